@@ -1,0 +1,3 @@
+"""Pharmacodynamic change in serial tumour biopsies."""
+
+__version__ = "0.1.0"

@@ -1,0 +1,393 @@
+"""What can go wrong, and how it is told.
+
+The exception tree::
+
+    PdBiomarkerError               anything this package raises on purpose
+    ├── InputError                 input refused before any work (exit 3); carries every problem found
+    │   ├── StudyError             study.yaml, the sheets, or what they say together
+    │   ├── PlanError              plan.yaml
+    │   ├── FormulaError           a formula or a contrast, with its position (also a ValueError)
+    │   └── AssayError             a count matrix, a panel, a matrix offered as an assay
+    ├── ItemError                  one slide, library or region cannot be used: it is quarantined, the rest goes on (exit 4)
+    ├── VerificationError          a folder differs from its manifest, or its plan changed (exit 3)
+    ├── ResourceError              disk, memory or time (exit 5)
+    ├── FolderInUseError           another run holds the folder (exit 6)
+    └── MissingExtraError          an optional dependency is not installed (exit 2)
+
+A :class:`Problem` is one fault with its place. :class:`Problems` collects them, so that one reading of
+a folder reports everything that is wrong with it, and raises once.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Final, Literal
+
+__all__ = [
+    "CATALOGUE",
+    "AssayError",
+    "FolderInUseError",
+    "FormulaError",
+    "InputError",
+    "ItemError",
+    "MissingExtraError",
+    "PdBiomarkerError",
+    "PlanError",
+    "Problem",
+    "Problems",
+    "ResourceError",
+    "StudyError",
+    "VerificationError",
+]
+
+Severity = Literal["error", "quarantine", "warning"]
+
+#: Every code: what it means, in one line. The message of a problem adds the value and the remedy.
+CATALOGUE: Final[dict[str, str]] = {}
+
+
+def _catalogue(area: str, entries: dict[int, str]) -> None:
+    CATALOGUE.update({f"E-{area}-{number:03d}": text for number, text in entries.items()})
+
+
+_catalogue(
+    "FILE",
+    {
+        1: "A file that is named does not exist.",
+        2: "A path is not a regular file.",
+        3: "A file is not text in UTF-8.",
+        4: "A file is empty.",
+        5: "A file is not what its name says.",
+        6: "A path leads outside the study folder.",
+    },
+)
+_catalogue(
+    "SHEET",
+    {
+        1: "A required column is missing.",
+        2: "Two columns have the same name.",
+        3: "A row has more or fewer fields than the header.",
+        4: "An id is missing.",
+        5: "An id occurs twice.",
+        6: "An id refers to nothing.",
+        7: "A value is not of the column's type.",
+        8: "A value is outside its range.",
+        9: "Two ids differ only in case, spaces or look-alike characters.",
+        10: "An id holds a control character.",
+        11: "A sheet has a header and no rows.",
+        12: "A date is not an ISO 8601 date.",
+        13: "Collection date and study day contradict each other.",
+        14: "A date lies after the data cut-off.",
+        15: "A fact of the participant changes within the participant.",
+        16: "A row is given twice.",
+        17: "A value that must be known is missing.",
+    },
+)
+_catalogue(
+    "STUDY",
+    {
+        1: "A key of study.yaml is unknown, missing or of the wrong type.",
+        2: "YAML that cannot be read safely: a duplicate key, a tag, an alias, or nesting too deep.",
+        3: "Visit windows overlap or are empty.",
+        4: "A visit is not among those of study.yaml.",
+        5: "Batch and visit cannot be told apart.",
+    },
+)
+_catalogue(
+    "PLAN",
+    {
+        1: "A key of plan.yaml is unknown, missing or of the wrong type.",
+        2: "A contrast does not name visits of the study.",
+        3: "A family names an assay or feature that does not exist.",
+        4: "Rows below the biopsy without a biopsy-level term.",
+    },
+)
+_catalogue(
+    "FORMULA",
+    {
+        1: "The formula cannot be read at this position.",
+        2: "The formula uses a function that is not allowed.",
+        3: "The formula names a column that does not exist.",
+        4: "The formula expands to too many terms.",
+        5: "A function or contrast does not fit the column.",
+        6: "A random-effect term that this version does not fit.",
+    },
+)
+_catalogue(
+    "PAIR",
+    {
+        1: "An on-treatment biopsy lies before the first dose.",
+        2: "A biopsy is in no visit window.",
+        3: "A day-1 biopsy has no time: before or after the first dose is unknown.",
+        4: "The visit named in the sheet and the study day contradict each other.",
+        5: "A biopsy is not adequate.",
+        6: "Another biopsy of the same visit was chosen.",
+        7: "The participant has no biopsy at the other visit.",
+        8: "The biopsy was not measured in this assay.",
+        9: "The biopsy has neither a visit, a study day nor a date.",
+    },
+)
+_catalogue(
+    "COUNT",
+    {
+        1: "A count is text.",
+        2: "A count is negative.",
+        3: "A count is fractional.",
+        4: "A count is missing or infinite.",
+        5: "A feature occurs twice.",
+        6: "A library occurs twice.",
+        7: "A library that no biopsy claims.",
+        8: "A library that a sheet names is not in the matrix.",
+        9: "A library without any count.",
+        10: "The matrix looks transposed.",
+        11: "A row that summarises others, not a feature.",
+        12: "A feature has no name.",
+        13: "A feature name that a spreadsheet turned into a date.",
+        14: "A library with far fewer counts than the others.",
+        15: "Two libraries are identical.",
+    },
+)
+_catalogue(
+    "SLIDE",
+    {
+        1: "The slide file cannot be read.",
+        2: "The slide file is cut short or damaged.",
+        3: "The size of a pixel is known neither from the file nor from the sheet.",
+        4: "File and sheet disagree on the size of a pixel by more than 2 %.",
+        5: "The image is not 8-bit RGB brightfield.",
+        6: "The image claims more pixels or bytes than are plausible.",
+        7: "No tissue was found on the slide.",
+        8: "The white of the glass is out of range.",
+        9: "A score needs tumour regions or classes that are missing.",
+        10: "The size of a pixel is implausible or differs between x and y.",
+        11: "Two slides have the same content.",
+        12: "Part of the image has no data.",
+    },
+)
+_catalogue(
+    "REGION",
+    {
+        1: "A GeoJSON file cannot be read.",
+        2: "A polygon is invalid.",
+        3: "A polygon lies outside the slide.",
+        4: "Regions of one compartment overlap; their area counts once.",
+    },
+)
+_catalogue(
+    "PANEL",
+    {
+        1: "A key of a panel file is unknown, missing or of the wrong type.",
+        2: "No panel of that name.",
+    },
+)
+_catalogue(
+    "ASSAY",
+    {
+        1: "A matrix offered as an assay breaks the contract of an assay.",
+        2: "An h5ad file cannot be read.",
+    },
+)
+_catalogue(
+    "RUN",
+    {
+        1: "The folder was made with another plan, study or package version.",
+        2: "Another run is using the folder.",
+        3: "A file differs from the manifest.",
+        4: "Not enough free disk space.",
+        5: "A worker was killed or ran out of time.",
+        6: "The folder exists and is not a results folder.",
+    },
+)
+
+
+class PdBiomarkerError(Exception):
+    """Anything this package raises on purpose. `exit_code` is the command line's exit status."""
+
+    exit_code = 1
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Problem:
+    """One fault, with its place.
+
+    Attributes
+    ----------
+    code : str
+        A key of :data:`CATALOGUE`, such as ``"E-SHEET-005"``.
+    message : str
+        What was found and why it is wrong, in one sentence.
+    remedy : str
+        What to do about it.
+    file : str
+        The file, relative to the study folder where possible.
+    row : int or None
+        The line of the file, as a text editor counts it (the header is line 1).
+    column : str or None
+        The column, key, gene, slide or position.
+    value : str or None
+        The offending value as it was typed.
+    severity : {"error", "quarantine", "warning"}
+        ``error`` refuses the input; ``quarantine`` leaves one item out; ``warning`` is only told.
+    item : str or None
+        What is quarantined: a slide, library, region or biopsy id.
+    """
+
+    code: str
+    message: str
+    remedy: str = ""
+    file: str = ""
+    row: int | None = None
+    column: str | None = None
+    value: str | None = None
+    severity: Severity = "error"
+    item: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.code not in CATALOGUE:
+            raise KeyError(f"no such problem code: {self.code}")
+
+    @property
+    def place(self) -> str:
+        """File, line and column, as ``biopsies.csv:4 [visit]``."""
+        line = "" if self.row is None else f":{self.row}"
+        column = "" if self.column is None else f" [{self.column}]"
+        return f"{self.file}{line}{column}".strip()
+
+    def __str__(self) -> str:
+        value = "" if self.value is None else f" Found: {self.value!r}."
+        remedy = f" Remedy: {self.remedy}" if self.remedy else ""
+        place = f"{self.place}: " if self.place else ""
+        return f"{self.code} {place}{self.message}{value}{remedy}"
+
+
+class Problems:
+    """Collects every problem of a piece of input, then raises once.
+
+    Examples
+    --------
+    >>> problems = Problems()
+    >>> problems.add("E-SHEET-005", "Biopsy id 'B1' stands in lines 2 and 4.", file="biopsies.csv", row=4)
+    >>> len(problems.errors)
+    1
+    """
+
+    def __init__(self, found: Iterable[Problem] = ()) -> None:
+        self._found: list[Problem] = list(found)
+
+    def add(
+        self,
+        code: str,
+        message: str,
+        *,
+        remedy: str = "",
+        file: str | Path = "",
+        row: int | None = None,
+        column: str | None = None,
+        value: object = None,
+        severity: Severity = "error",
+        item: str | None = None,
+    ) -> None:
+        """Add one problem; see :class:`Problem` for the fields."""
+        text = None if value is None else str(value)
+        self._found.append(
+            Problem(code, message, remedy, str(file), row, column, text, severity, item)  # one field each
+        )
+
+    def extend(self, problems: Iterable[Problem]) -> None:
+        """Add many."""
+        self._found.extend(problems)
+
+    def __iter__(self) -> Iterator[Problem]:
+        return iter(self._found)
+
+    def __len__(self) -> int:
+        return len(self._found)
+
+    @property
+    def errors(self) -> list[Problem]:
+        """Those that refuse the input."""
+        return [p for p in self._found if p.severity == "error"]
+
+    @property
+    def quarantined(self) -> list[Problem]:
+        """Those that leave one item out."""
+        return [p for p in self._found if p.severity == "quarantine"]
+
+    @property
+    def warnings(self) -> list[Problem]:
+        """Those that are only told."""
+        return [p for p in self._found if p.severity == "warning"]
+
+    def raise_if_any(self, error: type[InputError] | None = None) -> None:
+        """Raise `error` (default :class:`InputError`) with all problems, if one of them is an error."""
+        if self.errors:
+            raise (error or InputError)(self._found)
+
+
+class InputError(PdBiomarkerError):
+    """Input refused before any work. `problems` holds every fault found, not only the first."""
+
+    exit_code = 3
+
+    def __init__(self, problems: Iterable[Problem]) -> None:
+        self.problems = list(problems)
+        errors = [p for p in self.problems if p.severity == "error"]
+        head = f"{len(errors)} problem{'s' if len(errors) != 1 else ''}"
+        super().__init__("\n".join([head, *(f"  {p}" for p in errors)]))
+
+
+class StudyError(InputError):
+    """The study folder: study.yaml, the sheets, or what they say together."""
+
+
+class PlanError(InputError):
+    """The analysis plan."""
+
+
+class FormulaError(InputError, ValueError):
+    """A formula or a contrast. The position is the problem's `column`."""
+
+
+class AssayError(InputError):
+    """A count matrix, a panel, or a matrix offered as an assay."""
+
+
+class ItemError(PdBiomarkerError):
+    """One slide, library or region cannot be used; `problem` says why. The rest goes on."""
+
+    exit_code = 4
+
+    def __init__(self, problem: Problem) -> None:
+        self.problem = problem
+        super().__init__(str(problem))
+
+    def __reduce__(self) -> tuple[type[ItemError], tuple[Problem]]:
+        """Cross a process boundary with the problem intact."""
+        return type(self), (self.problem,)
+
+
+class VerificationError(InputError):
+    """A folder differs from its manifest, or was made with another plan, study or version."""
+
+
+class ResourceError(PdBiomarkerError):
+    """Disk, memory or time ran out."""
+
+    exit_code = 5
+
+
+class FolderInUseError(PdBiomarkerError):
+    """Another run holds the results folder."""
+
+    exit_code = 6
+
+
+class MissingExtraError(PdBiomarkerError):
+    """An optional dependency is not installed."""
+
+    exit_code = 2
+
+    def __init__(self, package: str, extra: str) -> None:
+        super().__init__(f"{package} is not installed. Remedy: pip install 'pdbiomarker[{extra}]'")
