@@ -337,6 +337,10 @@ class InputError(PdBiomarkerError):
         head = f"{len(errors)} problem{'s' if len(errors) != 1 else ''}"
         super().__init__("\n".join([head, *(f"  {p}" for p in errors)]))
 
+    def __reduce__(self) -> tuple[type[InputError], tuple[list[Problem]]]:
+        """Cross a process boundary with the problems intact."""
+        return type(self), (self.problems,)
+
 
 class StudyError(InputError):
     """The study folder: study.yaml, the sheets, or what they say together."""
