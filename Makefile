@@ -1,0 +1,56 @@
+# Two commands do everything: `make demo` and `make test`. Both set up the environment first.
+SHELL := /bin/sh
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+BIN := .venv/bin
+DEMO ?= demo
+# Results must not depend on how many threads a linear-algebra library takes.
+export OMP_NUM_THREADS := 1
+export OPENBLAS_NUM_THREADS := 1
+
+.PHONY: setup demo test quick lint types floors check bench constraints reference clean
+
+setup: .venv/.ready
+
+.tools/bin/uv:
+	python3 -m venv .tools
+	.tools/bin/pip install --quiet --disable-pip-version-check uv
+
+# uv reads the Python version from .python-version and finds or fetches it.
+.venv/.ready: pyproject.toml constraints.txt .python-version | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
+	$(UV) venv --quiet --allow-existing .venv
+	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet -c constraints.txt -e . --group dev
+	touch $@
+
+demo: setup
+	$(BIN)/pdbiomarker demo -o $(DEMO)
+
+test: setup
+	$(BIN)/python -m pytest -n 2 --dist worksteal
+
+quick: setup  ## what a developer runs between edits
+	$(BIN)/python -m pytest -n 2 -m "not slow and not browser"
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: setup
+	$(BIN)/mypy
+
+floors: setup
+	$(BIN)/lint-imports
+
+check: lint types floors test
+
+bench: setup
+	$(BIN)/python benchmarks/bench_import.py
+	$(BIN)/python benchmarks/bench_mixed.py
+	$(BIN)/python benchmarks/bench_ihc.py
+
+# Pins without any download address, for every platform and Python version we support.
+constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
+	$(UV) pip compile --quiet --universal --python-version 3.12 --no-header --no-annotate --no-emit-index-url \
+		--group dev --extra openslide pyproject.toml -o constraints.txt
+
+clean:
+	rm -rf .venv .tools build dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
