@@ -1,0 +1,635 @@
+"""Where results come from: hashes, versions, whole files, completeness records, the manifest.
+
+Everything here works without a heavy import, so that the command line can check, lock and verify a
+folder in a fraction of a second.
+
+A results folder is made of *steps*. A step has a key, the hash of everything its outputs depend on; when
+its outputs are whole on the disk, a record ``.done/<step>.json`` with the key and the sha256 of each
+output is written beside them. A step is complete when its record has the same key and every output still
+has its hash: a file that was deleted, cut short or edited is made again.
+
+``manifest.json`` lists what a run read and made. Only its ``run`` part (times, command) differs between
+two runs on the same input.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import datetime as dt
+import fcntl
+import hashlib
+import importlib.metadata
+import json
+import os
+import platform
+import re
+import secrets
+import socket
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from pdbiomarker.errors import FolderInUseError, Problem, Problems, StudyError
+
+__all__ = [
+    "FolderLock",
+    "Manifest",
+    "StepRecord",
+    "atomic_path",
+    "canonical_json",
+    "completed",
+    "environment",
+    "is_complete",
+    "mark_done",
+    "read_manifest",
+    "remove_partial_files",
+    "sha256_file",
+    "sha256_json",
+    "sha256_text",
+    "slug",
+    "verify",
+    "write_manifest",
+    "write_text",
+]
+
+DONE: Final = ".done"
+LOCK: Final = ".lock"
+MANIFEST: Final = "manifest.json"
+MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
+_PARTIAL_PREFIX: Final = ".partial-"
+_SLUG_LENGTH: Final = 60
+_CHUNK: Final = 1 << 20
+
+#: Names that Windows and network drives keep for devices.
+_RESERVED: Final = frozenset(
+    ["con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))]
+)
+
+
+# --- hashes --------------------------------------------------------------------------------------------
+
+
+def sha256_file(path: str | Path) -> str:
+    """Return the sha256 of a file's content as 64 hexadecimal digits.
+
+    Parameters
+    ----------
+    path : str or Path
+        A regular file; it is read in pieces of 1 MiB.
+
+    Raises
+    ------
+    OSError
+        When the file cannot be read.
+    """
+    with Path(path).open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def sha256_text(text: str) -> str:
+    """Return the sha256 of a text in UTF-8.
+
+    Examples
+    --------
+    >>> sha256_text("")[:8]
+    'e3b0c442'
+    """
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def canonical_json(value: object) -> str:
+    """Return JSON with sorted keys and no choice left to the writer; NaN and infinity are refused."""
+    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
+
+
+def sha256_json(value: object) -> str:
+    """Return the sha256 of the canonical JSON of a value made of dicts, lists, texts and numbers."""
+    return sha256_text(canonical_json(value))
+
+
+# --- whole files ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def atomic_path(path: str | Path) -> Iterator[Path]:
+    r"""Write a file whole or not at all.
+
+    Gives a temporary path in the same folder (with the same suffix) to write to. When the block ends, the
+    file is flushed to the disk, renamed over `path`, and the folder is flushed; when the block raises,
+    the temporary file is removed and whatever stood at `path` stays as it was.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file to be. Its folder is made when missing.
+
+    Yields
+    ------
+    Path
+        Where to write.
+
+    Examples
+    --------
+    >>> import tempfile
+    >>> target = Path(tempfile.mkdtemp()) / "table.csv"
+    >>> with atomic_path(target) as partial:
+    ...     _ = partial.write_text("a,b\n", encoding="utf-8")
+    >>> target.read_text(encoding="utf-8")
+    'a,b\n'
+    """
+    target = Path(path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    partial = target.parent / f"{_PARTIAL_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:16]}"
+    try:
+        yield partial
+        _flush(partial)
+        partial.replace(target)
+        _flush(target.parent)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_text(path: str | Path, text: str) -> None:
+    """Write a text file whole or not at all, in UTF-8, its line ends as they are."""
+    with atomic_path(path) as partial:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+
+
+def remove_partial_files(folder: str | Path) -> None:
+    """Remove temporary files that a killed run left anywhere below `folder`."""
+    for stray in sorted(Path(folder).rglob(f"{_PARTIAL_PREFIX}*")):
+        if stray.is_file() and not stray.is_symlink():
+            stray.unlink(missing_ok=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+# --- names ---------------------------------------------------------------------------------------------
+
+
+def slug(name: str, taken: Iterable[str] = ()) -> str:
+    """Return a safe name for a folder or file, made from an id.
+
+    The result holds only ``a-z A-Z 0-9 . _ -``, starts with a letter or digit, is at most 60 characters
+    long, is no device name of Windows, and differs from those in `taken` also on a disk that ignores
+    case. An id that is safe and free stays as it is; any other gets the first eight digits of its sha256,
+    so that two ids never share a name.
+
+    Parameters
+    ----------
+    name : str
+        The id, any text.
+    taken : iterable of str
+        Names already given in the same folder.
+
+    Examples
+    --------
+    >>> slug("P01-C2D1")
+    'P01-C2D1'
+    >>> slug("../../x").startswith("x-")
+    True
+    """
+    used = {other.casefold() for other in taken}
+    ascii_text = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode("ascii")
+    safe = re.sub(r"[^A-Za-z0-9._-]+", "_", ascii_text).lstrip("._-").rstrip(".")[:_SLUG_LENGTH]
+    reserved = safe.split(".")[0].casefold() in _RESERVED
+    if safe and safe == name and not reserved and safe.casefold() not in used:
+        return safe
+    stem = (f"x{safe}" if reserved else safe or "x")[: _SLUG_LENGTH - 9]
+    digest = sha256_text(name)
+    for length in range(8, len(digest) + 1):
+        candidate = f"{stem}-{digest[:length]}"
+        if candidate.casefold() not in used:
+            return candidate
+    raise ValueError(f"the id {name!r} was given a folder before")
+
+
+# --- versions ------------------------------------------------------------------------------------------
+
+
+def environment() -> dict[str, Any]:
+    """Return what the numbers may depend on: package versions, Python, operating system, processor.
+
+    Nothing is imported to find out, and nothing names the user, the host or a path.
+
+    Returns
+    -------
+    dict
+        ``python``, ``implementation``, ``system``, ``machine``, ``cpu`` (text) and ``packages``
+        (name -> version of every installed distribution, sorted).
+    """
+    packages: dict[str, str] = {}
+    for distribution in importlib.metadata.distributions():
+        name = distribution.metadata["Name"]
+        if name:
+            packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
+    return {
+        "python": platform.python_version(),
+        "implementation": platform.python_implementation(),
+        "system": f"{platform.system()} {platform.release()}",
+        "machine": platform.machine(),
+        "cpu": _processor(),
+        "packages": dict(sorted(packages.items())),
+    }
+
+
+def package_version() -> str:
+    """Return the installed version of pdbiomarker."""
+    return importlib.metadata.version("pdbiomarker")
+
+
+def _processor() -> str:
+    try:
+        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return platform.processor()
+    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
+    return match.group(1).strip() if match else platform.processor()
+
+
+# --- one run per folder --------------------------------------------------------------------------------
+
+
+class FolderLock:
+    """Hold a results folder for one run.
+
+    The lock is the kernel's lock on ``<folder>/.lock``; the file tells who holds it (host, process id,
+    start of the process). The kernel lets go when the process ends, however it ends, so the lock of a
+    killed run is taken over and no file has to be removed by hand.
+
+    Parameters
+    ----------
+    folder : str or Path
+        An existing folder.
+
+    Raises
+    ------
+    FolderInUseError
+        On entering, when another process holds the folder.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self._path = Path(folder) / LOCK
+        self._descriptor: int | None = None
+
+    def __enter__(self) -> Self:
+        while self._descriptor is None:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError:
+                holder = os.read(descriptor, 4096).decode("utf-8", "replace")
+                os.close(descriptor)
+                raise FolderInUseError(
+                    f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
+                    "Remedy: wait until it has ended, or give another folder to -o."
+                ) from None
+            if _same_file(self._path, descriptor):
+                self._descriptor = descriptor
+            else:  # the run before removed its lock between our two calls
+                os.close(descriptor)
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _process_start(os.getpid())}
+        os.ftruncate(self._descriptor, 0)
+        os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._descriptor is not None:
+            self._path.unlink(missing_ok=True)
+            os.close(self._descriptor)
+            self._descriptor = None
+
+
+def _same_file(path: Path, descriptor: int) -> bool:
+    try:
+        return os.path.samestat(path.stat(), os.fstat(descriptor))
+    except FileNotFoundError:
+        return False
+
+
+def _holder(text: str) -> str:
+    try:
+        owner = json.loads(text)
+        return f"process {int(owner['pid'])} on {owner['host']}"
+    except (ValueError, KeyError, TypeError):
+        return "owner unknown"
+
+
+def _process_start(pid: int) -> str:
+    """Return the kernel's start time of a process, in ticks since boot; empty where there is no /proc."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""
+    return stat.rpartition(")")[2].split()[19]
+
+
+# --- completeness --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StepRecord:
+    """A completed step.
+
+    Attributes
+    ----------
+    step : str
+        Its name, a safe file name.
+    key : str
+        The hash of everything the outputs depend on: inputs, parameters, package version.
+    outputs : mapping of str to str
+        Path relative to the folder -> sha256.
+    facts : mapping
+        What later steps need to know (JSON), such as the problems found.
+    """
+
+    step: str
+    key: str
+    outputs: Mapping[str, str]
+    facts: Mapping[str, Any]
+
+
+def mark_done(
+    folder: str | Path,
+    step: str,
+    key: str,
+    *,
+    outputs: Iterable[str | Path],
+    facts: Mapping[str, Any] | None = None,
+) -> StepRecord:
+    """Record that a step is complete; call it when its outputs are whole on the disk.
+
+    Parameters
+    ----------
+    folder : str or Path
+        The results folder.
+    step, key : str
+        See :class:`StepRecord`.
+    outputs : iterable of str or Path
+        Files below `folder`, absolute or relative to it.
+    facts : mapping, optional
+        JSON for later steps.
+
+    Raises
+    ------
+    OSError
+        When an output does not exist.
+    ValueError
+        When an output lies outside the folder.
+    """
+    root = Path(folder)
+    relative = sorted(_relative(root, output) for output in outputs)
+    hashes = {name: sha256_file(root / name) for name in relative}
+    content = {"step": step, "key": key, "outputs": hashes, "facts": dict(facts or {})}
+    write_text(
+        _record_path(root, step), json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+    )
+    return StepRecord(step, key, hashes, dict(facts or {}))
+
+
+def completed(folder: str | Path, step: str, key: str) -> StepRecord | None:
+    """Return the record of a step if it is complete for this key, else None.
+
+    Every output is hashed again: one that is missing, cut short or edited makes the step incomplete, and
+    so does a record that cannot be read.
+    """
+    record = read_record(folder, step)
+    if record is None or record.key != key:
+        return None
+    root = Path(folder)
+    for name, expected in record.outputs.items():
+        try:
+            _relative(root, name)
+            if sha256_file(root / name) != expected:
+                return None
+        except (OSError, ValueError):
+            return None
+    return record
+
+
+def is_complete(folder: str | Path, step: str, key: str) -> bool:
+    """Tell whether a step is complete for this key; see :func:`completed`."""
+    return completed(folder, step, key) is not None
+
+
+def read_record(folder: str | Path, step: str) -> StepRecord | None:
+    """Return the record of a step as it stands, unchecked; None when there is none that can be read."""
+    try:
+        content = json.loads(_record_path(Path(folder), step).read_text(encoding="utf-8"))
+        outputs = {str(name): str(digest) for name, digest in content["outputs"].items()}
+        return StepRecord(str(content["step"]), str(content["key"]), outputs, dict(content["facts"]))
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def recorded_steps(folder: str | Path) -> list[str]:
+    """Return the names of the steps that have a record, sorted."""
+    return sorted(path.stem for path in (Path(folder) / DONE).glob("*.json"))
+
+
+def forget(folder: str | Path, step: str) -> None:
+    """Remove the record of a step, and the outputs that it names; other files stay."""
+    root = Path(folder)
+    record = read_record(root, step)
+    for name in record.outputs if record else ():
+        remove_output(root, name)
+    _record_path(root, step).unlink(missing_ok=True)
+
+
+def remove_output(folder: str | Path, name: str) -> None:
+    """Remove one file of ours below `folder`, and the folders that become empty; never anything outside."""
+    root = Path(folder)
+    target = root / _relative(root, name)
+    target.unlink(missing_ok=True)
+    for parent in target.parents:
+        if parent == root:
+            break
+        try:
+            parent.rmdir()
+        except OSError:
+            break
+
+
+def _record_path(folder: Path, step: str) -> Path:
+    if slug(step) != step:
+        raise ValueError(f"{step!r} is not a safe name for a step")
+    return folder / DONE / f"{step}.json"
+
+
+def _relative(folder: Path, path: str | Path) -> str:
+    """Return `path` relative to `folder`, with `/`; refuse what lies outside, links included."""
+    root = folder.resolve()
+    candidate = Path(path)
+    full = candidate if candidate.is_absolute() else folder / candidate
+    resolved = full.parent.resolve() / full.name
+    return resolved.relative_to(root).as_posix()
+
+
+# --- the manifest --------------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Manifest:
+    """What a run read and made.
+
+    Attributes
+    ----------
+    inputs, outputs : mapping of str to str
+        Path relative to the study or results folder -> sha256.
+    parameters : mapping
+        Study id, plan hash, plan, seeds: everything that was chosen.
+    quarantine, warnings : sequence of mapping
+        Problems as dicts: code, message, remedy, file, row, column, value, severity, item.
+    environment : mapping
+        See :func:`environment`.
+    version : str
+        Of pdbiomarker.
+    run : mapping
+        Times and command: the only part that differs between two runs on the same input.
+    """
+
+    inputs: Mapping[str, str]
+    outputs: Mapping[str, str]
+    parameters: Mapping[str, Any]
+    quarantine: tuple[Mapping[str, Any], ...] = ()
+    warnings: tuple[Mapping[str, Any], ...] = ()
+    environment: Mapping[str, Any] = dataclasses.field(default_factory=environment)
+    version: str = dataclasses.field(default_factory=package_version)
+    run: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    def to_json(self) -> str:
+        """Return the text of ``manifest.json``, with its seals."""
+        content: dict[str, Any] = {
+            "format": MANIFEST_FORMAT,
+            "version": self.version,
+            "inputs": dict(self.inputs),
+            "outputs": dict(self.outputs),
+            "parameters": dict(self.parameters),
+            "quarantine": [dict(row) for row in self.quarantine],
+            "warnings": [dict(row) for row in self.warnings],
+            "environment": dict(self.environment),
+        }
+        content["sha256"] = sha256_json(content)
+        run = {name: value for name, value in self.run.items() if name != "sha256"}
+        content["run"] = {**run, "sha256": sha256_json(run)}
+        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
+    """Write ``manifest.json``, with a sha256 of its own content, and return its path."""
+    path = Path(folder) / MANIFEST
+    write_text(path, manifest.to_json())
+    return path
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """Read ``manifest.json``.
+
+    Raises
+    ------
+    StudyError
+        E-FILE-001 when there is none, E-RUN-003 when it cannot be read or is not one of ours.
+    """
+    path = Path(folder) / MANIFEST
+    problems = Problems()
+    if not path.is_file():
+        problems.add(
+            "E-FILE-001",
+            "There is no manifest: this is not a complete results folder.",
+            remedy="Give the folder that `pdbiomarker run STUDY -o OUT` made, or run it to its end.",
+            file=MANIFEST,
+        )
+        raise StudyError(problems)
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        return Manifest(
+            inputs=dict(content["inputs"]),
+            outputs=dict(content["outputs"]),
+            parameters=dict(content["parameters"]),
+            quarantine=tuple(content["quarantine"]),
+            warnings=tuple(content["warnings"]),
+            environment=dict(content["environment"]),
+            version=str(content["version"]),
+            run=dict(content["run"]),
+        )
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        problems.add(
+            "E-RUN-003",
+            f"The manifest cannot be read ({type(error).__name__}: {error}).",
+            remedy="Run the study again into the same folder.",
+            file=MANIFEST,
+        )
+        raise StudyError(problems) from error
+
+
+def verify(folder: str | Path) -> list[Problem]:
+    """Compare every file of a results folder with its manifest.
+
+    Parameters
+    ----------
+    folder : str or Path
+        A folder that a run has completed.
+
+    Returns
+    -------
+    list of Problem
+        E-RUN-003 for each file that is missing, differs from its hash, or is not in the manifest (the
+        latter only as a warning), and for a manifest that was edited. Empty when nothing changed.
+
+    Raises
+    ------
+    StudyError
+        When there is no manifest, or it cannot be read.
+    """
+    root = Path(folder)
+    manifest = read_manifest(root)
+    problems = Problems()
+    remedy = "Run the study again into this folder: what changed is made again."
+    if manifest.to_json().encode("utf-8") != (root / MANIFEST).read_bytes():
+        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=remedy, file=MANIFEST)
+    logs = manifest.run.get("files", {})
+    expected = {**manifest.outputs, **(logs if isinstance(logs, dict) else {})}
+    for name in sorted(expected):
+        try:
+            _relative(root, name)
+            found = sha256_file(root / name)
+        except (OSError, ValueError):
+            problems.add("E-RUN-003", "The file is missing or cannot be read.", remedy=remedy, file=name)
+            continue
+        if found != expected[name]:
+            problems.add(
+                "E-RUN-003",
+                f"The file differs from the manifest, which has sha256 {expected[name]}.",
+                remedy=remedy,
+                file=name,
+                column="sha256",
+                value=found,
+            )
+    ours = {*expected, MANIFEST, LOCK}
+    for path in sorted(root.rglob("*")):
+        name = path.relative_to(root).as_posix()
+        if path.is_file() and name not in ours:
+            problems.add(
+                "E-RUN-003",
+                "The file is not in the manifest: it was put here after the run, or by hand.",
+                remedy="Keep other files outside the results folder.",
+                file=name,
+                severity="warning",
+            )
+    return list(problems)
+
+
+def now_utc() -> str:
+    """Return the time in UTC as ISO 8601, to the second: for the `run` part and the log only."""
+    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
