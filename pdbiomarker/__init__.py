@@ -1,3 +1,112 @@
-"""Pharmacodynamic change in serial tumour biopsies."""
+"""Pharmacodynamic change in serial tumour biopsies: from slides and counts to a reviewed decision.
 
-__version__ = "0.1.0"
+>>> import pdbiomarker as pb
+>>> study = pb.read_study("expansion/")  # doctest: +SKIP
+>>> result = pb.pd_change(study, pb.Plan.read("expansion/plan.yaml"))  # doctest: +SKIP
+>>> pb.report(study, result, "review.html")  # doctest: +SKIP
+
+``__all__`` is what is public. Importing the package does no work: a name loads its module, and what that
+needs, on first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+from typing import TYPE_CHECKING, Any, Final
+
+if TYPE_CHECKING:
+    from importlib.metadata import version as _version
+
+    from pdbiomarker import errors, expression, formula, ihc, mixed, plot
+    from pdbiomarker.change import PDResult, pd_change
+    from pdbiomarker.normalize import normalize
+    from pdbiomarker.pairing import accountability, assign_visits, pairs
+    from pdbiomarker.plan import Plan
+    from pdbiomarker.provenance import verify
+    from pdbiomarker.report import report
+    from pdbiomarker.run import RunOutcome, check, read_result, run_study
+    from pdbiomarker.simulate import simulate_study
+    from pdbiomarker.study import Study, read_study
+
+    __version__ = _version("pdbiomarker")
+
+__all__ = [
+    "PDResult",
+    "Plan",
+    "RunOutcome",
+    "Study",
+    "__version__",
+    "accountability",
+    "assign_visits",
+    "check",
+    "errors",
+    "expression",
+    "formula",
+    "ihc",
+    "mixed",
+    "normalize",
+    "pairs",
+    "pd_change",
+    "plot",
+    "read_result",
+    "read_study",
+    "report",
+    "run_study",
+    "simulate_study",
+    "verify",
+]
+
+#: Public name -> the module that defines it.
+_HOMES: Final = {
+    "PDResult": "change",
+    "Plan": "plan",
+    "RunOutcome": "run",
+    "Study": "study",
+    "accountability": "pairing",
+    "assign_visits": "pairing",
+    "check": "run",
+    "normalize": "normalize",
+    "pairs": "pairing",
+    "pd_change": "change",
+    "read_result": "run",
+    "read_study": "study",
+    "report": "report",
+    "run_study": "run",
+    "simulate_study": "simulate",
+    "verify": "provenance",
+}
+_SUBMODULES: Final = frozenset({"errors", "expression", "formula", "ihc", "mixed", "plot"})
+
+
+class _Package(types.ModuleType):
+    """Keeps ``pb.report`` and ``pb.normalize`` the functions, though their modules have the same names.
+
+    Python binds a submodule to its package when it is loaded, wherever that happens; here the function of
+    that name is bound instead. The modules stay importable: ``from pdbiomarker.normalize import voom``.
+    """
+
+    def __setattr__(self, name: str, value: object) -> None:
+        if isinstance(value, types.ModuleType) and _HOMES.get(name) == name:
+            value = getattr(value, name)
+        super().__setattr__(name, value)
+
+
+sys.modules[__name__].__class__ = _Package
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        return importlib.import_module("importlib.metadata").version(__name__)
+    if name in _SUBMODULES:
+        return importlib.import_module(f"{__name__}.{name}")
+    if name in _HOMES:
+        value = getattr(importlib.import_module(f"{__name__}.{_HOMES[name]}"), name)
+        globals()[name] = value
+        return value
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)
