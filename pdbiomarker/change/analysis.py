@@ -1,0 +1,455 @@
+"""From a study and a plan to the paired change of every feature.
+
+For every assay and analysis set: the usable biopsies are chosen (:mod:`pdbiomarker.pairing`), their values
+are brought to the model scale (:mod:`pdbiomarker.normalize`), and every contrast is fitted on its own two
+visits (:mod:`pdbiomarker.mixed`), because one participant intercept over three visits would share one
+variance between an early and a late change. With two visits the intraclass correlation may be negative, so that
+complete pairs give exactly the paired t-test.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+from numpy.typing import NDArray
+from scipy import stats
+
+from pdbiomarker import mixed
+from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL, adjust, resolve_families
+from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS, PDResult
+from pdbiomarker.errors import FormulaError, PlanError, Problems
+from pdbiomarker.formula import Contrast, Formula, contrast_vector, design_matrix, parse, parse_contrast
+from pdbiomarker.normalize import normalize
+from pdbiomarker.pairing import SETS, accountability, pairs, usable
+from pdbiomarker.plan import Plan
+from pdbiomarker.study import Study
+
+__all__ = ["pd_change"]
+
+Floats = NDArray[np.float64]
+Progress = Callable[[str, int, int], None]
+
+_LEVEL: Final = 0.95
+_MIN_PAIRS: Final = 2
+#: Below so many pairs no exact two-sided sign-flip test can reach .05 (2 / 2**5 = .0625).
+_PAIRS_FOR_EXACT: Final = 6
+
+#: Back-transform and unit of the effect, by kind.
+_LOG2: Final = frozenset({"count", "density", "intensity"})
+_UNITS: Final[Mapping[str, str]] = {
+    "count": "fold change",
+    "density": "ratio of geometric means",
+    "intensity": "fold change",
+    "proportion": "odds ratio",
+    "score": "points",
+    "signature": "units",
+}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Model:
+    """What the plan asks for, parsed once."""
+
+    formula: Formula
+    contrasts: Mapping[str, Contrast]
+    plan: Plan
+
+    @property
+    def visits(self) -> dict[str, tuple[str, str]]:
+        """Contrast name to (reference visit, compared visit)."""
+        return {name: (c.subtrahend, c.minuend) for name, c in self.contrasts.items()}
+
+
+@dataclasses.dataclass(frozen=True)
+class _Block:
+    """One assay in one analysis set: the data frame of its biopsies and their values on the model scale."""
+
+    assay: str
+    set_: str
+    frame: pd.DataFrame
+    values: AnnData
+
+
+def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> PDResult:
+    """Estimate the change of every feature of every assay, as the plan says.
+
+    Parameters
+    ----------
+    study : Study
+        With its assays (biopsies x features).
+    plan : Plan
+    progress : callable (stage, done, total), optional
+        Called after each assay.
+
+    Returns
+    -------
+    PDResult
+        No feature disappears: what could not be fitted has a row with its `status` and `note`.
+
+    Raises
+    ------
+    PlanError, FormulaError
+        The plan names visits, assays, features or columns that the study does not have, or asks for a model
+        that is not fitted here. All problems of a kind are told at once.
+
+    Notes
+    -----
+    Restricted maximum likelihood with one participant intercept; degrees of freedom by the plan's `ddf`. The
+    definitions are in :mod:`pdbiomarker.mixed`.
+    """
+    model = _read_model(study, plan)
+    families = resolve_families(plan, study.assays)
+    tables: list[pd.DataFrame] = []
+    changes: list[pd.DataFrame] = []
+    biopsies: list[pd.DataFrame] = []
+    filled = study
+    for done, (name, adata) in enumerate(study.assays.items(), start=1):
+        sets = list(SETS) if adata.n_vars <= FEATURE_COUNT_OF_A_PANEL else ["strict"]
+        for set_ in sets:
+            block, told = _block(study, name, set_, model)
+            biopsies.append(told)
+            for contrast in model.contrasts:
+                tables.append(_fit_contrast(block, contrast, model, families))
+                if set_ != "strict_pairs":
+                    changes.append(_changes(block, contrast, model))
+            if set_ == "strict":
+                filled = filled.with_assay(name, _fill(adata, block.values))
+        if progress is not None:
+            progress(name, done, len(study.assays))
+    empty = pd.DataFrame(columns=list(TABLE_COLUMNS))
+    table = adjust(pd.concat(tables, ignore_index=True) if tables else empty, plan)
+    visits = model.visits
+    return PDResult(
+        table=_typed(table),
+        changes=pd.concat(changes, ignore_index=True)
+        if changes
+        else pd.DataFrame(columns=list(CHANGE_COLUMNS)),
+        accountability=accountability(study, visits),
+        biopsies=pd.concat(biopsies, ignore_index=True) if biopsies else pd.DataFrame(),
+        pairs=_all_pairs(study, visits),
+        plan=plan,
+        study=filled,
+        provenance={"problems": list(study.problems)},
+    )
+
+
+def _read_model(study: Study, plan: Plan) -> _Model:
+    """Parse formula and contrasts and hold them against the study."""
+    formula = parse(plan.formula)
+    levels = [v.name for v in study.spec.visits]
+    contrasts = {name: parse_contrast(text, levels) for name, text in plan.contrasts.items()}
+    problems = Problems()
+    if "visit" not in formula.columns:
+        problems.add(
+            "E-PLAN-002",
+            "Contrasts compare visits, and the formula has no term 'visit'.",
+            remedy="Write for instance '~ visit + (1|participant)'.",
+            file="plan.yaml",
+            column="formula",
+            value=plan.formula,
+        )
+    if plan.replicates == "all":
+        problems.add(
+            "E-PLAN-004",
+            "Several biopsies of a participant at a visit need a biopsy-level random term, and this version "
+            "fits one participant intercept: their standard errors would be too small.",
+            remedy="Use 'replicates: select'.",
+            file="plan.yaml",
+            column="replicates",
+            value=plan.replicates,
+        )
+    problems.raise_if_any(PlanError)
+    terms = formula.random
+    if (
+        len(terms) != 1
+        or tuple(terms[0].groups) != ("participant",)
+        or terms[0].slopes
+        or not terms[0].intercept
+    ):
+        found = ", ".join(str(t) for t in terms) or "none"
+        problems.add(
+            "E-FORMULA-006",
+            f"This version fits exactly one random term, (1|participant); the formula has: {found}.",
+            remedy="Write for instance '~ visit + (1|participant)'.",
+            file="plan.yaml",
+            column="formula",
+            value=plan.formula,
+        )
+        problems.raise_if_any(FormulaError)
+    return _Model(formula, contrasts, plan)
+
+
+def _frame(study: Study, assay: str, rows: pd.DataFrame) -> pd.DataFrame:
+    """The table that the formula sees: one row per used biopsy, keys, sheet columns, technical columns."""
+    biopsies = study.biopsies.loc[rows.index]
+    people = study.participants.loc[rows["participant_id"].to_numpy()]
+    technical = study.assays[assay].obs.loc[rows.index]
+    columns: dict[str, Any] = {str(c): biopsies[c].to_numpy() for c in biopsies.columns}
+    columns |= {str(c): people[c].to_numpy() for c in people.columns}
+    columns |= {str(c): technical[c].to_numpy() for c in technical.columns}
+    columns["participant"] = rows["participant_id"].to_numpy(dtype=object)
+    columns["biopsy"] = rows.index.to_numpy(dtype=object)
+    columns["visit"] = rows["visit"].to_numpy(dtype=object)
+    return pd.DataFrame(columns, index=rows.index)
+
+
+def _block(study: Study, assay: str, set_: str, model: _Model) -> tuple[_Block, pd.DataFrame]:
+    """Choose the biopsies of every contrast, tell why others are not used, and normalise the chosen ones."""
+    told: list[pd.DataFrame] = []
+    chosen: dict[str, pd.DataFrame] = {}
+    for contrast, visits in model.visits.items():
+        rows = usable(study, assay, visits=visits, set_=set_, replicates=model.plan.replicates)
+        frame = _frame(study, assay, rows[rows["used"]])
+        missing = [c for c in model.formula.columns if c in frame and frame[c].isna().any()]
+        for column in missing:
+            for biopsy in frame.index[frame[column].isna()]:
+                rows.loc[biopsy, ["used", "code", "reason"]] = [
+                    False,
+                    "E-SHEET-017",
+                    f"The model's column {column!r} has no value here.",
+                ]
+        chosen[contrast] = rows[rows["used"]]
+        told.append(rows.reset_index(names="biopsy_id").assign(assay=assay, contrast=contrast, set=set_))
+    union = pd.concat(chosen.values())
+    union = union[~union.index.duplicated()]
+    union = union.loc[[b for b in study.assays[assay].obs_names if b in union.index]]
+    frame = _frame(study, assay, union)
+    for contrast, rows in chosen.items():
+        frame[f"_in_{contrast}"] = frame.index.isin(rows.index)
+    values = _normalised(study.assays[assay][union.index.to_numpy()].copy(), frame, model)
+    return _Block(assay, set_, frame, values), pd.concat(told, ignore_index=True)
+
+
+def _normalised(adata: AnnData, frame: pd.DataFrame, model: _Model) -> AnnData:
+    """Bring the values of the used biopsies to the model scale."""
+    design: Floats | None = None
+    if frame["visit"].nunique() > 1:
+        levels = [v for v in _order(model) if (frame["visit"] == v).any()]
+        try:
+            design = design_matrix(model.formula, frame, levels={"visit": levels}).matrix
+        except FormulaError:
+            design = None
+    return normalize(adata, design, visits=[str(v) for v in frame["visit"]])
+
+
+def _order(model: _Model) -> list[str]:
+    return list(dict.fromkeys(v for pair in model.visits.values() for v in pair))
+
+
+def _fit_contrast(
+    block: _Block, contrast: str, model: _Model, families: Mapping[tuple[str, str], str]
+) -> pd.DataFrame:
+    """Rows of one contrast for all features of a block."""
+    reference, compared = model.visits[contrast]
+    inside = block.frame[f"_in_{contrast}"].to_numpy(dtype=bool)
+    frame = block.frame[inside]
+    data = block.values[inside]
+    y = np.ascontiguousarray(np.asarray(data.layers["y"], dtype=float).T)
+    var = block.values.var
+    kinds = var["kind"].astype(str).to_numpy()
+    rows = pd.DataFrame(
+        {
+            "assay": block.assay,
+            "feature": [str(f) for f in block.values.var_names],
+            "label": var["label"].astype(str).to_numpy(),
+            "kind": kinds,
+            "family": [families[block.assay, str(f)] for f in block.values.var_names],
+            "contrast": contrast,
+            "set": block.set_,
+            "effect_unit": [_UNITS[k] for k in kinds],
+            "note": var["note"].fillna("").astype(str).to_numpy() if "note" in var else "",
+        }
+    )
+    first, second = _pair_positions(frame, reference, compared)
+    present = np.isfinite(y)
+    rows["n_biopsies"] = present.sum(axis=1)
+    codes, people = pd.factorize(frame["participant"])
+    member = np.zeros((len(frame), len(people)))
+    member[np.arange(len(frame)), codes] = 1.0
+    rows["n_participants"] = ((present.astype(float) @ member) > 0).sum(axis=1)
+    rows["n_pairs"] = (present[:, first] & present[:, second]).sum(axis=1)
+    tested = var["tested"].to_numpy(dtype=bool) if "tested" in var else np.ones(len(rows), dtype=bool)
+    _estimate(rows, y, data, frame, contrast, model)
+    _judge(rows, tested, _aliasing(frame, reference, compared))
+    return rows
+
+
+def _pair_positions(
+    frame: pd.DataFrame, reference: str, compared: str
+) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Row positions of the two biopsies of every participant who has both."""
+    position = pd.Series(np.arange(len(frame)), index=frame.index)
+    at = [
+        pd.Series(
+            position[frame["visit"] == v].to_numpy(), index=frame.loc[frame["visit"] == v, "participant"]
+        )
+        for v in (reference, compared)
+    ]
+    both = [p for p in at[0].index if p in at[1].index]
+    return at[0].loc[both].to_numpy(dtype=np.intp), at[1].loc[both].to_numpy(dtype=np.intp)
+
+
+def _estimate(
+    rows: pd.DataFrame, y: Floats, data: AnnData, frame: pd.DataFrame, contrast: str, model: _Model
+) -> None:
+    """Fit and write estimates into `rows`; on a design that cannot be built, write why."""
+    for column in ("estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_participant", "var_residual"):
+        rows[column] = np.nan
+    rows["df_method"] = model.plan.ddf
+    rows["status"] = "too_few"
+    reference, compared = model.visits[contrast]
+    if not {reference, compared} <= set(frame["visit"]):
+        missing = [v for v in (reference, compared) if not (frame["visit"] == v).any()]
+        rows["note"] = [_join(n, f"no usable biopsy at {' and '.join(missing)}") for n in rows["note"]]
+        return
+    try:
+        design = design_matrix(model.formula, frame, levels={"visit": [reference, compared]})
+        vector = contrast_vector(design, model.contrasts[contrast])
+    except FormulaError as error:
+        rows["status"] = "not_estimable"
+        rows["note"] = [_join(n, "; ".join(p.message for p in error.problems)) for n in rows["note"]]
+        return
+    w = np.asarray(data.layers["w"], dtype=float).T
+    plain = bool(np.isin(w[np.isfinite(y)], (0.0, 1.0)).all())
+    fit = mixed.fit(
+        y,
+        design.matrix,
+        frame["participant"].to_numpy(dtype=str),
+        weights=None if plain else np.where(np.isfinite(y), w, 0.0),
+        contrasts=vector[None, :],
+        ddf=model.plan.ddf,
+        allow_negative_icc=model.plan.allow_negative_icc,
+    )
+    half = stats.t.ppf(0.5 + _LEVEL / 2, fit.df[:, 0]) * fit.se[:, 0]
+    rows["estimate"] = fit.estimate[:, 0]
+    rows["se"] = fit.se[:, 0]
+    rows["df"] = fit.df[:, 0]
+    rows["t"] = fit.t[:, 0]
+    rows["p"] = fit.p[:, 0]
+    rows["ci_low"] = fit.estimate[:, 0] - half
+    rows["ci_high"] = fit.estimate[:, 0] + half
+    rows["var_participant"] = fit.theta[:, 0] * fit.sigma2
+    rows["var_residual"] = fit.sigma2
+    rows["status"] = np.asarray(fit.status, dtype=object)
+    aliased = (rows["status"].isin(["ok", "singular"])) & ~np.isfinite(fit.estimate[:, 0])
+    rows.loc[aliased, "status"] = "not_estimable"
+
+
+def _judge(rows: pd.DataFrame, tested: NDArray[np.bool_], caution: str) -> None:
+    """Settle statuses, cautions and effects."""
+    few = (rows["n_pairs"] < _MIN_PAIRS).to_numpy()
+    rows.loc[few, "status"] = "too_few"
+    rows.loc[~tested, "status"] = "excluded"
+    blank = ~rows["status"].isin(["ok", "singular", "constant"]).to_numpy()
+    numbers = ["estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_participant", "var_residual"]
+    rows.loc[blank, numbers] = np.nan
+    rows.loc[rows["status"] == "constant", ["se", "t", "p", "ci_low", "ci_high"]] = np.nan
+    notes = []
+    for note, n_pairs, status in zip(rows["note"], rows["n_pairs"], rows["status"], strict=True):
+        text = note
+        if status == "too_few":
+            text = _join(text, f"{n_pairs} evaluable pair{'s' if n_pairs != 1 else ''}, at least 2 needed")
+        elif status not in {"excluded"}:
+            text = _join(text, caution)
+            if status == "constant":
+                text = _join(text, "no variation: not tested")
+            if status == "not_estimable" and not note:
+                text = _join(text, "the design does not separate this contrast from other terms")
+            if n_pairs < _PAIRS_FOR_EXACT and status != "not_estimable":
+                text = _join(
+                    text, f"{n_pairs} pairs: an exact sign-flip test cannot go below p {2 / 2**n_pairs:g}"
+                )
+        notes.append(text)
+    rows["note"] = notes
+    kinds = rows["kind"].to_numpy()
+    for source, effect in (("estimate", "effect"), ("ci_low", "effect_low"), ("ci_high", "effect_high")):
+        rows[effect] = _back(rows[source].to_numpy(dtype=float), kinds)
+
+
+def _back(values: Floats, kinds: NDArray[np.object_]) -> Floats:
+    """From the model scale to the scale that is shown."""
+    log2 = np.isin(kinds.astype(str), list(_LOG2))
+    logit = kinds.astype(str) == "proportion"
+    with np.errstate(over="ignore"):
+        return np.where(log2, np.exp2(values), np.where(logit, np.exp(values), values))
+
+
+def _aliasing(frame: pd.DataFrame, reference: str, compared: str) -> str:
+    """Whether batch and visit can be told apart in the biopsies of a contrast."""
+    if "batch" not in frame or frame["batch"].isna().all():
+        return ""
+    first = set(frame.loc[frame["visit"] == reference, "batch"].dropna().astype(str))
+    second = set(frame.loc[frame["visit"] == compared, "batch"].dropna().astype(str))
+    if first and second and not first & second:
+        return f"not separable: no batch holds both {reference} and {compared}"
+    return ""
+
+
+def _join(first: str, second: str) -> str:
+    return "; ".join(part for part in (first, second) if part)
+
+
+def _changes(block: _Block, contrast: str, model: _Model) -> pd.DataFrame:
+    """Per participant and feature: both values, the change on the model scale, its back-transform."""
+    inside = block.frame[f"_in_{contrast}"].to_numpy(dtype=bool)
+    frame = block.frame[inside]
+    first, second = _pair_positions(frame, *model.visits[contrast])
+    data = block.values[inside]
+    y = np.asarray(data.layers["y"], dtype=float)
+    kinds = block.values.var["kind"].astype(str).to_numpy()
+    raw = np.where(kinds == "count", np.exp2(y), np.asarray(data.X, dtype=float))
+    tested = np.isfinite(y).any(axis=0)
+    features = block.values.var_names.to_numpy(dtype=object)[tested]
+    change = (y[second] - y[first])[:, tested]
+    ratio = _back(change, np.broadcast_to(kinds[tested].astype(object), change.shape))
+    scale_free = np.isin(kinds[tested], ["score", "signature"])
+    n_pairs, n_features = change.shape
+    people = frame["participant"].to_numpy(dtype=object)[first]
+    ids = frame.index.to_numpy(dtype=object)
+    out = pd.DataFrame(
+        {
+            "participant_id": np.repeat(people, n_features),
+            "assay": block.assay,
+            "feature": np.tile(features, n_pairs),
+            "contrast": contrast,
+            "set": block.set_,
+            "baseline_biopsy": np.repeat(ids[first], n_features),
+            "on_biopsy": np.repeat(ids[second], n_features),
+            "baseline_value": raw[first][:, tested].ravel(),
+            "on_value": raw[second][:, tested].ravel(),
+            "change": change.ravel(),
+            "ratio": np.where(scale_free[None, :], np.nan, ratio).ravel(),
+        }
+    )
+    return out[list(CHANGE_COLUMNS)]
+
+
+def _fill(adata: AnnData, values: AnnData) -> AnnData:
+    """The assay with its model-scale layers; biopsies that are not used have y NaN and w 0."""
+    out = adata.copy()
+    rows = out.obs_names.get_indexer(values.obs_names)
+    for layer, blank in (("y", np.nan), ("w", 0.0)):
+        full = np.full(out.shape, blank)
+        full[rows] = np.asarray(values.layers[layer], dtype=float)
+        out.layers[layer] = full
+    for column in ("tested", "note"):
+        if column in values.var:
+            out.var[column] = values.var[column].to_numpy()
+    out.uns.update(values.uns)
+    return out
+
+
+def _all_pairs(study: Study, visits: Mapping[str, tuple[str, str]]) -> pd.DataFrame:
+    frames = [pairs(study, first, second).assign(contrast=name) for name, (first, second) in visits.items()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
+
+
+def _typed(table: pd.DataFrame) -> pd.DataFrame:
+    """Give the result table its fixed columns, in order, with their types."""
+    out = table.reindex(columns=list(TABLE_COLUMNS))
+    return out.astype({c: (object if t == "str" else t) for c, t in TABLE_COLUMNS.items()})

@@ -1,0 +1,156 @@
+"""What an analysis leaves: one frozen object, and its tables with fixed columns."""
+
+from __future__ import annotations
+
+import dataclasses
+import html
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import pandas as pd
+
+from pdbiomarker.plan import Plan
+from pdbiomarker.study import Study
+
+__all__ = ["CHANGE_COLUMNS", "TABLE_COLUMNS", "PDResult"]
+
+#: Columns of :attr:`PDResult.table` and their types, in order.
+TABLE_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "assay": "str",
+        "feature": "str",
+        "label": "str",
+        "kind": "str",
+        "family": "str",
+        "contrast": "str",
+        "set": "str",
+        "estimate": "float64",
+        "se": "float64",
+        "df": "float64",
+        "df_method": "str",
+        "t": "float64",
+        "p": "float64",
+        "q": "float64",
+        "adjustment": "str",
+        "n_tests": "Int64",
+        "ci_low": "float64",
+        "ci_high": "float64",
+        "effect": "float64",
+        "effect_low": "float64",
+        "effect_high": "float64",
+        "effect_unit": "str",
+        "n_participants": "Int64",
+        "n_pairs": "Int64",
+        "n_biopsies": "Int64",
+        "var_participant": "float64",
+        "var_residual": "float64",
+        "status": "str",
+        "note": "str",
+    }
+)
+
+#: Columns of :attr:`PDResult.changes`, in order.
+CHANGE_COLUMNS: Final[tuple[str, ...]] = (
+    "participant_id",
+    "assay",
+    "feature",
+    "contrast",
+    "set",
+    "baseline_biopsy",
+    "on_biopsy",
+    "baseline_value",
+    "on_value",
+    "change",
+    "ratio",
+)
+
+
+@dataclasses.dataclass(frozen=True)
+class PDResult:
+    """The paired change of every feature, and everything needed to read it.
+
+    Attributes
+    ----------
+    table : DataFrame
+        One row per assay, feature, contrast and analysis set; columns :data:`TABLE_COLUMNS`. `estimate`, `se`
+        and the confidence limits `ci_low`, `ci_high` (95 %, t with `df`) are on the model scale: log2 for
+        counts, densities and intensities, natural logit for proportions, identity for scores and signatures.
+        `effect` is the same on the scale of `effect_unit`. `q` is p adjusted within `family` by `adjustment`
+        over `n_tests` tests. `var_residual` is the residual variance at weight 1 and `var_participant` the
+        participant variance, below zero where values of one participant are less alike than those of two.
+        `status` is one of ``ok, singular, not_estimable, too_few, constant, not_converged, excluded``.
+    changes : DataFrame
+        One row per evaluable pair, feature, contrast and set; columns :data:`CHANGE_COLUMNS`. Values are on
+        the raw scale (CPM for counts), `change` on the model scale, `ratio` its back-transform.
+    accountability : DataFrame
+        See :func:`pdbiomarker.pairing.accountability`.
+    biopsies : DataFrame
+        One row per assay, contrast, set and biopsy: used or not, and why not.
+    pairs : DataFrame
+        One row per participant, assay and contrast (strict set), see :func:`pdbiomarker.pairing.pairs`.
+    qc : mapping of str to DataFrame
+        Quality tables by name, such as ``slides`` and ``libraries``.
+    plan : Plan
+    study : Study
+    provenance : mapping
+        Versions, input hashes, problems told on the way.
+    truth : DataFrame or None
+        Planted effects, for a simulated study: assay, feature, contrast, effect (model scale).
+    images : mapping of slide id to mapping
+        ``biopsy_id, participant_id, visit, overview, field`` (paths of PNG files).
+    """
+
+    table: pd.DataFrame
+    changes: pd.DataFrame
+    accountability: pd.DataFrame
+    biopsies: pd.DataFrame
+    pairs: pd.DataFrame
+    plan: Plan
+    study: Study
+    qc: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    truth: pd.DataFrame | None = None
+    images: Mapping[str, Mapping[str, str | Path]] = dataclasses.field(default_factory=dict)
+
+    def __getitem__(self, assay: str) -> PDResult:
+        """Restrict the result to one assay.
+
+        Raises
+        ------
+        KeyError
+            No such assay; the message lists those that exist.
+        """
+        known = sorted(set(self.table["assay"]))
+        if assay not in known:
+            raise KeyError(f"no assay {assay!r} in this result; it holds {', '.join(known) or 'none'}")
+        return dataclasses.replace(
+            self,
+            table=self.table[self.table["assay"] == assay].reset_index(drop=True),
+            changes=self.changes[self.changes["assay"] == assay].reset_index(drop=True),
+            accountability=self.accountability[self.accountability["assay"] == assay].reset_index(drop=True),
+            biopsies=self.biopsies[self.biopsies["assay"] == assay].reset_index(drop=True),
+            pairs=self.pairs[self.pairs["assay"] == assay].reset_index(drop=True),
+        )
+
+    def __repr__(self) -> str:
+        """Say in a line or two what is inside."""
+        by_status = self.table["status"].value_counts().sort_index()
+        statuses = ", ".join(f"{n} {s}" for s, n in by_status.items())
+        assays = ", ".join(sorted(set(self.table["assay"])))
+        return (
+            f"PDResult of {self.study.spec.id}: {len(self.table)} rows ({statuses or 'none'})\n"
+            f"  assays: {assays or 'none'}; contrasts: {', '.join(self.plan.contrasts)}; "
+            f"plan {self.plan.hash[:12]}"
+        )
+
+    def _repr_html_(self) -> str:
+        columns = ["assay", "feature", "contrast", "effect", "effect_low", "effect_high", "effect_unit"]
+        columns += ["n_pairs", "p", "q", "adjustment", "status"]
+        strict = self.table[self.table["set"] == "strict"]
+        primary = strict[strict["family"] == "primary"]
+        shown = (primary if len(primary) else strict.sort_values("p", kind="stable").head(10))[columns]
+        return (
+            f"<p>{html.escape(repr(self))}</p>{shown.to_html(index=False, float_format=lambda v: f'{v:.3g}')}"
+        )
