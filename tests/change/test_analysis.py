@@ -1,0 +1,219 @@
+"""pd_change against the paired t-test, R's sleep data, and rows that cannot be fitted."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+from builders import assay, study_folder
+from scipy import stats
+
+from pdbiomarker.change import CHANGE_COLUMNS, TABLE_COLUMNS, pd_change
+from pdbiomarker.errors import FormulaError, PlanError
+from pdbiomarker.plan import Plan
+from pdbiomarker.study import read_study
+
+#: R's `sleep` data: hours of extra sleep of ten people under two drugs.
+SLEEP = (
+    [0.7, -1.6, -0.2, -1.2, -0.1, 3.4, 3.7, 0.8, 0.0, 2.0],
+    [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4],
+)
+
+
+def paired_study(tmp_path, n, *, extra="", header="", study="id: T\nvisits: {Pre: {}, On: {}}\n"):
+    rows = [f"participant_id,biopsy_id,visit{header}"]
+    for i in range(n):
+        rows += [f"P{i:02d},P{i:02d}a,Pre{extra}", f"P{i:02d},P{i:02d}b,On{extra}"]
+    plan = 'formula: "~ visit + (1|participant)"\ncontrasts: {on: On - Pre}\n'
+    return study_folder(tmp_path, biopsies="\n".join(rows) + "\n", study=study, plan=plan)
+
+
+def with_values(folder, before, after, *, name="ihc", features=None, kind="score", **layers):
+    study = read_study(folder)
+    before, after = np.atleast_2d(np.transpose(before)), np.atleast_2d(np.transpose(after))
+    before = before if before.shape[0] != 1 else before.T
+    after = after if after.shape[0] != 1 else after.T
+    values = {}
+    for i, (a, b) in enumerate(zip(before, after, strict=True)):
+        values[f"P{i:02d}a"], values[f"P{i:02d}b"] = list(a), list(b)
+    features = features or [f"f{j}" for j in range(before.shape[1])]
+    return study.with_assay(name, assay(values, features, kind=kind, **layers))
+
+
+def test_sleep_equals_r(tmp_path):
+    """R: t.test(paired) and lmer + Kenward-Roger: 1.58, SE .38895872, df 9, t 4.0621277, p .0028328901."""
+    study = with_values(paired_study(tmp_path, 10), *SLEEP)
+    row = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.iloc[0]
+    assert row["estimate"] == pytest.approx(1.58, abs=1e-10)
+    assert row["se"] == pytest.approx(0.38895872, abs=1e-8)
+    assert row["df"] == pytest.approx(9, abs=1e-6)
+    assert row["t"] == pytest.approx(4.0621277, abs=1e-7)
+    assert row["p"] == pytest.approx(0.0028328901, abs=1e-9)
+    assert row["var_participant"] == pytest.approx(2.84833336, abs=1e-6)
+    assert row["var_residual"] == pytest.approx(0.75644444, abs=1e-7)
+    assert (row["status"], row["df_method"], row["n_pairs"]) == ("ok", "kenward-roger", 10)
+
+
+@pytest.mark.parametrize("sign", [1.0, -1.0], ids=["alike", "unlike: ICC below zero"])
+def test_complete_pairs_give_the_paired_t_test(tmp_path, sign):
+    rng = np.random.default_rng(1)
+    level = rng.normal(size=(8, 5))
+    before = level + 0.3 * rng.normal(size=(8, 5))
+    after = sign * level + 0.3 * rng.normal(size=(8, 5)) + 0.5
+    study = with_values(paired_study(tmp_path, 8), before, after)
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
+    strict = table[table["set"] == "strict"]
+    expected = stats.ttest_rel(after, before)
+    np.testing.assert_allclose(strict["estimate"], (after - before).mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(strict["t"], expected.statistic, rtol=1e-7)
+    np.testing.assert_allclose(strict["df"], 7, rtol=1e-6)
+    np.testing.assert_allclose(strict["p"], expected.pvalue, rtol=1e-6)
+    low, high = expected.confidence_interval(0.95)
+    np.testing.assert_allclose(strict["ci_low"], low, atol=1e-7)
+    np.testing.assert_allclose(strict["ci_high"], high, atol=1e-7)
+
+
+def test_columns_types_sets_and_changes(tmp_path):
+    study = with_values(paired_study(tmp_path, 10), *SLEEP)
+    result = pd_change(study, Plan.read(tmp_path / "plan.yaml", study))
+    assert list(result.table.columns) == list(TABLE_COLUMNS)
+    assert result.table["set"].tolist() == ["strict", "strict_pairs", "all_biopsied"]
+    assert list(result.changes.columns) == list(CHANGE_COLUMNS)
+    strict = result.changes[result.changes["set"] == "strict"]
+    np.testing.assert_allclose(strict["change"], np.subtract(SLEEP[1], SLEEP[0]))
+    assert strict["ratio"].isna().all()
+    assert np.isfinite(result.table["q"]).tolist() == [True, False, False]
+    assert result.table["adjustment"].tolist() == ["bh", "none: sensitivity", "none: sensitivity"]
+    assert "P00a" in set(result.biopsies["biopsy_id"])
+    assert result["ihc"].table.equals(result.table)
+    with pytest.raises(KeyError, match="it holds ihc"):
+        result["rna"]
+    assert "3 rows (3 ok)" in repr(result)
+    assert "<table" in result._repr_html_()
+
+
+def test_densities_are_ratios_of_geometric_means(tmp_path):
+    """log2((n + 1/2)/area) by hand, from the count and the area."""
+    n = 6
+    rng = np.random.default_rng(2)
+    cells = {f"P{i:02d}{v}": [float(rng.integers(50, 400))] for i in range(n) for v in "ab"}
+    area = {b: [float(rng.uniform(0.5, 2))] for b in cells}
+    density = {b: [cells[b][0] / area[b][0]] for b in cells}
+    study = read_study(paired_study(tmp_path, n))
+    study = study.with_assay(
+        "ihc", assay(density, ["CD8_density_tissue"], kind="density", numerator=cells, denominator=area)
+    )
+    row = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.iloc[0]
+    y = {b: np.log2((cells[b][0] + 0.5) / area[b][0]) for b in cells}
+    change = np.mean([y[f"P{i:02d}b"] - y[f"P{i:02d}a"] for i in range(n)])
+    assert row["estimate"] == pytest.approx(change, rel=1e-9)
+    assert row["effect"] == pytest.approx(2**change, rel=1e-9)
+    assert row["effect_unit"] == "ratio of geometric means"
+
+
+def test_nothing_disappears(tmp_path):
+    """A constant feature, one never measured, one with a single pair, and a good one all have their row."""
+    before = np.array([[1.0, 5.0, np.nan, 1.0], [2.0, 5.0, np.nan, np.nan], [4.0, 5.0, np.nan, np.nan]])
+    after = np.array([[2.5, 5.0, np.nan, 2.0], [2.0, 5.0, np.nan, 3.0], [5.0, 5.0, np.nan, np.nan]])
+    names = ["good", "constant", "empty", "single"]
+    study = with_values(paired_study(tmp_path, 3), before, after, features=names)
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
+    strict = table[table["set"] == "strict"].set_index("feature")
+    assert strict["status"].to_dict() == {
+        "good": "ok",
+        "constant": "constant",
+        "empty": "too_few",
+        "single": "too_few",
+    }
+    assert strict.loc["constant", "estimate"] == 0
+    assert np.isnan(strict.loc["constant", "p"])
+    assert strict.loc["good", "q"] == strict.loc["good", "p"]  # the others are not tests
+    assert strict["n_tests"].tolist() == [1, 1, 1, 1]
+    assert (strict.loc[["constant", "empty", "single"], "note"] != "").all()
+    assert "an exact sign-flip test cannot go below p 0.25" in strict.loc["good", "note"]
+
+
+def test_other_features_do_not_move_a_feature(tmp_path):
+    rng = np.random.default_rng(3)
+    before, after = rng.normal(size=(6, 3)), rng.normal(size=(6, 3))
+    folder = paired_study(tmp_path, 6)
+    both = with_values(folder, before, after)
+    one = with_values(folder, before[:, [1]], after[:, [1]], features=["f1"])
+    plan = Plan.read(tmp_path / "plan.yaml", both)
+    columns = ["estimate", "se", "df", "p"]
+    first = pd_change(both, plan).table.query("feature == 'f1'")[columns].to_numpy()
+    np.testing.assert_allclose(first, pd_change(one, plan).table[columns].to_numpy(), rtol=1e-12)
+
+
+def test_one_visit_only_gives_rows_that_say_so(tmp_path):
+    folder = study_folder(
+        tmp_path,
+        biopsies="participant_id,biopsy_id,visit\nP1,a,Pre\nP2,b,Pre\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan="contrasts: {on: On - Pre}\n",
+    )
+    study = read_study(folder).with_assay("ihc", assay({"a": [1.0], "b": [2.0]}, ["f"]))
+    row = pd_change(study, Plan.read(folder / "plan.yaml", study)).table.iloc[0]
+    assert row["status"] == "too_few"
+    assert "no usable biopsy at On" in row["note"]
+    assert "0 evaluable pairs" in row["note"]
+
+
+def test_batch_that_follows_visit_is_told(tmp_path):
+    rows = ["participant_id,biopsy_id,visit,batch"]
+    for i in range(6):
+        rows += [f"P{i:02d},P{i:02d}a,Pre,run1", f"P{i:02d},P{i:02d}b,On,run2"]
+    folder = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan="contrasts: {on: On - Pre}\n",
+    )
+    study = with_values(folder, SLEEP[0][:6], SLEEP[1][:6])
+    table = pd_change(study, Plan.read(folder / "plan.yaml", study)).table
+    assert table["note"].str.contains("not separable: no batch holds both Pre and On").all()
+
+
+def test_a_covariate_without_value_excludes_the_biopsy_with_its_reason(tmp_path):
+    rows = ["participant_id,biopsy_id,visit,tumor_content_pct"]
+    for i in range(6):
+        rows += [f"P{i:02d},P{i:02d}a,Pre,{30 + i}", f"P{i:02d},P{i:02d}b,On,{'' if i == 2 else 50 - i * i}"]
+    folder = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan='formula: "~ visit + tumor_content_pct + (1|participant)"\ncontrasts: {on: On - Pre}\n',
+    )
+    study = with_values(folder, SLEEP[0][:6], SLEEP[1][:6])
+    result = pd_change(study, Plan.read(folder / "plan.yaml", study))
+    assert result.table.iloc[0]["n_biopsies"] == 11
+    left_out = result.biopsies.query("biopsy_id == 'P02b' and set == 'strict'").iloc[0]
+    assert (left_out["used"], left_out["code"]) == (False, "E-SHEET-017")
+
+
+@pytest.mark.parametrize(
+    ("changes", "error", "message"),
+    [
+        ({"replicates": "all"}, PlanError, "E-PLAN-004"),
+        ({"formula": "~ visit"}, FormulaError, "E-FORMULA-006"),
+        ({"formula": "~ visit + (1|participant) + (1|biopsy)"}, FormulaError, "exactly one random term"),
+        ({"formula": "~ 1 + (1|participant)"}, PlanError, "no term 'visit'"),
+        ({"families": {"primary": ("ihc:CD9",)}}, PlanError, "E-PLAN-003"),
+    ],
+)
+def test_models_that_are_not_fitted_are_refused(tmp_path, changes, error, message):
+    study = with_values(paired_study(tmp_path, 10), *SLEEP)
+    plan = dataclasses.replace(Plan.read(tmp_path / "plan.yaml", study), **changes)
+    with pytest.raises(error, match=message):
+        pd_change(study, plan)
+
+
+def test_type_one_error_of_the_road(tmp_path):
+    """2,000 null features of 8 pairs, ICC .5: at .05 within three Monte Carlo standard errors."""
+    rng = np.random.default_rng(4)
+    level = rng.normal(size=(8, 2000))
+    before, after = level + rng.normal(size=(8, 2000)), level + rng.normal(size=(8, 2000))
+    study = with_values(paired_study(tmp_path, 8), before, after)
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
+    assert (table["p"] < 0.05).mean() == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
