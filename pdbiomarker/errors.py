@@ -83,6 +83,8 @@ _catalogue(
         15: "A fact of the participant changes within the participant.",
         16: "A row is given twice.",
         17: "A value that must be known is missing.",
+        18: "A column has no name.",
+        19: "A line or sheet is not part of the table.",
     },
 )
 _catalogue(
@@ -187,6 +189,20 @@ _catalogue(
     {
         1: "A matrix offered as an assay breaks the contract of an assay.",
         2: "An h5ad file cannot be read.",
+    },
+)
+_catalogue(
+    "SIM",
+    {
+        1: "An option of a simulated trial is out of its range.",
+        2: "The folder for a simulated study is not empty.",
+    },
+)
+_catalogue(
+    "RESULT",
+    {
+        1: "A result holds no such feature, contrast, set or assay.",
+        2: "A figure cannot hold what was asked for.",
     },
 )
 _catalogue(

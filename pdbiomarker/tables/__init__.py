@@ -1,0 +1,26 @@
+"""Tables and YAML as text: what a person typed, where they typed it, and nothing inferred.
+
+Ids such as ``007``, ``1E5``, ``NA`` or ``TRUE`` stay as typed; every fault is reported with its line.
+"""
+
+from pdbiomarker.tables.columns import add_rows, is_number, nearest, parse_date, to_date, to_number, to_typed
+from pdbiomarker.tables.reading import read_table
+from pdbiomarker.tables.writing import write_table
+from pdbiomarker.tables.yaml import YamlDocument, load_yaml, read_yaml, to_yaml, validate_yaml
+
+__all__ = [
+    "YamlDocument",
+    "add_rows",
+    "is_number",
+    "load_yaml",
+    "nearest",
+    "parse_date",
+    "read_table",
+    "read_yaml",
+    "to_date",
+    "to_number",
+    "to_typed",
+    "to_yaml",
+    "validate_yaml",
+    "write_table",
+]
