@@ -1,0 +1,13 @@
+"""Figures of a result. Each function takes a ``PDResult`` and returns matplotlib axes.
+
+Nothing global is changed: the look is applied while a figure is drawn and undone after it.
+"""
+
+from pdbiomarker.plot.accountability import accountability
+from pdbiomarker.plot.forest import forest
+from pdbiomarker.plot.paired import paired
+from pdbiomarker.plot.truth import truth
+from pdbiomarker.plot.volcano import volcano
+from pdbiomarker.plot.waterfall import waterfall
+
+__all__ = ["accountability", "forest", "paired", "truth", "volcano", "waterfall"]

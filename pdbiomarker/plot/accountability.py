@@ -1,0 +1,184 @@
+"""Accountability: how participants become evaluable pairs, and where the others were lost."""
+
+from __future__ import annotations
+
+import textwrap
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
+
+from pdbiomarker.plot.select import Result, set_label, sets_of
+from pdbiomarker.plot.style import ACCENT, GRID, INK, MUTED, UP, empty, new_axes, plain, style, titles
+
+__all__ = ["accountability"]
+
+_WRAP: Final = 58
+
+
+def accountability(
+    result: Result,
+    assay: str | None = None,
+    *,
+    contrast: str | None = None,
+    set_: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw the flow from enrolment to an evaluable pair for one assay, one contrast and one analysis set.
+
+    Parameters
+    ----------
+    result : PDResult
+    assay, contrast, set_ : str, optional
+        Default: the first assay and contrast of the accountability table, and the primary set.
+    ax : Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        Boxes from top to bottom hold the participants (and biopsies) that remain; a box to the right names
+        how many were lost at that step and why.
+    """
+    rows = result.accountability
+    with style():
+        if rows.empty:
+            return empty(new_axes(ax, 7.6, 2.4), "Biopsy accountability", "No biopsy was analysed.")
+        rows = _choose(rows, assay, contrast, set_)
+        ax = new_axes(ax, 7.6, 0.62 * len(rows) + 0.9)
+        if rows.empty:
+            return empty(ax, "Biopsy accountability", "The table has no such assay, contrast or set.")
+        _draw(ax, rows)
+        return ax
+
+
+def _choose(rows: pd.DataFrame, assay: str | None, contrast: str | None, set_: str | None) -> pd.DataFrame:
+    sets = sets_of(rows)
+    wanted = {"set": set_ or ("strict" if "strict" in sets else sets[0]), "assay": assay}
+    if "contrast" in rows.columns:
+        wanted["contrast"] = contrast
+    for column, value in wanted.items():
+        rows = (
+            rows[rows[column] == (value if value is not None else rows[column].iloc[0])]
+            if len(rows)
+            else rows
+        )
+    return rows.reset_index(drop=True)
+
+
+def _lost(rows: pd.DataFrame, i: int) -> int:
+    """Participants lost at a step: the table's own number, else the fall from the step before."""
+    if "n_lost" in rows.columns and pd.notna(rows["n_lost"].iloc[i]):
+        return int(rows["n_lost"].iloc[i])
+    return (
+        0 if i == 0 else max(0, int(rows["n_participants"].iloc[i - 1]) - int(rows["n_participants"].iloc[i]))
+    )
+
+
+def _draw(ax: Axes, rows: pd.DataFrame) -> None:
+    n = len(rows)
+    ax.set_xlim(0, 10)
+    ax.set_ylim(n - 0.45, -0.5)
+    ax.set_axis_off()
+    total = max(int(rows["n_participants"].iloc[0]), 1)
+    for i in range(n):
+        row = rows.iloc[i]
+        last = i == n - 1
+        count, biopsies = int(row["n_participants"]), int(row["n_biopsies"])
+        ax.add_patch(
+            FancyBboxPatch(
+                (0.1, i - 0.31),
+                4.1,
+                0.62,
+                boxstyle="round,pad=0,rounding_size=0.1",
+                lw=1.0,
+                mutation_aspect=0.3,
+                facecolor=ACCENT if last else "white",
+                edgecolor=ACCENT if last or i == 0 else "#b5c0c6",
+                zorder=2,
+            )
+        )
+        if not last:
+            ax.add_patch(
+                FancyBboxPatch(
+                    (0.1, i + 0.25),
+                    4.1 * count / total,
+                    0.06,
+                    lw=0,
+                    facecolor=ACCENT,
+                    alpha=0.55,
+                    boxstyle="square,pad=0",
+                    zorder=3,
+                )
+            )
+        ink = "white" if last else INK
+        ax.text(
+            0.3,
+            i - 0.02,
+            plain(row["step"], 34),
+            fontsize=9,
+            color=ink,
+            va="center",
+            zorder=4,
+            fontweight="bold" if last else "normal",
+        )
+        ax.text(
+            4.05,
+            i - 0.02,
+            f"{count}",
+            fontsize=11,
+            fontweight="bold",
+            color=ink,
+            ha="right",
+            va="center",
+            zorder=4,
+        )
+        ax.text(
+            3.45,
+            i - 0.02,
+            f"{biopsies} biops{'y' if biopsies == 1 else 'ies'}",
+            fontsize=7.5,
+            ha="right",
+            color=ink if last else MUTED,
+            va="center",
+            zorder=4,
+        )
+        if not last:
+            ax.add_patch(
+                FancyArrowPatch(
+                    (1.0, i + 0.33),
+                    (1.0, i + 0.67),
+                    arrowstyle="-|>",
+                    mutation_scale=9,
+                    color="#93a1a8",
+                    lw=1.0,
+                    shrinkA=0,
+                    shrinkB=0,
+                    zorder=1,
+                )
+            )
+        _draw_loss(ax, i, _lost(rows, i), row["reason"])
+    first = rows.iloc[0]
+    contrast = f", {plain(first['contrast'], 30)}" if "contrast" in rows.columns else ""
+    title = f"From enrolment to evaluable pairs: {plain(first['assay'], 24) or 'all assays'}{contrast}"
+    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_label(str(first['set']))}.")
+
+
+def _draw_loss(ax: Axes, i: int, lost: int, reason: object) -> None:
+    if lost <= 0:
+        return
+    why = plain(reason, 2 * _WRAP) if isinstance(reason, str) and reason else "no reason recorded"
+    lines = textwrap.wrap(f"−{lost}: {why}", _WRAP)[:2]
+    ax.plot([4.2, 4.55], [i, i], color=UP, lw=0.9, zorder=1)
+    ax.text(
+        4.65,
+        i,
+        "\n".join(lines),
+        fontsize=7.5,
+        va="center",
+        color=INK,
+        zorder=4,
+        linespacing=1.25,
+        bbox={"facecolor": "#fdf3ec", "edgecolor": GRID, "pad": 3.0, "lw": 0.6},
+    )

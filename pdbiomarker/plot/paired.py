@@ -1,0 +1,319 @@
+"""Paired slopes: every participant's value before and on treatment, in natural units."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from scipy import special, stats
+
+from pdbiomarker.plot.numbers import format_interval, format_number, p_equals, p_name
+from pdbiomarker.plot.select import LOG_KINDS, RATIO_KINDS, Result, Selection, select, set_label, unit_of
+from pdbiomarker.plot.style import (
+    ACCENT,
+    FAINT,
+    GRID,
+    INK,
+    MUTED,
+    Hue,
+    despine,
+    empty,
+    hue_of,
+    linear_axis,
+    log_axis,
+    new_axes,
+    plain,
+    spread,
+    style,
+    titles,
+)
+
+__all__ = ["effect_words", "paired"]
+
+Floats = npt.NDArray[np.float64]
+_MAX_IDS: Final = 24
+
+
+@dataclasses.dataclass(frozen=True)
+class _Centre:
+    """The middle of the pairs at one visit, in natural units."""
+
+    value: float
+    low: float
+    high: float
+
+
+def effect_words(row: pd.Series) -> str:
+    """The effect of a row of the result's table in one line, as figures and tables write it.
+
+    Examples
+    --------
+    ``ratio 2.10 (95 % CI 1.40 to 3.20), Holm p = 0.0028``
+    """
+    kind = str(row["kind"])
+    if str(row["status"]) not in {"ok", "singular"} or pd.isna(row["effect"]):
+        note = str(row["note"]) if isinstance(row["note"], str) and row["note"] else "no estimate"
+        return f"{str(row['status']).replace('_', ' ')}: {plain(note, 90)}"
+    what = "odds ratio" if kind == "proportion" else ("ratio" if kind in RATIO_KINDS else "change")
+    unit = "" if kind in RATIO_KINDS else f" {plain(row['effect_unit'], 20)}"
+    adjusted = row["q"] if pd.notna(row["q"]) else row["p"]
+    name = p_name(row["adjustment"]) if pd.notna(row["q"]) else "p"
+    interval = format_interval(row["effect_low"], row["effect_high"])
+    return f"{what} {format_number(row['effect'])}{unit} (95 % CI {interval}), {p_equals(name, adjusted)}"
+
+
+def paired(
+    result: Result,
+    feature: str,
+    *,
+    contrast: str | None = None,
+    set_: str | None = None,
+    hue: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one line per participant from baseline to on treatment.
+
+    Parameters
+    ----------
+    result : PDResult
+    feature : str
+        ``feature`` or ``assay:feature``.
+    contrast, set_ : str, optional
+        Default: the feature's first contrast, and the primary analysis set.
+    hue : str, optional
+        A column of the study's participants that colours the lines, such as ``dose_mg``.
+    ax : Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        Densities, counts and intensities on a log axis, proportions in per cent, scores and signatures as
+        they are. Diamonds: geometric mean of the pairs with its 95 % interval (mean on the logit scale for
+        proportions, arithmetic mean for scores and signatures; median without interval where a zero or a
+        one makes that mean undefined). Open markers: participants with one of the two visits. Without
+        evaluable pairs the axes say why.
+
+    Raises
+    ------
+    InputError
+        The feature, contrast or set is not in the result, or `hue` is not a column of the participants.
+    """
+    chosen = select(result, feature, contrast, set_)
+    colors = hue_of(result.study.participants, hue) if hue is not None else None
+    with style():
+        ax = new_axes(ax, 6.4, 4.4)
+        if chosen.changes.empty:
+            return empty(ax, chosen.label, f"No evaluable pairs: {_why(chosen)}")
+        unit = unit_of(result, str(chosen.row["assay"]), str(chosen.row["feature"]), chosen.kind)
+        return _draw(ax, chosen, unit, colors)
+
+
+def _why(chosen: Selection) -> str:
+    note = chosen.row["note"]
+    return str(note) if isinstance(note, str) and note else "no participant has a value at either visit."
+
+
+def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
+    factor = 100.0 if chosen.kind == "proportion" else 1.0
+    before = chosen.changes["baseline_value"].to_numpy(dtype=float) * factor
+    after = chosen.changes["on_value"].to_numpy(dtype=float) * factor
+    both = np.isfinite(before) & np.isfinite(after)
+    zero_at = _set_axis(ax, chosen.kind, np.concatenate([before, after]))
+    shown_before, shown_after = (np.where(v <= 0, zero_at, v) if zero_at else v for v in (before, after))
+    people = [str(p) for p in chosen.changes["participant_id"]]
+    for i, person in enumerate(people):
+        color = colors.color(person) if colors else ACCENT
+        marker = colors.marker(person) if colors else "o"
+        if both[i]:
+            ax.plot(
+                [0, 1],
+                [shown_before[i], shown_after[i]],
+                color=color,
+                marker=marker,
+                markersize=5,
+                markeredgecolor="white",
+                markeredgewidth=0.6,
+                alpha=0.9,
+                zorder=3,
+            )
+        else:
+            x, y = (0, shown_before[i]) if np.isfinite(before[i]) else (1, shown_after[i])
+            ax.plot([x], [y], ls="", marker=marker, markersize=5.5, mfc="white", mec=color, mew=1.2, zorder=3)
+    centre_name = _draw_centres(ax, chosen.kind, before[both], after[both], factor)
+    _label_people(ax, people, shown_after, colors)
+    _legend(ax, people, colors, both=both, centre=centre_name)
+    ax.set_xlim(-0.36, 1.42 if len(people) <= _MAX_IDS else 1.3)
+    ax.set_xticks([0, 1], [plain(chosen.baseline, 24), plain(chosen.on, 24)])
+    ax.tick_params(axis="x", length=0, pad=6, labelsize=9.5)
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    name = "positive cells" if chosen.kind == "proportion" else _axis_word(chosen.kind)
+    ax.set_ylabel(f"{name} ({plain(unit, 24)})")
+    despine(ax)
+    n_unpaired = int((~both).sum())
+    unpaired = f", {n_unpaired} with one visit only (open)" if n_unpaired else ""
+    facts = f"{int(both.sum())} pairs{unpaired}; {set_label(str(chosen.row['set']))}. "
+    titles(ax, chosen.label, facts + _sentence(effect_words(chosen.row)), width=82)
+    return ax
+
+
+def _sentence(text: str) -> str:
+    return text[:1].upper() + text[1:]
+
+
+def _axis_word(kind: str) -> str:
+    words = {"count": "expression", "density": "density", "score": "score", "signature": "score"}
+    return words.get(kind, "value")
+
+
+def _set_axis(ax: Axes, kind: str, values: Floats) -> float:
+    """Set the y axis; returns where zeros are drawn on a log axis (0: there are none)."""
+    known = values[np.isfinite(values)]
+    if kind not in LOG_KINDS or not (known > 0).any():
+        low, high = float(known.min()), float(known.max())
+        pad = 0.08 * (high - low) or max(abs(high) * 0.1, 0.5)
+        bottom = max(low - pad, -0.02 * high) if kind in {"proportion", "score"} else low - pad
+        ax.set_ylim(bottom, high + pad)
+        linear_axis(ax, "y")
+        return 0.0
+    low, high = float(known[known > 0].min()), float(known.max())
+    zero_at = low / 2.2 if (known <= 0).any() else 0.0
+    floor = zero_at or low
+    room = max((high / floor) ** 0.06, 1.1)
+    log_axis(ax, "y", floor / room, high * room)
+    if zero_at:
+        ax.axhline(zero_at, color=GRID, lw=5, zorder=0)
+        ax.annotate(
+            "0",
+            (0, zero_at),
+            xycoords=("axes fraction", "data"),
+            xytext=(-8, 0),
+            textcoords="offset points",
+            ha="right",
+            va="center",
+            fontsize=8.5,
+        )
+        locations = [t for t in ax.yaxis.get_majorticklocs() if t > zero_at * 1.3]
+        ax.set_yticks(locations, [f"{t:,.0f}" if t >= 1000 else f"{t:.4g}" for t in locations])
+    return zero_at
+
+
+def _centre(kind: str, values: Floats, factor: float) -> tuple[_Centre, str]:
+    """The middle of values (natural units) and its name."""
+    if kind in LOG_KINDS:
+        if (values > 0).all():
+            mean = _mean(np.log(values))
+            return _Centre(*(float(np.exp(v)) for v in mean)), "geometric mean, 95 % CI"
+    elif kind == "proportion":
+        if ((values > 0) & (values < factor)).all():
+            mean = _mean(special.logit(values / factor))
+            return _Centre(*(float(special.expit(v)) * factor for v in mean)), "mean (logit), 95 % CI"
+    else:
+        return _Centre(*_mean(values)), "mean, 95 % CI"
+    return _Centre(float(np.median(values)), np.nan, np.nan), "median"
+
+
+def _mean(values: Floats) -> tuple[float, float, float]:
+    n = values.size
+    mean = float(values.mean())
+    if n < 2:
+        return mean, np.nan, np.nan
+    half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
+
+
+def _draw_centres(ax: Axes, kind: str, before: Floats, after: Floats, factor: float) -> str:
+    if not before.size:
+        return ""
+    (first, name), (second, name_2) = _centre(kind, before, factor), _centre(kind, after, factor)
+    if name != name_2:
+        first, second = (_Centre(float(np.median(v)), np.nan, np.nan) for v in (before, after))
+        name = "median"
+    for x, centre, side in ((-0.13, first, -1), (1.13, second, 1)):
+        if np.isfinite(centre.low):
+            ax.plot([x, x], [centre.low, centre.high], color=INK, lw=1.6, solid_capstyle="butt", zorder=4)
+        if np.isfinite(centre.value) and (kind not in LOG_KINDS or centre.value > 0):
+            ax.plot([x], [centre.value], marker="D", ms=6, color=INK, mec="white", mew=0.8, zorder=5)
+            if side < 0:
+                ax.annotate(
+                    format_number(centre.value),
+                    (x, centre.value),
+                    xytext=(-7, 0),
+                    fontsize=8.5,
+                    textcoords="offset points",
+                    ha="right",
+                    va="center",
+                    fontweight="bold",
+                )
+            else:
+                ax.annotate(
+                    format_number(centre.value),
+                    (x, centre.value),
+                    xytext=(0, -9),
+                    fontsize=8.5,
+                    textcoords="offset points",
+                    ha="center",
+                    va="top",
+                    fontweight="bold",
+                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
+                    zorder=6,
+                )
+    return name
+
+
+def _label_people(ax: Axes, people: list[str], after: Floats, colors: Hue | None) -> None:
+    """Write participant ids at the right end of the lines, apart from each other."""
+    rows = [i for i in range(len(people)) if np.isfinite(after[i])]
+    if not rows or len(people) > _MAX_IDS:
+        return
+    at = ax.transAxes.inverted().transform(ax.transData.transform([(1.0, after[i]) for i in rows]))[:, 1]
+    placed = spread(np.asarray(at, dtype=float), 0.043, 0.0, 1.0)
+    for i, y_to in zip(rows, placed, strict=True):
+        color = colors.color(people[i]) if colors else MUTED
+        y_data = ax.transData.inverted().transform(ax.transAxes.transform((0, y_to)))[1]
+        ax.plot([1.02, 1.22], [after[i], y_data], color=FAINT, lw=0.5, zorder=1)
+        ax.text(1.235, y_data, plain(people[i], 12), fontsize=7, va="center", color=color, zorder=4)
+
+
+def _legend(
+    ax: Axes, people: list[str], colors: Hue | None, *, both: npt.NDArray[np.bool_], centre: str
+) -> None:
+    handles: list[Line2D] = []
+    if colors is not None:
+        present = {colors.level(p) for p in people}
+        handles += [
+            Line2D(
+                [],
+                [],
+                color=colors.color_of_level(v),
+                marker=colors.marker_of_level(v),
+                label=v,
+                mec="white",
+                mew=0.6,
+            )
+            for v in colors.levels
+            if v in present
+        ]
+    if not both.all():
+        handles.append(
+            Line2D([], [], ls="", marker="o", mfc="white", mec=MUTED, mew=1.2, label="one visit only")
+        )
+    if centre:
+        handles.append(Line2D([], [], ls="", marker="D", color=INK, mec="white", label=centre))
+    if handles:
+        title = plain(colors.name, 30) if colors is not None else None
+        ax.legend(
+            handles=handles,
+            title=title,
+            loc="upper left",
+            bbox_to_anchor=(1.01, 1.0),
+            borderaxespad=0.0,
+            alignment="left",
+            handlelength=1.6,
+        )

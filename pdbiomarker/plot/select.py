@@ -1,0 +1,305 @@
+"""What the figures and the report read of a result, and how one feature's part of it is found."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any, Final, Protocol
+
+import pandas as pd
+
+from pdbiomarker.errors import InputError, Problem
+
+__all__ = [
+    "RATIO_KINDS",
+    "Result",
+    "Selection",
+    "contrast_visits",
+    "find_feature",
+    "not_evaluable",
+    "primary_set",
+    "reason_word",
+    "select",
+    "set_label",
+    "sets_of",
+    "unit_of",
+]
+
+#: Kinds whose effect is a ratio (fold change or odds ratio); the others have an effect in units.
+RATIO_KINDS: Final = frozenset({"count", "density", "proportion", "intensity"})
+#: Kinds that are drawn on a logarithmic axis in their natural units.
+LOG_KINDS: Final = frozenset({"count", "density", "intensity"})
+
+_UNITS: Final = {
+    "count": "reads",
+    "density": "cells/mm²",
+    "proportion": "%",
+    "score": "points",
+    "signature": "units",
+    "intensity": "intensity",
+}
+_SET_LABELS: Final = {
+    "strict": "adequate biopsies",
+    "strict_pairs": "adequate, pairs only",
+    "all_biopsied": "all biopsied",
+    "all": "all biopsied",
+}
+_REASON_WORDS: Final = {
+    "E-PAIR-001": "before dose",
+    "E-PAIR-002": "off window",
+    "E-PAIR-003": "time unknown",
+    "E-PAIR-004": "visit unclear",
+    "E-PAIR-005": "not adequate",
+    "E-PAIR-006": "other chosen",
+    "E-PAIR-007": "no biopsy",
+    "E-PAIR-008": "not measured",
+    "E-PAIR-009": "visit unknown",
+}
+
+
+class Result(Protocol):
+    """The attributes of a ``PDResult`` that the figures and the report read."""
+
+    @property
+    def table(self) -> pd.DataFrame:
+        """One row per assay, feature, contrast and set."""
+        ...
+
+    @property
+    def changes(self) -> pd.DataFrame:
+        """One row per participant, feature, contrast and set."""
+        ...
+
+    @property
+    def accountability(self) -> pd.DataFrame:
+        """Participants from enrolment to an evaluable pair."""
+        ...
+
+    @property
+    def biopsies(self) -> pd.DataFrame:
+        """Every biopsy, whether used, and the reason."""
+        ...
+
+    @property
+    def qc(self) -> Mapping[str, pd.DataFrame]:
+        """Quality tables by name."""
+        ...
+
+    @property
+    def plan(self) -> Any:
+        """The analysis plan."""
+        ...
+
+    @property
+    def study(self) -> Any:
+        """The study."""
+        ...
+
+    @property
+    def provenance(self) -> Mapping[str, Any]:
+        """Versions, hashes, problems."""
+        ...
+
+
+@dataclasses.dataclass(frozen=True)
+class Selection:
+    """One feature, one contrast, one analysis set.
+
+    Attributes
+    ----------
+    row : Series
+        The row of the result's table.
+    changes : DataFrame
+        The rows of the result's changes, one per participant that has any value.
+    baseline, on : str
+        The names of the two visits.
+    """
+
+    row: pd.Series
+    changes: pd.DataFrame
+    baseline: str
+    on: str
+
+    @property
+    def label(self) -> str:
+        """The feature's name for people."""
+        label = self.row.get("label")
+        return str(label) if isinstance(label, str) and label else str(self.row["feature"])
+
+    @property
+    def kind(self) -> str:
+        """The kind of number."""
+        return str(self.row["kind"])
+
+    @property
+    def pairs(self) -> pd.DataFrame:
+        """Participants with a change."""
+        return self.changes[self.changes["change"].notna()]
+
+
+def sets_of(table: pd.DataFrame) -> list[str]:
+    """The analysis sets of a table, in their order there."""
+    return [str(s) for s in dict.fromkeys(table["set"].tolist())]
+
+
+def primary_set(table: pd.DataFrame) -> str:
+    """``strict`` where it exists, else the first set."""
+    sets = sets_of(table)
+    return "strict" if "strict" in sets or not sets else sets[0]
+
+
+def set_label(name: str) -> str:
+    """An analysis set in words."""
+    return _SET_LABELS.get(name, name)
+
+
+def reason_word(code: object, reason: object) -> str:
+    """A reason in two words, for a figure; the full reason is in the tables."""
+    word = _REASON_WORDS.get(str(code))
+    if word:
+        return word
+    text = str(reason) if isinstance(reason, str) else ""
+    return text[:16] or "not evaluable"
+
+
+def unit_of(result: Result, assay: str, feature: str, kind: str) -> str:
+    """The unit of a feature's raw values: the assay's own, else the usual one of its kind."""
+    adata = getattr(result.study, "assays", {}).get(assay)
+    if kind == "proportion":
+        return _UNITS["proportion"]
+    if adata is not None and "unit" in adata.var.columns and feature in adata.var.index:
+        unit = adata.var.at[feature, "unit"]
+        if isinstance(unit, str) and unit:
+            return unit.replace("mm2", "mm²")
+    return _UNITS.get(kind, "units")
+
+
+def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:
+    """The baseline and on-treatment visit of a contrast; generic names if its text is not a difference.
+
+    Examples
+    --------
+    A contrast ``C2D1 - screening`` gives ``("screening", "C2D1")``.
+    """
+    text = str(dict(result.plan.contrasts).get(contrast, ""))
+    found = re.fullmatch(r"\s*(.+?)\s+-\s+(.+?)\s*", text) or re.fullmatch(
+        r"\s*([^-]+?)\s*-\s*([^-]+?)\s*", text
+    )
+    if found is None:
+        return "baseline", "on treatment"
+    return found[2].strip("`"), found[1].strip("`")
+
+
+def _refuse(message: str, value: str, known: Sequence[str], column: str) -> InputError:
+    near = get_close_matches(value, known, n=3, cutoff=0.4) or list(known)[:5]
+    remedy = f"Use one of: {', '.join(near)}." if near else "The result has none."
+    return InputError([Problem("E-RESULT-001", message, remedy, "", None, column, value)])
+
+
+def find_feature(result: Result, feature: str) -> tuple[str, str]:
+    """Find assay and feature by ``feature`` or ``assay:feature``.
+
+    Raises
+    ------
+    InputError
+        No such feature, or the name stands in several assays.
+    """
+    known = result.table[["assay", "feature"]].drop_duplicates()
+    hits = known[known["feature"] == feature]
+    if hits.empty and ":" in feature:
+        assay, name = feature.split(":", 1)
+        hits = known[(known["assay"] == assay) & (known["feature"] == name)]
+    if hits.empty:
+        names = [str(f) for f in known["feature"].unique()]
+        raise _refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
+    if len(hits) > 1:
+        refs = [f"{a}:{feature}" for a in hits["assay"]]
+        raise _refuse(f"{feature!r} stands in {len(hits)} assays.", feature, refs, "feature")
+    return str(hits["assay"].iloc[0]), str(hits["feature"].iloc[0])
+
+
+def select(result: Result, feature: str, contrast: str | None = None, set_: str | None = None) -> Selection:
+    """Find one feature's row and changes.
+
+    Parameters
+    ----------
+    feature : str
+        ``feature`` or ``assay:feature``.
+    contrast, set_ : str, optional
+        Default: the first contrast of the feature, and the primary analysis set.
+
+    Raises
+    ------
+    InputError
+        The feature, contrast or set does not exist in the result.
+    """
+    assay, name = find_feature(result, feature)
+    rows = result.table[(result.table["assay"] == assay) & (result.table["feature"] == name)]
+    contrasts = [str(c) for c in dict.fromkeys(rows["contrast"].tolist())]
+    if contrast is not None and contrast not in contrasts:
+        raise _refuse(f"{feature!r} has no contrast {contrast!r}.", contrast, contrasts, "contrast")
+    chosen = contrast if contrast is not None else contrasts[0]
+    rows = rows[rows["contrast"] == chosen]
+    sets = sets_of(rows)
+    if set_ is not None and set_ not in sets:
+        raise _refuse(f"{feature!r} has no analysis set {set_!r}.", set_, sets, "set")
+    wanted = set_ if set_ is not None else primary_set(rows)
+    row = rows[rows["set"] == wanted].iloc[0]
+    changes = result.changes
+    mine = changes[
+        (changes["assay"] == assay)
+        & (changes["feature"] == name)
+        & (changes["contrast"] == chosen)
+        & (changes["set"] == wanted)
+    ]
+    mine = mine[mine["baseline_value"].notna() | mine["on_value"].notna() | mine["change"].notna()]
+    baseline, on = contrast_visits(result, chosen)
+    return Selection(row, mine.sort_values("participant_id", kind="stable"), baseline, on)
+
+
+def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str]]:
+    """Participants of the study without a change: (participant, two words, full reason), by id.
+
+    The reason is that of the result's pairs where it has them, else that of the participant's biopsies.
+    """
+    paired = set(chosen.pairs["participant_id"])
+    told = _reasons_of_pairs(result, chosen) or {}
+    out = []
+    for participant in sorted(str(p) for p in result.study.participants.index):
+        if participant in paired:
+            continue
+        code, reason = told.get(participant) or _reason_of_biopsies(result, chosen, participant)
+        out.append((participant, reason_word(code, reason), reason))
+    return out
+
+
+def _reasons_of_pairs(result: Result, chosen: Selection) -> dict[str, tuple[str, str]] | None:
+    pairs = getattr(result, "pairs", None)
+    if not isinstance(pairs, pd.DataFrame) or pairs.empty:
+        return None
+    mine = pairs[pairs["assay"] == chosen.row["assay"]]
+    for column in ("contrast", "set"):
+        if column in mine.columns:
+            mine = mine[mine[column] == chosen.row[column]]
+    lost = mine[~mine["evaluable"].astype(bool)]
+    rows = zip(lost["participant_id"], lost["code"], lost["reason"], strict=True)
+    return {str(p): (str(c), str(r)) for p, c, r in rows}
+
+
+def _reason_of_biopsies(result: Result, chosen: Selection, participant: str) -> tuple[str, str]:
+    biopsies = result.biopsies.reset_index()
+    mine = biopsies[(biopsies["participant_id"] == participant) & (biopsies["assay"] == chosen.row["assay"])]
+    if "set" in mine.columns:
+        mine = mine[mine["set"] == chosen.row["set"]]
+    left = mine[~mine["used"].astype(bool)]
+    have = set(mine.loc[mine["used"].astype(bool), "visit"])
+    for visit in (chosen.baseline, chosen.on):
+        if visit in have:
+            continue
+        tried = left[left["visit"].isna() | (left["visit"] == visit)]
+        if len(tried):
+            return str(tried["code"].iloc[0]), str(tried["reason"].iloc[0])
+        return "E-PAIR-007", f"no {visit} biopsy"
+    return "", "no change could be computed"

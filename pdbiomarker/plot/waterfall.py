@@ -1,0 +1,189 @@
+"""Waterfall: every participant's own change, sorted, with a slot for those who gave none."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.patches import Patch
+
+from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.select import RATIO_KINDS, Result, Selection, not_evaluable, select, set_label
+from pdbiomarker.plot.style import (
+    ACCENT,
+    GRID,
+    INK,
+    MUTED,
+    Hue,
+    despine,
+    empty,
+    hue_of,
+    linear_axis,
+    new_axes,
+    plain,
+    ratio_axis,
+    style,
+    titles,
+)
+
+__all__ = ["waterfall"]
+
+
+def waterfall(
+    result: Result,
+    feature: str,
+    *,
+    contrast: str | None = None,
+    set_: str | None = None,
+    hue: str | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw one bar per participant: the fold change on a log2 axis, or the change in units.
+
+    Parameters
+    ----------
+    result : PDResult
+    feature : str
+        ``feature`` or ``assay:feature``.
+    contrast, set_ : str, optional
+        Default: the feature's first contrast, and the primary analysis set.
+    hue : str, optional
+        A column of the study's participants that colours the bars.
+    ax : Axes, optional
+        Where to draw; default: a new figure.
+
+    Returns
+    -------
+    Axes
+        Bars from the largest rise to the largest fall. Every participant of the study has a place: those
+        without a change stand at the right as ``NE`` with the reason in two words. With more than 20 of them
+        they are counted by reason instead.
+
+    Raises
+    ------
+    InputError
+        The feature, contrast or set is not in the result.
+    """
+    chosen = select(result, feature, contrast, set_)
+    lost = not_evaluable(result, chosen)
+    colors = hue_of(result.study.participants, hue) if hue is not None else None
+    with style():
+        ax = new_axes(ax, 7.2, 3.9)
+        if chosen.pairs.empty:
+            why = "; ".join(f"{n} {word}" for word, n in Counter(w for _, w, _ in lost).most_common())
+            return empty(
+                ax, f"{chosen.label}: change per participant", f"No evaluable pairs: {why or 'none given.'}"
+            )
+        _draw(ax, chosen, lost, colors)
+        return ax
+
+
+def _values(chosen: Selection) -> tuple[list[str], np.ndarray]:
+    """Participants and their changes (log2 ratio, or units), largest first, ties by id."""
+    pairs = chosen.pairs
+    if chosen.kind in RATIO_KINDS:
+        values = np.log2(pairs["ratio"].to_numpy(dtype=float))
+    else:
+        values = pairs["change"].to_numpy(dtype=float)
+    people = [str(p) for p in pairs["participant_id"]]
+    order = sorted(range(len(people)), key=lambda i: (-values[i], people[i]))
+    return [people[i] for i in order], values[order]
+
+
+def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors: Hue | None) -> None:
+    people, values = _values(chosen)
+    ratio = chosen.kind in RATIO_KINDS
+    n = len(people)
+    bars = [colors.color(p) if colors else ACCENT for p in people]
+    ax.bar(np.arange(n), values, color=bars, width=0.78, zorder=3)
+    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    pad = 0.16 * (high - low) or 0.5
+    low, high = low - (pad if low < 0 else 0.35 * pad), high + (pad if high > 0 else 0.35 * pad)
+    if ratio:
+        ratio_axis(ax, "y", low, high)
+        name = "odds ratio" if chosen.kind == "proportion" else "fold change"
+        ax.set_ylabel(f"{name}, {plain(chosen.on, 16)} / {plain(chosen.baseline, 16)}\n(log axis)")
+    else:
+        ax.set_ylim(low, high)
+        linear_axis(ax, "y")
+        ax.set_ylabel(f"change ({plain(chosen.row['effect_unit'], 20)})")
+    ax.axhline(0, color=INK, lw=0.9, zorder=4)
+    if n <= 24:
+        for x, value in enumerate(values):
+            text = f"{format_number(2.0**value, 2)}×" if ratio else format_number(float(value), 2)
+            ax.annotate(
+                text,
+                (x, value),
+                xytext=(0, 3 if value >= 0 else -3),
+                textcoords="offset points",
+                ha="center",
+                va="bottom" if value >= 0 else "top",
+                fontsize=7,
+            )
+    shown = lost if len(lost) <= 20 and n + len(lost) <= 70 else []
+    _draw_lost(ax, n, shown)
+    labels = people + [p for p, _, _ in shown]
+    at = [*range(n), *(n + 0.6 + i for i in range(len(shown)))]
+    ax.set_xlim(-0.8, (at[-1] if at else 0) + 0.8)
+    turned = len(labels) > 12 or max(map(len, labels)) > 6
+    ax.set_xticks(at, [plain(p, 12) for p in labels] if len(labels) <= 70 else [""] * len(labels))
+    ax.tick_params(
+        axis="x", length=0, labelsize=7.5 if len(labels) <= 40 else 5.5, labelrotation=90 if turned else 0
+    )
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    despine(ax)
+    ax.spines["bottom"].set_visible(False)
+    _legend(ax, people, colors)
+    words = ", ".join(f"{k} {w}" for w, k in Counter(w for _, w, _ in lost).most_common())
+    none = f"; {len(lost)} not evaluable (NE): {words}" if lost else ""
+    up = int((values > 0).sum())
+    facts = f"{n} pairs: {up} up, {int((values < 0).sum())} down{none}; {set_label(str(chosen.row['set']))}."
+    titles(ax, f"{chosen.label}: change per participant", facts, width=96)
+
+
+def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:
+    if not lost:
+        return
+    ax.axvspan(
+        n - 0.2,
+        n + 0.6 + len(lost) - 0.4,
+        facecolor="#f4f6f7",
+        edgecolor="#d5dce0",
+        hatch="////",
+        lw=0,
+        zorder=0,
+    )
+    for i, (_, word, _) in enumerate(lost):
+        x = n + 0.6 + i
+        ax.text(
+            x,
+            0.5,
+            f"NE · {plain(word, 16)}",
+            transform=ax.get_xaxis_transform(),
+            rotation=90,
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color=MUTED,
+            zorder=5,
+            bbox={"facecolor": "white", "edgecolor": GRID, "pad": 1.6, "lw": 0.5},
+        )
+
+
+def _legend(ax: Axes, people: list[str], colors: Hue | None) -> None:
+    if colors is None:
+        return
+    present = {colors.level(p) for p in people}
+    handles = [Patch(color=colors.color_of_level(v), label=v) for v in colors.levels if v in present]
+    ax.legend(
+        handles=handles,
+        title=plain(colors.name, 30),
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+        alignment="left",
+        handlelength=1.0,
+        handleheight=1.0,
+    )
