@@ -24,6 +24,7 @@ from pdbiomarker.plot.style import (
     new_axes,
     plain,
     ratio_axis,
+    split,
     style,
     titles,
 )
@@ -104,12 +105,14 @@ def forest(
         panels = _panels(rows)
         heights = [len(p.rows) + 1.2 for p in panels]
         host = new_axes(ax, 9.2, 0.31 * sum(heights) + 1.0 + 0.5 * (len(panels) - 1))
-        axes = _split(host, heights)
+        axes = split(host, heights)
         names = _names(rows)
         for panel, axis in zip(panels, axes, strict=True):
             _draw(axis, panel, names, primary_set(rows))
         methods = ", ".join(sorted({str(m) for m in rows["df_method"] if isinstance(m, str) and m}))
-        facts = f"Points: estimate; lines: 95 % CI; df: {methods}." if methods else ""
+        facts = f"Squares: estimate; lines: 95 % CI; degrees of freedom: {methods}." if methods else ""
+        if rows["q"].isna().any() and rows["p"].notna().any():
+            facts += " In brackets: p not adjusted (sensitivity)."
         titles(axes[0], name, facts, width=110)
         return axes[0]
 
@@ -148,29 +151,6 @@ def _panels(rows: pd.DataFrame) -> list[_Panel]:
     ]
 
 
-def _split(host: Axes, heights: Sequence[float]) -> list[Axes]:
-    if len(heights) == 1:
-        return [host]
-    spec = host.get_subplotspec()
-    fig = host.get_figure()
-    if spec is None or fig is None:
-        raise InputError(
-            [
-                Problem(
-                    "E-RESULT-002",
-                    "Axes without a place in a grid cannot be divided.",
-                    "Pass axes made by add_subplot, or none.",
-                    "",
-                    None,
-                    "ax",
-                )
-            ]
-        )
-    host.remove()
-    grid = spec.subgridspec(len(heights), 1, height_ratios=list(heights))
-    return [fig.add_subplot(grid[i]) for i in range(len(heights))]
-
-
 def _names(rows: pd.DataFrame) -> dict[str, bool]:
     """Which parts a row's label needs to be unique."""
     return {"contrast": rows["contrast"].nunique() > 1, "assay": rows["assay"].nunique() > 1}
@@ -204,12 +184,13 @@ def _draw(ax: Axes, panel: _Panel, parts: dict[str, bool], primary: str) -> None
         tick.set_fontsize(9 if main else 8)
     ax.tick_params(axis="y", length=0)
     for x, head in zip(_COLUMNS, ("effect (95 % CI)", "pairs", _p_head(panel)), strict=True):
-        ax.text(x, -0.66, head, transform=ax.get_yaxis_transform(), fontsize=8, color=MUTED, va="center")
+        _beside(ax, x, -0.66, head, MUTED)
     ax.set_xlabel(panel.name)
     despine(ax, left=True)
 
 
-_COLUMNS: Final = (1.02, 1.27, 1.35)
+#: Where the columns right of the axes start, in points.
+_COLUMNS: Final = (10, 152, 184)
 
 
 def _p_head(panel: _Panel) -> str:
@@ -255,9 +236,7 @@ def _draw_row(ax: Axes, y: int, row: pd.Series, ratio: bool, *, main: bool) -> N
             bbox={"facecolor": "white", "edgecolor": "none", "pad": 1.0, "alpha": 0.85},
             zorder=4,
         )
-        ax.text(
-            _COLUMNS[1], y, format_number(_count(row)), transform=across, fontsize=8, color=MUTED, va="center"
-        )
+        _beside(ax, _COLUMNS[1], y, format_number(_count(row)), MUTED)
         return
     value, low, high = _values(row, ratio)
     color = ACCENT if main else FAINT
@@ -284,21 +263,26 @@ def _draw_row(ax: Axes, y: int, row: pd.Series, ratio: bool, *, main: bool) -> N
         mew=0.7,
         zorder=4,
     )
-    ink = INK if main else MUTED
-    size = 8.5 if main else 8
     interval = f"{format_number(row['effect'])} ({format_interval(row['effect_low'], row['effect_high'])})"
     adjusted = format_p(row["q"]) if pd.notna(row["q"]) else f"({format_p(row['p'])})"
     for x, text in zip(_COLUMNS, (interval, format_number(_count(row)), adjusted), strict=True):
-        ax.text(
-            x,
-            y,
-            text,
-            transform=across,
-            fontsize=size,
-            color=ink,
-            va="center",
-            fontweight="bold" if main and x == _COLUMNS[0] else "normal",
-        )
+        _beside(ax, x, y, text, INK if main else MUTED, bold=main and x == _COLUMNS[0])
+
+
+def _beside(ax: Axes, points: float, y: float, text: str, color: str, *, bold: bool = False) -> None:
+    """Write in a column right of the axes, `points` from their edge."""
+    ax.annotate(
+        text,
+        (1, y),
+        xycoords=ax.get_yaxis_transform(),
+        xytext=(points, 0),
+        textcoords="offset points",
+        fontsize=8.5 if bold else 8,
+        fontweight="bold" if bold else "normal",
+        color=color,
+        va="center",
+        annotation_clip=False,
+    )
 
 
 def _count(row: pd.Series) -> int | None:

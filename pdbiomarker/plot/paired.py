@@ -148,7 +148,7 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     centre_name = _draw_centres(ax, chosen.kind, before[both], after[both], factor)
     _label_people(ax, people, shown_after, colors)
     _legend(ax, people, colors, both=both, centre=centre_name)
-    ax.set_xlim(-0.36, 1.42 if len(people) <= _MAX_IDS else 1.3)
+    ax.set_xlim(-0.36, 1.58)
     ax.set_xticks([0, 1], [plain(chosen.baseline, 24), plain(chosen.on, 24)])
     ax.tick_params(axis="x", length=0, pad=6, labelsize=9.5)
     ax.grid(axis="y")
@@ -158,7 +158,7 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     despine(ax)
     n_unpaired = int((~both).sum())
     unpaired = f", {n_unpaired} with one visit only (open)" if n_unpaired else ""
-    facts = f"{int(both.sum())} pairs{unpaired}; {set_label(str(chosen.row['set']))}. "
+    facts = f"{int(both.sum())} pairs{unpaired}; {set_label(str(chosen.row['set']))}.\n"
     titles(ax, chosen.label, facts + _sentence(effect_words(chosen.row)), width=82)
     return ax
 
@@ -235,35 +235,21 @@ def _draw_centres(ax: Axes, kind: str, before: Floats, after: Floats, factor: fl
     if name != name_2:
         first, second = (_Centre(float(np.median(v)), np.nan, np.nan) for v in (before, after))
         name = "median"
-    for x, centre, side in ((-0.13, first, -1), (1.13, second, 1)):
+    for x, centre, side in ((-0.13, first, -1), (1.34, second, 1)):
         if np.isfinite(centre.low):
             ax.plot([x, x], [centre.low, centre.high], color=INK, lw=1.6, solid_capstyle="butt", zorder=4)
         if np.isfinite(centre.value) and (kind not in LOG_KINDS or centre.value > 0):
             ax.plot([x], [centre.value], marker="D", ms=6, color=INK, mec="white", mew=0.8, zorder=5)
-            if side < 0:
-                ax.annotate(
-                    format_number(centre.value),
-                    (x, centre.value),
-                    xytext=(-7, 0),
-                    fontsize=8.5,
-                    textcoords="offset points",
-                    ha="right",
-                    va="center",
-                    fontweight="bold",
-                )
-            else:
-                ax.annotate(
-                    format_number(centre.value),
-                    (x, centre.value),
-                    xytext=(0, -9),
-                    fontsize=8.5,
-                    textcoords="offset points",
-                    ha="center",
-                    va="top",
-                    fontweight="bold",
-                    bbox={"facecolor": "white", "edgecolor": "none", "pad": 0.6, "alpha": 0.8},
-                    zorder=6,
-                )
+            ax.annotate(
+                format_number(centre.value),
+                (x, centre.value),
+                xytext=(7 * side, 0),
+                textcoords="offset points",
+                ha="right" if side < 0 else "left",
+                va="center",
+                fontsize=8.5,
+                fontweight="bold",
+            )
     return name
 
 
@@ -277,8 +263,8 @@ def _label_people(ax: Axes, people: list[str], after: Floats, colors: Hue | None
     for i, y_to in zip(rows, placed, strict=True):
         color = colors.color(people[i]) if colors else MUTED
         y_data = ax.transData.inverted().transform(ax.transAxes.transform((0, y_to)))[1]
-        ax.plot([1.02, 1.22], [after[i], y_data], color=FAINT, lw=0.5, zorder=1)
-        ax.text(1.235, y_data, plain(people[i], 12), fontsize=7, va="center", color=color, zorder=4)
+        ax.plot([1.015, 1.07], [after[i], y_data], color=FAINT, lw=0.5, zorder=1)
+        ax.text(1.08, y_data, plain(people[i], 12), fontsize=7, va="center", color=color, zorder=4)
 
 
 def _legend(

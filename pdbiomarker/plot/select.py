@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Protocol
 
+import numpy as np
 import pandas as pd
 
 from pdbiomarker.errors import InputError, Problem
@@ -33,7 +34,7 @@ RATIO_KINDS: Final = frozenset({"count", "density", "proportion", "intensity"})
 LOG_KINDS: Final = frozenset({"count", "density", "intensity"})
 
 _UNITS: Final = {
-    "count": "reads",
+    "count": "CPM",
     "density": "cells/mm²",
     "proportion": "%",
     "score": "points",
@@ -167,8 +168,8 @@ def reason_word(code: object, reason: object) -> str:
 def unit_of(result: Result, assay: str, feature: str, kind: str) -> str:
     """The unit of a feature's raw values: the assay's own, else the usual one of its kind."""
     adata = getattr(result.study, "assays", {}).get(assay)
-    if kind == "proportion":
-        return _UNITS["proportion"]
+    if kind in {"proportion", "count"}:
+        return _UNITS[kind]
     if adata is not None and "unit" in adata.var.columns and feature in adata.var.index:
         unit = adata.var.at[feature, "unit"]
         if isinstance(unit, str) and unit:
@@ -247,16 +248,70 @@ def select(result: Result, feature: str, contrast: str | None = None, set_: str 
         raise _refuse(f"{feature!r} has no analysis set {set_!r}.", set_, sets, "set")
     wanted = set_ if set_ is not None else primary_set(rows)
     row = rows[rows["set"] == wanted].iloc[0]
+    visits = contrast_visits(result, chosen)
+    return Selection(row, _values(result, row, visits), *visits)
+
+
+def _values(result: Result, row: pd.Series, visits: tuple[str, str]) -> pd.DataFrame:
+    """Per participant: the values at both visits and the change, with those who have one visit only.
+
+    Pairs come from the result's changes. What these leave out (participants with one visit, and assays too
+    large to list) comes from the assay: the biopsies that the result used, and their values.
+    """
     changes = result.changes
-    mine = changes[
-        (changes["assay"] == assay)
-        & (changes["feature"] == name)
-        & (changes["contrast"] == chosen)
-        & (changes["set"] == wanted)
-    ]
+    mask = pd.Series(True, index=changes.index)
+    for column in ("assay", "feature", "contrast", "set"):
+        mask &= changes[column] == row[column]
+    mine = changes[mask]
     mine = mine[mine["baseline_value"].notna() | mine["on_value"].notna() | mine["change"].notna()]
-    baseline, on = contrast_visits(result, chosen)
-    return Selection(row, mine.sort_values("participant_id", kind="stable"), baseline, on)
+    more = _from_assay(result, row, visits)
+    if more is not None:
+        more = more[~more["participant_id"].isin(set(mine["participant_id"]))]
+        columns = [*("participant_id", "baseline_value", "on_value", "change", "ratio")]
+        mine = pd.DataFrame({c: [*mine[c], *more[c]] for c in columns})
+    return mine.sort_values("participant_id", kind="stable").reset_index(drop=True)
+
+
+def _from_assay(result: Result, row: pd.Series, visits: tuple[str, str]) -> pd.DataFrame | None:
+    """Values of one feature from the assay; None where the result does not carry it."""
+    adata = getattr(result.study, "assays", {}).get(row["assay"])
+    feature = str(row["feature"])
+    if adata is None or "y" not in adata.layers or feature not in adata.var_names:
+        return None
+    column = int(adata.var_names.get_loc(feature))
+    y = np.asarray(adata.layers["y"][:, column], dtype=float).ravel()
+    kind = str(row["kind"])
+    raw = np.exp2(y) if kind == "count" else np.asarray(adata.X[:, column], dtype=float).ravel()
+    at = {str(b): i for i, b in enumerate(adata.obs_names)}
+    used = result.biopsies.reset_index()
+    used = used[used["used"].astype(bool) & used["visit"].isin(visits)]
+    for name in ("assay", "contrast", "set"):
+        if name in used.columns:
+            used = used[used[name] == row[name]]
+    found: dict[str, dict[str, int]] = {}
+    for participant, visit, biopsy in zip(
+        used["participant_id"], used["visit"], used["biopsy_id"], strict=True
+    ):
+        if biopsy in at and np.isfinite(y[at[biopsy]]):
+            found.setdefault(str(participant), {}).setdefault(str(visit), at[biopsy])
+    rows = []
+    for participant in sorted(found):
+        first, second = (found[participant].get(v) for v in visits)
+        change = np.nan if first is None or second is None else y[second] - y[first]
+        rows.append(
+            {
+                "participant_id": participant,
+                "baseline_value": np.nan if first is None else raw[first],
+                "on_value": np.nan if second is None else raw[second],
+                "change": change,
+                "ratio": np.nan if kind not in RATIO_KINDS else _ratio(change, kind),
+            }
+        )
+    return pd.DataFrame(rows, columns=["participant_id", "baseline_value", "on_value", "change", "ratio"])
+
+
+def _ratio(change: float, kind: str) -> float:
+    return float(np.exp(change) if kind == "proportion" else np.exp2(change))
 
 
 def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str]]:
@@ -278,6 +333,8 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
 def _reasons_of_pairs(result: Result, chosen: Selection) -> dict[str, tuple[str, str]] | None:
     pairs = getattr(result, "pairs", None)
     if not isinstance(pairs, pd.DataFrame) or pairs.empty:
+        return None
+    if "set" not in pairs.columns and chosen.row["set"] != "strict":
         return None
     mine = pairs[pairs["assay"] == chosen.row["assay"]]
     for column in ("contrast", "set"):

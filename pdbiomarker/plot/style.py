@@ -27,6 +27,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLocator
 
+from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.plot.numbers import format_number
 
 __all__ = [
@@ -44,6 +45,7 @@ __all__ = [
     "ratio_axis",
     "render_png",
     "render_svg",
+    "split",
     "spread",
     "style",
     "titles",
@@ -140,7 +142,7 @@ def plain(text: object, limit: int = 60) -> str:
 
 def titles(ax: Axes, title: str, subtitle: str = "", *, width: int = 92) -> None:
     """Write a bold title and, below it, a grey line of facts, both flush left."""
-    lines = textwrap.wrap(subtitle, width) if subtitle else []
+    lines = [part for line in subtitle.split("\n") for part in textwrap.wrap(line, width)]
     ax.set_title(plain(title, 90), loc="left", pad=8.0 + 12.5 * len(lines), color=INK)
     for i, line in enumerate(reversed(lines)):
         ax.annotate(
@@ -153,6 +155,31 @@ def titles(ax: Axes, title: str, subtitle: str = "", *, width: int = 92) -> None
             fontsize=8.5,
             va="bottom",
         )
+
+
+def split(host: Axes, heights: Sequence[float]) -> list[Axes]:
+    """Divide the place of `host` into panels one above the other.
+
+    Raises
+    ------
+    InputError
+        The axes have no place in a grid (made by ``fig.add_axes``) and cannot be divided.
+    """
+    if len(heights) == 1:
+        return [host]
+    spec = host.get_subplotspec()
+    fig = host.get_figure()
+    if spec is None or fig is None:
+        problem = Problem(
+            "E-RESULT-002",
+            "Axes without a place in a grid cannot be divided into panels.",
+            "Pass axes made by add_subplot, or none.",
+            column="ax",
+        )
+        raise InputError([problem])
+    host.remove()
+    grid = spec.subgridspec(len(heights), 1, height_ratios=list(heights))
+    return [fig.add_subplot(grid[i]) for i in range(len(heights))]
 
 
 def despine(ax: Axes, *, left: bool = False) -> None:
@@ -229,7 +256,9 @@ def linear_axis(ax: Axes, which: str) -> None:
     """Label a linear axis with plain numbers, five or so."""
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(MaxNLocator(6))
-    axis.set_major_formatter(FuncFormatter(lambda v, _: format_number(float(f"{v:.10g}")) if v else "0"))
+    axis.set_major_formatter(
+        FuncFormatter(lambda v, _: f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.4g}".replace("-", "−"))
+    )
 
 
 def log_axis(ax: Axes, which: str, low: float, high: float) -> None:

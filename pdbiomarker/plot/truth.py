@@ -7,19 +7,22 @@ from typing import Final
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
 
 from pdbiomarker.plot.numbers import format_number
-from pdbiomarker.plot.select import Result, primary_set
+from pdbiomarker.plot.select import RATIO_KINDS, Result, primary_set
 from pdbiomarker.plot.style import (
     ACCENT,
     FAINT,
     INK,
-    MUTED,
+    UP,
     despine,
     empty,
     linear_axis,
     new_axes,
     plain,
+    ratio_axis,
+    split,
     style,
     titles,
 )
@@ -62,7 +65,7 @@ def join_truth(result: Result, assay: str | None = None) -> pd.DataFrame:
 
 
 def truth(result: Result, assay: str | None = None, *, ax: Axes | None = None) -> Axes:
-    """Draw the estimate of every feature against the planted effect, with the line of identity.
+    """Draw what was planted beside what was estimated.
 
     Parameters
     ----------
@@ -76,65 +79,107 @@ def truth(result: Result, assay: str | None = None, *, ax: Axes | None = None) -
     Returns
     -------
     Axes
-        With at most 40 features each carries its 95 % interval and name. The subtitle states the mean error
-        and how many intervals hold the planted effect.
+        The first panel. With at most 40 features one line each: the planted effect as an open diamond, the
+        estimate with its 95 % interval; ratios and each unit in a panel of their own. With more features a
+        scatter with the line of identity. The subtitle counts the intervals that hold the planted effect.
     """
     rows = join_truth(result, assay)
     name = f"Planted and estimated{': ' + plain(assay) if assay else ''}"
     with style():
-        ax = new_axes(ax, 5.6, 4.8)
         known = rows[rows["estimate"].notna() & rows["true"].notna()]
         if known.empty:
-            return empty(ax, name, "Nothing was planted, or nothing of it could be estimated.")
-        _draw(ax, known)
-        error = (known["estimate"] - known["true"]).to_numpy(dtype=float)
-        covered = known["covered"].dropna()
-        cover = (
-            f"; {int(covered.sum()):,} of {len(covered):,} intervals hold the planted effect"
-            if len(covered)
-            else ""
+            return empty(
+                new_axes(ax, 6.4, 2.6), name, "Nothing was planted, or nothing of it could be estimated."
+            )
+        if len(known) > _FEW:
+            first = new_axes(ax, 5.6, 4.8)
+            _draw_cloud(first, known)
+        else:
+            first = _draw_lines(ax, known)
+        titles(first, name, _facts(rows, known), width=64 if len(known) > _FEW else 88)
+        return first
+
+
+def _facts(rows: pd.DataFrame, known: pd.DataFrame) -> str:
+    covered = known["covered"].dropna()
+    cover = f"; {int(covered.sum()):,} of {len(covered):,} 95 % intervals hold the planted effect"
+    left_out = len(rows) - len(known)
+    lost = f"; {left_out:,} planted without estimate" if left_out else ""
+    same = known["kind"].nunique() == 1
+    error = (known["estimate"] - known["true"]).to_numpy(dtype=float)
+    bias = f"; mean error {format_number(float(error.mean()), 2)}" if same and len(known) > 1 else ""
+    return f"{len(known):,} features{lost}{cover if len(covered) else ''}{bias}."
+
+
+def _to_log2(kind: str) -> float:
+    """From the model scale to log2 of the ratio: proportions are on the natural logit."""
+    return 1.0 / float(np.log(2)) if kind == "proportion" else 1.0
+
+
+def _draw_lines(ax: Axes | None, known: pd.DataFrame) -> Axes:
+    groups: dict[tuple[bool, str], list[pd.Series]] = {}
+    for _, row in known.iterrows():
+        ratio = str(row["kind"]) in RATIO_KINDS
+        groups.setdefault((not ratio, "" if ratio else str(row["effect_unit"])), []).append(row)
+    panels = sorted(groups.items(), key=lambda item: item[0])
+    heights = [len(rows) + 1.3 for _, rows in panels]
+    host = new_axes(ax, 7.6, 0.36 * sum(heights) + 1.0)
+    axes = split(host, heights)
+    for panel, ((identity, unit), rows) in zip(axes, panels, strict=True):
+        _draw_panel(panel, rows, identity=identity, unit=unit)
+    handles = [
+        Line2D([], [], ls="", marker="D", mfc="none", mec=UP, mew=1.6, ms=8, label="planted"),
+        Line2D([], [], color=ACCENT, marker="o", mec="white", ms=7, label="estimate, 95 % CI"),
+    ]
+    axes[0].legend(handles=handles, loc="upper left", bbox_to_anchor=(1.01, 1.0), borderaxespad=0.0)
+    return axes[0]
+
+
+def _draw_panel(ax: Axes, rows: list[pd.Series], *, identity: bool, unit: str) -> None:
+    ends = [0.0]
+    for y, row in enumerate(rows):
+        factor = 1.0 if identity else _to_log2(str(row["kind"]))
+        low, value, high, planted = (
+            float(row[c]) * factor for c in ("ci_low", "estimate", "ci_high", "true")
         )
-        left_out = len(rows) - len(known)
-        lost = f"; {left_out:,} planted features without estimate" if left_out else ""
-        facts = f"{len(known):,} features{lost}; mean error {format_number(float(error.mean()), 2)}{cover}."
-        titles(ax, name, facts, width=80)
-        return ax
+        if np.isfinite(low) and np.isfinite(high):
+            ax.plot([low, high], [y, y], color=ACCENT, lw=2, solid_capstyle="butt", zorder=3)
+        ax.plot([value], [y], marker="o", ms=7, color=ACCENT, mec="white", mew=0.8, zorder=4)
+        ax.plot([planted], [y], marker="D", ms=9, mfc="none", mec=UP, mew=1.6, zorder=5)
+        ends += [v for v in (low, value, high, planted) if np.isfinite(v)]
+    pad = 0.08 * (max(ends) - min(ends)) or 1.0
+    if identity:
+        ax.set_xlim(min(ends) - pad, max(ends) + pad)
+        linear_axis(ax, "x")
+        ax.set_xlabel(f"change ({plain(unit, 20)})")
+    else:
+        ratio_axis(ax, "x", min(ends) - pad, max(ends) + pad)
+        ax.set_xlabel("ratio on treatment / baseline (log axis)")
+    ax.axvline(0, color=INK, lw=0.8, ls=(0, (4, 3)), zorder=1)
+    ax.set_ylim(len(rows) - 0.4, -0.6)
+    labels = [
+        row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"] for row in rows
+    ]
+    ax.set_yticks(range(len(rows)), [plain(label, 34) for label in labels])
+    ax.tick_params(axis="y", length=0)
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    despine(ax, left=True)
 
 
-def _draw(ax: Axes, known: pd.DataFrame) -> None:
-    x = known["true"].to_numpy(dtype=float)
-    y = known["estimate"].to_numpy(dtype=float)
-    few = len(known) <= _FEW
-    ends = known[["ci_low", "ci_high"]].to_numpy(dtype=float) if few else y[:, None]
-    every = np.concatenate([x, y, ends.ravel()])
-    every = every[np.isfinite(every)]
-    low, high = float(min(every.min(), 0)), float(max(every.max(), 0))
+def _draw_cloud(ax: Axes, known: pd.DataFrame) -> None:
+    x, y = (known[c].to_numpy(dtype=float) for c in ("true", "estimate"))
+    low, high = float(min(x.min(), y.min(), 0)), float(max(x.max(), y.max(), 0))
     pad = 0.07 * (high - low) or 0.5
-    ax.plot([low - pad, high + pad], [low - pad, high + pad], color=INK, lw=0.9, ls=(0, (4, 3)), zorder=2)
+    ax.plot([low - pad, high + pad], [low - pad, high + pad], color=INK, lw=0.9, ls=(0, (4, 3)), zorder=4)
     ax.axhline(0, color=FAINT, lw=0.6, zorder=1)
     ax.axvline(0, color=FAINT, lw=0.6, zorder=1)
-    if few:
-        for i in range(len(known)):
-            ax.plot([x[i], x[i]], ends[i], color=ACCENT, lw=1.3, alpha=0.75, zorder=3)
-        ax.scatter(x, y, s=30, c=ACCENT, edgecolors="white", linewidths=0.8, zorder=4)
-        if len(known) <= 12:
-            for i, row in enumerate(known.itertuples()):
-                label = row.label if isinstance(row.label, str) and row.label else row.feature
-                ax.annotate(
-                    plain(label, 26),
-                    (x[i], y[i]),
-                    xytext=(7, 0),
-                    textcoords="offset points",
-                    fontsize=7.5,
-                    color=MUTED,
-                    va="center",
-                )
-    else:
-        ax.scatter(x, y, s=6, c=ACCENT, alpha=0.35, lw=0, rasterized=True, zorder=3)
+    ax.scatter(x, y, s=6, c=ACCENT, alpha=0.35, lw=0, rasterized=True, zorder=3)
     ax.set_xlim(low - pad, high + pad)
     ax.set_ylim(low - pad, high + pad)
     linear_axis(ax, "x")
     linear_axis(ax, "y")
-    ax.set_xlabel("planted effect (model scale)")
-    ax.set_ylabel("estimate (model scale)")
+    scale = "log2 fold change" if str(known["kind"].iloc[0]) == "count" else "model scale"
+    ax.set_xlabel(f"planted ({scale})")
+    ax.set_ylabel(f"estimated ({scale})")
     despine(ax)

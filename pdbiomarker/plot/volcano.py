@@ -14,7 +14,7 @@ from matplotlib.transforms import Bbox
 
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.plot.numbers import p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, primary_set, set_label
+from pdbiomarker.plot.select import RATIO_KINDS, Result, contrast_visits, primary_set, set_label
 from pdbiomarker.plot.style import (
     DOWN,
     FAINT,
@@ -119,11 +119,15 @@ def volcano(
             return empty(
                 ax, f"{plain(chosen)}: all features", f"None of {len(rows):,} features could be tested."
             )
-        _draw(ax, rows, tested, level, labels)
+        baseline, on = contrast_visits(result, str(rows["contrast"].iloc[0]))
+        title = f"{plain(chosen, 24)}, every feature: {plain(on, 20)} against {plain(baseline, 20)}"
+        _draw(ax, rows, tested, level, title)
+        if labels > 0:
+            _label(ax, tested, level, labels)
         return ax
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, labels: int) -> None:
+def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, title: str) -> None:
     x = tested["estimate"].to_numpy(dtype=float)
     p = tested["p"].to_numpy(dtype=float)
     y = np.minimum(-np.log10(np.maximum(p, 10.0**-_MAX_LOG_P)), _MAX_LOG_P)
@@ -176,13 +180,21 @@ def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, labe
         f"{len(tested):,} features tested{why}{n}; {set_label(str(rows['set'].iloc[0]))}. "
         f"{name} < {level:g}: {up:,} up, {down:,} down."
     )
-    titles(ax, f"{plain(rows['assay'].iloc[0])}: {plain(rows['contrast'].iloc[0])}", facts, width=96)
-    order = np.lexsort((tested["feature"].to_numpy(dtype=str), p))[: max(labels, 0)]
+    titles(ax, title, facts, width=96)
+
+
+def _label(ax: Axes, tested: pd.DataFrame, level: float, labels: int) -> None:
+    """Name the features with the smallest p."""
+    x, p, q = (tested[c].to_numpy(dtype=float) for c in ("estimate", "p", "q"))
+    y = np.minimum(-np.log10(np.maximum(p, 10.0**-_MAX_LOG_P)), _MAX_LOG_P)
+    called = np.isfinite(q) & (q < level)
+    order = np.lexsort((tested["feature"].to_numpy(dtype=str), p))[:labels]
     names = [
         plain(lab if isinstance(lab, str) and lab else f, 18)
         for lab, f in zip(tested["label"].iloc[order], tested["feature"].iloc[order], strict=True)
     ]
-    _name_points(ax, x[order], y[order], names, np.column_stack([x[called], y[called]])[:400])
+    crowd = np.column_stack([x[called], y[called]])[:400]
+    _name_points(ax, x[order], y[order], names, crowd)
 
 
 def _name_points(ax: Axes, x: Floats, y: Floats, names: Sequence[str], crowd: Floats) -> None:
