@@ -18,7 +18,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -279,7 +279,7 @@ def usable(
             why = "; ".join(told[i] for i in [biopsy, *items.get(biopsy, [])] if i in told)
             _set(frame, biopsy, "E-PAIR-008", f"Not measured in {assay!r}{': ' + why if why else ''}.")
         elif strict and not frame.at[biopsy, "adequate"]:
-            _set(frame, biopsy, "E-PAIR-005", f"Not adequate: {adequate.at[biopsy, 'reason']}.")
+            _set(frame, biopsy, "E-PAIR-005", f"Not adequate: {adequate.at[biopsy, 'reason']!s}.")
         else:
             frame.at[biopsy, "used"] = True
     if replicates == "select":
@@ -301,7 +301,7 @@ def _select(frame: pd.DataFrame, study: Study) -> None:
     by_name = {v.name: v for v in study.spec.visits}
 
     def rank(biopsy: str) -> tuple[bool, float, float, str]:
-        row = frame.loc[biopsy]
+        row: Mapping[Hashable, Any] = frame.loc[biopsy].to_dict()
         day = math.nan if pd.isna(row["study_day"]) else float(row["study_day"])
         lag = math.inf if pd.isna(row["lag"]) else abs(float(row["lag"]))
         before = is_baseline(by_name[str(row["visit"])], study.spec.visits)
@@ -448,7 +448,8 @@ def accountability(
     """
     rows: list[dict[str, Any]] = []
     for set_ in sets:
-        for assay in list(study.assays) or [None]:
+        names: list[str | None] = [*study.assays] or [None]
+        for assay in names:
             for contrast, (baseline, on) in contrasts.items():
                 biopsies = usable(study, assay, visits=(baseline, on), set_=set_)
                 for step in _steps(study, biopsies, baseline, on, strict=set_ != "all_biopsied"):

@@ -188,7 +188,7 @@ def _frame(study: Study, assay: str, rows: pd.DataFrame) -> pd.DataFrame:
     """The table that the formula sees: one row per used biopsy, keys, sheet columns, technical columns."""
     biopsies = study.biopsies.loc[rows.index]
     people = study.participants.loc[rows["participant_id"].to_numpy()]
-    technical = study.assays[assay].obs.loc[rows.index]
+    technical = pd.DataFrame(study.assays[assay].obs).loc[rows.index]
     columns: dict[str, Any] = {str(c): biopsies[c].to_numpy() for c in biopsies.columns}
     columns |= {str(c): people[c].to_numpy() for c in people.columns}
     columns |= {str(c): technical[c].to_numpy() for c in technical.columns}
@@ -205,14 +205,11 @@ def _block(study: Study, assay: str, set_: str, model: _Model) -> tuple[_Block, 
     for contrast, visits in model.visits.items():
         rows = usable(study, assay, visits=visits, set_=set_, replicates=model.plan.replicates)
         frame = _frame(study, assay, rows[rows["used"]])
-        missing = [c for c in model.formula.columns if c in frame and frame[c].isna().any()]
-        for column in missing:
-            for biopsy in frame.index[frame[column].isna()]:
-                rows.loc[biopsy, ["used", "code", "reason"]] = [
-                    False,
-                    "E-SHEET-017",
-                    f"The model's column {column!r} has no value here.",
-                ]
+        for column in (c for c in model.formula.columns if c in frame):
+            unknown = frame.index[frame[column].isna()]
+            rows.loc[unknown, "used"] = False
+            rows.loc[unknown, "code"] = "E-SHEET-017"
+            rows.loc[unknown, "reason"] = f"The model's column {column!r} has no value here."
         chosen[contrast] = rows[rows["used"]]
         told.append(rows.reset_index(names="biopsy_id").assign(assay=assay, contrast=contrast, set=set_))
     union = pd.concat(chosen.values())
@@ -309,7 +306,7 @@ def _estimate(
         return
     try:
         design = design_matrix(model.formula, frame, levels={"visit": [reference, compared]})
-        vector = contrast_vector(design, model.contrasts[contrast])
+        vector = contrast_vector(design, frame, model.plan.contrasts[contrast])
     except FormulaError as error:
         rows["status"] = "not_estimable"
         rows["note"] = [_join(n, "; ".join(p.message for p in error.problems)) for n in rows["note"]]
