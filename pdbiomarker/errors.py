@@ -149,6 +149,9 @@ _catalogue(
         13: "A feature name that a spreadsheet turned into a date.",
         14: "A library with far fewer counts than the others.",
         15: "Two libraries are identical.",
+        16: "The counts look scaled, not raw.",
+        17: "Features without a symbol in the genes table.",
+        18: "A gene of a signature is not in the matrix.",
     },
 )
 _catalogue(
@@ -203,6 +206,16 @@ _catalogue(
     {
         1: "A result holds no such feature, contrast, set or assay.",
         2: "A figure cannot hold what was asked for.",
+    },
+)
+_catalogue(
+    "MODEL",
+    {
+        1: "The shapes of responses, design, groups, weights or contrasts do not fit together.",
+        2: "A value given to the mixed model is infinite, missing or not a number where it must be known.",
+        3: "A precision weight is negative.",
+        4: "An observation has no group.",
+        5: "The method for the degrees of freedom is unknown.",
     },
 )
 _catalogue(
