@@ -76,34 +76,34 @@ def tmm_factors(
     >>> tmm_factors([[10, 20], [30, 60], [5, 10]]).tolist()
     [1.0, 1.0]
     """
-    y = np.asarray(counts, dtype=np.float64)
-    size = y.sum(axis=0) if lib_size is None else np.asarray(lib_size, dtype=np.float64)
+    y, size = _arrays(counts, lib_size)
     y = y[(y > 0).any(axis=1)]
     n_libraries = y.shape[1]
     if y.shape[0] == 0 or n_libraries < 2:
         return np.ones(n_libraries)
     reference = _reference_library(y, size)
-    relative = y / size
-    factors = np.empty(n_libraries)
+    factors = np.ones(n_libraries)
     for k in range(n_libraries):
         both = (y[:, k] > 0) & (y[:, reference] > 0)
-        pair = relative[both][:, [k, reference]]
-        ratio = np.log2(pair[:, 0] / pair[:, 1])
+        own, ref = y[both, k], y[both, reference]
+        n_own, n_ref = size[k], size[reference]
+        ratio = np.log2((own / n_own) / (ref / n_ref))
         if ratio.size == 0 or np.abs(ratio).max() < _PROPORTIONAL:
-            factors[k] = 1.0
             continue
-        abundance = (np.log2(pair[:, 0]) + np.log2(pair[:, 1])) / 2
+        abundance = (np.log2(own / n_own) + np.log2(ref / n_ref)) / 2
         kept = _inside(ratio, ratio_trim) & _inside(abundance, sum_trim)
-        if not kept.any():
-            factors[k] = 1.0
-            continue
-        weight = np.ones(int(kept.sum()))
-        if weighted:
-            own, ref = y[both, k][kept], y[both, reference][kept]
-            n_own, n_ref = size[k], size[reference]
-            weight = 1 / ((n_own - own) / n_own / own + (n_ref - ref) / n_ref / ref)
-        factors[k] = 2 ** (np.sum(weight * ratio[kept]) / np.sum(weight))
-    return factors / np.exp(np.mean(np.log(factors)))
+        if kept.any():
+            variance = (n_own - own) / n_own / own + (n_ref - ref) / n_ref / ref
+            weight = 1 / variance[kept] if weighted else np.ones(int(kept.sum()))
+            factors[k] = 2 ** (np.sum(weight * ratio[kept]) / np.sum(weight))
+    scale = float(np.exp(np.mean(np.log(factors))))
+    return factors / scale
+
+
+def _arrays(counts: npt.ArrayLike, lib_size: npt.ArrayLike | None) -> tuple[FloatArray, FloatArray]:
+    """Counts and library sizes, by default the column sums."""
+    y = np.asarray(counts, dtype=np.float64)
+    return y, y.sum(axis=0) if lib_size is None else np.asarray(lib_size, dtype=np.float64)
 
 
 def _reference_library(y: FloatArray, size: FloatArray) -> int:
@@ -135,9 +135,8 @@ def cpm(counts: npt.ArrayLike, lib_size: npt.ArrayLike | None = None) -> FloatAr
     -------
     array, genes x libraries
     """
-    y = np.asarray(counts, dtype=np.float64)
-    size = y.sum(axis=0) if lib_size is None else np.asarray(lib_size, dtype=np.float64)
-    return y / size * 1e6
+    y, size = _arrays(counts, lib_size)
+    return np.asarray(y / size * 1e6, dtype=np.float64)
 
 
 def log_cpm(
@@ -158,8 +157,7 @@ def log_cpm(
     array, genes x libraries
         ``log2((y + p) / (N + 2 p) * 1e6)`` with ``p = prior_count * N / mean(N)``.
     """
-    y = np.asarray(counts, dtype=np.float64)
-    size = y.sum(axis=0) if lib_size is None else np.asarray(lib_size, dtype=np.float64)
+    y, size = _arrays(counts, lib_size)
     prior = prior_count * size / size.mean()
     return np.log2((y + prior) / (size + 2 * prior) * 1e6)
 
@@ -181,6 +179,5 @@ def voom_log_cpm(counts: npt.ArrayLike, lib_size: npt.ArrayLike | None = None) -
     ----------
     Law CW et al. Genome Biology 2014;15:R29, doi 10.1186/gb-2014-15-2-r29.
     """
-    y = np.asarray(counts, dtype=np.float64)
-    size = y.sum(axis=0) if lib_size is None else np.asarray(lib_size, dtype=np.float64)
+    y, size = _arrays(counts, lib_size)
     return np.log2((y + 0.5) / (size + 1) * 1e6)

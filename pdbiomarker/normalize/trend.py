@@ -45,7 +45,7 @@ class Trend(NamedTuple):
 
 
 class Voom(NamedTuple):
-    """Result of :func:`voom`: `E` and `weights` (genes x libraries) and the `trend`; None without residuals."""
+    """Result of :func:`voom`: `E` and `weights` (genes x libraries), and the `trend` where there is one."""
 
     E: FloatArray
     weights: FloatArray
