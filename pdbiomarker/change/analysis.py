@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
@@ -188,7 +188,7 @@ def _frame(study: Study, assay: str, rows: pd.DataFrame) -> pd.DataFrame:
     """The table that the formula sees: one row per used biopsy, keys, sheet columns, technical columns."""
     biopsies = study.biopsies.loc[rows.index]
     people = study.participants.loc[rows["participant_id"].to_numpy()]
-    technical = pd.DataFrame(study.assays[assay].obs).loc[rows.index]
+    technical = cast("pd.DataFrame", study.assays[assay].obs).loc[rows.index]
     columns: dict[str, Any] = {str(c): biopsies[c].to_numpy() for c in biopsies.columns}
     columns |= {str(c): people[c].to_numpy() for c in people.columns}
     columns |= {str(c): technical[c].to_numpy() for c in technical.columns}

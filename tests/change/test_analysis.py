@@ -31,9 +31,7 @@ def paired_study(tmp_path, n, *, extra="", header="", study="id: T\nvisits: {Pre
 
 def with_values(folder, before, after, *, name="ihc", features=None, kind="score", **layers):
     study = read_study(folder)
-    before, after = np.atleast_2d(np.transpose(before)), np.atleast_2d(np.transpose(after))
-    before = before if before.shape[0] != 1 else before.T
-    after = after if after.shape[0] != 1 else after.T
+    before, after = (np.asarray(v, dtype=float).reshape(len(v), -1) for v in (before, after))
     values = {}
     for i, (a, b) in enumerate(zip(before, after, strict=True)):
         values[f"P{i:02d}a"], values[f"P{i:02d}b"] = list(a), list(b)
@@ -123,7 +121,7 @@ def test_nothing_disappears(tmp_path):
     assert strict["status"].to_dict() == {
         "good": "ok",
         "constant": "constant",
-        "empty": "too_few",
+        "empty": "excluded",
         "single": "too_few",
     }
     assert strict.loc["constant", "estimate"] == 0
