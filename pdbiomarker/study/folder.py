@@ -1,34 +1,297 @@
-"""Reading a study folder."""
+"""Reading a study folder: everything is checked before anything is said."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Final
 
 import pandas as pd
 
 from pdbiomarker.errors import Problems, StudyError
+from pdbiomarker.study.items import (
+    LIBRARY_COLUMNS,
+    SLIDE_COLUMNS,
+    libraries_of_biopsies,
+    no_slides,
+    read_libraries,
+    read_slides,
+    slides_of_biopsies,
+)
 from pdbiomarker.study.model import Study
-from pdbiomarker.study.spec import read_spec
-from pdbiomarker.tables import read_table, to_typed
+from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
+from pdbiomarker.study.sheets import Sheet, open_sheet
+from pdbiomarker.study.spec import FILE, AssaySpec, StudySpec, Visit, check_spec_columns, read_spec
+from pdbiomarker.tables import read_yaml
+
+PARTICIPANTS: Final = "participants.csv"
+BIOPSIES: Final = "biopsies.csv"
+LIBRARIES: Final = "libraries.csv"
+SLIDES: Final = "slides.csv"
 
 
 def read_study(path: str | Path) -> Study:
-    """Read a study folder and check everything in it at once."""
+    """Read a study folder and check everything in it at once.
+
+    Parameters
+    ----------
+    path : path
+        The folder, with study.yaml, participants.csv and biopsies.csv; libraries.csv and slides.csv where a
+        biopsy has several. docs/study_folder.md describes every column.
+
+    Returns
+    -------
+    Study
+        Without count matrices and slides measured: those are read by `pdbiomarker.expression` and
+        `pdbiomarker.ihc`. `problems` holds what was told: warnings, and slides whose file is missing.
+
+    Raises
+    ------
+    StudyError
+        Carries every fault of every file.
+
+    Examples
+    --------
+    >>> read_study("expansion/").participants  # doctest: +SKIP
+    """
     folder = Path(path)
     problems = Problems()
-    spec = read_spec(folder / "study.yaml", problems)
-    participants = read_table(folder / "participants.csv", problems=problems)
-    biopsies = read_table(folder / "biopsies.csv", problems=problems)
-    problems.raise_if_any(StudyError)
-    if spec is None or participants is None or biopsies is None:
+    study = check_study(folder, problems)
+    if study is None:
         raise StudyError(problems)
-    columns = dict(spec.columns)
-    participants = participants.rename(columns=columns).set_index("participant_id").apply(to_typed)
-    biopsies = biopsies.rename(columns=columns)
-    biopsies["line"] = biopsies.index
-    biopsies = biopsies.set_index("biopsy_id").apply(to_typed)
-    if "study_day" not in biopsies:
-        biopsies["study_day"] = pd.Series(pd.NA, index=biopsies.index, dtype="Int64")
-    libraries = pd.DataFrame({"biopsy_id": biopsies.index, "source": "biopsy_id"}, index=biopsies.index)
-    slides = pd.DataFrame({"biopsy_id": pd.Series(dtype=object)}, index=pd.Index([], dtype=object))
+    return study
+
+
+def check_study(folder: Path, problems: Problems) -> Study | None:
+    """Read a study folder; add what is found, and give the study if nothing refuses it."""
+    if not folder.is_dir():
+        exists = folder.exists()
+        problems.add(
+            "E-FILE-002" if exists else "E-FILE-001",
+            "The path is not a folder." if exists else "The study folder does not exist.",
+            remedy="Give the folder that holds study.yaml.",
+            file=folder.name,
+        )
+        return None
+    spec = read_spec(folder / FILE, problems)
+    columns = spec.columns if spec is not None else _columns_of_a_faulty_spec(folder / FILE)
+    visits = None if spec is None else spec.visits
+    cutoff = None if spec is None else spec.data_cutoff
+
+    sheets: dict[str, Sheet] = {}
+    participants = biopsies = None
+    sheet = _open(folder, PARTICIPANTS, columns, PARTICIPANT_COLUMNS, problems)
+    if sheet is not None:
+        sheets[PARTICIPANTS] = sheet
+        participants = read_participants(sheet, cutoff=cutoff)
+    sheet = _open(folder, BIOPSIES, columns, BIOPSY_COLUMNS, problems)
+    if sheet is not None:
+        sheets[BIOPSIES] = sheet
+        biopsies = read_biopsies(sheet, visits=visits, participants=participants, cutoff=cutoff)
+    libraries = _libraries(folder, columns, sheets, biopsies, problems)
+    slides = _slides(folder, columns, sheets, biopsies, spec, problems)
+    if spec is not None and biopsies is not None:
+        _check_paths(folder, spec, problems)
+        numeric = [str(c) for c in biopsies if pd.api.types.is_numeric_dtype(biopsies[c]) and c != "line"]
+        check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems)
+        for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):
+            if frame is not None and file in sheets:
+                check_batches(frame, biopsies, spec.visits, file, problems)
+    if problems.errors or spec is None or participants is None or biopsies is None:
+        return None
+    if libraries is None or slides is None:
+        return None
     return Study(spec, participants, biopsies, libraries, slides, problems=tuple(problems), path=folder)
+
+
+def _columns_of_a_faulty_spec(path: Path) -> dict[str, str]:
+    """Still take the site's column names: a fault of study.yaml must not hide those of the sheets."""
+    data = read_yaml(path, Problems()) or {}
+    columns = data.get("columns")
+    if not isinstance(columns, dict):
+        return {}
+    return {key: value for key, value in columns.items() if isinstance(value, str)}
+
+
+def _open(
+    folder: Path, file: str, columns: Mapping[str, str], required: tuple[str, ...], problems: Problems
+) -> Sheet | None:
+    if _leads_outside(folder, file):
+        problems.add(
+            "E-FILE-006",
+            "The path leads outside the study folder.",
+            remedy="Put the file into the study folder.",
+            file=FILE,
+            value=file,
+        )
+        return None
+    return open_sheet(folder / file, file=file, columns=columns, required=required, problems=problems)
+
+
+def _leads_outside(folder: Path, path: str) -> bool:
+    try:
+        return Path(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):
+        return True
+
+
+def _libraries(
+    folder: Path,
+    columns: Mapping[str, str],
+    sheets: dict[str, Sheet],
+    biopsies: pd.DataFrame | None,
+    problems: Problems,
+) -> pd.DataFrame | None:
+    if (folder / LIBRARIES).exists():
+        sheet = _open(folder, LIBRARIES, columns, LIBRARY_COLUMNS, problems)
+        if sheet is None:
+            return None
+        sheets[LIBRARIES] = sheet
+        return read_libraries(sheet, biopsies=biopsies)
+    return None if biopsies is None else libraries_of_biopsies(sheets.get(BIOPSIES), biopsies)
+
+
+def _slides(
+    folder: Path,
+    columns: Mapping[str, str],
+    sheets: dict[str, Sheet],
+    biopsies: pd.DataFrame | None,
+    spec: StudySpec | None,
+    problems: Problems,
+) -> pd.DataFrame | None:
+    assays = [] if spec is None else [assay for assay in spec.assays if assay.kind == "ihc"]
+    files: dict[str, list[AssaySpec]] = {}
+    for assay in assays:
+        if assay.slides is not None:
+            files.setdefault(assay.slides, []).append(assay)
+        elif (folder / SLIDES).exists():
+            files.setdefault(SLIDES, []).append(assay)
+    if not assays and (folder / SLIDES).exists():
+        files[SLIDES] = []
+    frames: list[pd.DataFrame] = []
+    for file, users in files.items():
+        sheet = _open(folder, file, columns, SLIDE_COLUMNS, problems)
+        if sheet is not None:
+            sheets[file] = sheet
+            frames.append(read_slides(sheet, folder=folder, assays=users, biopsies=biopsies))
+    of_biopsies = sheets.get(BIOPSIES)
+    if not files and of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
+        made = slides_of_biopsies(of_biopsies, biopsies)
+        frames.append(read_slides(made, folder=folder, assays=assays, biopsies=None))
+    elif not files and assays:
+        problems.add(
+            "E-FILE-001",
+            f"The assay {assays[0].name!r} has no slides: there is neither slides.csv nor a column 'slide' "
+            "in biopsies.csv.",
+            remedy="Add slides.csv, or name the sheet under 'slides'.",
+            file=FILE,
+            column=f"assays.{assays[0].name}.slides",
+        )
+    return _together(frames, list(files), problems)
+
+
+def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) -> pd.DataFrame:
+    if not frames:
+        return no_slides()
+    slides = pd.concat(frames) if len(frames) > 1 else frames[0]
+    if len(frames) > 1:
+        for slide in dict.fromkeys(slides.index[slides.index.duplicated()].dropna()):
+            problems.add(
+                "E-SHEET-005",
+                f"The slide {slide!r} stands in two sheets: {' and '.join(files)}.",
+                remedy="Give every slide an id of its own.",
+                file=files[-1],
+                column="slide_id",
+                value=slide,
+            )
+    return slides
+
+
+def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
+    """Every file that study.yaml names exists, and lies in the study folder."""
+    for assay in spec.assays:
+        named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions}
+        if assay.panel is not None and assay.panel.casefold().endswith((".yaml", ".yml")):
+            named["panel"] = assay.panel
+        for key, value in named.items():
+            if value is None:
+                continue
+            column = f"assays.{assay.name}.{key}"
+            if _leads_outside(folder, value):
+                problems.add(
+                    "E-FILE-006",
+                    "The path leads outside the study folder.",
+                    remedy="Put the file into the study folder, and give its path from there.",
+                    file=FILE,
+                    column=column,
+                    value=value,
+                )
+                continue
+            target = folder / value
+            wanted = target.is_dir() if key == "regions" else target.is_file()
+            if not wanted:
+                kind = "folder" if key == "regions" else "file"
+                problems.add(
+                    "E-FILE-002" if target.exists() else "E-FILE-001",
+                    f"The {kind} does not exist."
+                    if not target.exists()
+                    else f"The path is not a {'folder' if key == 'regions' else 'regular file'}.",
+                    remedy=f"Put the {kind} there, or correct its name in study.yaml.",
+                    file=FILE,
+                    column=column,
+                    value=value,
+                )
+
+
+def check_batches(
+    frame: pd.DataFrame, biopsies: pd.DataFrame, visits: tuple[Visit, ...], file: str, problems: Problems
+) -> None:
+    """Tell when every batch holds one visit only (E-STUDY-005): change and batch cannot be told apart.
+
+    Parameters
+    ----------
+    frame : DataFrame
+        Biopsies, libraries or slides, with `batch`; of libraries and slides, `biopsy_id` names the biopsy.
+    biopsies : DataFrame
+    visits : tuple of Visit
+    file : str
+        The sheet, for the problem.
+    problems : Problems
+    """
+    if "batch" not in frame:
+        return
+    of_biopsy = {
+        str(biopsy): label if isinstance(label, str) else _visit_of_day(day, visits)
+        for biopsy, label, day in zip(
+            biopsies.index.tolist(), biopsies["visit"].tolist(), biopsies["study_day"].tolist(), strict=True
+        )
+    }
+    owners = frame["biopsy_id"].tolist() if "biopsy_id" in frame else frame.index.tolist()
+    pairs = {
+        (batch, of_biopsy[str(owner)])
+        for batch, owner in zip(frame["batch"].tolist(), owners, strict=True)
+        if isinstance(batch, str) and of_biopsy.get(str(owner)) is not None
+    }
+    batches = {batch for batch, _ in pairs}
+    seen = {visit for _, visit in pairs}
+    if len(seen) < 2 or len(batches) < 2 or len(pairs) > len(batches):
+        return
+    if len(batches) >= frame["batch"].notna().sum():
+        return  # a batch of one is no batch
+    shown = sorted(f"{batch}: {visit}" for batch, visit in pairs)
+    problems.add(
+        "E-STUDY-005",
+        "Every batch holds biopsies of one visit only: the change between visits cannot be told from a "
+        "difference between batches.",
+        remedy="Measure the biopsies of a participant in one batch, or read the result with this caution.",
+        file=file,
+        column="batch",
+        value="; ".join(shown[:6]),
+        severity="warning",
+    )
+
+
+def _visit_of_day(day: object, visits: tuple[Visit, ...]) -> str | None:
+    if not isinstance(day, int):
+        return None
+    return next((visit.name for visit in visits if visit.holds(day)), None)

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import pandas as pd
 
@@ -17,26 +18,71 @@ if TYPE_CHECKING:
     from pdbiomarker.study.model import Study
 
 #: Columns that reading adds.
-_DERIVED = ("line", "hours_from_first_dose", "source", "assay")
+_DERIVED: Final = ("line", "hours_from_first_dose", "source", "assay")
 
 
 def write_folder(study: Study, target: Path) -> Path:
     """Write a study as a folder; see :meth:`pdbiomarker.study.Study.write`."""
     target.mkdir(parents=True, exist_ok=True)
+    spec = study.spec
+    if len(study.slides):
+        assays = tuple(
+            dataclasses.replace(
+                assay, slides=f"slides_{assay.name}.csv" if _has_several(study) else "slides.csv"
+            )
+            if assay.kind == "ihc"
+            else assay
+            for assay in spec.assays
+        )
+        spec = dataclasses.replace(spec, assays=assays)
     with atomic_path(target / FILE) as temporary:
-        temporary.write_text(to_yaml(spec_mapping(study.spec)), encoding="utf-8", newline="\n")
+        temporary.write_text(to_yaml(spec_mapping(spec)), encoding="utf-8", newline="\n")
     write_table(_sheet(study.participants, "participant_id"), target / "participants.csv")
-    biopsies = study.biopsies
-    if "first_dose" not in biopsies:
-        biopsies = biopsies.copy()
+    biopsies = study.biopsies.drop(columns=[c for c in ("library", "slide") if c in study.biopsies])
     write_table(_sheet(biopsies, "biopsy_id"), target / "biopsies.csv")
-    if "source" in study.libraries and (study.libraries["source"] == "libraries.csv").any():
+    if "source" not in study.libraries or (study.libraries["source"] != "biopsy_id").any():
         write_table(_sheet(study.libraries, "library_id"), target / "libraries.csv")
+    _write_slides(study, target)
+    _copy_files(study, target)
     return target
+
+
+def _has_several(study: Study) -> bool:
+    return sum(assay.kind == "ihc" for assay in study.spec.assays) > 1
+
+
+def _write_slides(study: Study, target: Path) -> None:
+    if not len(study.slides):
+        return
+    slides = study.slides.copy()
+    slides["path"] = [_from(target, study.resolve(path)) for path in slides["path"].tolist()]
+    if not _has_several(study):
+        write_table(_sheet(slides, "slide_id"), target / "slides.csv")
+        return
+    for name, rows in slides.groupby("assay", sort=True):
+        write_table(_sheet(rows, "slide_id"), target / f"slides_{name}.csv")
+
+
+def _from(folder: Path, path: Path) -> str:
+    return Path(os.path.relpath(path.absolute(), folder.absolute())).as_posix()
 
 
 def _sheet(frame: pd.DataFrame, key: str) -> pd.DataFrame:
     return frame.drop(columns=[c for c in _DERIVED if c in frame]).rename_axis(index=key)
 
 
-_ = (os, shutil)
+def _copy_files(study: Study, target: Path) -> None:
+    """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
+    named = ["plan.yaml"]
+    for assay in study.spec.assays:
+        named += [path for path in (assay.file, assay.genes, assay.regions, assay.panel) if path is not None]
+    for name in dict.fromkeys(named):
+        source, copy = study.resolve(name), target / name
+        if study.path is None or copy.exists():
+            continue
+        if source.is_dir():
+            shutil.copytree(source, copy)
+        elif source.is_file():
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            with atomic_path(copy) as temporary:
+                shutil.copyfile(source, temporary)

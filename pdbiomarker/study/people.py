@@ -1,0 +1,313 @@
+"""participants.csv and biopsies.csv."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import numpy as np
+import pandas as pd
+
+from pdbiomarker.study.sheets import (
+    Sheet,
+    by_id,
+    check_known,
+    check_unique,
+    read_ids,
+    read_names,
+    read_others,
+)
+from pdbiomarker.study.spec import Visit
+from pdbiomarker.tables import nearest, parse_date, to_date, to_number
+
+PARTICIPANT_COLUMNS: Final = ("participant_id",)
+BIOPSY_COLUMNS: Final = ("participant_id", "biopsy_id")
+
+#: Facts of the participant: where biopsies.csv repeats them, they may not change.
+FACTS: Final = ("cohort", "dose_mg", "sex", "age", "tumor_type", "first_dose_datetime")
+
+_PARTICIPANT_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {"age": (0, 130), "dose_mg": (0, None)}
+_BIOPSY_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
+    "tumor_content_pct": (0, 100),
+    "viable_tumor_cells": (0, None),
+    "age": (0, 130),
+    "dose_mg": (0, None),
+}
+_FARTHEST_DAY: Final = 20_000
+
+
+def read_participants(sheet: Sheet, *, cutoff: str | None) -> pd.DataFrame:
+    """Check participants.csv and give it typed.
+
+    Parameters
+    ----------
+    sheet : Sheet
+    cutoff : str or None
+        Data cut-off, ISO date.
+
+    Returns
+    -------
+    DataFrame
+        Index participant_id; `line`, and the sheet's columns.
+    """
+    ids = read_ids(sheet, "participant_id")
+    check_unique(sheet, ids)
+    done = {"participant_id": ids}
+    for column, (low, high) in _PARTICIPANT_RANGES.items():
+        if sheet.has(column):
+            done[column] = _number(sheet, column, low, high)
+    if sheet.has("first_dose_datetime"):
+        dates = _dates(sheet, "first_dose_datetime")
+        _after_cutoff(sheet, dates, cutoff)
+        done["first_dose_datetime"] = _as_text(dates)
+    return by_id({**done, **read_others(sheet, done)}, "participant_id")
+
+
+def read_biopsies(
+    sheet: Sheet,
+    *,
+    visits: Sequence[Visit] | None,
+    participants: pd.DataFrame | None,
+    cutoff: str | None,
+) -> pd.DataFrame:
+    """Check biopsies.csv and give it typed.
+
+    Parameters
+    ----------
+    sheet : Sheet
+    visits : sequence of Visit, or None
+        None: labels are not checked.
+    participants : DataFrame or None
+        As from :func:`read_participants`; None: participants are not checked.
+    cutoff : str or None
+        Data cut-off, ISO date.
+
+    Returns
+    -------
+    DataFrame
+        Index biopsy_id; participant_id, visit, collection_date, study_day (Int64), hours_from_first_dose,
+        line, then the sheet's other columns.
+    """
+    ids = read_ids(sheet, "biopsy_id")
+    people = read_ids(sheet, "participant_id")
+    check_unique(sheet, ids)
+    if participants is not None:
+        check_known(sheet, people, map(str, participants.index.dropna()), "participants.csv")
+    _check_placed(sheet)
+    labels = _visits(sheet, visits)
+    dates = _dates(sheet, "collection_date")
+    _after_cutoff(sheet, dates, cutoff)
+    doses = _first_doses(people, participants)
+    days = _study_days(sheet, dates, doses)
+    done = {
+        "participant_id": people,
+        "biopsy_id": ids,
+        "visit": labels,
+        "collection_date": _as_text(dates),
+        "study_day": days,
+        "hours_from_first_dose": _hours(dates, doses),
+    }
+    for column, (low, high) in _BIOPSY_RANGES.items():
+        if sheet.has(column):
+            done[column] = _number(sheet, column, low, high)
+    if participants is not None:
+        _check_facts(sheet, people, participants)
+    return by_id({**done, **read_others(sheet, done)}, "biopsy_id")
+
+
+def _number(sheet: Sheet, column: str, low: float, high: float | None) -> pd.Series:
+    return to_number(
+        sheet.frame[column],
+        file=sheet.file,
+        problems=sheet.problems,
+        name=sheet.label(column),
+        low=low,
+        high=high,
+    )
+
+
+def _dates(sheet: Sheet, column: str) -> pd.Series:
+    return to_date(sheet.column(column), file=sheet.file, problems=sheet.problems, name=sheet.label(column))
+
+
+def _as_text(dates: pd.Series) -> pd.Series:
+    texts = [None if date is None else date.isoformat() for date in dates.tolist()]
+    return pd.Series(texts, index=dates.index, name=dates.name, dtype=object)
+
+
+def _day(date: dt.date) -> dt.date:
+    return date.date() if isinstance(date, dt.datetime) else date
+
+
+def _after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
+    limit = None if cutoff is None else parse_date(cutoff)
+    if limit is None:
+        return
+    late = [
+        (int(line), date.isoformat(), f"The date lies after the data cut-off, {limit.isoformat()}.")
+        for line, date in zip(dates.index, dates.tolist(), strict=True)
+        if date is not None and _day(date) > limit
+    ]
+    sheet.tell(
+        "E-SHEET-014",
+        str(dates.name),
+        late,
+        remedy="Check the date, or whether the row belongs to this data cut.",
+        severity="warning",
+    )
+
+
+def _check_placed(sheet: Sheet) -> None:
+    placing = ("visit", "study_day", "collection_date")
+    if not any(sheet.has(column) for column in placing):
+        sheet.problems.add(
+            "E-SHEET-001",
+            "The sheet has neither 'visit' nor 'study_day' nor 'collection_date'.",
+            remedy="Add at least one of them: a biopsy needs its place in time.",
+            file=sheet.file,
+            row=1,
+            column="visit",
+        )
+
+
+def _visits(sheet: Sheet, visits: Sequence[Visit] | None) -> pd.Series:
+    labels = read_names(sheet, "visit") if sheet.has("visit") else sheet.column("visit")
+    if visits is None:
+        return labels
+    names = [visit.name for visit in visits]
+    known = set(names)
+    unknown = [
+        (int(line), value, f"The visit {value!r} is not among those of study.yaml. {nearest(value, names)}")
+        for line, value in zip(labels.index, labels.tolist(), strict=True)
+        if value is not None and value not in known
+    ]
+    sheet.tell(
+        "E-STUDY-004",
+        "visit",
+        unknown,
+        remedy="Correct the label, or add the visit to study.yaml (as {} where it has no window).",
+    )
+    return labels
+
+
+def _first_doses(people: pd.Series, participants: pd.DataFrame | None) -> list[dt.date | None]:
+    known: dict[str, dt.date] = {}
+    if participants is not None and "first_dose_datetime" in participants:
+        for participant, text in participants["first_dose_datetime"].items():
+            date = parse_date(text) if isinstance(text, str) else None
+            if date is not None:
+                known.setdefault(str(participant), date)
+    return [known.get(person) if isinstance(person, str) else None for person in people.tolist()]
+
+
+def study_day(date: dt.date, first_dose: dt.date) -> int:
+    """Give the study day of a date: the day of the first dose is day 1, the day before is day -1.
+
+    Examples
+    --------
+    >>> first = dt.date(2025, 1, 10)
+    >>> study_day(first, first), study_day(dt.date(2025, 1, 9), first)
+    (1, -1)
+    """
+    days = (_day(date) - _day(first_dose)).days
+    return days + 1 if days >= 0 else days
+
+
+def _study_days(sheet: Sheet, dates: pd.Series, doses: Sequence[dt.date | None]) -> pd.Series:
+    given = to_number(
+        sheet.column("study_day"),
+        file=sheet.file,
+        problems=sheet.problems,
+        name=sheet.label("study_day"),
+        low=-_FARTHEST_DAY,
+        high=_FARTHEST_DAY,
+        integer=True,
+    )
+    days: list[int | None] = []
+    zeros: list[tuple[int, str | None, str]] = []
+    clashes: list[tuple[int, str | None, str]] = []
+    for line, day, date, dose in zip(given.index, given.tolist(), dates.tolist(), doses, strict=True):
+        typed = None if math.isnan(day) else int(day)
+        computed = None if date is None or dose is None else study_day(date, dose)
+        if typed == 0:
+            zeros.append((int(line), "0", "There is no study day 0: the day of the first dose is day 1."))
+            typed = None
+        elif typed is not None and computed is not None and typed != computed:
+            said = (
+                f"The collection date {_day(date).isoformat()} is study day {computed} (first dose "
+                f"{_day(dose).isoformat() if dose is not None else ''}), but the study day given is {typed}."
+            )
+            clashes.append((int(line), str(typed), said))
+        days.append(computed if typed is None else typed)
+    sheet.tell("E-SHEET-008", "study_day", zeros, remedy="The day before day 1 is day -1.")
+    sheet.tell(
+        "E-SHEET-013",
+        "study_day",
+        clashes,
+        remedy="Correct the date, the study day or the first dose, or leave the study day empty.",
+    )
+    return pd.Series(pd.array(days, dtype="Int64"), index=given.index, name="study_day")
+
+
+def _hours(dates: pd.Series, doses: Sequence[dt.date | None]) -> pd.Series:
+    """Hours from the first dose, where both times are known and both or neither name a time zone."""
+    hours = np.full(len(dates), np.nan)
+    for i, (date, dose) in enumerate(zip(dates.tolist(), doses, strict=True)):
+        if (
+            isinstance(date, dt.datetime)
+            and isinstance(dose, dt.datetime)
+            and (date.tzinfo is None) == (dose.tzinfo is None)
+        ):
+            hours[i] = (date - dose).total_seconds() / 3600
+    return pd.Series(hours, index=dates.index, name="hours_from_first_dose", dtype="float64")
+
+
+def _check_facts(sheet: Sheet, people: pd.Series, participants: pd.DataFrame) -> None:
+    """Facts of the participant that biopsies.csv repeats may not change, nor contradict participants.csv."""
+    shared = [column for column in map(str, sheet.frame.columns) if column in participants]
+    for column in [*FACTS, *(c for c in shared if c not in FACTS)]:
+        if not sheet.has(column) or column in {"participant_id", "biopsy_id", "line"}:
+            continue
+        is_fact = column in FACTS
+        known: dict[str, tuple[str, str]] = {}
+        if column in participants:
+            for participant, value in participants[column].items():
+                if not pd.isna(value):
+                    known.setdefault(str(participant), (_comparable(value), "participants.csv"))
+        clashes: list[tuple[int, str | None, str]] = []
+        for line, person, raw in zip(
+            people.index, people.tolist(), sheet.frame[column].tolist(), strict=True
+        ):
+            if person is None or raw is None or not raw.strip():
+                continue
+            value = _comparable(raw)
+            before, where = known.setdefault(person, (value, f"line {line}"))
+            if value != before and (is_fact or where == "participants.csv"):
+                said = f"The {sheet.label(column)} of participant {person!r} is {before!r} in {where}."
+                clashes.append((int(line), raw, said))
+        if is_fact:
+            sheet.tell("E-SHEET-015", column, clashes, remedy="Correct it, or leave it to participants.csv.")
+        elif clashes:
+            line, shown, said = clashes[0]
+            said += " The column stands in both sheets; a formula sees that of participants.csv."
+            sheet.tell(
+                "E-SHEET-015",
+                column,
+                [(line, shown, said)],
+                remedy="Rename one of the two columns.",
+                severity="warning",
+            )
+
+
+def _comparable(value: object) -> str:
+    text = str(value).strip()
+    date = parse_date(text)
+    if date is not None:
+        return date.isoformat()
+    try:
+        number = float(text)
+    except ValueError:
+        return text
+    return repr(number) if math.isfinite(number) else text
