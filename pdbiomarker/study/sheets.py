@@ -325,7 +325,8 @@ def read_others(sheet: Sheet, done: Mapping[str, pd.Series]) -> dict[str, pd.Ser
         elif column in NAMES:
             columns[column] = read_names(sheet, column)
         else:
-            columns[column] = to_typed(sheet.frame[column].map(_stripped))
+            texts = [_stripped(cell) for cell in sheet.frame[column].tolist()]
+            columns[column] = to_typed(pd.Series(texts, index=sheet.frame.index, name=column, dtype=object))
     return columns
 
 

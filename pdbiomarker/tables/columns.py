@@ -120,6 +120,10 @@ def add_rows(
         )
 
 
+def _cell(raw: object) -> str:
+    return "" if raw is None or raw is pd.NA or (isinstance(raw, float) and math.isnan(raw)) else str(raw)
+
+
 def _why_not_a_number(text: str) -> str:
     if re.fullmatch(r"[+-]?[0-9]{1,3}(?:[,.' \u00a0\u202f][0-9]{3})+[,.][0-9]+", text):
         return "has a thousands separator, so it is not read as a number"
@@ -191,7 +195,7 @@ def to_number(
     outside: list[tuple[int, str | None, str]] = []
     bounds = f"from {'-inf' if low is None else f'{low:g}'} to {'inf' if high is None else f'{high:g}'}"
     for place, (line, raw) in enumerate(zip(column.index, column.tolist(), strict=True)):
-        text = "" if raw is None else str(raw).strip()
+        text = _cell(raw).strip()
         if not text:
             continue
         if not is_number(text):
@@ -274,7 +278,7 @@ def to_date(column: pd.Series, *, file: str, problems: Problems, name: str | Non
     wrong: list[tuple[int, str | None, str]] = []
     outside: list[tuple[int, str | None, str]] = []
     for line, raw in zip(column.index, column.tolist(), strict=True):
-        text = "" if raw is None else str(raw).strip()
+        text = _cell(raw).strip()
         value = parse_date(text) if text else None
         if text and value is None:
             wrong.append((int(line), str(raw), f"The date {_why_not_a_date(text)}."))
@@ -294,7 +298,7 @@ def to_typed(column: pd.Series) -> pd.Series:
     Texts with a leading zero such as ``007``, and columns whose name ends in ``_id``, stay text: they are
     names. A column without any value stays text.
     """
-    texts = ["" if raw is None else str(raw).strip() for raw in column.tolist()]
+    texts = [_cell(raw).strip() for raw in column.tolist()]
     given = [text for text in texts if text]
     is_text = (
         not given
