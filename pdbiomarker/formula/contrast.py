@@ -38,7 +38,8 @@ __all__ = ["Contrast", "contrast_vector", "parse_contrast"]
 type Floats = npt.NDArray[np.float64]
 
 _QUOTED = re.compile(r"`(?:[^`]|``)*`|\"[^\"]*\"|'[^']*'")
-_AT = re.compile(r"\s+at\s+")
+_AT = re.compile(r"\s+at(?:\s+|$)")
+_MINUS = re.compile(r"\s*-\s*")
 _NAME = re.compile(r"`(?:[^`]|``)*`|[^=,`]+")
 _BARE = re.compile(r"[^,=`\"']+")
 _NUMBER: Final = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
@@ -94,9 +95,12 @@ def parse_contrast(text: str, levels: Sequence[str]) -> Contrast:
     check_text(text, "contrast")
     check_characters(text, text.replace("\t", " ").replace("\n", " ").replace("\r", " "), 0)
     known = [str(level) for level in levels]
-    readings = list(dict.fromkeys(_readings(text, known)))
+    found = list(_readings(text, known))
+    readings = list(dict.fromkeys(reading for reading in found if isinstance(reading, Contrast)))
     if not readings:
-        raise _unreadable(text, known)
+        raise next((error for error in found if isinstance(error, FormulaError)), None) or _unreadable(
+            text, known
+        )
     if len(readings) > 1:
         raise refusal(
             text,
@@ -113,18 +117,21 @@ def parse_contrast(text: str, levels: Sequence[str]) -> Contrast:
     return contrast
 
 
-def _readings(text: str, known: Sequence[str]) -> Iterator[Contrast]:
-    """Every way to read `text` as a contrast of known levels."""
+def _readings(text: str, known: Sequence[str]) -> Iterator[Contrast | FormulaError]:
+    """Every way to read `text` as a contrast of known levels, or why what follows two levels is refused."""
     start = len(text) - len(text.lstrip())
     for minuend, end in _level_at(text, start, known):
-        minus = re.compile(r"\s*-\s*").match(text, end)
+        minus = _MINUS.match(text, end)
         if minus is None:
             continue
         for subtrahend, stop in _level_at(text, minus.end(), known):
             if not text[stop:].strip():
                 yield Contrast(minuend, subtrahend, (), text)
             elif clause := _AT.match(text, stop):
-                yield Contrast(minuend, subtrahend, _at_clause(text, clause.end()), text)
+                try:
+                    yield Contrast(minuend, subtrahend, _at_clause(text, clause.end()), text)
+                except FormulaError as error:
+                    yield error
 
 
 def _level_at(text: str, at: int, known: Sequence[str]) -> Iterator[tuple[str, int]]:
@@ -175,9 +182,9 @@ def _unreadable(text: str, known: Sequence[str]) -> FormulaError:
     start = len(text) - len(text.lstrip())
     first = list(_level_at(text, start, known))
     for _, end in first:
-        minus = re.compile(r"\s*-\s*").match(text, end)
+        minus = _MINUS.match(text, end)
         if minus is not None:
-            rest = re.split(r"\s+at\s+", text[minus.end() :])[0].strip()
+            rest = re.split(_AT, text[minus.end() :])[0].strip()
             return _unknown(text, minus.end(), rest, known)
     if first and not text[first[0][1] :].strip():
         return refusal(text, first[0][1], "Expected '-' and a second level.", remedy=_SHAPE)

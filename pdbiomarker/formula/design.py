@@ -409,7 +409,7 @@ def _check_size(coding: Coding) -> None:
             raise refusal(
                 coding.formula.text,
                 at,
-                f"The design would have over {MAX_COLUMNS:,} columns, {width:,} of them for {plain(term.label)}.",
+                f"The design would have over {MAX_COLUMNS:,} columns: {plain(term.label)} gives {width:,}.",
                 remedy="Leave out interactions of factors with many levels.",
                 code=4,
             )
