@@ -1,0 +1,496 @@
+r"""REML for many features at once, with one intercept per group.
+
+For one feature, y = X b + Z u + e with u ~ N(0, s2 theta I) and e ~ N(0, s2 W^-1): W holds known precision
+weights (0 = not observed), Z tells the groups (participants). X is given by an orthonormal basis Q of its
+columns (module `basis`), so b below is in the coordinates of that basis.
+
+Within a group i with weights w the inverse covariance splits in two orthogonal parts,
+
+    V_i^-1 = (W - w w' / a) + k w w' / a^2,    a = sum w,   k = a / (1 + theta a),
+
+deviations from the weighted mean, which theta does not touch, and the mean, which has variance s2 / k. With
+the weighted means m_i of the rows (x, y) and the matrix A_w of their weighted within-group products,
+
+    A(theta) = A_w + sum_i k_i m_i m_i'        over the p columns of Q and the response,
+    k' = -k^2,  k'' = 2 k^3   (derivatives by theta).
+
+Columns that are constant within groups stay exact however large theta is, if they come first. With the
+Cholesky factor L of A, whose last pivot squared is the residual sum of squares r2, minus twice the profiled
+REML log-likelihood is, up to a constant,
+
+    f(theta) = sum log(1 + theta a_i) + 2 sum_{j<=p} log L_jj + nu log r2,      nu = n - p,
+
+and with E = L^-1 (sum k^2 m m') L^-T and F = L^-1 (sum k^3 m m') L^-T, partitioned into the columns x and y,
+
+    f'  = sum k - tr E_xx - nu E_yy,
+    f'' = -sum k^2 + 2 tr F_xx - |E_xx|^2 + nu (2 F_yy - 2 |E_xy|^2 - E_yy^2).
+
+An evaluation for G features is one batched product of (k, k^2, k^3) with the precomputed m m', and a few p
+x p steps. f is minimised over phi = log(1 + theta max a), in which it is convex for balanced data: first on
+a coarse grid, because f may have two minima, then by Newton steps kept inside the bracket that the grid
+gives. phi >= 0 unless a negative intraclass correlation is allowed; then phi may fall until V is no longer
+positive definite.
+
+Sources: Patterson and Thompson 1971, doi:10.1093/biomet/58.3.545; Bates, Machler, Bolker and Walker 2015,
+doi:10.18637/jss.v067.i01 (definition of the criterion). The expressions above were derived for this module.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["GroupedDesign", "Moments", "Solution", "solve"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
+
+#: theta is not identified if its expected information is below this share of its terms.
+IDENTIFIABLE = 1e-9
+#: Largest phi: of the first search, and beyond which nothing is left within the groups.
+PHI_FAR, PHI_MAX = float(np.log(1e8)), float(np.log(1e22))
+#: Smallest phi: with enough groups at the bound, and where single groups reach it alone.
+PHI_MIN, PHI_MIN_ALONE = float(np.log(1e-12)), float(np.log(1e-5))
+GRID = np.array([0.0, 0.35, 0.8, 1.5, 2.5, 4.0])
+GRID_NEGATIVE = np.array([-8.0, -4.0, -2.0, -1.0, -0.4])
+GRID_FAR = np.arange(PHI_FAR - 2.0, PHI_MAX, 4.0)
+STEP_TOLERANCE = 1e-9
+MAX_STEPS = 80
+#: 1 + theta * max a this close to 1 is theta = 0.
+ZERO = 1e-10
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Moments:
+    """What the likelihood of G features needs of their data; leading size 1 where all features share it.
+
+    Attributes
+    ----------
+    outer_x : (1 or G, q, p (p + 1) / 2) array
+        Lower triangles of the products of group means of Q.
+    outer_y : (G, q, p + 1) array
+        Products of the group mean of the response with those of Q and with itself.
+    within : (G, (p + 1) (p + 2) / 2) array
+        A_w, lower triangle row by row.
+    total : (1 or G, q) array
+        Sum of weights, a; 0 for a group without observations.
+    dof : (G,) array
+        nu.
+    """
+
+    outer_x: Array
+    outer_y: Array
+    within: Array
+    total: Array
+    dof: Array
+
+    def take(self, rows: Indices) -> Moments:
+        """Those of some features."""
+        if len(rows) == len(self.dof):
+            return self
+        shared_x, shared_total = len(self.outer_x) == 1, len(self.total) == 1
+        return Moments(
+            self.outer_x if shared_x else self.outer_x[rows],
+            self.outer_y[rows],
+            self.within[rows],
+            self.total if shared_total else self.total[rows],
+            self.dof[rows],
+        )
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Solution:
+    """REML fits of G features; p columns, P = p + 1.
+
+    Attributes
+    ----------
+    theta, s2, criterion : (G,) arrays
+        Variance ratio, residual variance, f(theta).
+    coefficients : (G, p) array
+        b in the coordinates of the basis.
+    inverse_root : (G, P, P) array
+        L^-1.
+    second, third : (G, P, P) arrays
+        E; and sum k^3 m m' itself.
+    trace, expected, observed : (G,) arrays
+        c = tr(P G); Delta from the expected and from the observed information.
+    dof, largest : (G,) arrays
+        nu; max a.
+    identified, at_zero, at_lower, at_upper, converged : (G,) arrays of bool
+        Whether the data tell theta; where the minimum lies on a bound; whether it was found.
+    """
+
+    theta: Array
+    s2: Array
+    criterion: Array
+    coefficients: Array
+    inverse_root: Array
+    second: Array
+    third: Array
+    trace: Array
+    expected: Array
+    observed: Array
+    dof: Array
+    largest: Array
+    identified: Flags
+    at_zero: Flags
+    at_lower: Flags
+    at_upper: Flags
+    converged: Flags
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Point:
+    """The criterion and its derivatives at one theta for each feature."""
+
+    value: Array
+    slope: Array
+    curvature: Array
+    expected: Array
+    trace: Array
+    squares: Array
+    root_inverse: Array
+    second: Array
+    third: Array
+    residual: Array
+
+
+class GroupedDesign:
+    """The basis rows and weights of a block of features, sorted by group.
+
+    Parameters
+    ----------
+    columns : (1 or G, n, p) array
+        Q.
+    weights : (1 or G, n) array
+        Precision weights, 0 = not observed.
+    starts : (q,) array
+        First row of each group.
+    kept : (1 or G, p) array of bool
+        Columns that are not aliased.
+    """
+
+    def __init__(self, columns: Array, weights: Array, starts: Indices, kept: Flags) -> None:
+        self.columns, self.weights, self.starts, self.kept = columns, weights, starts, kept
+        n = weights.shape[1]
+        self.group = np.repeat(np.arange(len(starts)), np.diff(starts, append=n))
+        self.total = np.add.reduceat(weights, starts, axis=1)
+        self._per_total = np.where(self.total > 0, 1.0 / np.where(self.total > 0, self.total, 1.0), 0.0)
+        self._root_weights = np.sqrt(weights)
+        means = np.add.reduceat(weights[..., None] * columns, starts, axis=1) * self._per_total[..., None]
+        deviations = columns - np.take(means, self.group, axis=1)
+        deviations *= self._root_weights[..., None]
+        self.means, self.deviations = means, deviations
+        self.outer, self.within = (
+            _lower_products(means),
+            _lower(np.matmul(deviations.transpose(0, 2, 1), deviations)),
+        )
+        # An aliased column is zero everywhere: a unit pivot keeps it out of every sum.
+        p = columns.shape[2]
+        diagonal = np.cumsum(np.arange(1, p + 1)) - 1
+        self.within[:, diagonal] += ~kept
+
+    def moments(self, response: Array) -> Moments:
+        """Moments with a response, (G, n), zero where not observed."""
+        mean = np.add.reduceat(self.weights * response, self.starts, axis=1) * self._per_total
+        deviation = (response - mean[:, self.group]) * self._root_weights
+        cross = _rows_times(deviation, self.deviations)
+        square = np.square(deviation).sum(axis=1)
+        g, q, p = len(response), len(self.starts), self.columns.shape[2]
+        outer_y = np.empty((g, q, p + 1))
+        np.multiply(mean[..., None], self.means, out=outer_y[..., :p])
+        np.square(mean, out=outer_y[..., p])
+        within_x = np.broadcast_to(self.within, (g, self.within.shape[1]))
+        within = np.concatenate([within_x, cross, square[:, None]], axis=1)
+        observed = np.count_nonzero(self.weights, axis=1)
+        dof = np.broadcast_to((observed - self.kept.sum(axis=1)).astype(float), (g,))
+        return Moments(self.outer, outer_y, within, self.total, dof)
+
+    def fitted(self, coefficients: Array) -> Array:
+        """Q b for coefficients (G, p); zero where not observed."""
+        if len(self.columns) == 1:
+            return np.asarray(coefficients @ self.columns[0].T)
+        return np.asarray(np.matmul(self.columns, coefficients[..., None])[..., 0])
+
+
+def _rows_times(rows: Array, blocks: Array) -> Array:
+    """rows[g] @ blocks[g], with blocks of leading size 1 shared."""
+    if len(blocks) == 1:
+        return np.asarray(rows.reshape(-1, rows.shape[-1]) @ blocks[0]).reshape(*rows.shape[:-1], -1)
+    if rows.ndim == 2:
+        return np.asarray(np.matmul(rows[:, None, :], blocks)[:, 0])
+    return np.asarray(np.matmul(rows, blocks))
+
+
+def _lower(matrices: Array) -> Array:
+    """Lower triangles, row by row, of (G, p, p) matrices."""
+    rows, columns = np.tril_indices(matrices.shape[1])
+    return np.ascontiguousarray(matrices[:, rows, columns])
+
+
+def _lower_products(vectors: Array) -> Array:
+    """Lower triangles of v v' for vectors (G, q, p)."""
+    g, q, p = vectors.shape
+    out = np.empty((g, q, p * (p + 1) // 2))
+    for i in range(p):
+        first = i * (i + 1) // 2
+        np.multiply(vectors[..., i : i + 1], vectors[..., : i + 1], out=out[..., first : first + i + 1])
+    return out
+
+
+def _full(lower: Array, size: int) -> Array:
+    """Symmetric matrices (G, size, size) from their lower triangles."""
+    index = np.zeros((size, size), dtype=np.intp)
+    rows, columns = np.tril_indices(size)
+    index[rows, columns] = index[columns, rows] = np.arange(len(rows))
+    return np.take(lower, index, axis=1)
+
+
+def _cholesky(lower: Array, size: int) -> Array:
+    """Cholesky factors, (size, size, G), of matrices given as lower triangles (V, G); NaN if not definite.
+
+    Own code because the library's batched routine raises for the whole batch when one matrix fails.
+    """
+    factor = np.zeros((size, size, lower.shape[1]))
+    first = np.cumsum(np.arange(size))
+    for j in range(size):
+        column = lower[first[j:] + j]
+        if j:
+            column = column - np.einsum("ikg,kg->ig", factor[j:, :j], factor[j, :j])
+        pivot = np.sqrt(column[0])
+        factor[j, j] = pivot
+        if j + 1 < size:
+            np.divide(column[1:], pivot, out=factor[j + 1 :, j])
+    return factor
+
+
+def _inverse_triangle(factor: Array) -> Array:
+    """Inverses of lower triangular factors, both (size, size, G)."""
+    inverse = np.zeros_like(factor)
+    for i in range(len(factor)):
+        inverse[i, i] = 1.0 / factor[i, i]
+        if i:
+            row = np.einsum("kg,kjg->jg", factor[i, :i], inverse[:i, :i])
+            inverse[i, :i] = -row * inverse[i, i]
+    return inverse
+
+
+def _columns(data: Moments) -> int:
+    return int(data.outer_y.shape[2])
+
+
+def _sums(data: Moments, powers: Array) -> Array:
+    """Sums of powers (G, m, q) over m m': lower triangles, (G, m, V)."""
+    return np.concatenate([_rows_times(powers, data.outer_x), np.matmul(powers, data.outer_y)], axis=2)
+
+
+def _values(data: Moments, thetas: Array) -> Array:
+    """Criterion f at several thetas, (G, m), for each feature; infinite where A is not positive definite."""
+    g, m = thetas.shape
+    spread = 1.0 + thetas[..., None] * data.total[:, None, :]
+    triangles = _sums(data, data.total[:, None, :] / spread) + data.within[:, None, :]
+    size = _columns(data)
+    factor = _cholesky(np.ascontiguousarray(triangles.reshape(g * m, -1).T), size)
+    logs = np.log(np.diagonal(factor).reshape(g, m, size))
+    value = np.log(spread).sum(axis=2) + 2.0 * (
+        logs[..., :-1].sum(axis=2) + data.dof[:, None] * logs[..., -1]
+    )
+    return np.where(np.isfinite(value), value, np.inf)
+
+
+def _evaluate(data: Moments, theta: Array) -> _Point:
+    """Compute f, its derivatives and what inference needs, at one theta for each feature."""
+    size = _columns(data)
+    p, nu = size - 1, data.dof
+    spread = 1.0 + theta[:, None] * data.total
+    powers = np.empty((len(theta), 3, spread.shape[1]))
+    np.divide(data.total, spread, out=powers[:, 0])
+    np.multiply(powers[:, 0], powers[:, 0], out=powers[:, 1])
+    np.multiply(powers[:, 0], powers[:, 1], out=powers[:, 2])
+    sums = _sums(data, powers)
+    factor = _cholesky(np.ascontiguousarray((sums[:, 0] + data.within).T), size)
+    pivots = np.diagonal(factor)
+    logs = np.log(pivots)
+    value = np.log(spread).sum(axis=1) + 2.0 * (logs[:, :p].sum(axis=1) + nu * logs[:, p])
+    inverse = np.ascontiguousarray(_inverse_triangle(factor).transpose(2, 0, 1))
+    second = np.matmul(np.matmul(inverse, _full(sums[:, 1], size)), inverse.transpose(0, 2, 1))
+    third = _full(sums[:, 2], size)
+    cubes = (np.matmul(inverse, third) * inverse).sum(axis=2)
+
+    diagonal = np.diagonal(second, axis1=1, axis2=2)
+    k, squares = powers[:, 0].sum(axis=1), powers[:, 1].sum(axis=1)
+    frobenius = np.square(second[:, :p, :p]).sum(axis=(1, 2))
+    trace = k - diagonal[:, :p].sum(axis=1)
+    lost = cubes[:, :p].sum(axis=1)
+    ratio = diagonal[:, p]
+    bend = 2.0 * cubes[:, p] - 2.0 * np.square(second[:, p, :p]).sum(axis=1)
+    return _Point(
+        value=value,
+        slope=trace - nu * ratio,
+        curvature=-squares + 2.0 * lost - frobenius + nu * (bend - ratio * ratio),
+        expected=squares - 2.0 * lost + frobenius - trace * trace / nu,
+        trace=trace,
+        squares=squares,
+        root_inverse=inverse,
+        second=second,
+        third=third,
+        residual=np.square(pivots[:, p]),
+    )
+
+
+def _minimise(
+    data: Moments, largest: Array, grid: Array, floor: Array, ceiling: float
+) -> tuple[Array, Flags]:
+    """Find phi at the minimum of f between floor and ceiling, and whether it was found.
+
+    The grid lies between both. A minimum on the floor or the ceiling is found by sliding into it.
+    """
+    g = len(data.dof)
+    ends = np.full((g, 1), ceiling)
+    points = np.concatenate([floor[:, None], np.broadcast_to(grid, (g, len(grid))), ends], axis=1)
+    best = _values(data, np.expm1(grid)[None, :] / largest[:, None]).argmin(axis=1) + 1
+    every = np.arange(g)
+    phi, low, high = points[every, best], points[every, best - 1], points[every, best + 1]
+    found = np.zeros(g, dtype=bool)
+    active = every
+    for _ in range(MAX_STEPS):
+        if not len(active):
+            break
+        now, unit = phi[active], largest[active]
+        point = _evaluate(data.take(active), np.expm1(now) / unit)
+        slope, curvature = _by_phi(point, now, unit)
+        high[active] = np.where(slope > 0, now, high[active])
+        low[active] = np.where(slope > 0, low[active], now)
+        following = _safe_step(now, slope, curvature, low[active], high[active])
+        outward = ((now <= floor[active]) & (slope >= 0)) | ((now >= ceiling) & (slope <= 0))
+        following = np.where(outward, now, np.clip(following, floor[active], ceiling))
+        finite = np.isfinite(slope)
+        done = (np.abs(following - now) <= STEP_TOLERANCE) | ~finite
+        phi[active] = np.where(finite, following, now)
+        found[active[done]] = finite[done]
+        active = active[~done]
+    return phi, found
+
+
+def _by_phi(point: _Point, phi: Array, unit: Array) -> tuple[Array, Array]:
+    """First and second derivative of f by phi = log(1 + theta unit)."""
+    scale = np.exp(phi) / unit
+    slope = point.slope * scale
+    return slope, point.curvature * scale * scale + slope
+
+
+def _safe_step(now: Array, slope: Array, curvature: Array, low: Array, high: Array) -> Array:
+    """Newton's next phi, at most 3 away; the middle of the bracket where that leaves it or is uphill."""
+    convex = curvature > 0
+    newton = now - np.clip(slope / np.where(convex, curvature, 1.0), -3.0, 3.0)
+    middle = np.clip(0.5 * (low + high), now - 3.0, now + 3.0)
+    inside = convex & (newton > low) & (newton < high)
+    return np.where(inside, newton, middle)
+
+
+def _lower_bound(data: Moments, largest: Array) -> Array:
+    """Smallest phi where theta may be negative.
+
+    It is lower where more groups than columns reach the bound together. Where fewer do, the criterion stays
+    finite at the bound (those groups are then fitted exactly) and its derivatives lose their digits near it.
+    """
+    together = (data.total >= largest[:, None] * (1.0 - 10.0 * np.exp(PHI_MIN))).sum(axis=1)
+    return np.where(together >= _columns(data), PHI_MIN, PHI_MIN_ALONE)
+
+
+def solve(design: GroupedDesign, response: Array, *, allow_negative: bool) -> Solution:
+    """Fit G features by REML.
+
+    Parameters
+    ----------
+    design : GroupedDesign
+        Basis, weights and groups of the features.
+    response : (G, n) array
+        Responses, 0 where not observed; scaled to about 1.
+    allow_negative : bool
+        Whether theta may be negative, down to the bound where V is positive definite.
+
+    Returns
+    -------
+    Solution
+        One fit for each feature; `converged` is False where none was found.
+    """
+    with np.errstate(all="ignore"):
+        data = design.moments(response)
+        largest = np.broadcast_to(data.total.max(axis=1), data.dof.shape)
+        phi, found, identified, at_zero, floor = _first_pass(data, largest, allow_negative)
+
+        # The residual of a fit carries more digits than the response: go on with what is left.
+        offset = _coefficients(_evaluate(data, np.expm1(phi) / largest))
+        data = design.moments(response - design.fitted(offset))
+        far = np.flatnonzero(found & (phi >= PHI_FAR - 1.0))
+        if len(far):
+            phi[far], found[far] = _minimise(
+                data.take(far), largest[far], GRID_FAR, np.full(len(far), GRID_FAR[0] - 1.0), PHI_MAX
+            )
+        at_lower, at_upper = phi <= floor + 1e-3, phi >= PHI_MAX - 1.0
+        phi, point = _finish(data, largest, phi, movable=found & ~(at_zero | at_lower | at_upper))
+    return Solution(
+        theta=np.expm1(phi) / largest,
+        s2=point.residual / data.dof,
+        criterion=point.value,
+        coefficients=offset + _coefficients(point),
+        inverse_root=point.root_inverse,
+        second=point.second,
+        third=point.third,
+        trace=point.trace,
+        expected=point.expected,
+        observed=point.curvature,
+        dof=data.dof,
+        largest=largest,
+        identified=identified,
+        at_zero=at_zero,
+        at_lower=at_lower,
+        at_upper=at_upper,
+        converged=found & np.isfinite(point.value) & ~(at_lower & (floor < PHI_MIN_ALONE)),
+    )
+
+
+def _first_pass(
+    data: Moments, largest: Array, allow_negative: bool
+) -> tuple[Array, Flags, Flags, Flags, Array]:
+    """Find phi; tell whether it was found, theta identified, theta 0, and the lower bound of phi."""
+    g = len(data.dof)
+    origin = _evaluate(data, np.zeros(g))
+    identified = origin.expected > IDENTIFIABLE * origin.squares
+    floor = _lower_bound(data, largest) if allow_negative else np.full(g, -np.inf)
+    grid = np.concatenate([GRID_NEGATIVE, GRID]) if allow_negative else GRID
+    phi, found = np.zeros(g), ~identified
+    search = np.flatnonzero(identified)
+    phi[search], found[search] = _minimise(
+        data.take(search),
+        largest[search],
+        grid,
+        floor[search] if allow_negative else np.zeros(len(search)),
+        PHI_FAR,
+    )
+    at_zero = ~identified | (np.abs(phi) <= ZERO) & (not allow_negative)
+    phi[at_zero] = 0.0
+    return phi, found, identified, at_zero, floor
+
+
+def _finish(data: Moments, largest: Array, phi: Array, *, movable: Flags) -> tuple[Array, _Point]:
+    """Polish phi where it is movable, and evaluate there."""
+    for _ in range(4):
+        point = _evaluate(data, np.expm1(phi) / largest)
+        slope, curvature = _by_phi(point, phi, largest)
+        step = -slope / curvature
+        step = np.where(movable & (np.abs(step) < 0.5) & (np.abs(step) > STEP_TOLERANCE), step, 0.0)
+        if not step.any():
+            break
+        phi = phi + step
+    return phi, point
+
+
+def _coefficients(point: _Point) -> Array:
+    """Coefficients from the last row of L^-1, which is (-b', 1) / sqrt(r2)."""
+    row = point.root_inverse[:, -1]
+    return np.asarray(-row[:, :-1] / row[:, -1:])
