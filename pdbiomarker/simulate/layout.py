@@ -76,7 +76,7 @@ def smooth_noise(rng: np.random.Generator, shape: tuple[int, int], sigma: float)
 
     Coarse noise is drawn on a coarse grid and enlarged.
     """
-    factor = max(1, int(sigma / 2.5))
+    factor = max(1, int(sigma / 1.5))
     small = (shape[0] // factor + 3, shape[1] // factor + 3)
     noise = rng.standard_normal(small, dtype=np.float32)
     noise = np.asarray(

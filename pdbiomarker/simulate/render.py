@@ -218,7 +218,7 @@ def _paint(
     across = -dx * np.sin(angle) + dy * np.cos(angle)
     # Spindles bend; a bent ellipse is a sheared one.
     if cells["kind"].iloc[0] == "fibroblast":
-        across = across + rng.normal(0, 0.022, (n, 1, 1)).astype(np.float32) * along**2
+        across = across + rng.normal(0, 0.014, (n, 1, 1)).astype(np.float32) * along**2
     around = np.arctan2(across / minor, along / major)
     outline = np.ones_like(around)
     for order, strength in ((2, 0.030), (3, 0.040), (4, 0.025), (5, 0.018)):
@@ -266,7 +266,7 @@ def _dab(
     bulge = far + 0.5 * lean * np.cos(around - turn[0])
     ring = np.exp(-(((outside - bulge) / wide) ** 2))
     uneven = 1 + lean * np.cos(around - turn[0]) * 0.6 + 0.22 * np.cos(3 * around - turn[1])
-    over = rng.uniform(0.40, 0.68, (n, 1, 1)).astype(np.float32)
+    over = rng.uniform(0.37, 0.64, (n, 1, 1)).astype(np.float32)
     filled = np.clip((bulge + 0.3 - outside) / 0.7, 0, 1)
     amount = od * (np.maximum(ring * np.clip(uneven, 0.35, 1.5), over * filled) * (1 + 0.13 * patch))
     return np.asarray(np.clip(amount, 0, None), dtype=np.float32)
@@ -321,7 +321,7 @@ def _scan(
     image = np.empty((height, width, 3), dtype=np.uint8)
     for channel in range(3):
         density = hematoxylin * vectors[0][channel] + dab * vectors[1][channel]
-        light = np.power(np.float32(10), -density, dtype=np.float32)
+        light = np.exp(density * np.float32(-np.log(10)))
         light = np.asarray(cv2.GaussianBlur(light, (0, 0), style.blur_um / mpp), dtype=np.float32)
         light *= np.float32(style.white[channel]) * lamp
         noise: Float = rng.standard_normal((height, width), dtype=np.float32)
