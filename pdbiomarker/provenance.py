@@ -61,7 +61,7 @@ MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
 _PARTIAL_PREFIX: Final = ".partial-"
 _SLUG_LENGTH: Final = 60
-_CHUNK: Final = 1 << 20
+_STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
 #: Names that Windows and network drives keep for devices.
 _RESERVED: Final = frozenset(
@@ -443,7 +443,8 @@ def forget(folder: str | Path, step: str) -> None:
     root = Path(folder)
     record = read_record(root, step)
     for name in record.outputs if record else ():
-        remove_output(root, name)
+        with contextlib.suppress(ValueError):  # an edited record may name files outside
+            remove_output(root, name)
     _record_path(root, step).unlink(missing_ok=True)
 
 
@@ -462,7 +463,7 @@ def remove_output(folder: str | Path, name: str) -> None:
 
 
 def _record_path(folder: Path, step: str) -> Path:
-    if slug(step) != step:
+    if not _STEP.fullmatch(step):
         raise ValueError(f"{step!r} is not a safe name for a step")
     return folder / DONE / f"{step}.json"
 
