@@ -5,21 +5,28 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from pdbiomarker.errors import PlanError, Problems
+from pdbiomarker.errors import FormulaError, PlanError, Problems
+from pdbiomarker.formula import Formula, parse, parse_contrast
 from pdbiomarker.study import Study
-from pdbiomarker.tables import load_yaml, to_yaml, validate_yaml
+from pdbiomarker.tables import YamlDocument, load_yaml, nearest, to_yaml, validate_yaml
 
 FILE: Final = "plan.yaml"
 Replicates = Literal["select", "all"]
 DegreesOfFreedom = Literal["kenward-roger", "satterthwaite", "residual"]
 Adjustment = Literal["holm", "bh"]
+
+#: Appended to the name of a count assay for the assay of its signature scores.
+_SIGNATURES: Final = "_signatures"
+
+#: Names of the keys in formulas, and technical columns that readers add to an assay.
+_KEYS: Final = ("participant", "biopsy", "visit")
+_TECHNICAL: Final = ("batch", "n_libraries", "n_slides", "area_mm2")
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
@@ -79,39 +86,83 @@ class Plan:
     ddf: str = "kenward-roger"
     seed: int = 1
     allow_negative_icc: bool = True
-    adjust: Mapping[str, str] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    adjust: Mapping[str, str] = dataclasses.field(default_factory=dict)
     baseline: str = ""
 
     def __post_init__(self) -> None:
-        adjust = {
-            family: self.adjust.get(family, "holm" if family == "primary" else "bh")
-            for family in self.families
-        }
+        defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
         for name, value in (
             ("contrasts", dict(self.contrasts)),
             ("families", {family: tuple(refs) for family, refs in self.families.items()}),
-            ("adjust", adjust),
+            ("adjust", {**defaults, **self.adjust}),
         ):
-            object.__setattr__(self, name, MappingProxyType(value))
+            object.__setattr__(self, name, value)
+        problems = Problems()
+        for column, given, allowed in (
+            ("replicates", [self.replicates], get_args(Replicates)),
+            ("ddf", [self.ddf], get_args(DegreesOfFreedom)),
+            ("adjust", list(self.adjust.values()), get_args(Adjustment)),
+        ):
+            for text in given:
+                if text not in allowed:
+                    problems.add(
+                        "E-PLAN-001",
+                        "The value is not one of those allowed.",
+                        remedy=f"Allowed: {', '.join(map(repr, allowed))}.",
+                        file=FILE,
+                        column=column,
+                        value=text,
+                    )
+        problems.raise_if_any(PlanError)
 
     @classmethod
     def read(cls, path: str | Path, study: Study | None = None) -> Plan:
-        """Read plan.yaml."""
+        """Read a plan, and check it against the study it is for.
+
+        Parameters
+        ----------
+        path : path
+            plan.yaml; docs/study_folder.md describes its keys.
+        study : Study, optional
+            Its visits complete the contrasts and its assays the families where the plan names none. None:
+            only the plan itself is checked.
+
+        Returns
+        -------
+        Plan
+
+        Raises
+        ------
+        PlanError
+            Every fault: unknown keys and values (E-PLAN-001), contrasts that do not name visits
+            (E-PLAN-002), families that name no assay (E-PLAN-003), rows below the biopsy without a term
+            for them (E-PLAN-004), and what is wrong with the formula (E-FORMULA-...).
+        """
         problems = Problems()
         document = load_yaml(path, problems)
-        content = (
-            None
-            if document is None
-            else validate_yaml(_PlanFile, document, code="E-PLAN-001", problems=problems)
-        )
-        problems.raise_if_any(PlanError)
-        if content is None:
+        content = None
+        if document is not None:
+            content = validate_yaml(_PlanFile, document, code="E-PLAN-001", problems=problems)
+        if content is None or document is None:
             raise PlanError(problems)
-        return _complete(content, study)
+        plan = _complete(content, study)
+        _Checks(plan, document, problems).run(study)
+        problems.raise_if_any(PlanError)
+        return plan
 
     @classmethod
     def default(cls, study: Study) -> Plan:
-        """Give the plan of a study that has no plan.yaml: each later visit against the first."""
+        """Give the plan of a study that has no plan.yaml: each later visit against the first.
+
+        Parameters
+        ----------
+        study : Study
+
+        Returns
+        -------
+        Plan
+            Formula :data:`DEFAULT_FORMULA`; one family for each assay.
+        """
         return _complete(_PlanFile(), study)
 
     @property
@@ -142,7 +193,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
     visits = () if study is None else study.spec.visit_names
     baseline = content.baseline or (visits[0] if visits else "")
     contrasts = content.contrasts or {v: f"{v} - {baseline}" for v in visits if v != baseline}
-    assays = () if study is None else dict.fromkeys([*(a.name for a in study.spec.assays), *study.assays])
+    assays = () if study is None else _assays(study)
     families = content.families or {name: [name] for name in assays}
     return Plan(
         formula=content.formula,
@@ -155,3 +206,129 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         adjust=dict(content.adjust),
         baseline=baseline,
     )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Checks:
+    """What the parts of a plan say together, and of a study."""
+
+    plan: Plan
+    document: YamlDocument
+    problems: Problems
+
+    def run(self, study: Study | None) -> None:
+        formula = self._formula()
+        if formula is not None:
+            self._replicates(formula)
+        visits = None if study is None else study.spec.visit_names
+        if visits is not None:
+            self._contrasts(visits)
+        assays = None if study is None else _assays(study)
+        self._families(assays)
+        if study is not None and formula is not None:
+            self._columns(formula, study)
+
+    def _refuse(self, code: str, message: str, remedy: str, place: tuple[str, ...], value: object) -> None:
+        self.problems.add(
+            code,
+            message,
+            remedy=remedy,
+            file=self.document.file,
+            row=self.document.line(place),
+            column=".".join(place),
+            value=value,
+        )
+
+    def _formula(self) -> Formula | None:
+        try:
+            return parse(self.plan.formula)
+        except FormulaError as error:
+            for problem in error.problems:
+                self.problems.extend(
+                    [
+                        dataclasses.replace(
+                            problem,
+                            file=self.document.file,
+                            row=self.document.line(("formula",)),
+                            column=f"formula, {problem.column}",
+                        )
+                    ]
+                )
+        return None
+
+    def _replicates(self, formula: Formula) -> None:
+        below = [term for term in formula.random if set(term.groups) - {"participant", "participant_id"}]
+        if self.plan.replicates == "all" and not below:
+            self._refuse(
+                "E-PLAN-004",
+                "With all biopsies of a visit kept, the formula needs a random term below the participant: "
+                "biopsies of one visit are not independent.",
+                "Add (1|participant:visit) or (1|biopsy), or use 'replicates: select'.",
+                ("replicates",),
+                self.plan.replicates,
+            )
+
+    def _contrasts(self, visits: Sequence[str]) -> None:
+        if self.plan.baseline not in visits:
+            said = "The baseline is not a visit of the study."
+            self._refuse(
+                "E-PLAN-002", said, nearest(self.plan.baseline, visits), ("baseline",), self.plan.baseline
+            )
+        for name, text in self.plan.contrasts.items():
+            try:
+                parse_contrast(text, visits)
+            except FormulaError as error:
+                for problem in error.problems:
+                    said = f"The contrast {name!r} cannot be read: {problem.message}"
+                    self._refuse("E-PLAN-002", said, problem.remedy, ("contrasts", name), text)
+
+    def _families(self, assays: Sequence[str] | None) -> None:
+        named: dict[str, str] = {}
+        for family, refs in self.plan.families.items():
+            place = ("families", family)
+            if not refs:
+                self._refuse("E-PLAN-003", "The family is empty.", "Name an assay or features.", place, None)
+            for ref in refs:
+                assay, colon, feature = ref.partition(":")
+                if not assay or (colon and not feature):
+                    said = "A family names an assay, or a feature as assay:feature."
+                    self._refuse("E-PLAN-003", said, "Write for instance ihc:CD8_density.", place, ref)
+                elif assays is not None and assay not in assays:
+                    said = f"The study has no assay {assay!r}."
+                    self._refuse("E-PLAN-003", said, nearest(assay, assays), place, ref)
+                other = named.setdefault(ref, family)
+                if other != family:
+                    said = f"The families {other!r} and {family!r} both name {ref!r}."
+                    self._refuse("E-PLAN-003", said, "Adjust a test in one family only.", place, ref)
+        known = [*self.plan.families, *(assays or ())]
+        for family in self.plan.adjust:
+            if family not in known and (assays is not None or self.plan.families):
+                said = f"There is no family {family!r}."
+                self._refuse("E-PLAN-003", said, nearest(family, known), ("adjust", family), family)
+
+    def _columns(self, formula: Formula, study: Study) -> None:
+        headers = [study.participants.columns, study.biopsies.columns]
+        headers += [study.libraries.columns, study.slides.columns]
+        headers += [adata.obs.columns for adata in study.assays.values()]
+        known = dict.fromkeys([*_KEYS, "participant_id", "biopsy_id"])
+        known |= dict.fromkeys(str(column) for header in headers for column in header)
+        known |= dict.fromkeys(_TECHNICAL)
+        for column in formula.columns:
+            if column not in known:
+                position = formula.positions.get(column, 0) + 1
+                self._refuse(
+                    "E-FORMULA-003",
+                    f"The study has no column {column!r} (position {position} of the formula).",
+                    nearest(column, known),
+                    ("formula",),
+                    column,
+                )
+
+
+def _assays(study: Study) -> tuple[str, ...]:
+    names = list(study.assays)
+    for spec in study.spec.assays:
+        names.append(spec.name)
+        if spec.signatures:
+            names.append(spec.name + _SIGNATURES)
+    return tuple(dict.fromkeys(names))

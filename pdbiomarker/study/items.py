@@ -124,7 +124,7 @@ def read_slides(
     -------
     DataFrame
         Index slide_id; biopsy_id, path, assay, panel, mpp, line, and the sheet's other columns. Slides whose
-        file is missing stay in it; they are quarantined in the problems.
+        file is missing are still in it; the problems quarantine them.
     """
     ids = read_ids(sheet, "slide_id")
     owners = read_ids(sheet, "biopsy_id")

@@ -6,7 +6,6 @@ import dataclasses
 import html
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Final, Protocol
 
 import numpy as np
@@ -61,8 +60,8 @@ class Study:
     biopsies: pd.DataFrame
     libraries: pd.DataFrame
     slides: pd.DataFrame
-    assays: Mapping[str, AnnData] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
-    clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=lambda: MappingProxyType({}))
+    assays: Mapping[str, AnnData] = dataclasses.field(default_factory=dict)
+    clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     path: Path | None = None
 
@@ -96,8 +95,7 @@ class Study:
             The matrix breaks the contract of an assay; every fault is listed.
         """
         check_assay(adata, name, biopsies=self.biopsies.index).raise_if_any(AssayError)
-        assays = {**self.assays, name: adata}
-        return dataclasses.replace(self, assays=MappingProxyType(assays))
+        return dataclasses.replace(self, assays={**self.assays, name: adata})
 
     def resolve(self, path: str) -> Path:
         """Give the place on disk of a path of study.yaml or slides.csv."""

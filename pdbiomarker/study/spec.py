@@ -6,7 +6,6 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
@@ -274,7 +273,7 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
         id=content.id,
         data_cutoff=content.data_cutoff,
         visits=visits,
-        adequacy=MappingProxyType(dict(content.adequacy)),
+        adequacy=dict(content.adequacy),
         assays=tuple(
             AssaySpec(
                 name,
@@ -288,7 +287,7 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
             )
             for name, assay in content.assays.items()
         ),
-        columns=MappingProxyType(dict(content.columns)),
+        columns=dict(content.columns),
     )
 
 
