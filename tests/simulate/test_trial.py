@@ -153,6 +153,23 @@ def test_gene_truth_is_recovered_at_large_n(large: Trial, design: TrialDesign) -
     assert set(CD8_GENES) <= set(genes.loc[genes["true_estimate"] > 0, "feature"])
 
 
+def test_cyt_truth_is_that_of_counts_per_million(large: Trial, design: TrialDesign) -> None:
+    """The mean change of log2 CPM of GZMA and PRF1, over all reads, within 3 SE of the truth."""
+    genes = draw_genes(design, 300, np.random.SeedSequence(2))
+    counts = draw_counts(large, genes, np.random.SeedSequence(3))
+    truth = feature_truth(large, design, genes, biopsy_truth(large, cell_summary(large)))
+    row = truth.set_index("feature").loc["CYT"]
+    assert 0.5 < row["true"] < genes.set_index("feature")["true_estimate"][["GZMA", "PRF1"]].mean()
+    score = np.log2(counts.loc[["GZMA", "PRF1"]] / counts.sum() * 1e6).mean()
+    rows = large.biopsies[large.biopsies["collected"] & (large.biopsies["n_libraries"] == 1)]
+    rows = rows.drop_duplicates(["participant_id", "visit"])
+    wide = rows.assign(score=[score[i[0]] for i in rows["library_ids"]]).pivot(
+        index="participant_id", columns="visit", values="score"
+    )
+    change = (wide["C2D1"] - wide["screening"]).dropna()
+    assert abs(change.mean() - row["true"]) < 3 * change.std() / np.sqrt(len(change))
+
+
 def test_sex_genes_follow_sex(large: Trial, design: TrialDesign) -> None:
     genes = draw_genes(design, 100, np.random.SeedSequence(2))
     counts = draw_counts(large, genes, np.random.SeedSequence(3))
