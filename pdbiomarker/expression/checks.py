@@ -51,8 +51,10 @@ _WELL_KNOWN: Final = frozenset(
 )
 #: An id of which nothing need be cleaned.
 _ORDINARY: Final = re.compile(r"[!-~]*")
-#: Characters to which a log or z-score of anything sequenced is confined.
+#: No logarithm or z-score of anything sequenced is above this.
 _LOG_CEILING: Final = 30.0
+#: Share of fractions among the values other than 0 from which the matrix as a whole is judged.
+_MOSTLY: Final = 0.5
 
 
 def check_matrix(
@@ -175,7 +177,6 @@ def _check_genes(raw: RawMatrix, genes: Sequence[str], name: str, problems: Prob
             remedy="Name it, or remove the row.",
             file=name,
             row=lines[k],
-            column=raw.libraries[0] if raw.libraries else None,
             value="",
         ),
         ("E-COUNT-012", "genes have no name", name),
@@ -304,20 +305,23 @@ _CELL: Final = {
 }
 
 
+#: A column with nothing but these is no library; it is told once.
+_NO_LIBRARY: Final = {TEXT: "text", MISSING: "no number"}
+
+
 def _check_cells(
     raw: RawMatrix, genes: Sequence[str], libraries: Sequence[str], name: str, problems: Problems
 ) -> None:
     if not raw.faults.any():
         return
     evidence = looks_like(raw.values)
-    n_genes = len(genes)
     for fault, (code, what, remedy) in _CELL.items():
         bad = raw.faults == fault
-        whole = np.flatnonzero(bad.all(axis=0)) if fault == TEXT else np.zeros(0, dtype=np.intp)
+        whole = np.flatnonzero(bad.all(axis=0)) if fault in _NO_LIBRARY else np.zeros(0, dtype=np.intp)
         for k in whole.tolist():
             problems.add(
                 code,
-                f"Column {libraries[k]!r} holds text in all {n_genes} rows: it is no library.",
+                f"Column {libraries[k]!r} holds {_NO_LIBRARY[fault]} in all rows: it is no library.",
                 remedy="Keep the gene id and the count columns only.",
                 file=name,
                 row=int(raw.lines[0]),
@@ -366,7 +370,8 @@ def looks_like(values: FloatArray) -> str:
     """
     finite = np.isfinite(values)
     seen = values[finite]
-    if seen.size == 0 or (seen == np.floor(seen)).mean() > 0.95:
+    other_than_zero = seen[seen != 0]
+    if other_than_zero.size == 0 or (other_than_zero != np.floor(other_than_zero)).mean() < _MOSTLY:
         return ""
     low, high = float(seen.min()), float(seen.max())
     if low < 0 and high <= _LOG_CEILING:

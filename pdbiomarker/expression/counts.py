@@ -241,7 +241,7 @@ def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> 
     """Sum the libraries of each biopsy; biopsies in the order of the sheet."""
     sheet = study.libraries
     owner = {str(library): str(biopsy) for library, biopsy in sheet["biopsy_id"].items()}
-    _tell_unmatched(counts, list(owner), name, problems)
+    _tell_unmatched(counts, sheet, name, problems)
     claimed = [library in owner for library in counts.libraries]
     if not any(claimed):
         problems.add(
@@ -274,7 +274,12 @@ def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> 
     return AnnData(X=X, obs=pd.DataFrame(columns, index=pd.Index(biopsies, dtype=str)))
 
 
-def _tell_unmatched(counts: _Counts, claimed: Sequence[str], name: str, problems: Problems) -> None:
+def _tell_unmatched(counts: _Counts, sheet: pd.DataFrame, name: str, problems: Problems) -> None:
+    """Libraries without a biopsy, and libraries of the sheets without a column.
+
+    Where no sheet names libraries, biopsy ids stand for them, and a biopsy without a column is no fault.
+    """
+    claimed = [str(library) for library in sheet.index]
     known, told = set(claimed), {p.item for p in problems}
     for library in counts.libraries:
         if library not in known:
@@ -290,14 +295,16 @@ def _tell_unmatched(counts: _Counts, claimed: Sequence[str], name: str, problems
                 item=library,
             )
     present = set(counts.libraries)
-    for library in claimed:
-        if library not in present and library not in told:
+    sources = sheet["source"].tolist() if "source" in sheet else [name] * len(claimed)
+    lines = sheet["line"].tolist() if "line" in sheet else [None] * len(claimed)
+    for library, source, line in zip(claimed, sources, lines, strict=True):
+        if library not in present and library not in told and source != "biopsy_id":
             problems.add(
                 "E-COUNT-008",
                 f"Library {library!r} of the sheets is not in the matrix.",
                 remedy=f"Correct the id, or remove it from the sheet. {nearest(library, counts.libraries)}",
-                file=name,
-                row=1,
+                file=str(source),
+                row=None if line is None else int(line),
                 value=library,
                 severity="quarantine",
                 item=library,

@@ -316,22 +316,31 @@ def _parse(
             blank.append(row.number)
         return "skip"
 
-    table = pyarrow.csv.read_csv(
-        pa.BufferReader(data),
-        read_options=pyarrow.csv.ReadOptions(
-            column_names=names, skip_rows=1, use_threads=False, block_size=64 * 2**20
-        ),
-        parse_options=pyarrow.csv.ParseOptions(
-            delimiter=delimiter, ignore_empty_lines=False, invalid_row_handler=other_width
-        ),
-        convert_options=pyarrow.csv.ConvertOptions(
-            column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, null_values=[]
-        ),
-    )
+    try:
+        table = pyarrow.csv.read_csv(
+            pa.BufferReader(data),
+            read_options=pyarrow.csv.ReadOptions(
+                column_names=names, skip_rows=1, use_threads=False, block_size=64 * 2**20
+            ),
+            parse_options=pyarrow.csv.ParseOptions(
+                delimiter=delimiter, ignore_empty_lines=False, invalid_row_handler=other_width
+            ),
+            convert_options=pyarrow.csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()), strings_can_be_null=False, null_values=[]
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        problems.add(
+            "E-FILE-005",
+            f"The table cannot be read: {str(error).splitlines()[0]}",
+            remedy="Look for an unclosed quote; export the table again.",
+            file=name,
+        )
+        return pa.table({k: pa.array([], pa.string()) for k in names}), np.zeros(0, dtype=np.int64)
     for line, found in ragged[:_MAX_LINES]:
         problems.add(
             "E-SHEET-003",
-            f"The row has {found} fields, the header {width}.",
+            f"The row has {found} field{'' if found == 1 else 's'}, the header {width}.",
             remedy="Complete the row, or quote a cell that holds the delimiter.",
             file=name,
             row=line,
@@ -345,7 +354,17 @@ def _parse(
         )
     left_out = np.asarray([line for line, _ in ragged] + blank, dtype=np.int64)
     lines = np.arange(2, 2 + table.num_rows + left_out.size, dtype=np.int64)
-    return table, lines[~np.isin(lines, left_out)]
+    return _without_empty_rows(table, lines[~np.isin(lines, left_out)])
+
+
+def _without_empty_rows(table: pa.Table, lines: IntArray) -> tuple[pa.Table, IntArray]:
+    """Leave out lines on which nothing stands."""
+    empty = pc.equal(table.column(0), "").to_numpy()
+    for k in np.flatnonzero(empty).tolist():
+        empty[k] = all(not column[k].as_py().strip() for column in table.columns)
+    if not empty.any():
+        return table, lines
+    return table.filter(pa.array(~empty)), lines[~empty]
 
 
 def _read_parquet(data: bytes, name: str, problems: Problems) -> RawMatrix | None:
@@ -439,7 +458,8 @@ def _from_text(column: pa.ChunkedArray) -> tuple[FloatArray, npt.NDArray[np.bool
     numeric = pc.match_substring_regex(filled, _NUMBER)
     plain = pc.replace_substring_regex(pc.utf8_trim_whitespace(filled), r"^\+", "")
     numbers = pc.cast(pc.if_else(numeric, plain, "nan"), pa.float64()).to_numpy()
-    bare = pc.utf8_lower(pc.replace_substring_regex(pc.utf8_trim_whitespace(filled), r"^[+-]", ""))
+    unsigned = pc.replace_substring_regex(pc.utf8_trim_whitespace(filled), r"^[+-]([A-Za-z])", r"\1")
+    bare = pc.utf8_lower(unsigned)
     missing = pc.is_in(bare, value_set=pa.array(_MISSING_TEXTS))
     text = ~(np.asarray(numeric.to_numpy(zero_copy_only=False)) | missing.to_numpy(zero_copy_only=False))
     return np.array(numbers, dtype=np.float64), cast("npt.NDArray[np.bool_]", text)
