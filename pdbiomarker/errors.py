@@ -178,6 +178,7 @@ _catalogue(
         2: "A polygon is invalid.",
         3: "A polygon lies outside the slide.",
         4: "Regions of one compartment overlap; their area counts once.",
+        5: "The class of a region stands for no compartment.",
     },
 )
 _catalogue(

@@ -1,0 +1,245 @@
+"""One slide: white, tissue, cells, compartments, scores, pictures."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+
+from pdbiomarker.errors import ItemError, Problem, Problems
+from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Segmenter
+from pdbiomarker.ihc.overlay import draw_field, draw_overview
+from pdbiomarker.ihc.panel import Panel, read_panel
+from pdbiomarker.ihc.pixelsize import refuse
+from pdbiomarker.ihc.regions import read_regions
+from pdbiomarker.ihc.score import score_cells
+from pdbiomarker.ihc.slide import Slide, open_slide
+from pdbiomarker.ihc.stain import White, measure_white, stain_matrix
+from pdbiomarker.ihc.tissue import Tissue, find_tissue
+from pdbiomarker.provenance import sha256_file
+
+__all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
+
+_THUMBNAIL_UM: Final = 8.0
+_COARSEST_UM: Final = 1.0
+_FINE_SIDE: Final = 256
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlideOptions:
+    """How a slide is worked through; none of it changes what is found, but for `segmenter`.
+
+    Attributes
+    ----------
+    tile : int
+        Side of a tile at the working resolution, in pixels.
+    segmenter : callable or None
+        ``(optical density (Y, X, 3) float32, pixel size um) -> labels (Y, X) int32``; None for the default.
+    overlay : bool
+        Whether the pictures are drawn.
+    """
+
+    tile: int = DEFAULT_TILE
+    segmenter: Segmenter | None = None
+    overlay: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlideResult:
+    """What one slide gave.
+
+    Attributes
+    ----------
+    cells : DataFrame
+        One row per cell; see :meth:`pdbiomarker.ihc.CellFinder.find`.
+    scores : DataFrame
+        Columns feature, kind, value, numerator, denominator, area_mm2, n_cells, note.
+    qc : dict
+        tissue_mm2, n_cells, white_red/green/blue, white_measured, mpp, pixel_um, focus, nodata_share,
+        artefact_share, sha256, panel, panel_sha256.
+    overview, field : array of uint8, shape (Y, X, 3), or None
+        Pictures for the reviewer.
+    problems : tuple of Problem
+        Warnings, and regions that were left out.
+    """
+
+    cells: pd.DataFrame
+    scores: pd.DataFrame
+    qc: dict[str, float | int | str | bool]
+    overview: npt.NDArray[np.uint8] | None
+    field: npt.NDArray[np.uint8] | None
+    problems: tuple[Problem, ...]
+
+    @property
+    def overlay(self) -> npt.NDArray[np.uint8] | None:
+        """The field with its cells."""
+        return self.field
+
+
+def quantify_slide(
+    path: str | Path,
+    panel: Panel | str | Path,
+    *,
+    mpp: float | None = None,
+    regions: str | Path | None = None,
+    options: SlideOptions | None = None,
+) -> SlideResult:
+    """Find and score the cells of one slide.
+
+    Parameters
+    ----------
+    path : path
+        The slide.
+    panel : Panel, name or path
+    mpp : float, optional
+        Micrometres per pixel from the sheet, where the file does not state it.
+    regions : path, optional
+        GeoJSON with nest, stroma and exclusions.
+    options : SlideOptions, optional
+
+    Returns
+    -------
+    SlideResult
+
+    Raises
+    ------
+    ItemError
+        Any E-SLIDE code; the slide cannot be used.
+    AssayError
+        The panel cannot be used.
+    """
+    found, how = read_panel(panel), options or SlideOptions()
+    file, problems = Path(path), Problems()
+    with open_slide(file, mpp=mpp) as slide:
+        if slide.mpp > _COARSEST_UM:
+            raise refuse(
+                "E-SLIDE-010",
+                f"At {slide.mpp:g} um per pixel no nucleus can be outlined.",
+                slide.name,
+                remedy="Scan or export the slide at 20x (0.5 um) or finer.",
+                value=f"{slide.mpp:g}",
+            )
+        thumbnail, tissue, white = _survey(slide, found, problems)
+        finder = CellFinder(slide, tissue, found, white=white, segmenter=how.segmenter)
+        cells = finder.find(tile=how.tile)
+        areas, cells = _compartments(slide, tissue, cells, regions, problems)
+        scores = score_cells(cells, areas, found)
+        overview = draw_overview(thumbnail, tissue, cells) if how.overlay else None
+        field = draw_field(finder, slide.grid(finder.pixel_um), cells) if how.overlay else None
+        qc: dict[str, float | int | str | bool] = {
+            "tissue_mm2": areas["tissue"],
+            "n_cells": len(cells),
+            "white_red": white.rgb[0],
+            "white_green": white.rgb[1],
+            "white_blue": white.rgb[2],
+            "white_measured": white.measured,
+            "mpp": slide.mpp,
+            "pixel_um": finder.pixel_um,
+            "focus": finder.focus.value,
+            "nodata_share": tissue.nodata_share,
+            "artefact_share": tissue.artefact_share,
+            "sha256": sha256_file(file),
+            "panel": found.marker,
+            "panel_sha256": found.hash,
+        }
+    return SlideResult(cells, scores, qc, overview, field, tuple(problems))
+
+
+def check_slide(path: str | Path, mpp: float | None = None) -> Problems:
+    """Check whether a slide can be read: its header, then its colours and tissue at low resolution."""
+    problems = Problems()
+    try:
+        with open_slide(path, mpp=mpp) as slide:
+            thumbnail, nodata = slide.thumbnail_masked(_thumbnail_um(slide))
+            if nodata.any():
+                _tell_missing(slide.name, nodata, problems)
+            white = measure_white(thumbnail, nodata=nodata)
+            tissue = find_tissue(thumbnail, nodata, _thumbnail_um(slide), white=white)
+            if not tissue.mask.any():
+                raise _no_tissue(slide.name)
+    except ItemError as error:
+        problems.extend([dataclasses.replace(error.problem, severity="error")])
+    return problems
+
+
+def _thumbnail_um(slide: Slide) -> float:
+    """Resolution of the tissue search: 8 um, finer for small fields."""
+    shortest = min(slide.shape) * slide.mpp
+    return max(slide.mpp, min(_THUMBNAIL_UM, max(1.0, shortest / _FINE_SIDE)))
+
+
+def _survey(slide: Slide, panel: Panel, problems: Problems) -> tuple[npt.NDArray[np.uint8], Tissue, White]:
+    """Thumbnail, tissue and white of a slide."""
+    um = _thumbnail_um(slide)
+    thumbnail, nodata = slide.thumbnail_masked(um)
+    if nodata.any():
+        _tell_missing(slide.name, nodata, problems)
+    white = measure_white(thumbnail, nodata=nodata, declared=panel.white.declared)
+    low, high = panel.white.low, panel.white.high
+    if not all(low <= value <= high for value in white.rgb):
+        shown = "/".join(f"{value:.0f}" for value in white.rgb)
+        raise refuse(
+            "E-SLIDE-008",
+            f"The glass is {shown} (red/green/blue); the panel asks for {low:g}-{high:g}.",
+            slide.name,
+            remedy="Scan the slide again with a white balance on clear glass.",
+            value=shown,
+        )
+    if not white.measured:
+        problems.add(
+            "E-SLIDE-008",
+            "The field shows no glass; the declared white stands in, so pale stain is less certain.",
+            remedy="Give a field with some clear glass, or set white.declared in the panel.",
+            file=slide.name,
+            severity="warning",
+        )
+    matrix = stain_matrix(panel.stains.hematoxylin, panel.stains.dab)
+    tissue = find_tissue(thumbnail, nodata, um, white=white, matrix=matrix)
+    if not tissue.mask.any():
+        raise _no_tissue(slide.name)
+    return thumbnail, tissue, white
+
+
+def _no_tissue(name: str) -> ItemError:
+    return refuse(
+        "E-SLIDE-007",
+        "No tissue was found: the slide's scores are missing, not zero.",
+        name,
+        remedy="Check that this is the right slide and that it is stained.",
+    )
+
+
+def _tell_missing(name: str, nodata: npt.NDArray[np.bool_], problems: Problems) -> None:
+    problems.add(
+        "E-SLIDE-012",
+        f"{100 * nodata.mean():.1f} % of the image has no data; it is neither tissue nor glass.",
+        remedy="Copy or export the slide again, if that part should be there.",
+        file=name,
+        severity="warning",
+    )
+
+
+def _compartments(
+    slide: Slide, tissue: Tissue, cells: pd.DataFrame, path: str | Path | None, problems: Problems
+) -> tuple[dict[str, float], pd.DataFrame]:
+    """Evaluable area by compartment, and the cells with theirs; excluded cells are gone."""
+    regions = None if path is None else read_regions(path, shape=slide.shape, problems=problems)
+    if regions is None:
+        return {"tissue": tissue.area_mm2}, cells
+    where = regions.locate(cells["x_um"].to_numpy() / slide.mpp, cells["y_um"].to_numpy() / slide.mpp)
+    cells = cells.assign(compartment=where)[where != "excluded"].reset_index(drop=True)
+    cells["cell"] = np.arange(1, len(cells) + 1, dtype=np.int32)
+    rows, columns = (np.arange(n) + 0.5 for n in tissue.mask.shape)
+    x, y = (axis.ravel() * tissue.mpp / slide.mpp for axis in np.meshgrid(columns, rows))
+    inside = regions.locate(x, y).reshape(tissue.mask.shape)
+    pixel = tissue.mpp**2 * 1e-6
+    areas = {"tissue": float((tissue.mask & (inside != "excluded")).sum()) * pixel}
+    lost = tissue.artefact | tissue.nodata
+    for name, annotated in regions.areas_mm2(slide.mpp).items():
+        own = inside == name
+        areas[name] = annotated * (1 - float(lost[own].mean())) if own.any() else annotated
+    return areas, cells

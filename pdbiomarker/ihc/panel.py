@@ -1,0 +1,191 @@
+"""Panels: what a marker is, and the thresholds that are locked for pre and on alike.
+
+A panel is a YAML file. Its thresholds and stain vectors hold for every slide of the assay; nothing is
+estimated per tile or per visit.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+from pdbiomarker.errors import AssayError, Problems
+from pdbiomarker.ihc.nuclei import SegmentOptions
+from pdbiomarker.ihc.stain import stain_matrix
+from pdbiomarker.provenance import sha256_json
+from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.tables import load_yaml, nearest, validate_yaml
+
+__all__ = ["Detection", "FeatureSpec", "Panel", "StainVectors", "WhiteRange", "check_panel", "read_panel"]
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Vector = tuple[Share, Share, Share]
+Grey = Annotated[float, Field(ge=1, le=255)]
+Score = Literal["density", "pct", "hscore"]
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class StainVectors(_Frozen):
+    """Optical densities of pure stain in red, green and blue."""
+
+    hematoxylin: Vector = (0.65, 0.70, 0.29)
+    dab: Vector = (0.27, 0.57, 0.78)
+
+
+class WhiteRange(_Frozen):
+    """Limits of the glass's grey level, and the white that stands in where a field shows no glass."""
+
+    low: Grey = 180
+    high: Grey = 255
+    declared: tuple[Grey, Grey, Grey] = (255, 255, 255)
+
+
+class Detection(_Frozen):
+    """How nuclei are found; see :class:`pdbiomarker.ihc.SegmentOptions`."""
+
+    pixel_um: Annotated[float, Field(ge=0.2, le=1.0)] = 0.5
+    channel: Literal["both", "hematoxylin"] = "both"
+    min_area_um2: Annotated[float, Field(gt=0)] = 14.0
+    max_area_um2: Annotated[float, Field(gt=0, le=1000)] = 350.0
+    min_score: Share = 0.09
+
+
+class FeatureSpec(_Frozen):
+    """One score of the marker."""
+
+    label: str
+    expected_direction: Literal[-1, 0, 1] | None = None
+
+
+class Panel(_Frozen):
+    """A marker with its locked parameters.
+
+    Attributes
+    ----------
+    marker : str
+        The name that heads every feature, such as ``CD8`` in ``CD8_density_tissue``.
+    compartment : {"nucleus", "membrane", "cytoplasm"}
+        Where the marker lies.
+    measure : {"nucleus", "ring", "cell"}
+        Where the DAB is averaged: in the nucleus, in a ring round it, or in both together.
+    expansion_um : float
+        Width of that ring.
+    thresholds : three floats
+        Mean DAB optical density (decadic) from which a cell is 1+, 2+ and 3+; 1+ is positive.
+    min_cells : int
+        Fewer cells give no percentage and no H-score.
+    features : mapping
+        Which scores are made: ``density``, ``pct``, ``hscore``, with labels.
+    """
+
+    marker: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,30}$")]
+    label: str
+    version: str = "1"
+    chromogen: Literal["DAB"] = "DAB"
+    compartment: Literal["nucleus", "membrane", "cytoplasm"] = "nucleus"
+    measure: Literal["nucleus", "ring", "cell"] = "nucleus"
+    expansion_um: Annotated[float, Field(ge=0, le=15)] = 0.0
+    thresholds: tuple[
+        Annotated[float, Field(gt=0, lt=4)],
+        Annotated[float, Field(gt=0, lt=4)],
+        Annotated[float, Field(gt=0, lt=4)],
+    ] = (0.2, 0.4, 0.6)
+    min_cells: Annotated[int, Field(ge=1)] = 100
+    expected_direction: Literal[-1, 0, 1] = 0
+    source: str = ""
+    stains: StainVectors = StainVectors()
+    white: WhiteRange = WhiteRange()
+    detection: Detection = Detection()
+    features: dict[Score, FeatureSpec]
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Panel:
+        if not self.thresholds[0] < self.thresholds[1] < self.thresholds[2]:
+            raise ValueError("thresholds must rise: 1+ < 2+ < 3+")
+        if self.measure != "nucleus" and self.expansion_um <= 0:
+            raise ValueError("expansion_um must be above 0 when the ring or the cell is measured")
+        if self.white.low > self.white.high:
+            raise ValueError("white.low must not exceed white.high")
+        if self.detection.min_area_um2 >= self.detection.max_area_um2:
+            raise ValueError("min_area_um2 must be below max_area_um2")
+        if not self.features:
+            raise ValueError("features must name at least one of density, pct, hscore")
+        return self
+
+    @property
+    def hash(self) -> str:
+        """SHA-256 of everything the panel says."""
+        return sha256_json(self.model_dump(mode="json"))
+
+    @property
+    def options(self) -> SegmentOptions:
+        """The parameters of the default segmenter."""
+        matrix = stain_matrix(self.stains.hematoxylin, self.stains.dab)
+        found = self.detection
+        return SegmentOptions(
+            channel=found.channel,
+            min_area_um2=found.min_area_um2,
+            max_area_um2=found.max_area_um2,
+            min_score=found.min_score,
+            matrix=tuple(float(v) for v in matrix.ravel()),
+        )
+
+
+def read_panel(name_or_path: str | Path | Panel) -> Panel:
+    """Read a panel, by the name of one that comes with the package or by path.
+
+    Raises
+    ------
+    AssayError
+        E-PANEL-001 (unknown key, wrong value; all at once, with line), E-PANEL-002 (no such panel; the
+        nearest are named), E-FILE and E-STUDY-002 codes for files that cannot be read safely.
+
+    Examples
+    --------
+    >>> read_panel("cd8").marker
+    'CD8'
+    """
+    if isinstance(name_or_path, Panel):
+        return name_or_path
+    problems = Problems()
+    panel = _read(name_or_path, problems)
+    problems.raise_if_any(AssayError)
+    if panel is None:
+        problems.add("E-PANEL-001", "The panel cannot be read.", file=str(name_or_path))
+        raise AssayError(problems)
+    return panel
+
+
+def check_panel(path: str | Path) -> Problems:
+    """Check a panel file; every fault with its line, key, value and remedy."""
+    problems = Problems()
+    _read(path, problems)
+    return problems
+
+
+def _read(name_or_path: str | Path, problems: Problems) -> Panel | None:
+    text = str(name_or_path)
+    is_path = isinstance(name_or_path, Path) or "/" in text or text.lower().endswith((".yaml", ".yml"))
+    if is_path:
+        path = Path(name_or_path)
+    else:
+        names = [Path(name).stem for name in list_reference("panels")]
+        if text.lower() not in names:
+            problems.add(
+                "E-PANEL-002",
+                "There is no panel of that name.",
+                remedy=nearest(text.lower(), names),
+                column="panel",
+                value=text,
+            )
+            return None
+        path = reference_path(f"panels/{text.lower()}.yaml")
+    document = load_yaml(path, problems, name=path.name)
+    if document is None:
+        return None
+    return validate_yaml(Panel, document, code="E-PANEL-001", problems=problems)

@@ -1,0 +1,238 @@
+"""From slides to an assay.
+
+A slide that cannot be used is quarantined with its reason; the others go on. The result is the same for any
+number of workers.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import multiprocessing
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import cv2
+import pandas as pd
+from anndata import AnnData
+
+from pdbiomarker.errors import ItemError, Problem, Problems, ResourceError, StudyError
+from pdbiomarker.ihc.assemble import assemble
+from pdbiomarker.ihc.measure import SlideResult, quantify_slide
+from pdbiomarker.ihc.outputs import write_slide
+from pdbiomarker.ihc.panel import Panel, read_panel
+from pdbiomarker.provenance import slug
+from pdbiomarker.study import Study
+from pdbiomarker.tables import read_table, to_number
+
+__all__ = ["quantify"]
+
+
+def quantify(
+    slides: pd.DataFrame | str | Path,
+    *,
+    panel: str | Path | Panel,
+    study: Study | None = None,
+    regions: str | Path | None = None,
+    workers: int = 1,
+    out: str | Path | None = None,
+) -> AnnData:
+    """Quantify slides into an assay, biopsies x features.
+
+    Parameters
+    ----------
+    slides : DataFrame or path
+        Index slide_id; columns biopsy_id and path, and where needed panel (overrides `panel`), mpp, batch,
+        scanner. A path is a ``slides.csv`` whose slide paths are relative to its folder.
+    panel : str, Path or Panel
+        The panel of slides that name none.
+    study : Study, optional
+        Its folder is where relative paths of a DataFrame start; biopsies it does not know are quarantined.
+    regions : path, optional
+        Folder with ``<slide_id>.geojson``.
+    workers : int
+        Processes; a slide is one job.
+    out : path, optional
+        Folder for each slide's cells, scores, QC and overlays.
+
+    Returns
+    -------
+    AnnData
+        See :func:`assemble`. ``uns["problems"]`` lists the slides that were quarantined, and warnings.
+
+    Raises
+    ------
+    StudyError
+        The sheet cannot be used.
+    AssayError
+        A panel cannot be used.
+    ResourceError
+        E-RUN-005: a worker was killed.
+    """
+    sheet, root = _sheet(slides, study)
+    default = read_panel(panel)
+    jobs, problems = [], Problems()
+    for slide_id, row in sheet.iterrows():
+        own = row.get("panel")
+        chosen = default if own is None or pd.isna(own) else read_panel(_panel_of(str(own), root))
+        region = None if regions is None else Path(regions) / f"{slide_id}.geojson"
+        mpp = row.get("mpp")
+        jobs.append(
+            _Job(
+                str(slide_id),
+                str(row["biopsy_id"]),
+                root / str(row["path"]),
+                chosen,
+                None if mpp is None or pd.isna(mpp) else float(mpp),
+                region if region is not None and region.is_file() else None,
+            )
+        )
+    done: list[tuple[_Job, SlideResult]] = []
+    for job, result in zip(jobs, _run(jobs, workers), strict=True):
+        if isinstance(result, Problem):
+            problems.extend([result])
+            continue
+        problems.extend(dataclasses.replace(p, item=p.item or job.slide_id) for p in result.problems)
+        done.append((job, result))
+    done = _without_twins(done, problems)
+    if out is not None:
+        _write(done, Path(out))
+    return _collect(done, sheet, problems)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Job:
+    slide_id: str
+    biopsy_id: str
+    path: Path
+    panel: Panel
+    mpp: float | None
+    regions: Path | None
+
+
+def _panel_of(text: str, root: Path) -> str | Path:
+    return root / text if text.lower().endswith((".yaml", ".yml")) else text
+
+
+def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.DataFrame, Path]:
+    """The slides by id in sorted order, and the folder their paths start from."""
+    problems = Problems()
+    root = Path() if study is None or study.path is None else Path(study.path)
+    name = "slides"
+    if isinstance(slides, pd.DataFrame):
+        frame = slides.copy()
+        if "slide_id" in frame:
+            frame = frame.set_index("slide_id")
+    else:
+        name, root = Path(slides).name, Path(slides).parent
+        table = read_table(slides, problems=problems)
+        problems.raise_if_any(StudyError)
+        if table is None:
+            raise StudyError(problems)
+        if "mpp" in table:
+            table["mpp"] = to_number(table["mpp"], file=name, problems=problems)
+        if "slide_id" not in table:
+            problems.add("E-SHEET-001", "The column 'slide_id' is missing.", file=name, column="slide_id")
+        problems.raise_if_any(StudyError)
+        frame = table.set_index("slide_id")
+    for column in ("biopsy_id", "path"):
+        if column not in frame:
+            problems.add("E-SHEET-001", f"The column {column!r} is missing.", file=name, column=column)
+    for slide_id in frame.index[frame.index.duplicated()]:
+        problems.add(
+            "E-SHEET-005", "The slide id occurs twice.", file=name, column="slide_id", value=slide_id
+        )
+    problems.raise_if_any(StudyError)
+    for column in ("biopsy_id", "path"):
+        for slide_id in frame.index[frame[column].isna()]:
+            problems.add(
+                "E-SHEET-017", f"The slide has no {column}.", file=name, column=column, value=slide_id
+            )
+    if study is not None:
+        unknown = frame.index[~frame["biopsy_id"].isin(study.biopsies.index)]
+        for slide_id in unknown:
+            problems.add(
+                "E-SHEET-006",
+                "The slide's biopsy is not in biopsies.csv.",
+                file=name,
+                column="biopsy_id",
+                value=frame.at[slide_id, "biopsy_id"],
+            )
+    problems.raise_if_any(StudyError)
+    frame.index = pd.Index([str(value) for value in frame.index], dtype=object, name="slide_id")
+    return frame.sort_index(), root
+
+
+def _attempt(job: _Job) -> SlideResult | Problem:
+    try:
+        return quantify_slide(job.path, job.panel, mpp=job.mpp, regions=job.regions)
+    except ItemError as error:
+        return dataclasses.replace(error.problem, severity="quarantine", item=job.slide_id)
+
+
+def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
+    if workers <= 1 or len(jobs) <= 1:
+        return [_attempt(job) for job in jobs]
+    context = multiprocessing.get_context("spawn")
+    with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:
+        futures: list[Future[SlideResult | Problem]] = [pool.submit(_attempt, job) for job in jobs]
+        try:
+            return [future.result() for future in futures]
+        except BrokenProcessPool as error:
+            raise ResourceError(
+                "E-RUN-005: a worker was killed, most likely for want of memory. Remedy: use fewer workers."
+            ) from error
+
+
+def _one_thread() -> None:
+    cv2.setNumThreads(1)
+
+
+def _without_twins(
+    done: list[tuple[_Job, SlideResult]], problems: Problems
+) -> list[tuple[_Job, SlideResult]]:
+    """Leave out slides whose content another slide has: they would count twice, or for two biopsies."""
+    first: dict[tuple[str, str], _Job] = {}
+    owners: dict[tuple[str, str], set[str]] = {}
+    for job, result in done:
+        key = (str(result.qc["sha256"]), job.panel.hash)
+        first.setdefault(key, job)
+        owners.setdefault(key, set()).add(job.biopsy_id)
+    kept = []
+    for job, result in done:
+        key = (str(result.qc["sha256"]), job.panel.hash)
+        if first[key] is job and len(owners[key]) == 1:
+            kept.append((job, result))
+            continue
+        contested = len(owners[key]) > 1
+        problems.add(
+            "E-SLIDE-011",
+            "The slide has the same content as a slide of another biopsy: which it shows is unknown."
+            if contested
+            else f"The slide has the same content as {first[key].slide_id!r} and would count twice.",
+            remedy="Correct the paths in slides.csv.",
+            file=job.path.name,
+            severity="quarantine",
+            item=job.slide_id,
+        )
+    return kept
+
+
+def _collect(done: list[tuple[_Job, SlideResult]], sheet: pd.DataFrame, problems: Problems) -> AnnData:
+    facts = pd.DataFrame(index=[job.slide_id for job, _ in done])
+    for name in ("batch", "scanner"):
+        if name in sheet:
+            facts[name] = [sheet.at[job.slide_id, name] for job, _ in done]
+    for name in ("white_red", "white_green", "white_blue", "mpp", "focus", "nodata_share", "artefact_share"):
+        facts[name] = [float(result.qc[name]) for _, result in done]
+    panels = {job.panel.marker: job.panel for job, _ in done}
+    results = [(job.slide_id, job.biopsy_id, result.scores) for job, result in done]
+    return assemble(results, [panels[name] for name in sorted(panels)], facts=facts, problems=problems)
+
+
+def _write(done: list[tuple[_Job, SlideResult]], out: Path) -> None:
+    taken: list[str] = []
+    for job, result in done:
+        folder = slug(job.slide_id, taken)
+        taken.append(folder)
+        write_slide(result, job.slide_id, out / folder)

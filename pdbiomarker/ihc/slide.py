@@ -1,0 +1,283 @@
+"""Brightfield slides: one face for SVS, OME-TIFF, TIFF, PNG and JPEG, read tile by tile.
+
+A slide is opened by its header; pixels are decoded only where they are read. Label and macro images are
+never read. The resampler works on a grid fixed to the slide, so that a pixel at a given resolution has one
+value, however the slide is cut into tiles.
+"""
+
+from __future__ import annotations
+
+import stat
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pdbiomarker.ihc import pixelsize
+from pdbiomarker.ihc.pixelsize import refuse
+from pdbiomarker.ihc.plain import JPEG_MAGIC, PNG_MAGIC, PlainReader
+from pdbiomarker.ihc.tiff import TiffReader
+
+__all__ = ["Slide", "open_slide"]
+
+_TIFF_MAGIC: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
+_BAND_BYTES: Final = 24 * 2**20
+
+Pixels = npt.NDArray[np.uint8]
+Mask = npt.NDArray[np.bool_]
+
+
+class Slide:
+    """An open slide. Use :func:`open_slide`.
+
+    Attributes
+    ----------
+    name : str
+        The file's name.
+    mpp : float
+        Micrometres per pixel of level 0.
+    shape : tuple of int
+        Height and width of level 0.
+    levels : tuple of tuple of int
+        Height and width of every level, the finest first.
+    """
+
+    def __init__(self, name: str, reader: TiffReader | PlainReader, mpp: float) -> None:
+        self.name = name
+        self.mpp = mpp
+        self._reader = reader
+        self.levels = reader.shapes
+        self.shape = self.levels[0]
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def level_mpp(self, level: int) -> float:
+        """Micrometres per pixel of a level."""
+        height, width = self.levels[level]
+        ratio = max(self.shape[0], self.shape[1]) / max(height, width)
+        return self.mpp * ratio
+
+    def read(self, y: int, x: int, h: int, w: int, *, level: int = 0) -> Pixels:
+        """Pixels of a region, decoding only the tiles it touches.
+
+        Parameters
+        ----------
+        y, x, h, w : int
+            Upper left corner and size, in pixels of the level.
+        level : int
+            0 is the finest.
+
+        Returns
+        -------
+        array of uint8, shape (h, w, 3)
+            Red, green, blue. Parts the file holds no data for are white.
+
+        Raises
+        ------
+        ValueError
+            When the region is empty or leaves the slide.
+        ItemError
+            E-SLIDE-002 when a tile is damaged.
+        """
+        return self.read_masked(y, x, h, w, level=level)[0]
+
+    def read_masked(self, y: int, x: int, h: int, w: int, *, level: int = 0) -> tuple[Pixels, Mask | None]:
+        """As :meth:`read`, and which pixels the file holds no data for (None: all are there)."""
+        height, width = self.levels[level]
+        if h <= 0 or w <= 0 or y < 0 or x < 0 or y + h > height or x + w > width:
+            raise ValueError(
+                f"region {h} x {w} at ({y}, {x}) is not inside level {level}, {height} x {width}"
+            )
+        return self._reader.read(level, y, x, h, w)
+
+    def grid(self, mpp: float) -> tuple[int, int]:
+        """Height and width of the slide resampled to `mpp` (whole pixels only, at least one)."""
+        return max(int(self.shape[0] * self.mpp / mpp + 1e-9), 1), max(
+            int(self.shape[1] * self.mpp / mpp + 1e-9), 1
+        )
+
+    def resample(self, y: int, x: int, h: int, w: int, mpp: float) -> tuple[Pixels, Mask | None]:
+        """A region at `mpp` micrometres per pixel, by averaging areas on a grid fixed to the slide.
+
+        Parameters
+        ----------
+        y, x, h, w : int
+            In pixels of :meth:`grid`.
+        mpp : float
+            Not finer than the slide's own.
+
+        Returns
+        -------
+        pixels : array of uint8, shape (h, w, 3)
+        missing : array of bool, shape (h, w), or None
+            Where any part of the pixel has no data.
+        """
+        level = self._level_for(mpp)
+        height, width = self.levels[level]
+        step_y, step_x = _step(height, self, mpp, 0), _step(width, self, mpp, 1)
+        if (step_y, step_x) == (1.0, 1.0):
+            return self.read_masked(y, x, h, w, level=level)
+        out = np.empty((h, w, 3), np.uint8)
+        missing: Mask | None = None
+        first_x, weight_x = _taps(x, w, step_x, width)
+        left, right = int(first_x[0]), min(int(first_x[-1]) + len(weight_x), width)
+        rows = max(1, int(_BAND_BYTES / (12 * (right - left) * max(step_y, 1))))
+        for top in range(0, h, rows):
+            count = min(rows, h - top)
+            first_y, weight_y = _taps(y + top, count, step_y, height)
+            low, high = int(first_y[0]), min(int(first_y[-1]) + len(weight_y), height)
+            source, gaps = self.read_masked(low, left, high - low, right - left, level=level)
+            band = _average(source, (first_y - low, weight_y), (first_x - left, weight_x))
+            out[top : top + count] = np.rint(band).astype(np.uint8)
+            if gaps is not None:
+                missing = np.zeros((h, w), bool) if missing is None else missing
+                share = _average(gaps[..., None], (first_y - low, weight_y), (first_x - left, weight_x))
+                missing[top : top + count] = share[..., 0] > 0
+        return out, missing
+
+    def thumbnail(self, mpp: float = 8.0) -> Pixels:
+        """The whole slide at `mpp` (the slide's own where that is coarser), shape (Y, X, 3), uint8."""
+        return self.thumbnail_masked(mpp)[0]
+
+    def thumbnail_masked(self, mpp: float = 8.0) -> tuple[Pixels, Mask]:
+        """As :meth:`thumbnail`, and which of its pixels have no data."""
+        size = max(mpp, self.mpp)
+        height, width = self.grid(size)
+        image, missing = self.resample(0, 0, height, width, size)
+        return image, np.zeros(image.shape[:2], bool) if missing is None else missing
+
+    def _level_for(self, mpp: float) -> int:
+        """The coarsest level that is not coarser than `mpp`."""
+        fine = [i for i in range(len(self.levels)) if self.level_mpp(i) <= mpp * 1.001]
+        return fine[-1] if fine else 0
+
+
+def _step(size: int, slide: Slide, mpp: float, axis: int) -> float:
+    """Pixels of the level per pixel of the grid, along one axis."""
+    step = size / slide.shape[axis] * mpp / slide.mpp
+    return 1.0 if abs(step - 1) < 1e-6 else step
+
+
+def _taps(
+    start: int, count: int, step: float, size: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
+    """For `count` grid pixels from `start`: their first source pixel, and weights (taps, count), summing to 1."""
+    edges = np.arange(start, start + count + 1, dtype=np.float64) * step
+    edges = np.minimum(edges, size)
+    low, high = edges[:-1], edges[1:]
+    first = np.minimum(np.floor(low).astype(np.int64), size - 1)
+    taps = int(np.ceil(step)) + 1
+    cells = first + np.arange(taps)[:, None]
+    weights = np.clip(np.minimum(cells + 1, high) - np.maximum(cells, low), 0, None)
+    total = weights.sum(axis=0)
+    weights[0, total == 0] = 1.0
+    return first, (weights / np.maximum(weights.sum(axis=0), 1e-12)).astype(np.float32)
+
+
+def _average(
+    source: npt.NDArray[np.generic],
+    rows: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
+    columns: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
+) -> npt.NDArray[np.float32]:
+    """Weighted sums of rows, then of columns; elementwise, so that no value depends on its place."""
+    half = _weighted(source, *rows)
+    turned = _weighted(np.ascontiguousarray(half.transpose(1, 0, 2)), *columns)
+    return np.ascontiguousarray(turned.transpose(1, 0, 2))
+
+
+def _weighted(
+    source: npt.NDArray[np.generic], first: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
+) -> npt.NDArray[np.float32]:
+    last = source.shape[0] - 1
+    total = np.zeros((len(first), *source.shape[1:]), np.float32)
+    for tap, weight in enumerate(weights):
+        if weight.any():
+            total += source[np.minimum(first + tap, last)] * weight[:, None, None]
+    return total
+
+
+def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
+    """Open a slide: SVS, OME-TIFF, plain or tiled TIFF, PNG or JPEG.
+
+    Parameters
+    ----------
+    path : path
+        A regular file.
+    mpp : float, optional
+        Micrometres per pixel from the sheet, where the file does not state it.
+
+    Returns
+    -------
+    Slide
+        A context manager.
+
+    Raises
+    ------
+    ItemError
+        E-FILE-001/002/004 (no such file, no regular file, empty), E-SLIDE-001 (not an image that is read
+        here), E-SLIDE-002 (cut short), E-SLIDE-003, -004, -010 (pixel size unknown, contradictory,
+        implausible), E-SLIDE-005 (not 8-bit RGB), E-SLIDE-006 (claims more than the file can hold).
+
+    Examples
+    --------
+    >>> with open_slide("slide.svs") as slide:  # doctest: +SKIP
+    ...     corner = slide.read(0, 0, 256, 256)
+    """
+    file = Path(path)
+    reader = _reader(file)
+    try:
+        return Slide(file.name, reader, pixelsize.agree(reader.stated_mpp, mpp, file.name))
+    except BaseException:
+        reader.close()
+        raise
+
+
+def _reader(file: Path) -> TiffReader | PlainReader:
+    try:
+        status = file.stat()
+    except (OSError, ValueError) as error:
+        raise refuse(
+            "E-FILE-001", "There is no such slide file.", file.name, remedy="Correct the path."
+        ) from error
+    if not stat.S_ISREG(status.st_mode):
+        raise refuse(
+            "E-FILE-002",
+            "The slide is not a regular file.",
+            file.name,
+            remedy="Give the path of an image file.",
+        )
+    if status.st_size == 0:
+        raise refuse("E-FILE-004", "The slide file is empty.", file.name, remedy="Copy the slide again.")
+    try:
+        with file.open("rb") as stream:
+            magic = stream.read(8)
+    except OSError as error:
+        raise refuse(
+            "E-SLIDE-001",
+            f"The slide cannot be opened ({type(error).__name__}).",
+            file.name,
+            remedy="Check that the file may be read.",
+        ) from error
+    if magic.startswith(_TIFF_MAGIC):
+        return TiffReader(file)
+    if magic.startswith((PNG_MAGIC, JPEG_MAGIC)):
+        return PlainReader(file)
+    raise refuse(
+        "E-SLIDE-001",
+        "The file is no SVS, TIFF, PNG or JPEG image, whatever its name says.",
+        file.name,
+        remedy="Export the slide as SVS, OME-TIFF, TIFF or PNG.",
+        value=file.suffix,
+    )

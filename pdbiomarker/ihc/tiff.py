@@ -1,0 +1,402 @@
+"""TIFF files as tiles: a plan made from the header alone, then only the tiles that are asked for.
+
+Nothing is decoded, and no array is allocated, before the header has been checked against the file: sizes,
+number of tiles, their offsets and byte counts, and the ratio of promised pixels to stored bytes.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import logging
+import math
+from collections import OrderedDict
+from pathlib import Path
+from typing import Any, BinaryIO, Final
+
+import numpy as np
+import numpy.typing as npt
+import tifffile
+
+from pdbiomarker.ihc import pixelsize
+from pdbiomarker.ihc.pixelsize import refuse
+
+__all__ = ["TiffReader"]
+
+_MAX_PAGES: Final = 512
+_MAX_SIDE: Final = 2**20
+_MAX_PIXELS: Final = 6 * 10**10
+_MAX_SEGMENT_BYTES: Final = 256 * 2**20
+_MAX_RATIO: Final = 1000
+_CACHE_BYTES: Final = 64 * 2**20
+_NONE, _JPEG = 1, 7
+_CODECS: Final = {1, 5, 7, 8, 32773, 32946, 33005, 34712, 50000, 50001, 34927}
+_RGB, _YCBCR = 2, 6
+_APERIO_YCC = 33003
+
+logging.getLogger("tifffile").setLevel(logging.CRITICAL)
+
+
+@dataclasses.dataclass(slots=True)
+class _Level:
+    """One resolution: its page and how its segments (tiles or strips) lie."""
+
+    page: Any
+    height: int
+    width: int
+    rows: int
+    columns: int
+    across: int
+    samples: int
+    offsets: npt.NDArray[np.int64]
+    counts: npt.NDArray[np.int64]
+
+
+class TiffReader:
+    """A TIFF, OME-TIFF or Aperio SVS file as levels of tiles.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+
+    Raises
+    ------
+    ItemError
+        E-SLIDE-001 (not readable), E-SLIDE-002 (cut short), E-SLIDE-005 (not 8-bit RGB), E-SLIDE-006
+        (claims that the file cannot hold).
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._name = path.name
+        self._size = path.stat().st_size
+        self._stream: BinaryIO = path.open("rb")
+        self._cache: OrderedDict[tuple[int, int], npt.NDArray[np.uint8]] = OrderedDict()
+        self._cached = 0
+        try:
+            self._tiff = tifffile.TiffFile(self._stream, name=self._name)
+            pages = self._pages()
+            self.stated_mpp, ome = self._metadata(pages[0])
+            self._levels = [self._plan(page) for page in self._resolutions(pages)]
+            self._check_ome(ome)
+        except (
+            tifffile.TiffFileError,
+            OSError,
+            ValueError,
+            KeyError,
+            IndexError,
+            TypeError,
+            OverflowError,
+            AttributeError,
+            ZeroDivisionError,
+            MemoryError,
+        ) as error:
+            self.close()
+            raise refuse(
+                "E-SLIDE-001",
+                f"The TIFF cannot be read ({type(error).__name__}).",
+                self._name,
+                remedy="Export or copy the slide again.",
+            ) from error
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Close the file."""
+        self._stream.close()
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width of every level, the finest first."""
+        return tuple((level.height, level.width) for level in self._levels)
+
+    # -- the plan ----------------------------------------------------------------------------------------
+
+    def _pages(self) -> list[Any]:
+        found = []
+        for index in range(_MAX_PAGES + 1):
+            try:
+                found.append(self._tiff.pages[index])
+            except IndexError:
+                break
+        if not found:
+            raise refuse(
+                "E-SLIDE-002",
+                "The TIFF has no image: its directory is missing or cut off.",
+                self._name,
+                remedy="Copy the slide again.",
+            )
+        if len(found) > _MAX_PAGES:
+            raise refuse(
+                "E-SLIDE-006",
+                f"The TIFF has more than {_MAX_PAGES} pages.",
+                self._name,
+                remedy="Export a single brightfield plane.",
+            )
+        return found
+
+    def _metadata(self, page: Any) -> tuple[tuple[float, float] | None, pixelsize.OmeImage | None]:
+        description = page.description or ""
+        ome = pixelsize.from_ome(description, self._name) if "<OME" in description[:4000] else None
+        if ome is not None and ome.physical is not None:
+            return ome.physical, ome
+        if description.startswith("Aperio"):
+            return pixelsize.from_aperio(description), ome
+        x, y = (_rational(page, name) for name in ("XResolution", "YResolution"))
+        unit = page.tags.get("ResolutionUnit")
+        return pixelsize.from_resolution(x, y, _INCH_DEFAULT if unit is None else int(unit.value)), ome
+
+    def _check_ome(self, ome: pixelsize.OmeImage | None) -> None:
+        if ome is None:
+            return
+        width, height, z, _, t = ome.size
+        top = self._levels[0]
+        if (width and width != top.width) or (height and height != top.height):
+            raise refuse(
+                "E-SLIDE-006",
+                f"OME-XML states {width} x {height} px, the image has {top.width} x {top.height}.",
+                self._name,
+                remedy="Export the slide again.",
+            )
+        if z * t > 1:
+            raise refuse(
+                "E-SLIDE-006",
+                f"OME-XML states {z} planes and {t} time points; a slide has one.",
+                self._name,
+                remedy="Export a single brightfield plane.",
+                value=f"SizeZ={z}, SizeT={t}",
+            )
+
+    def _resolutions(self, pages: list[Any]) -> list[Any]:
+        """The main image and its reductions: sub-directories (OME), else later tiled pages of its shape."""
+        top = pages[0]
+        others = (
+            list(top.pages or []) if top.subifds else [p for p in pages[1:] if p.is_tiled or p.is_reduced]
+        )
+        levels = [top]
+        for page in others[:_MAX_PAGES]:
+            if not _is_reduction(page, top):
+                continue
+            if page.imagewidth < levels[-1].imagewidth and page.imagelength < levels[-1].imagelength:
+                levels.append(page)
+        return levels
+
+    def _plan(self, page: Any) -> _Level:
+        height, width = int(page.imagelength), int(page.imagewidth)
+        if height <= 0 or width <= 0:
+            raise refuse(
+                "E-SLIDE-006",
+                f"The image claims {width} x {height} px.",
+                self._name,
+                remedy="Copy or export the slide again.",
+            )
+        if max(height, width) > _MAX_SIDE or height * width > _MAX_PIXELS:
+            raise refuse(
+                "E-SLIDE-006",
+                f"The image claims {width} x {height} px: more than any slide has.",
+                self._name,
+                remedy="Check the file; export the slide again.",
+                value=f"{width} x {height}",
+            )
+        self._check_kind(page)
+        rows = int(page.tilelength) if page.is_tiled else min(int(page.rowsperstrip), height)
+        columns = int(page.tilewidth) if page.is_tiled else width
+        if rows <= 0 or columns <= 0:
+            raise refuse(
+                "E-SLIDE-006",
+                f"The image claims tiles of {columns} x {rows} px.",
+                self._name,
+                remedy="Export the slide again.",
+            )
+        across, down = math.ceil(width / columns), math.ceil(height / rows)
+        offsets = np.asarray(page.dataoffsets, dtype=np.int64)
+        counts = np.asarray(page.databytecounts, dtype=np.int64)
+        level = _Level(page, height, width, rows, columns, across, int(page.samplesperpixel), offsets, counts)
+        self._check_segments(level, across * down)
+        return level
+
+    def _check_kind(self, page: Any) -> None:
+        if int(page.compression) == _APERIO_YCC or int(page.compression) not in _CODECS:
+            raise refuse(
+                "E-SLIDE-005",
+                f"The image is compressed by a scheme that is not read here ({int(page.compression)}).",
+                self._name,
+                remedy="Export the slide with JPEG, JPEG 2000 RGB, LZW, Deflate or Zstandard.",
+            )
+        bits = page.bitspersample
+        photometric, samples = int(page.photometric), int(page.samplesperpixel)
+        colour = photometric == _RGB or (
+            photometric == _YCBCR and int(page.compression) in {_JPEG, 34712, 33005}
+        )
+        plain = bits == 8 and int(page.sampleformat) == 1 and int(page.planarconfig) == 1
+        if not (colour and plain and samples in {3, 4}):
+            raise refuse(
+                "E-SLIDE-005",
+                f"The image is not 8-bit RGB: {samples} channel(s) of {bits} bits, "
+                f"{getattr(page.photometric, 'name', photometric)}.",
+                self._name,
+                remedy="Export the brightfield image as 8-bit RGB.",
+            )
+
+    def _check_segments(self, level: _Level, expected: int) -> None:
+        offsets, counts = level.offsets, level.counts
+        if len(offsets) < expected or len(counts) < expected:
+            raise refuse(
+                "E-SLIDE-006",
+                f"The image needs {expected} tiles and lists {min(len(offsets), len(counts))}.",
+                self._name,
+                remedy="Copy or export the slide again.",
+            )
+        segment = level.rows * level.columns * level.samples
+        raw_strips = int(level.page.compression) == _NONE and not level.page.is_tiled
+        if segment > _MAX_SEGMENT_BYTES and not raw_strips:
+            raise refuse(
+                "E-SLIDE-006",
+                f"One tile would take {segment / 2**20:.0f} MB.",
+                self._name,
+                remedy="Save the slide as a tiled TIFF.",
+            )
+        stored = (offsets > 0) & (counts > 0)
+        if np.any(offsets < 0) or np.any(counts < 0) or np.any(offsets[stored] + counts[stored] > self._size):
+            beyond = int(np.sum(offsets[stored] + counts[stored] > self._size))
+            raise refuse(
+                "E-SLIDE-002",
+                f"{beyond} of {expected} tiles lie beyond the end of the file: it is cut short.",
+                self._name,
+                remedy="Copy the slide again.",
+            )
+        promised = float(stored.sum()) * segment
+        held = float(counts[stored].sum())
+        if raw_strips and held < level.height * level.width * level.samples * stored.mean():
+            raise refuse(
+                "E-SLIDE-002",
+                "The uncompressed image is shorter than its size demands.",
+                self._name,
+                remedy="Copy the slide again.",
+            )
+        if stored.any() and promised > _MAX_RATIO * max(held, 1.0):
+            raise refuse(
+                "E-SLIDE-006",
+                f"The image claims {promised / max(held, 1.0):.0f} times its stored bytes.",
+                self._name,
+                remedy="Check the file; export the slide again.",
+            )
+
+    # -- pixels ------------------------------------------------------------------------------------------
+
+    def read(
+        self, level: int, y: int, x: int, h: int, w: int
+    ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
+        """Pixels of a region (Y, X, 3), and which of them the file holds no data for (None: none)."""
+        plan = self._levels[level]
+        out = np.empty((h, w, 3), np.uint8)
+        missing: npt.NDArray[np.bool_] | None = None
+        for row in range(y // plan.rows, (y + h - 1) // plan.rows + 1):
+            for column in range(x // plan.columns, (x + w - 1) // plan.columns + 1):
+                index = row * plan.across + column
+                top, left = row * plan.rows, column * plan.columns
+                y0, y1 = max(y, top), min(y + h, top + plan.rows, plan.height)
+                x0, x1 = max(x, left), min(x + w, left + plan.columns, plan.width)
+                target = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
+                if plan.offsets[index] == 0 or plan.counts[index] == 0:
+                    missing = np.zeros((h, w), bool) if missing is None else missing
+                    missing[target] = True
+                    out[target] = 255
+                    continue
+                if int(plan.page.compression) == _NONE and not plan.page.is_tiled:
+                    out[target] = self._raw_rows(plan, index, (y0 - top, y1 - top))[:, x0:x1]
+                else:
+                    segment = self._segment(level, index)
+                    out[target] = segment[y0 - top : y1 - top, x0 - left : x1 - left]
+        return out, missing
+
+    def _raw_rows(self, plan: _Level, index: int, rows: tuple[int, int]) -> npt.NDArray[np.uint8]:
+        """Rows of an uncompressed strip, without reading the others."""
+        stride = plan.width * plan.samples
+        self._stream.seek(int(plan.offsets[index]) + rows[0] * stride)
+        data = self._stream.read((rows[1] - rows[0]) * stride)
+        if len(data) < (rows[1] - rows[0]) * stride:
+            raise self._damaged(index)
+        image = np.frombuffer(data, np.uint8).reshape(-1, plan.width, plan.samples)
+        return self._opaque(image)
+
+    def _segment(self, level: int, index: int) -> npt.NDArray[np.uint8]:
+        """One decoded tile or strip (rows, columns, 3), from the cache where it is there."""
+        key = (level, index)
+        if key in self._cache:
+            self._cache.move_to_end(key)
+            return self._cache[key]
+        plan = self._levels[level]
+        self._stream.seek(int(plan.offsets[index]))
+        data = self._stream.read(int(plan.counts[index]))
+        if int(plan.page.compression) == _JPEG and not data.rstrip(b"\x00\xff").endswith(b"\xd9"):
+            if b"\xff\xd9" not in data[-16:]:
+                raise self._damaged(index)
+        try:
+            decoded = plan.page.decode(data, index, jpegtables=plan.page.jpegtables)[0]
+        except (ValueError, RuntimeError, OSError, TypeError, AttributeError) as error:
+            raise self._damaged(index) from error
+        except Exception as error:  # each codec of imagecodecs raises its own class, derived from Exception
+            raise self._damaged(index) from error
+        if decoded is None:
+            raise self._damaged(index)
+        image = self._opaque(decoded.reshape(decoded.shape[-3:]))
+        self._cache[key] = image
+        self._cached += image.nbytes
+        while self._cached > _CACHE_BYTES and len(self._cache) > 1:
+            _, oldest = self._cache.popitem(last=False)
+            self._cached -= oldest.nbytes
+        return image
+
+    def _opaque(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        if image.dtype != np.uint8 or image.shape[-1] not in {3, 4}:
+            raise refuse(
+                "E-SLIDE-005",
+                f"A tile decodes to {image.shape[-1]} channel(s) of {image.dtype}.",
+                self._name,
+                remedy="Export the brightfield image as 8-bit RGB.",
+            )
+        if image.shape[-1] == 4:
+            if np.any(image[..., 3] != 255):
+                raise refuse(
+                    "E-SLIDE-005",
+                    "The image is partly transparent: its colour there is undefined.",
+                    self._name,
+                    remedy="Export the brightfield image as 8-bit RGB without transparency.",
+                )
+            return np.ascontiguousarray(image[..., :3])
+        return image
+
+    def _damaged(self, index: int) -> Exception:
+        return refuse(
+            "E-SLIDE-002",
+            f"Tile {index} is damaged: it does not decode completely.",
+            self._name,
+            remedy="Copy or export the slide again.",
+            value=index,
+        )
+
+
+_INCH_DEFAULT = 2
+
+
+def _rational(page: Any, name: str) -> float:
+    tag = page.tags.get(name)
+    if tag is None:
+        return 0.0
+    numerator, denominator = tag.value
+    return float(numerator) / float(denominator) if denominator else 0.0
+
+
+def _is_reduction(page: Any, top: Any) -> bool:
+    """Whether a page shows the same field at a coarser scale (label and macro images do not)."""
+    description = (page.description or "").lower()
+    if any(word in description.splitlines()[-1] if description else False for word in ("label ", "macro ")):
+        return False
+    if page.subfiletype and int(page.subfiletype) & 8:
+        return False
+    width, height = int(page.imagewidth), int(page.imagelength)
+    if width <= 0 or height <= 0 or width >= top.imagewidth or height >= top.imagelength:
+        return False
+    across, down = top.imagewidth / width, top.imagelength / height
+    return abs(across - down) <= max(0.01 * across, across / width, down / height)

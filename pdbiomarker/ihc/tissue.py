@@ -1,0 +1,139 @@
+"""Where there is tissue: a mask at low resolution, without glass, unscanned parts and foreign colours."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Final
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from pdbiomarker.ihc.stain import White, optical_density, unmix
+
+__all__ = ["Tissue", "find_tissue"]
+
+Mask = npt.NDArray[np.bool_]
+
+_MIN_OD: Final = 0.025  # mean over the channels; noise of averaged glass is about 0.004
+_MIN_OD_NO_GLASS: Final = 0.04  # the declared white may lie above the glass of this scanner
+_SMOOTH_UM: Final = 8.0
+_CLOSE_UM: Final = 16.0
+_MIN_TISSUE_MM2: Final = 0.002
+_MAX_HOLE_MM2: Final = 0.005
+_FOREIGN_SHARE: Final = 0.45
+_FOREIGN_OD: Final = 0.35
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Tissue:
+    """Masks of one slide at low resolution.
+
+    Attributes
+    ----------
+    mask : array of bool, shape (Y, X)
+        Evaluable tissue: without artefacts and unscanned parts.
+    artefact, nodata : arrays of bool, shape (Y, X)
+        Pen, pigment and other foreign colours; parts the file holds no data for.
+    mpp : float
+        Micrometres per pixel of the masks.
+    """
+
+    mask: Mask
+    artefact: Mask
+    nodata: Mask
+    mpp: float
+
+    @property
+    def area_mm2(self) -> float:
+        """Evaluable area in mm2."""
+        return float(self.mask.sum()) * self.mpp**2 * 1e-6
+
+    @property
+    def artefact_share(self) -> float:
+        """Artefacts as a share of tissue and artefacts together."""
+        both = int(self.mask.sum()) + int(self.artefact.sum())
+        return float(self.artefact.sum()) / both if both else 0.0
+
+    @property
+    def nodata_share(self) -> float:
+        """Unscanned parts as a share of the slide."""
+        return float(self.nodata.mean()) if self.nodata.size else 0.0
+
+    def at(self, mask: Mask, x_um: npt.NDArray[np.float64], y_um: npt.NDArray[np.float64]) -> Mask:
+        """The value of one of the masks at positions on the slide (micrometres)."""
+        rows = np.clip((y_um / self.mpp).astype(np.int64), 0, mask.shape[0] - 1)
+        columns = np.clip((x_um / self.mpp).astype(np.int64), 0, mask.shape[1] - 1)
+        found: Mask = mask[rows, columns]
+        return found
+
+
+def find_tissue(
+    thumbnail: npt.NDArray[np.uint8],
+    nodata: Mask,
+    mpp: float,
+    *,
+    white: White,
+    matrix: npt.NDArray[np.float64] | None = None,
+) -> Tissue:
+    """Find tissue on a thumbnail by its optical density.
+
+    Parameters
+    ----------
+    thumbnail : array of uint8, shape (Y, X, 3)
+    nodata : array of bool, shape (Y, X)
+        What the file holds no data for: never tissue.
+    mpp : float
+        Micrometres per pixel of the thumbnail.
+    white : White
+        The white of the glass.
+    matrix : array, shape (3, 3), optional
+        Stain vectors; what they cannot explain is foreign (pen, pigment).
+
+    Returns
+    -------
+    Tissue
+        Specks below 0.002 mm2 are dropped, holes below 0.005 mm2 filled. Without tissue the mask is empty.
+    """
+    density = optical_density(thumbnail, white.rgb)
+    density[nodata] = 0
+    sigma = _SMOOTH_UM / mpp
+    smooth = cv2.GaussianBlur(density, (0, 0), max(sigma, 0.5)) if sigma > 0.3 else density
+    found = smooth.mean(axis=-1) > (_MIN_OD if white.measured else _MIN_OD_NO_GLASS)
+    found &= ~nodata
+    found = _close(found, _CLOSE_UM / mpp)
+    found = _drop_small(found, _MIN_TISSUE_MM2 * 1e6 / mpp**2)
+    found = ~_drop_small(~found, _MAX_HOLE_MM2 * 1e6 / mpp**2) & ~nodata
+    foreign = _foreign(smooth, matrix) & found
+    return Tissue(found & ~foreign, foreign, nodata, mpp)
+
+
+def _foreign(density: npt.NDArray[np.float32], matrix: npt.NDArray[np.float64] | None) -> Mask:
+    """Dense colour that haematoxylin and DAB cannot make."""
+    hematoxylin, dab, residual = unmix(density, matrix)
+    total = np.sqrt((density * density).sum(axis=-1))
+    beside = np.sqrt(residual**2 + np.minimum(hematoxylin, 0) ** 2 + np.minimum(dab, 0) ** 2)
+    strange: Mask = (total > _FOREIGN_OD) & (beside > _FOREIGN_SHARE * total)
+    return strange
+
+
+def _close(mask: Mask, diameter: float) -> Mask:
+    """Close gaps up to a diameter (pixels)."""
+    size = int(round(diameter)) | 1
+    if size < 3:
+        return mask
+    kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+    padded = cv2.copyMakeBorder(mask.astype(np.uint8), size, size, size, size, cv2.BORDER_REPLICATE)
+    closed = cv2.morphologyEx(padded, cv2.MORPH_CLOSE, kernel)
+    return closed[size:-size, size:-size].astype(bool)
+
+
+def _drop_small(mask: Mask, pixels: float) -> Mask:
+    """Drop connected parts below a number of pixels; on a field smaller than that, none."""
+    if mask.size <= 4 * pixels:
+        return mask
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    keep = stats[:, cv2.CC_STAT_AREA] >= pixels
+    keep[0] = False
+    kept: Mask = keep[labels]
+    return kept
