@@ -1,0 +1,519 @@
+"""From a result to the content of its report, section by section, in the order of a review meeting."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from pdbiomarker import plot
+from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.select import Result, contrast_visits, primary_set, set_label
+from pdbiomarker.plot.style import figure
+from pdbiomarker.plot.truth import join_truth
+from pdbiomarker.report.content import (
+    Block,
+    Cell,
+    Column,
+    Document,
+    Fact,
+    Figure,
+    Format,
+    Section,
+    Table,
+    Text,
+    Thumbnails,
+)
+from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
+from pdbiomarker.report.methods import limits_text, methods_text, versions_of
+from pdbiomarker.report.privacy import clean, relative_name, shareable
+from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.thumbnails import thumbnail_rows
+
+__all__ = ["TOP_GENES", "build"]
+
+#: Genes listed in the report; the file of results has all.
+TOP_GENES: Final = 50
+_MAX_PRIMARY: Final = 8
+_OPEN_ROWS: Final = 14
+_COMPLETE: Final = "The complete table is results/pd_change.csv."
+
+_EFFECTS: Final[tuple[tuple[str, Column], ...]] = (
+    ("effect", Column("effect", "number")),
+    ("effect_low", Column("95 % CI low", "number")),
+    ("effect_high", Column("95 % CI high", "number")),
+    ("effect_unit", Column("unit")),
+    ("n_pairs", Column("pairs", "number")),
+    ("df", Column("df", "number")),
+    ("df_method", Column("df method")),
+    ("p", Column("p", "p")),
+    ("q", Column("adjusted p", "p")),
+    ("adjustment", Column("adjusted by")),
+    ("status", Column("status")),
+    ("note", Column("note")),
+)
+
+
+def build(study: Any, result: Result) -> Document:
+    """Make the content of the report of a result.
+
+    Parameters
+    ----------
+    study : Study
+        Gives the id and the data cut-off.
+    result : PDResult
+
+    Returns
+    -------
+    Document
+        Front page and sections 2 to 11; a section without data says so in a sentence. Figures are drawn
+        only when a writer asks for them.
+    """
+    versions = versions_of(result.provenance)
+    cutoff = getattr(study.spec, "data_cutoff", None) or result.provenance.get("data_cutoff")
+    facts = (
+        Fact("Study", str(study.spec.id)),
+        Fact("Data cut-off", str(cutoff) if cutoff else "not stated"),
+        Fact("Participants", str(len(study.participants))),
+        Fact("Plan", str(getattr(result.plan, "hash", "") or result.provenance.get("plan_hash", ""))[:12]),
+        Fact("pdbiomarker", versions.get("pdbiomarker", "version not recorded")),
+    )
+    hue = _hue(result)
+    sections = (
+        _front(result),
+        _accountability(result),
+        _quality(result),
+        _primary(result, hue),
+        _families(result),
+        _signatures(result, hue),
+        _genes(result),
+        _slides(result),
+        _truth(result),
+        Section("methods", "Methods and limits", _methods(result)),
+        _provenance(result, versions),
+    )
+    found = key_findings(result)
+    none = (
+        ""
+        if found
+        else "The plan names no primary family, so nothing is answered on this page; see the sections below."
+    )
+    return Document(
+        f"Pharmacodynamic review: {study.spec.id}",
+        facts,
+        notices(result),
+        found,
+        none,
+        tuple(s for s in sections if s is not None),
+    )
+
+
+def _hue(result: Result) -> str | None:
+    """The dose where participants have more than one, else the cohort, else nothing."""
+    participants = result.study.participants
+    for column in ("dose_mg", "cohort"):
+        if column in participants.columns and participants[column].nunique() > 1:
+            return column
+    return None
+
+
+def _drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
+    def make() -> Drawing:
+        fig = figure(width, height)
+        draw(fig.add_subplot())
+        return fig
+
+    return make
+
+
+def _key(*parts: object) -> str:
+    return "-".join(re.sub(r"[^a-z0-9]+", "-", str(p).lower()).strip("-")[:40] or "x" for p in parts)
+
+
+def _cell(value: object) -> Cell:
+    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    if isinstance(value, float | np.floating):
+        return float(value)
+    return str(value)
+
+
+def _table(
+    key: str,
+    caption: str,
+    frame: pd.DataFrame,
+    columns: Sequence[tuple[str, Column]],
+    *,
+    total: int | None = None,
+) -> Table:
+    """Take columns of a frame as they are; text other than ids loses dates and paths."""
+    present = [(name, column) for name, column in columns if name in frame.columns]
+    rows = []
+    for values in zip(*(frame[name].tolist() for name, _ in present), strict=True):
+        cells = [_cell(v) for v in values]
+        rows.append(
+            tuple(
+                clean(c) if isinstance(c, str) and column.format == "text" else c
+                for c, (_, column) in zip(cells, present, strict=True)
+            )
+        )
+    heads = tuple(column for _, column in present)
+    return Table(key, caption, heads, tuple(rows), len(rows) > _OPEN_ROWS, total)
+
+
+def _plain_table(key: str, caption: str, frame: pd.DataFrame) -> Table:
+    """Show a frame whose columns are not known beforehand, without what is private."""
+    frame = shareable(frame.reset_index() if frame.index.name else frame)
+    columns: list[tuple[str, Column]] = []
+    for name in frame.columns:
+        numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
+        kind: Format = "number" if numeric else ("id" if str(name).endswith("_id") else "text")
+        columns.append((name, Column(str(name).replace("_", " "), kind)))
+    return _table(key, caption, frame, columns)
+
+
+# --- 1 to 3 --------------------------------------------------------------------------------------------
+
+
+def _front(result: Result) -> Section | None:
+    rows = primary_rows(result)
+    if rows.empty:
+        return None
+    table = result.table
+    lines = int((table["family"] == "primary").sum())
+    draw = _drawn(9.2, 0.31 * (lines + 1.2) + 1.15, lambda ax: plot.forest(result, family="primary", ax=ax))
+    blocks: list[Block] = []
+    if lines <= 60:
+        caption = (
+            "Primary family: effect with 95 % interval. In colour the primary analysis set; in grey the "
+            "other sets, "
+            "whose p-values (in brackets) are not adjusted. A line without an estimate gives the reason."
+        )
+        blocks.append(Figure("primary-forest", caption, draw))
+    return Section("answer", "The primary family at a glance", tuple(blocks))
+
+
+def _accountability(result: Result) -> Section:
+    flow, biopsies = result.accountability, result.biopsies
+    blocks: list[Block] = []
+    if flow.empty:
+        return Section("accountability", "Participants and biopsies", (Text(("No biopsy was analysed.",)),))
+    main = flow[flow["set"] == primary_set(flow)]
+    contrasts = list(dict.fromkeys(main["contrast"])) if "contrast" in main.columns else [None]
+    for assay in dict.fromkeys(main["assay"]):
+        for contrast in contrasts:
+            mine = main[main["assay"] == assay]
+            mine = mine if contrast is None else mine[mine["contrast"] == contrast]
+            if mine.empty:
+                continue
+            what = {"contrast": contrast, "set_": str(mine["set"].iloc[0])}
+            draw = _drawn(
+                7.6,
+                0.62 * len(mine) + 0.9,
+                lambda ax, a=assay, w=what: plot.accountability(result, a, ax=ax, **w),  # type: ignore[misc]
+            )
+            caption = (
+                f"From enrolment to an evaluable pair in {assay or 'any assay'}"
+                f"{', ' + str(contrast) if contrast else ''}; {set_label(str(mine['set'].iloc[0]))}. "
+                f"n = {int(mine['n_participants'].iloc[0])} participants, "
+                f"{int(mine['n_participants'].iloc[-1])} pairs."
+            )
+            blocks.append(Figure(_key("flow", assay, contrast or "all"), caption, draw, wide=False))
+    columns = [
+        *[("set", Column("analysis set")), ("assay", Column("assay")), ("contrast", Column("contrast"))],
+        *[("step", Column("step")), ("n_participants", Column("participants", "number"))],
+        *[("n_lost", Column("lost", "number")), ("n_biopsies", Column("biopsies", "number"))],
+        ("reason", Column("why lost")),
+    ]
+    blocks.append(
+        _table(
+            "flow-table", "Every step of every analysis set, with the reasons of each loss.", flow, columns
+        )
+    )
+    blocks.append(_unused(result, biopsies))
+    return Section("accountability", "Participants and biopsies", tuple(blocks))
+
+
+def _unused(result: Result, biopsies: pd.DataFrame) -> Block:
+    rows = biopsies.reset_index()
+    rows = rows[~rows["used"].astype(bool)]
+    if "set" in rows.columns and len(rows):
+        rows = rows[rows["set"] == primary_set(result.table)]
+    if rows.empty:
+        return Text(("Every biopsy was used in the primary analysis set.",))
+    days = getattr(result.study, "biopsies", pd.DataFrame())
+    if "study_day" not in rows.columns and "study_day" in days.columns:
+        rows = rows.assign(study_day=rows["biopsy_id"].map(days["study_day"].to_dict()))
+    columns = [
+        *[("biopsy_id", Column("biopsy", "id")), ("participant_id", Column("participant", "id"))],
+        *[("assay", Column("assay")), ("contrast", Column("contrast")), ("visit", Column("visit"))],
+        *[
+            ("study_day", Column("study day", "number")),
+            ("reason", Column("why not used")),
+            ("code", Column("code")),
+        ],
+    ]
+    which = set_label(primary_set(result.table))
+    caption = f"Biopsies not used in the primary analysis set ({which}), each with its reason."
+    return _table("unused", caption, rows.drop_duplicates(), columns)
+
+
+def _quality(result: Result) -> Section:
+    blocks: list[Block] = []
+    told = problems_of(result)
+    columns = [
+        *[("severity", Column("")), ("item", Column("item", "id")), ("message", Column("what was found"))],
+        *[("place", Column("place")), ("remedy", Column("remedy")), ("code", Column("code"))],
+    ]
+    for severity, name in (
+        ("quarantine", "Quarantined items: left out, the rest went on."),
+        ("warning", "Warnings."),
+    ):
+        rows = [t for t in told if t.severity == severity]
+        if rows:
+            frame = pd.DataFrame([[t.severity, t.item, t.message, t.place, t.remedy, t.code] for t in rows])
+            frame.columns = pd.Index(["severity", "item", "message", "place", "remedy", "code"])
+            blocks.append(_table(f"problems-{severity}", name, frame, columns[1:]))
+    if not any(t.severity == "quarantine" for t in told):
+        blocks.append(Text(("Nothing was quarantined.",)))
+    for name in sorted(result.qc):
+        frame = result.qc[name]
+        if len(frame):
+            blocks.append(_plain_table(_key("qc", name), f"Quality: {name} (n = {len(frame):,}).", frame))
+    if not result.qc:
+        blocks.append(Text(("No quality table came with the assays.",)))
+    return Section("quality", "Quality", tuple(blocks))
+
+
+# --- 4 to 7: results -----------------------------------------------------------------------------------
+
+
+def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Figure]:
+    ref, contrast, set_ = f"{row['assay']}:{row['feature']}", str(row["contrast"]), str(row["set"])
+    baseline, on = contrast_visits(result, contrast)
+    label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
+    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
+    colour = f" Colour: {hue.replace('_', ' ')}." if hue else ""
+    what = f"{label}, {on} against {baseline}; {set_label(set_)}; n = {n} pairs.{colour}"
+    options = {"contrast": contrast, "set_": set_, "hue": hue}
+    return [
+        Figure(
+            _key("paired", ref, contrast),
+            f"Every participant's value at both visits. {what} Open markers: one visit only.",
+            _drawn(6.8, 4.3, lambda ax: plot.paired(result, ref, ax=ax, **options)),
+            wide=False,
+        ),
+        Figure(
+            _key("waterfall", ref, contrast),
+            f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason.",
+            _drawn(6.8, 4.3, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
+            wide=False,
+        ),
+    ]
+
+
+def _primary(result: Result, hue: str | None) -> Section:
+    rows = primary_rows(result)
+    blocks: list[Block] = []
+    for _, row in rows.head(_MAX_PRIMARY).iterrows():
+        blocks += _pair_of_figures(result, row, hue)
+    if len(rows) > _MAX_PRIMARY:
+        blocks.append(
+            Text((f"{len(rows) - _MAX_PRIMARY} more primary rows are in the forest and the table.",))
+        )
+    if rows.empty:
+        blocks.append(Text(("The plan names no primary family.",)))
+    return Section("primary", "Primary features, participant by participant", tuple(blocks))
+
+
+def _effects_table(key: str, caption: str, rows: pd.DataFrame) -> Table:
+    names = [("label", Column("feature")), ("contrast", Column("contrast")), ("set", Column("analysis set"))]
+    return _table(key, caption, rows, [*names, *_EFFECTS])
+
+
+def _is_signature_family(rows: pd.DataFrame) -> bool:
+    return bool((rows["kind"] == "signature").all())
+
+
+def _family_blocks(result: Result, family: str) -> list[Block]:
+    rows = result.table[result.table["family"] == family]
+    blocks: list[Block] = []
+    if len(rows) <= 90:
+        kinds = rows["effect_unit"].where(
+            ~rows["kind"].isin(["count", "density", "proportion", "intensity"]), "ratio"
+        )
+        panels = max(1, int(kinds.nunique()))
+        height = 0.31 * (len(rows) + 1.2 * panels) + 0.85 + 0.5 * panels
+        n = rows["n_pairs"].dropna()
+        span = f"n = {int(n.min())} to {int(n.max())} pairs" if len(n) and n.min() != n.max() else ""
+        span = span or (f"n = {int(n.iloc[0])} pairs" if len(n) else "n not known")
+        caption = (
+            f"Family {family}: effects with 95 % intervals; {span}. "
+            "Grey lines: other analysis sets, p not adjusted."
+        )
+        draw = _drawn(9.2, height, lambda ax: plot.forest(result, family=family, ax=ax))
+        blocks.append(Figure(_key("forest", family), caption, draw))
+    caption = f"Family {family}: every row of the result, whatever its status. {_COMPLETE}"
+    blocks.append(_effects_table(_key("effects", family), caption, rows))
+    return blocks
+
+
+def _families(result: Result) -> Section:
+    blocks: list[Block] = []
+    for family, rows in result.table.groupby("family", sort=False):
+        if (rows["kind"] == "count").any() or _is_signature_family(rows):
+            continue
+        blocks += _family_blocks(result, str(family))
+    return Section(
+        "families", "Families of features", tuple(blocks) or (Text(("No such family was analysed.",)),)
+    )
+
+
+def _signatures(result: Result, hue: str | None) -> Section | None:
+    rows = result.table[result.table["kind"] == "signature"]
+    if rows.empty:
+        return None
+    blocks: list[Block] = []
+    for family in dict.fromkeys(rows["family"]):
+        if _is_signature_family(result.table[result.table["family"] == family]):
+            blocks += _family_blocks(result, str(family))
+    shown = rows[(rows["set"] == primary_set(rows)) & rows["status"].isin(USABLE)]
+    for _, row in shown.sort_values("p", kind="stable").head(2).iterrows():
+        blocks += _pair_of_figures(result, row, hue)
+    return Section("signatures", "Signatures", tuple(blocks))
+
+
+def _genes(result: Result) -> Section | None:
+    counts = result.table[result.table["kind"] == "count"]
+    if counts.empty:
+        return None
+    counts = counts[counts["set"] == primary_set(counts)]
+    blocks: list[Block] = []
+    for (assay, contrast), rows in counts.groupby(["assay", "contrast"], sort=False):
+        assay_name, contrast_name, set_ = str(assay), str(contrast), str(rows["set"].iloc[0])
+        draw = _drawn(
+            8.2,
+            5.4,
+            lambda ax, a=assay_name, c=contrast_name, s=set_: plot.volcano(  # type: ignore[misc]
+                result, a, contrast=c, set_=s, ax=ax
+            ),
+        )
+        n = rows["n_pairs"].dropna()
+        caption = (
+            f"All genes of {assay_name}, {contrast_name}; {set_label(set_)}; n = "
+            f"{int(n.max()) if len(n) else 0} pairs. "
+            "Coloured: adjusted p below 0.05. Named: the smallest p. Points are pixels."
+        )
+        blocks.append(Figure(_key("volcano", assay, contrast), caption, draw))
+        statuses = rows["status"].value_counts().sort_index()
+        frame = pd.DataFrame({"status": statuses.index.astype(str), "features": statuses.to_numpy(dtype=int)})
+        heads = [("status", Column("status")), ("features", Column("features", "number"))]
+        blocks.append(
+            _table(_key("status", assay, contrast), "Features by status; none is dropped.", frame, heads)
+        )
+        top = rows[rows["p"].notna()].sort_values(["p", "feature"], kind="stable").head(TOP_GENES)
+        caption = f"The {len(top)} genes with the smallest p. {_COMPLETE}"
+        names = [("label", Column("gene")), ("feature", Column("id", "id"))]
+        drop = {"note", "df_method", "effect_unit"}
+        columns = [*names, *((c, h) for c, h in _EFFECTS if c not in drop)]
+        blocks.append(_table(_key("genes", assay, contrast), caption, top, columns, total=len(rows)))
+    return Section("genes", "Genes", tuple(blocks))
+
+
+# --- 8 to 11 -------------------------------------------------------------------------------------------
+
+
+def _slides(result: Result) -> Section | None:
+    rows = thumbnail_rows(result)
+    if not rows:
+        return None
+    caption = (
+        "Slides by participant, in the order of visits. Left: overview, all reduced by one factor; "
+        "right: a field at a "
+        "higher magnification, the same for all. Marks are the cells as called. Labels and macro images "
+        "are never read."
+    )
+    return Section("slides", "Slides", (Thumbnails("thumbnails", caption, rows),))
+
+
+def _truth(result: Result) -> Section | None:
+    rows = join_truth(result)
+    if rows.empty:
+        return None
+    blocks: list[Block] = [
+        Text(
+            (
+                "These data are simulated. What was planted is known and is set against what the "
+                "analysis found; about 95 "
+                "of 100 intervals should hold the planted effect.",
+            )
+        )
+    ]
+    for assay in dict.fromkeys(rows["assay"]):
+        mine = rows[rows["assay"] == assay]
+        few = len(mine) <= 40
+        height = 0.36 * (len(mine) + 1.3 * mine["effect_unit"].nunique()) + 1.3 if few else 4.8
+        draw = _drawn(
+            7.8 if few else 6.0,
+            height,
+            lambda ax, a=str(assay): plot.truth(result, a, ax=ax),  # type: ignore[misc]
+        )
+        mark = "diamonds" if few else "the line"
+        caption = f"Planted ({mark}) and estimated effects of {assay}; n = {len(mine):,} features."
+        blocks.append(Figure(_key("truth", assay), caption, draw, wide=False))
+    covered = rows["covered"].dropna()
+    frame = pd.DataFrame(
+        {
+            "assay": [str(a) for a in dict.fromkeys(rows["assay"])],
+            "features": [int((rows["assay"] == a).sum()) for a in dict.fromkeys(rows["assay"])],
+            "intervals": [int(covered[rows["assay"] == a].size) for a in dict.fromkeys(rows["assay"])],
+            "covered": [int(covered[rows["assay"] == a].sum()) for a in dict.fromkeys(rows["assay"])],
+        }
+    )
+    heads = [
+        *[("assay", Column("assay")), ("features", Column("planted features", "number"))],
+        *[
+            ("intervals", Column("intervals", "number")),
+            ("covered", Column("hold the planted effect", "number")),
+        ],
+    ]
+    blocks.append(_table("truth-table", "How many 95 % intervals hold the planted effect.", frame, heads))
+    return Section("truth", "Planted against estimated", tuple(blocks))
+
+
+def _methods(result: Result) -> tuple[Block, ...]:
+    return (Text(methods_text(result)), Text(("Limits:", *limits_text(result)), "note"))
+
+
+def _provenance(result: Result, versions: dict[str, str]) -> Section:
+    blocks: list[Block] = []
+    inputs = result.provenance.get("inputs") or {}
+    frame = pd.DataFrame(
+        {"file": [relative_name(str(f)) for f in inputs], "sha256": [str(h) for h in inputs.values()]},
+        dtype=object,
+    ).sort_values("file", kind="stable")
+    if len(frame):
+        heads = [("file", Column("file", "id")), ("sha256", Column("SHA-256", "code"))]
+        blocks.append(_table("inputs", f"Input files and their hashes (n = {len(frame)}).", frame, heads))
+    else:
+        blocks.append(Text(("The hashes of the input files were not recorded with this result.",)))
+    if versions:
+        table = pd.DataFrame(sorted(versions.items()), columns=["name", "version"])
+        heads = [("name", Column("software")), ("version", Column("version"))]
+        blocks.append(_table("versions", "Software.", table, heads))
+    digest = str(getattr(result.plan, "hash", "") or "")
+    blocks.append(Text((f"Analysis plan, SHA-256 {digest}:" if digest else "Analysis plan:",)))
+    to_yaml = getattr(result.plan, "to_yaml", None)
+    blocks.append(Text((str(to_yaml()) if callable(to_yaml) else str(result.plan.formula),), "code"))
+    rows = len(result.table)
+    blocks.append(Text((f"Result: {format_number(rows)} rows in results/pd_change.csv.",), "note"))
+    return Section("provenance", "Provenance", tuple(blocks))

@@ -1,0 +1,204 @@
+"""The model of a report's content: what is said, shown and listed, before any format.
+
+A writer turns a :class:`Document` into a file. Nothing here knows HTML, and nothing in a writer computes a
+number: a cell holds the value as the result has it, and its column says how it is written.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from typing import ClassVar, Literal
+
+from matplotlib.figure import Figure as Drawing
+
+from pdbiomarker.plot.numbers import MISSING, format_number, format_p
+
+__all__ = [
+    "Block",
+    "Cell",
+    "Column",
+    "Document",
+    "Fact",
+    "Figure",
+    "KeyFinding",
+    "Notice",
+    "Section",
+    "Table",
+    "Text",
+    "ThumbnailRow",
+    "Thumbnails",
+]
+
+#: What a cell can hold.
+Cell = str | int | float | bool | None
+#: How a column is written.
+Format = Literal["text", "id", "code", "number", "p"]
+Tone = Literal["good", "caution", "neutral", "missing"]
+
+
+@dataclasses.dataclass(frozen=True)
+class Text:
+    """Paragraphs. ``code`` keeps line ends and uses a fixed-width face."""
+
+    template: ClassVar[str] = "text"
+    paragraphs: tuple[str, ...]
+    style: Literal["prose", "note", "code"] = "prose"
+
+
+@dataclasses.dataclass(frozen=True)
+class Figure:
+    """One figure.
+
+    Attributes
+    ----------
+    key : str
+        Unique in the document; ASCII letters, digits and hyphens.
+    caption : str
+        What is shown, with the options used and the n.
+    draw : callable
+        Gives the drawing; called once per writer.
+    wide : bool
+        Whether it wants the full width; two figures that do not may share a row.
+    """
+
+    template: ClassVar[str] = "figure"
+    key: str
+    caption: str
+    draw: Callable[[], Drawing]
+    wide: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
+class Column:
+    """A column of a table: its heading and how its values are written."""
+
+    label: str
+    format: Format = "text"
+
+    @property
+    def numeric(self) -> bool:
+        """Whether values stand flush right and sort as numbers."""
+        return self.format in {"number", "p"}
+
+    def write(self, value: Cell) -> str:
+        """Write a value of this column, the same in every format of the report."""
+        if value is None or (isinstance(value, float) and value != value):  # noqa: PLR0124
+            return MISSING if self.numeric else ""
+        if isinstance(value, bool):
+            return "yes" if value else "no"
+        if isinstance(value, str):
+            return value
+        return format_p(float(value)) if self.format == "p" else format_number(value)
+
+
+@dataclasses.dataclass(frozen=True)
+class Table:
+    """A table with its caption.
+
+    Attributes
+    ----------
+    collapsed : bool
+        Whether a reader opens it when wanted.
+    total : int or None
+        Rows of the complete table when only the first are here; the caption then says where the rest is.
+    """
+
+    template: ClassVar[str] = "table"
+    key: str
+    caption: str
+    columns: tuple[Column, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+    collapsed: bool = False
+    total: int | None = None
+
+
+@dataclasses.dataclass(frozen=True)
+class ThumbnailRow:
+    """One participant's images: per visit a title, an overview and a field (each an image or None)."""
+
+    participant: str
+    images: tuple[tuple[str, bytes | None, bytes | None], ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Thumbnails:
+    """Slides, before and on treatment side by side, one row per participant; JPEG bytes."""
+
+    template: ClassVar[str] = "thumbnails"
+    key: str
+    caption: str
+    rows: tuple[ThumbnailRow, ...]
+
+
+Block = Text | Figure | Table | Thumbnails
+
+
+@dataclasses.dataclass(frozen=True)
+class Section:
+    """A section: its key (an anchor), its title and its blocks."""
+
+    key: str
+    title: str
+    blocks: tuple[Block, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Notice:
+    """A banner at the top: how complete the data are."""
+
+    text: str
+    tone: Tone
+    details: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True)
+class Fact:
+    """A name and a value in the head of the report."""
+
+    name: str
+    value: str
+
+
+@dataclasses.dataclass(frozen=True)
+class KeyFinding:
+    """The answer for one primary feature.
+
+    Attributes
+    ----------
+    label, comparison : str
+        The feature, and the visits compared.
+    verdict : str
+        ``Change shown``, ``Consider``, ``No change shown`` or ``Not evaluable``.
+    headline : str
+        The effect in large type, such as ``2.10-fold``.
+    interval, n_pairs, p : str
+        The basis of the verdict, each written out.
+    sentence : str
+        All of it in one plain sentence.
+    doubts : tuple of str
+        Reasons to doubt it, the strongest first.
+    """
+
+    label: str
+    comparison: str
+    verdict: str
+    tone: Tone
+    headline: str
+    interval: str
+    n_pairs: str
+    p: str
+    sentence: str
+    doubts: tuple[str, ...]
+
+
+@dataclasses.dataclass(frozen=True)
+class Document:
+    """A whole report."""
+
+    title: str
+    facts: tuple[Fact, ...]
+    notices: tuple[Notice, ...]
+    findings: tuple[KeyFinding, ...]
+    no_findings: str
+    sections: tuple[Section, ...]

@@ -1,0 +1,328 @@
+"""The front page: what changed, on what basis, and the strongest reason to doubt it.
+
+A verdict never says more than its test. ``Change shown`` needs an adjusted p below .05; where batch and visit
+cannot be told apart the verdict goes no higher than ``Consider`` (a shift between two staining runs looks the
+same as an effect). Doubts are computed from the result, not chosen by a writer, and are ordered by how much
+they could change the reading.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from scipy import stats
+
+from pdbiomarker.plot.numbers import (
+    format_interval,
+    format_number,
+    format_p,
+    p_equals,
+    p_name,
+    smallest_exact_p,
+)
+from pdbiomarker.plot.select import (
+    RATIO_KINDS,
+    Result,
+    Selection,
+    not_evaluable,
+    primary_set,
+    select,
+    set_label,
+)
+from pdbiomarker.report.content import KeyFinding, Notice, Tone
+from pdbiomarker.report.privacy import clean
+from pdbiomarker.report.problems import problems_of
+
+__all__ = ["LEVEL", "USABLE", "find_doubts", "key_findings", "notices", "primary_rows"]
+
+#: The level at which an adjusted p is called.
+LEVEL: Final = 0.05
+#: Statuses that carry an estimate one may read.
+USABLE: Final = frozenset({"ok", "singular"})
+_FEW_PAIRS: Final = 6
+_LOW_COUNT: Final = 10.0
+
+
+def primary_rows(result: Result) -> pd.DataFrame:
+    """Rows of the primary family in the primary analysis set; empty when the plan names none."""
+    table = result.table
+    rows = table[(table["family"] == "primary") & (table["set"] == primary_set(table))]
+    return rows.reset_index(drop=True)
+
+
+def key_findings(result: Result) -> tuple[KeyFinding, ...]:
+    """One finding per primary feature and contrast, in the order of the result's table."""
+    findings = []
+    for _, row in primary_rows(result).iterrows():
+        chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
+        findings.append(_finding(result, chosen))
+    return tuple(findings)
+
+
+def _finding(result: Result, chosen: Selection) -> KeyFinding:
+    row = chosen.row
+    comparison = f"{chosen.on} against {chosen.baseline}"
+    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
+    pairs = f"{n} evaluable pair{'' if n == 1 else 's'}"
+    if str(row["status"]) not in USABLE or pd.isna(row["effect"]) or pd.isna(row["p"]):
+        note = (
+            clean(str(row["note"]))
+            if isinstance(row["note"], str) and row["note"]
+            else "no reason was recorded"
+        )
+        sentence = f"{chosen.label} from {chosen.baseline} to {chosen.on} cannot be judged: {note} ({pairs})."
+        doubts = _missing_pairs(result, chosen)
+        return KeyFinding(
+            chosen.label,
+            comparison,
+            "Not evaluable",
+            "missing",
+            "–",
+            "–",
+            str(n),
+            "–",
+            sentence,
+            tuple(doubts),
+        )
+    adjusted = float(row["q"]) if pd.notna(row["q"]) else float(row["p"])
+    name = p_name(row["adjustment"]) if pd.notna(row["q"]) else "p"
+    inseparable = "not separable" in str(row["note"])
+    verdict, tone = _verdict(adjusted < LEVEL, inseparable)
+    basis = f"95 % CI {format_interval(row['effect_low'], row['effect_high'])}"
+    what = _in_words(chosen, adjusted < LEVEL)
+    sentence = f"{what} ({basis}), {pairs}, {p_equals(name, adjusted)}."
+    if verdict == "Consider":
+        sentence += " Batch and visit cannot be told apart, so this is no more than a reason to look further."
+    return KeyFinding(
+        label=chosen.label,
+        comparison=comparison,
+        verdict=verdict,
+        tone=tone,
+        headline=_headline(chosen),
+        interval=format_interval(row["effect_low"], row["effect_high"]),
+        n_pairs=str(n),
+        p=p_equals(name, adjusted),
+        sentence=sentence,
+        doubts=tuple(find_doubts(result, chosen)),
+    )
+
+
+def _verdict(called: bool, inseparable: bool) -> tuple[str, Tone]:
+    if not called:
+        return "No change shown", "neutral"
+    return ("Consider", "caution") if inseparable else ("Change shown", "good")
+
+
+def _headline(chosen: Selection) -> str:
+    effect = float(chosen.row["effect"])
+    if chosen.kind == "proportion":
+        return f"odds × {format_number(effect)}"
+    if chosen.kind in RATIO_KINDS:
+        return f"× {format_number(effect)}"
+    sign = "+" if effect > 0 else ""
+    return f"{sign}{format_number(effect)} {chosen.row['effect_unit']}"
+
+
+def _in_words(chosen: Selection, called: bool) -> str:
+    """The change in words: a direction only where the test supports one."""
+    row, effect = chosen.row, float(chosen.row["effect"])
+    way = f"from {chosen.baseline} to {chosen.on}"
+    if chosen.kind in RATIO_KINDS:
+        size = (
+            f"{format_number(effect)}-fold"
+            if effect >= 1
+            else f"to {format_number(effect)} times its baseline"
+        )
+        subject = f"The odds behind {chosen.label}" if chosen.kind == "proportion" else chosen.label
+        verb = "rose" if effect >= 1 else "fell"
+        if called:
+            return f"{subject} {verb} {size} {way}"
+        low, high = (format_number(float(row[c])) for c in ("effect_low", "effect_high"))
+        return (
+            f"No change of {chosen.label} is shown {way}: the estimate is {format_number(effect)} times the "
+            f"baseline, and the data agree with anything from {low} to {high} times"
+        )
+    size = f"{format_number(abs(effect))} {row['effect_unit']}"
+    if called:
+        return f"{chosen.label} {'rose' if effect >= 0 else 'fell'} by {size} {way}"
+    told = f"{format_number(effect)} {row['effect_unit']}"
+    return f"No change of {chosen.label} is shown {way}: the estimate is {told}"
+
+
+def find_doubts(result: Result, chosen: Selection) -> list[str]:
+    """List the reasons to doubt a finding, the strongest first; there is always one."""
+    row = chosen.row
+    doubts: list[str] = []
+    note = clean(str(row["note"])) if isinstance(row["note"], str) else ""
+    if "not separable" in note:
+        doubts.append(
+            f"Batch and visit are not separable: no batch holds biopsies of both {chosen.baseline} and "
+            f"{chosen.on}, "
+            "so a shift between runs would look exactly like this effect."
+        )
+    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
+    if n < _FEW_PAIRS:
+        doubts.append(
+            f"Only {n} pairs: an exact sign-flip test could not give a two-sided p below "
+            f"{format_p(smallest_exact_p(n))}, whatever the data; the p shown rests on the normal model."
+        )
+    doubts += _one_participant(chosen)
+    doubts += _other_sets(result, chosen)
+    doubts += _wrong_way(result, chosen)
+    doubts += _low_counts(result, chosen)
+    doubts += _missing_pairs(result, chosen)
+    doubts += [f"Noted by the analysis: {part}." for part in _other_notes(note)]
+    doubts.append(
+        "Single arm: without an untreated control, the biopsy itself, time, and regression to the mean "
+        "cannot be "
+        "told from the drug."
+    )
+    return doubts
+
+
+def _other_notes(note: str) -> list[str]:
+    parts = [part.strip().rstrip(".") for part in note.split(";")]
+    return [p for p in parts if p and "not separable" not in p and "sign-flip" not in p]
+
+
+def _one_participant(chosen: Selection) -> list[str]:
+    """Whether leaving one participant out takes a paired t-test across .05."""
+    change = chosen.pairs["change"].to_numpy(dtype=float)
+    if change.size < 4 or np.ptp(change) == 0:
+        return []
+    full = float(stats.ttest_1samp(change, 0.0).pvalue)
+    without = [float(stats.ttest_1samp(np.delete(change, i), 0.0).pvalue) for i in range(change.size)]
+    worst = int(np.argmax(without))
+    if full < LEVEL <= without[worst]:
+        who = str(chosen.pairs["participant_id"].iloc[worst])
+        return [
+            f"It rests on one participant: a paired t-test without {who} gives p = "
+            f"{format_p(without[worst])}."
+        ]
+    return []
+
+
+def _other_sets(result: Result, chosen: Selection) -> list[str]:
+    """Whether a sensitivity set reads differently."""
+    row, table = chosen.row, result.table
+    mask = table["set"] != row["set"]
+    for column in ("assay", "feature", "contrast"):
+        mask &= table[column] == row[column]
+    out = []
+    for _, other in table[mask & table["status"].isin(USABLE)].iterrows():
+        name, n = set_label(str(other["set"])), int(other["n_pairs"])
+        told = f"{name}, {n} pairs: {format_number(other['effect'])}, p = {format_p(other['p'])}"
+        if np.sign(other["estimate"]) != np.sign(row["estimate"]):
+            out.append(f"The direction turns in another analysis set ({told}).")
+        elif (other["p"] < LEVEL) != (row["p"] < LEVEL):
+            out.append(f"Another analysis set reads differently ({told}).")
+    return out
+
+
+def _assay_fact(result: Result, chosen: Selection, column: str) -> Any:
+    adata = getattr(result.study, "assays", {}).get(chosen.row["assay"])
+    if adata is None or column not in adata.var.columns or chosen.row["feature"] not in adata.var.index:
+        return None
+    return adata.var.at[chosen.row["feature"], column]
+
+
+def _wrong_way(result: Result, chosen: Selection) -> list[str]:
+    expected = _assay_fact(result, chosen, "expected_direction")
+    if expected is None or pd.isna(expected) or int(expected) == 0:
+        return []
+    if np.sign(float(chosen.row["estimate"])) == np.sign(int(expected)):
+        return []
+    return [f"The direction is opposite to the one expected ({'up' if int(expected) > 0 else 'down'})."]
+
+
+def _low_counts(result: Result, chosen: Selection) -> list[str]:
+    """Whether a density or proportion rests on counts too small for its transform."""
+    if chosen.kind not in {"density", "proportion"}:
+        return []
+    adata = getattr(result.study, "assays", {}).get(chosen.row["assay"])
+    feature = str(chosen.row["feature"])
+    if adata is None or "numerator" not in adata.layers or feature not in adata.var_names:
+        return []
+    cells = pd.Series(
+        np.asarray(adata.layers["numerator"], dtype=float)[:, int(adata.var_names.get_loc(feature))],
+        index=[str(b) for b in adata.obs_names],
+    )
+    used = result.biopsies.reset_index()
+    used = used[used["used"].astype(bool) & (used["assay"] == chosen.row["assay"])]
+    if "set" in used.columns:
+        used = used[used["set"] == chosen.row["set"]]
+    for visit in (chosen.baseline, chosen.on):
+        mine = cells.reindex(used.loc[used["visit"] == visit, "biopsy_id"].astype(str).unique()).dropna()
+        if len(mine) and float(mine.median()) < _LOW_COUNT:
+            return [
+                f"Few cells: the median count at {visit} is {format_number(float(mine.median()))}; below "
+                "10 the "
+                "logarithm of a density leans on its offset, and a count model should be consulted."
+            ]
+    return []
+
+
+def _missing_pairs(result: Result, chosen: Selection) -> list[str]:
+    lost = not_evaluable(result, chosen)
+    if not lost:
+        return []
+    total = len(result.study.participants)
+    words: dict[str, int] = {}
+    for _, word, _ in lost:
+        words[word] = words.get(word, 0) + 1
+    why = ", ".join(f"{k} {w}" for w, k in sorted(words.items(), key=lambda item: (-item[1], item[0])))
+    verb = "gives" if len(lost) == 1 else "give"
+    return [
+        f"{len(lost)} of {total} participants {verb} no evaluable pair ({why}); if the reason has to do with "
+        "response, the estimate is biased."
+    ]
+
+
+def notices(result: Result) -> tuple[Notice, ...]:
+    """Say how complete the data are: pairs per assay, and what was quarantined."""
+    out = []
+    quarantined = [t for t in problems_of(result) if t.severity == "quarantine"]
+    lines = _pair_lines(result)
+    incomplete = any(have < total for _, have, total in lines)
+    if lines:
+        texts = [
+            f"{have} of {total} participants give an evaluable pair in {name}" for name, have, total in lines
+        ]
+        told = "; ".join(texts)
+        if quarantined:
+            n = len(quarantined)
+            told += f"; {n} item{'' if n == 1 else 's'} quarantined"
+        tone: Tone = "caution" if incomplete or quarantined else "good"
+        head = "The data are incomplete: " if tone == "caution" else "The data are complete: "
+        details = [f"{t.item or t.place or 'item'}: {t.message} ({t.code})" for t in quarantined]
+        shown = details[:6] + (
+            [f"and {len(details) - 6} more, in the section on quality"] if len(details) > 6 else []
+        )
+        out.append(Notice(f"{head}{told}.", tone, tuple(shown)))
+    elif quarantined:
+        details = [f"{t.item or t.place or 'item'}: {t.message} ({t.code})" for t in quarantined[:6]]
+        out.append(Notice(f"{len(quarantined)} items quarantined.", "caution", tuple(details)))
+    return tuple(out)
+
+
+def _pair_lines(result: Result) -> list[tuple[str, int, int]]:
+    """Assay (and contrast, where there are several), pairs, participants."""
+    flow = result.accountability
+    if flow.empty:
+        return []
+    flow = flow[flow["set"] == primary_set(flow)]
+    contrasts: Sequence[str] = list(dict.fromkeys(flow["contrast"])) if "contrast" in flow.columns else [""]
+    lines = []
+    for assay in dict.fromkeys(flow["assay"]):
+        for contrast in contrasts:
+            rows = flow[flow["assay"] == assay]
+            rows = rows[rows["contrast"] == contrast] if contrast else rows
+            if rows.empty:
+                continue
+            name = str(assay) or "the biopsies"
+            name += f" ({contrast})" if len(contrasts) > 1 else ""
+            lines.append((name, int(rows["n_participants"].iloc[-1]), int(rows["n_participants"].iloc[0])))
+    return lines

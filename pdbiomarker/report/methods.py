@@ -1,0 +1,204 @@
+"""The methods text, written from the plan and the provenance of a result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import pandas as pd
+
+from pdbiomarker.plot.select import Result
+
+__all__ = ["limits_text", "methods_text", "versions_of"]
+
+_KINDS: Final[Mapping[str, str]] = {
+    "count": "gene counts as log2 counts per million after trimmed-mean (TMM) scaling, with precision "
+    "weights from the trend of variance with expression (voom)",
+    "density": "cell densities as log2((cells + 1/2) / area), unweighted, because biological variance does "
+    "not shrink with the number of cells",
+    "proportion": "proportions as the empirical logit, unweighted",
+    "score": "scores in points, untransformed",
+    "signature": "signature scores in their own units",
+    "intensity": "intensities as log2",
+}
+_SHOWN: Final[Mapping[str, str]] = {
+    "count": "fold changes",
+    "density": "ratios of geometric means",
+    "proportion": "odds ratios",
+    "score": "points",
+    "signature": "units of the score",
+    "intensity": "fold changes",
+}
+_DDF: Final[Mapping[str, str]] = {
+    "kenward-roger": "the adjusted covariance and degrees of freedom of Kenward and Roger (1997)",
+    "satterthwaite": "Satterthwaite's degrees of freedom",
+    "residual": "residual degrees of freedom (observations minus coefficients)",
+}
+_ADJUST: Final[Mapping[str, str]] = {"holm": "Holm's method", "bh": "Benjamini and Hochberg's method"}
+
+
+def versions_of(provenance: Mapping[str, Any]) -> dict[str, str]:
+    """Software versions that a provenance tells, by name, whatever its layout."""
+    found: dict[str, str] = {}
+    environment = provenance.get("environment")
+    for source in (environment, provenance.get("versions"), provenance.get("packages")):
+        if not isinstance(source, Mapping):
+            continue
+        for name, value in source.items():
+            if isinstance(value, str):
+                found[str(name)] = value
+        packages = source.get("packages")
+        if isinstance(packages, Mapping):
+            found |= {str(name): str(value) for name, value in packages.items()}
+    if isinstance(provenance.get("version"), str):
+        found.setdefault("pdbiomarker", str(provenance["version"]))
+    return found
+
+
+def methods_text(result: Result) -> tuple[str, ...]:
+    """Write the methods: visits and pairs, scales, model, multiplicity, software; a paragraph each."""
+    plan, study = result.plan, result.study
+    paragraphs = [
+        _design(study, plan),
+        _sets(study),
+        _scales(result),
+        _model(plan),
+        _families(result),
+    ]
+    versions = versions_of(result.provenance)
+    named = [
+        n
+        for n in ("pdbiomarker", "python", "numpy", "scipy", "pandas", "anndata", "matplotlib")
+        if n in versions
+    ]
+    software = ", ".join(f"{n} {versions[n]}" for n in named) or "versions were not recorded"
+    paragraphs.append(
+        f"Software: {software}. The plan is identified by the SHA-256 of its canonical form, "
+        f"{str(getattr(plan, 'hash', ''))[:16] or 'not recorded'}. Random numbers, where used, start from "
+        "seed "
+        f"{getattr(plan, 'seed', 'not recorded')}. The same input gives the same report, byte for byte."
+    )
+    return tuple(p for p in paragraphs if p)
+
+
+def _design(study: Any, plan: Any) -> str:
+    windows = []
+    for visit in study.spec.visits:
+        low, high = getattr(visit, "low", None), getattr(visit, "high", None)
+        windows.append(
+            f"{visit.name} (by label)" if low is None else f"{visit.name} (study days {low} to {high})"
+        )
+    contrasts = "; ".join(f"{name}: {text}" for name, text in dict(plan.contrasts).items())
+    rule = (
+        "Where a participant had several usable biopsies at a visit, one was chosen by a fixed rule: "
+        "adequate, then "
+        "closest to the target day, then the latest before treatment or the earliest on treatment, then "
+        "by id."
+        if getattr(plan, "replicates", "select") == "select"
+        else "Where a participant had several usable biopsies at a visit, all were kept, with a random effect "
+        "for the biopsy's visit within the participant."
+    )
+    return (
+        f"Biopsies were assigned to visits by study day and label: {', '.join(windows)}. Day 1 is the day "
+        "of the "
+        f"first dose; there is no day 0. A biopsy whose label and day contradict each other is not used. "
+        f"Contrasts: {contrasts}. {rule}"
+    )
+
+
+def _sets(study: Any) -> str:
+    rules = ", ".join(f"{name} of at least {value:g}" for name, value in dict(study.spec.adequacy).items())
+    rule = f"A biopsy is adequate with {rules}. " if rules else "The study sets no rule of adequacy. "
+    return (
+        f"{rule}The primary analysis set (strict) holds adequate biopsies; a participant with one of the "
+        "two visits "
+        "contributes to the model but is not a pair. The set of all biopsied adds what was measured in "
+        "inadequate "
+        "biopsies and is a sensitivity analysis; its p-values are not adjusted."
+    )
+
+
+def _scales(result: Result) -> str:
+    kinds = [k for k in _KINDS if k in set(result.table["kind"])]
+    if not kinds:
+        return ""
+    scales = "; ".join(f"{_KINDS[k]}, shown as {_SHOWN[k]}" for k in kinds)
+    return f"Scales: {scales}."
+
+
+def _model(plan: Any) -> str:
+    negative = getattr(plan, "allow_negative_icc", True)
+    icc = (
+        " The covariance of a participant's biopsies may be negative (compound symmetry), so that "
+        "complete pairs give "
+        "exactly the paired t-test."
+        if negative
+        else " The participant variance is not allowed below zero."
+    )
+    method = _DDF.get(str(getattr(plan, "ddf", "")), str(getattr(plan, "ddf", "not recorded")))
+    several = len(dict(plan.contrasts)) > 1
+    each = " Each contrast is fitted on its own two visits." if several else ""
+    return (
+        "Every feature was fitted by restricted maximum likelihood (REML) with the model "
+        f"{plan.formula}.{icc}{each} "
+        f"Tests and 95 % intervals use the t distribution with {method}. A feature that could not be "
+        "fitted keeps its "
+        "row with a status and a reason and takes no part in the adjustment for multiplicity."
+    )
+
+
+def _families(result: Result) -> str:
+    table = result.table
+    rows = table[table["q"].notna()]
+    lines = []
+    for family in dict.fromkeys(rows["family"]):
+        mine = rows[rows["family"] == family]
+        method = str(mine["adjustment"].iloc[0])
+        scope = "over its features and all contrasts" if family == "primary" else "within each contrast"
+        tests = len(mine) if family == "primary" else _tests(mine)
+        count = f"{tests:,} test{'' if tests == 1 else 's'}"
+        lines.append(f"{family}, by {_ADJUST.get(method, method)} {scope} ({count})")
+    if not lines:
+        return "No adjustment for multiplicity was made: no feature could be tested."
+    return (
+        f"Families for multiplicity, fixed in the plan: {'; '.join(lines)}. An adjusted p below 0.05 is "
+        "called. Adjusted "
+        "p-values under Benjamini and Hochberg's method are written q."
+    )
+
+
+def _tests(rows: pd.DataFrame) -> int:
+    return int(rows.groupby("contrast", sort=False).size().max())
+
+
+def limits_text(result: Result) -> tuple[str, ...]:
+    """State what the analysis cannot say."""
+    out = [
+        "Serial biopsies of one arm: a change is a change over time under treatment, not yet an effect "
+        "of the drug. "
+        "Untreated drift, the wound of the first biopsy, the choice of lesion and regression to the mean "
+        "all add to it.",
+        "A participant's own change carries the noise of two biopsies; a bar of the waterfall is not a "
+        "responder.",
+        "An interval that includes no change is no proof of no change: read its ends.",
+    ]
+    if (result.table["kind"] == "count").any():
+        out.append(
+            "Gene expression is of the whole piece of tissue: a rise of immune genes can be more cells, "
+            "more expression "
+            "per cell, or less tumour in the piece. Genes are not independent of each other, and none is "
+            "a finding by "
+            "itself."
+        )
+    if result.table["kind"].isin(["density", "proportion", "score"]).any():
+        out.append(
+            "Cells were found and called by an algorithm with fixed thresholds; features named 'tissue' "
+            "count the whole "
+            "tissue of the slide, because tumour regions were not given."
+        )
+    out.append(
+        "This software is for research. It is not a validated system and makes no clinical decision; the "
+        "report keeps "
+        "participants' ids, which stay personal data."
+    )
+    return tuple(out)
