@@ -7,20 +7,21 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from pdbiomarker.errors import Problem, Problems
-from pdbiomarker.formula.grammar import KEY_ALIASES, nearest, plain, refusal
+from pdbiomarker.formula.grammar import KEY_ALIASES, nearest, plain, refusal, shown
 from pdbiomarker.formula.terms import Formula
 
 __all__ = ["Column", "number_text", "read_columns", "row_labels"]
 
 type Kind = Literal["number", "truth", "text"]
 _TRUTH = ("FALSE", "TRUE")
+_MOST_SUGGESTIONS: Final = 10
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -66,8 +67,10 @@ class Column:
         return tuple(sorted(present, key=float) if self.kind == "number" else sorted(present))
 
 
-def number_text(value: float) -> str:
-    """Write a number as the label of a level: at most 15 digits, as R does."""
+def number_text(value: float | np.number[Any]) -> str:
+    """Write a number as the label of a level: a whole number in full, others with at most 15 digits."""
+    if isinstance(value, int | np.integer):
+        return str(int(value))
     return f"{value:.15g}" if value else "0"
 
 
@@ -102,14 +105,14 @@ def read_columns(
             error = refusal(
                 formula.text,
                 at,
-                f"The table has no column {plain(name)!r}.",
-                remedy=nearest(name, existing),
+                f"The table has no column {shown(name)}.",
+                remedy=nearest(name, existing) if len(problems) < _MOST_SUGGESTIONS else "",
                 value=name,
                 code=3,
             )
             problems.extend(error.problems)
         elif int((data.columns == held).sum()) > 1:
-            message = f"The table has several columns {plain(name)!r}."
+            message = f"The table has several columns {shown(name)}."
             error = refusal(formula.text, at, message, remedy="Rename all but one.", value=name, code=3)
             problems.extend(error.problems)
         else:
@@ -129,19 +132,19 @@ def _read_column(formula: Formula, name: str, series: pd.Series[Any], rows: list
     kind = _kind(series)
     if kind is None:
         held = pd.api.types.infer_dtype(series, skipna=True)
-        return _unfit(formula, name, f"Column {plain(name)!r} holds {held} values", None)
+        return _unfit(formula, name, f"Column {shown(name)} holds {held} values", None)
     if kind == "text":
         return _text_column(name, series.tolist(), absent, None)
-    numbers = np.full(len(series), np.nan)
-    numbers[~absent] = np.asarray(series[~absent].tolist(), dtype=np.float64)
+    values = series.tolist()
+    numbers = np.array([np.nan if gone else float(x) for x, gone in zip(values, absent, strict=True)])
     if kind == "truth":
         labels = [None if gone else _TRUTH[int(x)] for x, gone in zip(numbers, absent, strict=True)]
         return Column(name, "truth", numbers, _objects(labels), _TRUTH)
     infinite = np.flatnonzero(np.isinf(numbers))
     if infinite.size:
-        where = f"Column {plain(name)!r} is infinite in row {rows[infinite[0]]!r}"
+        where = f"Column {shown(name)} is infinite in row {rows[infinite[0]]!r}"
         return _unfit(formula, name, where, str(numbers[infinite[0]]))
-    labels = [None if gone else number_text(float(x)) for x, gone in zip(numbers, absent, strict=True)]
+    labels = [None if gone else number_text(x) for x, gone in zip(values, absent, strict=True)]
     return Column(name, "number", numbers, _objects(labels))
 
 
@@ -165,7 +168,7 @@ def _label(value: object) -> str:
     if isinstance(value, bool | np.bool_):
         return _TRUTH[int(value)]
     if isinstance(value, int | float | np.integer | np.floating):
-        return number_text(float(value))
+        return number_text(value)
     return str(value)
 
 

@@ -31,7 +31,7 @@ from pdbiomarker.formula.columns import (
     read_columns,
 )
 from pdbiomarker.formula.design import Design
-from pdbiomarker.formula.grammar import check_characters, check_text, nearest, plain, refusal
+from pdbiomarker.formula.grammar import check_characters, check_text, nearest, plain, refusal, shown
 
 __all__ = ["Contrast", "contrast_vector", "parse_contrast"]
 
@@ -166,7 +166,7 @@ def _at_clause(text: str, start: int) -> tuple[tuple[str, str], ...]:
         column = name.group().strip()
         column = _unquote(column) if column[0] == "`" else column
         if column in found:
-            raise refusal(text, at, f"Column {column!r} is held twice.", remedy="Keep one value.")
+            raise refusal(text, at, f"Column {shown(column)} is held twice.", remedy="Keep one value.")
         raw = value.group().strip()
         found[column] = _unquote(raw) if raw[0] in "`\"'" else raw
         after = re.compile(r"\s*(,\s*|$)").match(text, value.end())
@@ -238,11 +238,11 @@ def contrast_vector(design: Design, data: pd.DataFrame, text: str, *, factor: st
             "is a number; write C() around it" if factor in design.coding.numeric else "is not in the formula"
         )
         remedy = nearest(factor, design.levels)
-        raise refusal(text, 0, f"{plain(factor)!r} {why}.", remedy=remedy, value=factor, code=5)
+        raise refusal(text, 0, f"{shown(factor)} {why}.", remedy=remedy, value=factor, code=5)
     contrast = parse_contrast(text, [*design.levels[factor], *design.dropped_levels.get(factor, ())])
     for level in (contrast.minuend, contrast.subtrahend):
         if level not in design.levels[factor]:
-            raise refusal(text, 0, f"No row used has {plain(factor)} {plain(level)!r}.", value=level, code=5)
+            raise refusal(text, 0, f"No row used has {shown(level)} as {plain(factor)}.", value=level, code=5)
     grid = _reference_grid(design, data, contrast, factor)
     means = [
         _grid_mean(design, {**grid, factor: _level_column(design, factor, [level])})
@@ -262,7 +262,7 @@ def _reference_grid(design: Design, data: pd.DataFrame, contrast: Contrast, fact
             raise refusal(
                 contrast.text,
                 max(0, contrast.text.find(name)),
-                f"Column {plain(name)!r} {why}.",
+                f"Column {shown(name)} {why}.",
                 remedy=nearest(name, others),
                 value=name,
                 code=5,
@@ -315,11 +315,11 @@ def _held_column(design: Design, contrast: Contrast, name: str, value: str) -> C
         if name in design.coding.numeric:
             value = next((x for x in levels if float(x) == number), value)
         if value not in levels:
-            message = f"Column {plain(name)!r} has no such level in the rows used."
+            message = f"Column {shown(name)} has no such level in the rows used."
             raise refusal(contrast.text, at, message, remedy=nearest(value, levels), value=value, code=5)
         return _level_column(design, name, [value])
     if not math.isfinite(number):
-        message = f"Column {plain(name)!r} is held at a finite number."
+        message = f"Column {shown(name)} is held at a finite number."
         raise refusal(contrast.text, at, message, remedy=f"For example: at {name} = 1.", value=value, code=5)
     return numeric_column(name, [number])
 

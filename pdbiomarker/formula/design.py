@@ -19,7 +19,7 @@ import pandas as pd
 from pdbiomarker.errors import FormulaError, Problems
 from pdbiomarker.formula.coding import MAX_POLY_LEVELS, contrast_columns, contrast_matrix
 from pdbiomarker.formula.columns import Column, number_text, read_columns, row_labels
-from pdbiomarker.formula.grammar import Variable, nearest, plain, refusal
+from pdbiomarker.formula.grammar import Variable, nearest, refusal, shown
 from pdbiomarker.formula.terms import Formula, RandomTerm
 
 __all__ = ["MAX_COLUMNS", "Coding", "Design", "MissingValue", "design_matrix"]
@@ -112,7 +112,7 @@ class Coding:
         lowest_allowed = values >= 0 if function == "sqrt" else values > 0
         bad = np.flatnonzero(~lowest_allowed)
         if bad.size:
-            message = f"{variable.label} cannot be taken in row {rows[bad[0]]!r}"
+            message = f"{shown(variable.label)} cannot be taken in row {rows[bad[0]]!r}"
             more = f" (and {bad.size - 1} more)" if bad.size > 1 else ""
             self.refuse(variable.column, f"{message}{more}.", number_text(float(values[bad[0]])))
         functions = {"log": np.log, "log2": np.log2, "log10": np.log10, "sqrt": np.sqrt}
@@ -216,10 +216,10 @@ class Design:
         for name, column in columns.items():
             gone = np.flatnonzero(column.missing)
             if gone.size:
-                self.coding.refuse(name, f"Column {plain(name)!r} has no value in row {rows[gone[0]]!r}.")
+                self.coding.refuse(name, f"Column {shown(name)} has no value in row {rows[gone[0]]!r}.")
             if (name in self.coding.numeric) != (column.kind == "number"):
                 wanted = "numbers" if name in self.coding.numeric else "labels"
-                self.coding.refuse(name, f"Column {plain(name)!r} must hold {wanted}, as in the design.")
+                self.coding.refuse(name, f"Column {shown(name)} must hold {wanted}, as in the design.")
             if name in self.levels:
                 _check_labels(self.coding, column, self.levels[name], rows)
         return self.coding.matrix(columns, rows)
@@ -254,6 +254,7 @@ def design_matrix(
 
     Examples
     --------
+    >>> from pdbiomarker.formula import parse
     >>> table = pd.DataFrame({"visit": ["pre", "on"], "participant": ["P1", "P1"]})
     >>> design_matrix(parse("~ visit + (1|participant)"), table, levels={"visit": ["pre", "on"]}).names
     ('(Intercept)', 'visiton')
@@ -295,7 +296,7 @@ def _complete_rows(
         holes += [(int(i), name) for i in np.flatnonzero(absent)]
     if not used.any():
         counts = {name: int(column.missing.sum()) for name, column in columns.items()}
-        told = ", ".join(f"{plain(name)!r} misses {count}" for name, count in counts.items() if count)
+        told = ", ".join(f"{shown(name)} misses {count}" for name, count in counts.items() if count)
         raise refusal(
             formula.text,
             0,
@@ -321,7 +322,7 @@ def _fit_coding(
     for variable in members:
         if coding.is_factor(variable) and variable.functions:
             message = (
-                f"{variable.functions[-1]}() takes numbers; column {plain(variable.column)!r} holds labels."
+                f"{variable.functions[-1]}() takes numbers; column {shown(variable.column)} holds labels."
             )
             coding.refuse(variable.column, message, remedy="Leave the function out, or mend the column.")
         if coding.is_factor(variable) and variable.column not in levels:
@@ -344,9 +345,7 @@ def _check_labels(coding: Coding, column: Column, levels: Sequence[str], rows: S
     known = set(levels)
     for row, label in zip(rows, column.labels, strict=True):
         if label not in known:
-            message = (
-                f"Column {plain(column.name)!r} has a value in row {row!r} that is not one of its levels."
-            )
+            message = f"Column {shown(column.name)} has a value in row {row!r} that is not one of its levels."
             coding.refuse(column.name, message, str(label), nearest(str(label), levels))
 
 
@@ -356,19 +355,19 @@ def _check_factors(coding: Coding, members: Sequence[Variable]) -> None:
     for variable in members:
         if not coding.is_factor(variable):
             continue
-        name, levels = plain(variable.column), coding.levels[variable.column]
+        name, levels = shown(variable.column), coding.levels[variable.column]
         message, value, remedy = "", None, ""
         if len(levels) < 2:
-            message = f"Column {name!r} has only the level {plain(levels[0])!r} in the {'rows used'}."
+            message = f"Column {name} has only the level {shown(levels[0])} in the rows used."
             remedy = "A factor needs two levels or more: leave it out of the formula."
         elif variable.base is not None and variable.base not in levels:
             message, value = (
-                f"Column {name!r} has no such level to be the base of {variable.label}.",
+                f"Column {name} has no such level to be the base of {shown(variable.label)}.",
                 variable.base,
             )
             remedy = nearest(variable.base, levels)
         elif variable.scheme == "poly" and len(levels) > MAX_POLY_LEVELS:
-            message = f"Polynomials take at most {MAX_POLY_LEVELS} levels; column {name!r} has {len(levels)}."
+            message = f"Polynomials take at most {MAX_POLY_LEVELS} levels; column {name} has {len(levels)}."
             remedy = "Use the column as a number, or another coding."
         if message:
             at = coding.formula.positions.get(variable.column, 0)
@@ -409,7 +408,7 @@ def _check_size(coding: Coding) -> None:
             raise refusal(
                 coding.formula.text,
                 at,
-                f"The design would have over {MAX_COLUMNS:,} columns: {plain(term.label)} gives {width:,}.",
+                f"The design would have over {MAX_COLUMNS:,} columns: {shown(term.label)} gives {width:,}.",
                 remedy="Leave out interactions of factors with many levels.",
                 code=4,
             )
@@ -423,8 +422,8 @@ def _fit_transforms(
     for variable in members:
         if variable.scheme is not None:
             base = variable.base if variable.base is not None else coding.levels[variable.column][0]
-            plainly = {"scheme": variable.scheme}
-            found[variable.label] = plainly | ({"base": base} if variable.scheme == "treatment" else {})
+            kept = {"scheme": variable.scheme}
+            found[variable.label] = kept | ({"base": base} if variable.scheme == "treatment" else {})
             continue
         for start in range(len(variable.functions) - 1, -1, -1):
             part = dataclasses.replace(variable, functions=variable.functions[start:])
@@ -439,7 +438,7 @@ def _fit_transforms(
                 spread = float(values.std(ddof=1)) if len(values) > 1 else 0.0
                 if not spread > 1e-12 * abs(center):
                     coding.refuse(
-                        variable.column, f"{part.label} has no variation to scale by in the rows used."
+                        variable.column, f"{shown(part.label)} has no variation to scale by in the rows used."
                     )
                 found[part.label] = {"center": center, "scale": spread}
     return found

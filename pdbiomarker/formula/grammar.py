@@ -54,7 +54,9 @@ CONTRASTS: Final = ("treatment", "sum", "helmert", "poly")
 #: The keys of the sheets, by the names they also have there; understood in random terms.
 KEY_ALIASES: Final = {"participant_id": "participant", "biopsy_id": "biopsy"}
 
-_EXCERPT = 36
+_EXCERPT: Final = 36
+_LONGEST_SHOWN: Final = 60
+_MOST_COMPARED: Final = 1_000
 _SYNTACTIC = re.compile(r"(?:[A-Za-z]|\.(?![0-9]))[A-Za-z0-9._]*", re.ASCII)
 _RESERVED: Final = frozenset(
     {"if", "else", "repeat", "while", "function", "for", "next", "break", "in", "TRUE", "FALSE", "NULL"}
@@ -85,6 +87,11 @@ def plain(text: str) -> str:
     return "".join(c if c.isprintable() else "\N{REPLACEMENT CHARACTER}" for c in text)
 
 
+def shown(name: str) -> str:
+    """`name` for a message: printable, quoted, at most 60 characters."""
+    return repr(plain(name if len(name) <= _LONGEST_SHOWN else name[:_LONGEST_SHOWN] + "..."))
+
+
 def refusal(
     text: str, at: int, message: str, *, remedy: str = "", value: str | None = None, code: int = 1
 ) -> FormulaError:
@@ -95,9 +102,9 @@ def refusal(
     excerpt = before + plain(text[start:stop]) + after
     pointer = " " * (len(before) + at - start) + "^"
     where = f"{message}\n      {excerpt}\n      {pointer}\n   "
-    shown = None if value is None else plain(value[:60])
+    found = None if value is None else plain(value[:_LONGEST_SHOWN])
     return FormulaError(
-        [Problem(f"E-FORMULA-{code:03d}", where, remedy, column=f"position {at + 1}", value=shown)]
+        [Problem(f"E-FORMULA-{code:03d}", where, remedy, column=f"position {at + 1}", value=found)]
     )
 
 
@@ -106,7 +113,7 @@ def nearest(name: str, known: Iterable[str]) -> str:
     names = list(known)
     if not names:
         return "There is none."
-    lowered = {n.lower(): n for n in reversed(names)}
+    lowered = {n.lower(): n for n in reversed(names[:_MOST_COMPARED])}
     near = difflib.get_close_matches(name[:200].lower(), list(lowered), n=3, cutoff=0.6)
     if near:
         return "Nearest that exist: " + ", ".join(repr(lowered[n]) for n in near) + "."
@@ -357,7 +364,7 @@ class _Parser:
 
     def unexpected(self, message: str, remedy: str = "") -> FormulaError:
         token = self.token
-        found = "the end" if token.kind == "end" else repr(plain(token.text[:40]))
+        found = "the end" if token.kind == "end" else shown(token.text)
         return refusal(self.text, token.at, f"{message}; found {found}.", remedy=remedy)
 
     def formula(self) -> Node:
@@ -545,7 +552,7 @@ class _Parser:
             raise refusal(
                 self.text,
                 token.at,
-                f"The function {token.text!r} is not allowed.",
+                f"The function {shown(token.text)} is not allowed.",
                 remedy=f"Allowed are {', '.join(allowed)}. Make a column of the table for anything else.",
                 value=token.text,
                 code=2,

@@ -283,11 +283,11 @@ class _Expansion:
                     self.spend(0, len(found), item.at)
                 return found
             case Power(base, exponent):
-                return self.power(self.joined(base), exponent, node.at)
+                return self.power(self.operand(base), exponent, node.at)
             case Product(operator, operands):
-                found = self.joined(operands[0])
+                found = self.operand(operands[0])
                 for operand in operands[1:]:
-                    right = self.joined(operand)
+                    right = self.operand(operand)
                     crossed = self.cross(found, right, operand.at)
                     found = crossed if operator == ":" else found | right | crossed
                     self.spend(0, len(found), operand.at)
@@ -306,6 +306,15 @@ class _Expansion:
                     "A random term can only be added.",
                     remedy="Write it as a summand of its own: ~ ... + (1|participant).",
                 )
+
+    def operand(self, node: Node) -> dict[int, None]:
+        """Terms of an operand, of which there must be some: R reads a product with nothing in odd ways."""
+        found = self.joined(node)
+        if not found:
+            raise refusal(
+                self.text, node.at, "Nothing is left here to multiply.", remedy="Leave this part out."
+            )
+        return found
 
     def power(self, base: dict[int, None], exponent: int, at: int) -> dict[int, None]:
         """Join `base` with itself; once nothing changes, further joining changes nothing."""

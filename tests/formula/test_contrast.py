@@ -133,7 +133,7 @@ LEVELS = {"visit": ["pre", "on", "late"]}
 @pytest.mark.parametrize(
     ("formula", "text", "factor", "says"),
     [
-        ("~ visit", "late - pre", "visit", "No row used has visit 'late'"),
+        ("~ visit", "late - pre", "visit", "No row used has 'late' as visit"),
         ("~ arm", "on - pre", "visit", "is not in the formula"),
         ("~ week", "3 - 0", "week", "is a number"),
         ("~ visit*dose", "on - pre at other = 1", "visit", "not in the fixed part"),

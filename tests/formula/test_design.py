@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import pickle  # noqa: TID251
+import time
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +58,19 @@ def test_equals_model_matrix(case: dict[str, Any]) -> None:
     assert len(design.term_of_column) == len(design.names)
 
 
+def test_equals_model_matrix_on_random_formulas() -> None:
+    """Names exactly, weighted sums of columns and of their squares to 1e-11, from the same R script."""
+    cases = json.loads((GOLDEN / "random.json").read_text(encoding="utf-8"))
+    table = golden_table()
+    assert len(cases) > 200
+    for case in cases:
+        design = design_matrix(parse(case["formula"]), table, levels=LEVELS)
+        assert list(design.names) == case["names"], case["formula"]
+        rows = np.arange(1, len(design.matrix) + 1)
+        np.testing.assert_allclose(rows @ design.matrix, case["first"], rtol=1e-11, atol=1e-9)
+        np.testing.assert_allclose(rows @ design.matrix**2, case["second"], rtol=1e-11, atol=1e-9)
+
+
 @pytest.mark.parametrize("case", CASES, ids=[case["formula"] for case in CASES])
 def test_rows_repeat_the_design(case: dict[str, Any]) -> None:
     """Coding the used rows again, one at a time and in another order, gives the same numbers exactly."""
@@ -91,6 +105,21 @@ def test_missing_rows_are_reported() -> None:
 def test_group_labels_never_collide() -> None:
     table = small(a=["p:q", "p", "p\\"], b=["r", "q:r", ":q"], x=[1.0, 2.0, 3.0])
     assert len(set(design_matrix(parse("~ x + (1|a:b)"), table).groups["a:b"])) == 3
+
+
+def test_whole_numbers_stay_distinct_as_labels() -> None:
+    table = small(g=[2**53, 2**53 + 1, 100000], x=[1.0, 2.0, 3.0])
+    groups = design_matrix(parse("~ x + (1|g)"), table).groups["g"].tolist()
+    assert groups == ["9007199254740992", "9007199254740993", "100000"]
+    assert design_matrix(parse("~ C(x)"), table).names == ("(Intercept)", "C(x)2", "C(x)3")
+
+
+def test_many_unknown_columns_against_a_wide_table() -> None:
+    table = pd.DataFrame(np.ones((2, 3000)), columns=[f"column{i}" for i in range(3000)])
+    start = time.process_time()
+    message = refused("~ " + "+".join(f"v{i}" for i in range(199)), table)
+    assert time.process_time() - start < 1.0
+    assert message.startswith("199 problems")
 
 
 def test_aliases_of_the_keys() -> None:

@@ -197,6 +197,8 @@ HOSTILE = {
     "repeated powers": "~ " + "+".join(["(a+b+c+d+e+f+g)^7"] * 500),
     "repeated products": "~ " + "-".join(["(a*b*c*d*e*f*g):(a*b*c*d*e*f*g)"] * 300),
     "only removed": "~ x - x - 1",
+    "product with nothing": "~ x * (dose_mg - dose_mg)",
+    "power of nothing": "~ x + (dose_mg - dose_mg)^2",
     "nothing": "~",
     "empty": "",
     "blank": "  \n ",
@@ -243,12 +245,12 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_refused_in_time_and_nothing_run(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TRUST A1-A3: refused with its position within 0.1 s, and nothing of it is run."""
+    """TRUST A1-A3: refused with its position within 0.1 s of CPU time, and nothing of it is run."""
     monkeypatch.chdir(tmp_path)
-    start = time.perf_counter()
+    start = time.process_time()
     with pytest.raises(FormulaError) as caught:
         design_matrix(parse(text), TABLE)
-    assert time.perf_counter() - start < SECONDS
+    assert time.process_time() - start < SECONDS
     problem = caught.value.problems[0]
     assert problem.code.startswith("E-FORMULA-")
     assert str(problem.column).startswith("position ")

@@ -1,7 +1,7 @@
 # Reference design matrices and contrasts for tests/formula.
 # Run in this folder: Rscript make_formula.R
-# Reads table.csv; writes cases.json (names and matrices of model.matrix), contrasts.json (emmeans) and
-# sessionInfo.txt. Needs jsonlite and emmeans.
+# Reads table.csv and random.txt (made by random_formulas.py); writes cases.json (names and matrices of model.matrix), contrasts.json (emmeans) and
+# random.json (names, and sums over the rows weighted by their number), polynomials.json and sessionInfo.txt. Needs jsonlite and emmeans.
 #
 # Rows that miss a value of a column of the formula are left out before anything is computed, and levels
 # that no remaining row has are dropped. `python` is the formula in our language, `r` the one given to R
@@ -117,6 +117,18 @@ run <- function(case) {
   list(formula = unbox(python), names = names, rows = which(used), matrix = unname(as.matrix(x)))
 }
 writeLines(toJSON(lapply(cases, run), digits = I(17), pretty = FALSE), "cases.json")
+
+full$grade <- factor(full$grade)
+run_random <- function(text) {
+  f <- as.formula(text)
+  used <- complete.cases(full[, columns_of(f), drop = FALSE])
+  x <- model.matrix(f, droplevels_all(full[used, , drop = FALSE]))
+  if (ncol(x) > 40) return(NULL)
+  rows <- seq_len(nrow(x))
+  list(formula = unbox(text), names = colnames(x), first = as.numeric(rows %*% x), second = as.numeric(rows %*% x^2))
+}
+found <- lapply(readLines("random.txt"), run_random)
+writeLines(toJSON(found[!sapply(found, is.null)], digits = I(17)), "random.json")
 
 # Contrasts: the coefficients that emmeans gives to visit differences in an lm of `y`.
 # cov.keep empty: numbers with two values stay numbers, as in ours. emmeans cannot read C(visit, sum), so
