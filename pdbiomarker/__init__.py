@@ -26,7 +26,10 @@ if TYPE_CHECKING:
     from pdbiomarker.plan import Plan
     from pdbiomarker.provenance import verify
     from pdbiomarker.report import report
-    from pdbiomarker.run import RunOutcome, check, read_result, run_study
+    from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
+    from pdbiomarker.run.check import check
+    from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
 
@@ -40,6 +43,7 @@ __all__ = [
     "__version__",
     "accountability",
     "assign_visits",
+    "change_study",
     "check",
     "errors",
     "expression",
@@ -50,9 +54,11 @@ __all__ = [
     "pairs",
     "pd_change",
     "plot",
+    "quantify_slides",
     "read_result",
     "read_study",
     "report",
+    "run_demo",
     "run_study",
     "simulate_study",
     "verify",
@@ -66,13 +72,16 @@ _HOMES: Final = {
     "Study": "study",
     "accountability": "pairing",
     "assign_visits": "pairing",
-    "check": "run",
+    "change_study": "run",
+    "check": "run.check",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
-    "read_result": "run",
+    "quantify_slides": "run",
+    "read_result": "run.results",
     "read_study": "study",
     "report": "report",
+    "run_demo": "run.demo",
     "run_study": "run",
     "simulate_study": "simulate",
     "verify": "provenance",

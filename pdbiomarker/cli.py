@@ -1,0 +1,365 @@
+"""The command line: one subcommand is one public function, files in, files out.
+
+Results go to files; their path is the only thing on standard output. Progress and problems go to standard
+error. Nothing heavy is loaded before a command needs it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import json
+import os
+import sys
+import traceback
+from collections.abc import Callable, Iterable
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Final
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+import pdbiomarker as pb
+from pdbiomarker.errors import InputError, ItemError, PdBiomarkerError, Problem
+
+__all__ = ["app", "main"]
+
+_EXIT_CODES: Final = (
+    "Exit codes: 0 done; 1 a fault of pdbiomarker; 2 wrong command line; 3 input refused, or a file differs "
+    "from the manifest; 4 finished, but some items were quarantined (listed); 5 not enough disk, memory or "
+    "time; 6 the folder is in use by another run; 130 or 143 interrupted: the same command goes on."
+)
+_INTERRUPTED: Final = 130
+_HANDLED: Final = {"debug": False}
+
+app = typer.Typer(
+    name="pdbiomarker",
+    help="Pharmacodynamic change in serial tumour biopsies: from slides and counts to a reviewed decision.",
+    epilog=_EXIT_CODES,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+)
+
+
+class Kind(StrEnum):
+    """What a file can be checked as."""
+
+    study = "study"
+    plan = "plan"
+    formula = "formula"
+    participants = "participants"
+    biopsies = "biopsies"
+    libraries = "libraries"
+    slides = "slides"
+    slide = "slide"
+    counts = "counts"
+    regions = "regions"
+    panel = "panel"
+    cells = "cells"
+    rcc = "rcc"
+    h5ad = "h5ad"
+
+
+class Format(StrEnum):
+    """Formats of the report."""
+
+    html = "html"
+
+
+StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study folder: it holds study.yaml.")]
+OutFolder = Annotated[
+    Path,
+    typer.Option("-o", "--out", metavar="OUT", help="The results folder: new, empty, or one to go on with."),
+]
+PlanFile = Annotated[
+    Path | None,
+    typer.Option("--plan", metavar="PLAN", help="The analysis plan. Default: plan.yaml of the study."),
+]
+Workers = Annotated[
+    int | None,
+    typer.Option(
+        min=1, metavar="N", help="Slides worked on at a time. Default: the cores. Results do not differ."
+    ),
+]
+Fresh = Annotated[
+    bool, typer.Option("--fresh", help="Remove what an earlier run made in OUT and start anew.")
+]
+Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
+
+
+def _guarded[**P](command: Callable[P, int]) -> Callable[P, None]:
+    """Turn what a command returns or raises into messages on standard error and an exit status."""
+
+    @functools.wraps(command)
+    def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
+        raise typer.Exit(_status(lambda: command(*args, **kwargs)))
+
+    guarded.__annotations__ = {**command.__annotations__, "return": None}
+    return guarded
+
+
+def _status(work: Callable[[], int]) -> int:
+    try:
+        return work()
+    except InputError as error:
+        _print_problems(error.problems)
+        code = error.exit_code
+    except ItemError as error:
+        _print_problems([error.problem])
+        code = error.exit_code
+    except PdBiomarkerError as error:
+        _say(str(error))
+        code = error.exit_code
+    except KeyboardInterrupt:
+        _say("Interrupted. The same command goes on from there.")
+        code = _INTERRUPTED
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        code = 1
+    except Exception as error:  # a defect of ours: short for the user, whole with --debug
+        if _HANDLED["debug"]:
+            traceback.print_exc()
+        first = str(error).partition("\n")[0]
+        _say(f"A fault of pdbiomarker: {type(error).__name__}: {first}. Show where: pdbiomarker --debug ...")
+        code = 1
+    return code
+
+
+def _say(text: str) -> None:
+    Console(stderr=True, highlight=False).print(text, markup=False, soft_wrap=True)
+
+
+def _print_problems(problems: Iterable[Problem]) -> None:
+    for problem in problems:
+        _say(f"{problem.severity}: {problem}")
+
+
+@app.callback()
+def _options(
+    *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
+) -> None:
+    _HANDLED["debug"] = debug
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def demo(
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where it all goes.")] = Path(
+        "demo"
+    ),
+    seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated trial.")] = 1,
+    participants: Annotated[int, typer.Option(min=2, help="How many participants to simulate.")] = 12,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> int:
+    """Simulate a small serial-biopsy trial and run the whole road on it.
+
+    Writes DIR/study (slides, counts, sheets, plan and the planted truth) and DIR/results (the report
+    review.html, tables, assays, per-slide results). Prints the path of the report.
+    """
+    return _finish(
+        pb.run_demo(
+            out,
+            seed=seed,
+            n_participants=participants,
+            workers=workers,
+            fresh=fresh,
+            progress=not quiet,
+        ),
+        quiet=quiet,
+    )
+
+
+def _finish(outcome: pb.RunOutcome, *, quiet: bool) -> int:
+    if quiet:
+        _print_problems(p for p in outcome.problems if p.severity == "quarantine")
+    for line in outcome.todo or outcome.made:
+        typer.echo(str(line))
+    return outcome.exit_code
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def check(
+    path: Annotated[
+        Path, typer.Argument(metavar="STUDY|FILE", help="A study folder, or one file with --as.")
+    ],
+    *,
+    as_: Annotated[
+        Kind | None, typer.Option("--as", metavar="KIND", help=f"What FILE is: {', '.join(Kind)}.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
+) -> int:
+    """Check a study folder, or one file, and print every problem with its place and remedy.
+
+    Reads the sheets, study.yaml, the plan with its formula and contrasts, panels, count matrices and the
+    headers of slides; computes and writes nothing. The problems go to standard output: file, row (the
+    header is line 1), column, value, reason, remedy. Exit 3 when something would be refused; warnings and
+    items that would be quarantined are listed and do not change the exit status.
+    """
+    problems = list(pb.check(path, as_=None if as_ is None else as_.value))
+    if as_json:
+        rows = [dataclasses.asdict(p) for p in problems]
+        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+    else:
+        _print_table(problems, path)
+    return InputError.exit_code if any(p.severity == "error" for p in problems) else 0
+
+
+def _print_table(problems: list[Problem], path: Path) -> None:
+    counts = {s: sum(p.severity == s for p in problems) for s in ("error", "quarantine", "warning")}
+    console = Console(highlight=False)
+    if problems:
+        table = Table(show_lines=True, title_justify="left")
+        for column in ("severity", "code", "file", "row", "column", "value", "reason", "remedy"):
+            table.add_column(column, overflow="fold", no_wrap=column in {"code", "row"})
+        for p in problems:
+            row = "" if p.row is None else str(p.row)
+            cells = (p.severity, p.code, p.file, row, p.column or "", p.value or "", p.message, p.remedy)
+            table.add_row(*(Text(cell) for cell in cells))
+        console.print(table)
+    verdict = "would be refused" if counts["error"] else "can be used"
+    console.print(
+        f"{path} {verdict}: {counts['error']} errors, {counts['quarantine']} items to be quarantined, "
+        f"{counts['warning']} warnings.",
+        markup=False,
+        soft_wrap=True,
+    )
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def run(
+    study: StudyFolder,
+    *,
+    out: OutFolder,
+    plan: PlanFile = None,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, say what would be done, stop.")] = False,
+    format_: Annotated[Format, typer.Option("--format", help="Format of the report.")] = Format.html,
+    quiet: Quiet = False,
+) -> int:
+    """Take a study folder the whole road: check, slides, counts, paired change, report.
+
+    Leaves in OUT: review.html, results/pd_change.csv, results/changes.csv, results/accountability.csv,
+    results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log. Prints the path of the report.
+    A second run into the same folder makes only what is missing, damaged or out of date.
+    """
+    del format_  # one format so far; the option keeps its place
+    outcome = pb.run_study(
+        study, out, plan=plan, workers=workers, fresh=fresh, dry_run=dry_run, progress=not quiet
+    )
+    return _finish(outcome, quiet=quiet)
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def change(
+    study: StudyFolder,
+    *,
+    out: OutFolder,
+    plan: PlanFile = None,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> int:
+    """Estimate the paired change of every feature; like run, without the report.
+
+    Leaves in OUT what `run` leaves but review.html, and prints the path of results/pd_change.csv. A later
+    `run` into the same folder adds the report.
+    """
+    outcome = pb.change_study(study, out, plan=plan, workers=workers, fresh=fresh, progress=not quiet)
+    return _finish(outcome, quiet=quiet)
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def quantify(
+    slides: Annotated[
+        Path, typer.Argument(metavar="SLIDES.csv|STUDY", help="A slide sheet, or a study folder.")
+    ],
+    *,
+    out: OutFolder,
+    panel: Annotated[
+        str | None, typer.Option(metavar="PANEL", help="A panel by name (cd8, ki67) or a panel file.")
+    ] = None,
+    workers: Workers = None,
+    fresh: Fresh = False,
+    quiet: Quiet = False,
+) -> int:
+    """Find and score the cells of every slide.
+
+    SLIDES.csv has the columns slide_id, biopsy_id, path (relative to the sheet) and, where the file lacks
+    it, mpp; PANEL is needed with it. Leaves in OUT: assays/ihc.h5ad (biopsies x features), for each slide
+    slides/*/{cells.parquet,scores.csv,qc.csv,overlay/}, results/quarantine.csv, manifest.json, run.log.
+    Prints the path of the assay.
+    """
+    outcome = pb.quantify_slides(slides, out, panel=panel, workers=workers, fresh=fresh, progress=not quiet)
+    return _finish(outcome, quiet=quiet)
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def simulate(
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The study folder to be: new or empty.")],
+    *,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 1,
+    participants: Annotated[int, typer.Option(min=2, help="How many participants.")] = 12,
+) -> int:
+    """Write a study folder of a simulated trial with known truth.
+
+    Leaves study.yaml, plan.yaml, the sheets, slides/, counts.csv.gz and truth/ in DIR and prints its path.
+    """
+    typer.echo(str(pb.simulate_study(folder, seed=seed, n_participants=participants)))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def report(
+    results: Annotated[Path, typer.Argument(metavar="OUT", help="A results folder.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: OUT/review.html.")
+    ] = None,
+) -> int:
+    """Write the report of a results folder again: one HTML file that needs no network. Prints its path."""
+    result = pb.read_result(results)
+    path = results / "review.html" if out is None else out
+    typer.echo(str(pb.report(result.study, result, path)))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def verify(
+    results: Annotated[Path, typer.Argument(metavar="OUT", help="A results folder.")],
+) -> int:
+    """Compare every file of a results folder with its manifest; exit 3 when one differs."""
+    problems = pb.verify(results)
+    _print_problems(problems)
+    if any(p.severity == "error" for p in problems):
+        return InputError.exit_code
+    typer.echo(f"{results}: every file is as the run left it.")
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def version() -> int:
+    """Print the version."""
+    typer.echo(pb.__version__)
+    return 0
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

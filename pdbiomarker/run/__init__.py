@@ -1,0 +1,157 @@
+"""The whole road for one study folder, in a results folder that can be gone on with, checked and read back.
+
+Importing this loads nothing heavy: the work is done in processes of its own.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pdbiomarker.run.road import Request, RunOutcome, travel
+
+__all__ = ["RunOutcome", "change_study", "quantify_slides", "run_study"]
+
+_STUDY = "pdbiomarker.run.steps:describe_study"
+_SLIDES = "pdbiomarker.run.steps:describe_slides"
+
+
+def run_study(
+    path: str | Path,
+    out: str | Path,
+    *,
+    plan: str | Path | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    dry_run: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Take a study folder the whole road: check, slides, counts, paired change, report.
+
+    The results folder holds ``review.html``, ``results/``, ``assays/``, ``slides/``, ``manifest.json`` and
+    ``run.log``. A second run into it makes only what is missing, damaged or out of date; the same input
+    gives the same bytes, ``run.log`` and the ``run`` part of the manifest aside, however many workers and
+    stops there were.
+
+    Parameters
+    ----------
+    path : str or Path
+        The study folder; nothing in it is changed.
+    out : str or Path
+        The results folder: new, empty, or one to go on with.
+    plan : str or Path, optional
+        The analysis plan; default: ``plan.yaml`` of the study, or the default plan where it has none.
+    workers : int, optional
+        Slides measured at a time; default: the number of cores.
+    fresh : bool
+        Remove what an earlier run made in `out` and start anew.
+    dry_run : bool
+        Check everything, say what would be done, write nothing.
+    progress : bool
+        Show progress on standard error.
+
+    Returns
+    -------
+    RunOutcome
+        Its `exit_code` is 4 when an item was quarantined, else 0.
+
+    Raises
+    ------
+    InputError
+        The input is refused, with every problem; or `out` is not a results folder (E-RUN-006).
+    VerificationError
+        E-RUN-001: `out` was made with another study description, plan or package version.
+    ResourceError
+        Disk or memory ran out.
+    FolderInUseError
+        Another run holds `out`.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> outcome = pb.run_study("expansion/", "expansion-results/")  # doctest: +SKIP
+    >>> pb.read_result(outcome.out).table  # doctest: +SKIP
+    """
+    return travel(
+        Request(
+            "run_study",
+            _STUDY,
+            _study_arguments(path, plan),
+            Path(out),
+            workers=_workers(workers),
+            fresh=fresh,
+            dry_run=dry_run,
+            progress=progress,
+        )
+    )
+
+
+def change_study(
+    path: str | Path,
+    out: str | Path,
+    *,
+    plan: str | Path | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Estimate the paired change of every feature; like :func:`run_study`, without the report."""
+    return travel(
+        Request(
+            "change_study",
+            _STUDY,
+            _study_arguments(path, plan),
+            Path(out),
+            until="change",
+            workers=_workers(workers),
+            fresh=fresh,
+            progress=progress,
+        )
+    )
+
+
+def quantify_slides(
+    path: str | Path,
+    out: str | Path,
+    *,
+    panel: str | None = None,
+    workers: int | None = None,
+    fresh: bool = False,
+    progress: bool = True,
+) -> RunOutcome:
+    """Find and score the cells of every slide.
+
+    Parameters
+    ----------
+    path : str or Path
+        A slide sheet (slide_id, biopsy_id, path relative to the sheet, perhaps mpp) or a study folder.
+    out : str or Path
+        The results folder; it will hold ``assays/<assay>.h5ad`` and ``slides/``.
+    panel : str, optional
+        A panel by name or file; needed with a sheet.
+    workers, fresh, progress
+        As for :func:`run_study`.
+    """
+    return travel(
+        Request(
+            "quantify_slides",
+            _SLIDES,
+            {"study": str(Path(path).absolute()), "panel": panel},
+            Path(out),
+            until="assays",
+            workers=_workers(workers),
+            fresh=fresh,
+            progress=progress,
+        )
+    )
+
+
+def _study_arguments(path: str | Path, plan: str | Path | None) -> dict[str, str | None]:
+    return {
+        "study": str(Path(path).absolute()),
+        "plan": None if plan is None else str(Path(plan).absolute()),
+    }
+
+
+def _workers(workers: int | None) -> int:
+    return max(1, len(os.sched_getaffinity(0)) if workers is None else workers)

@@ -1,0 +1,182 @@
+"""The results folder: whose it is, what it was made from, and how much room there is.
+
+A folder is ours when it holds the record of its basis: the study's description, the plan and the package
+version it was made with. A folder made on another basis is refused, so that results are never mixed; other
+folders are never touched.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import shutil
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+from pdbiomarker.errors import InputError, Problems, ResourceError, VerificationError
+from pdbiomarker.provenance import (
+    DONE,
+    LOCK,
+    MANIFEST,
+    forget,
+    package_version,
+    read_manifest,
+    recorded_steps,
+    remove_output,
+    remove_partial_files,
+    write_text,
+)
+
+__all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
+
+BASIS: Final = f"{DONE}/basis"
+LOG: Final = "run.log"
+_FORMAT: Final = "pdbiomarker-results-1"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Basis:
+    """What may not change between two runs into one folder.
+
+    Attributes
+    ----------
+    study, plan : mapping
+        The description of the study (``study.yaml`` as understood) and the plan, as JSON.
+    version : str
+        Of pdbiomarker.
+    """
+
+    study: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    version: str = dataclasses.field(default_factory=package_version)
+
+    def to_json(self) -> str:
+        """Return the text of the record."""
+        content = {"format": _FORMAT, **dataclasses.asdict(self)}
+        return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
+
+
+def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
+    """Refuse a folder that is not ours, or that was made on another basis; change nothing.
+
+    Raises
+    ------
+    InputError
+        E-RUN-006: `out` is a file, or a folder with other things in it.
+    VerificationError
+        E-RUN-001, once for everything that differs, unless `fresh`.
+    """
+    problems = Problems()
+    if not out.exists():
+        return
+    entries = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else [out.name]
+    if not entries:
+        return
+    before = _read_basis(out) if out.is_dir() else None
+    if before is None:
+        found = ", ".join(entries[:3]) + (", ..." if len(entries) > 3 else "")
+        problems.add(
+            "E-RUN-006",
+            f"The output path exists and is not a results folder: it holds {found}.",
+            remedy="Give a new or an empty folder to -o; nothing was changed.",
+            file=str(out),
+        )
+        raise InputError(problems)
+    if fresh:
+        return
+    remedy = "Give another folder to -o, or --fresh to remove the old results and start anew."
+    for where, old, new in _differences(before, basis):
+        problems.add(
+            "E-RUN-001",
+            f"{where} was {old} when the folder was made and is {new} now.",
+            remedy=remedy,
+            file=str(out),
+            column=where,
+            value=new,
+        )
+    problems.raise_if_any(VerificationError)
+
+
+def prepare_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
+    """Make a folder ready for a run; call it while holding the lock.
+
+    With `fresh`, the files that the manifest or a step's record names as ours are removed; any other file
+    stays. Temporary files of a killed run are removed in any case.
+    """
+    remove_partial_files(out)
+    if fresh:
+        _remove_ours(out)
+    write_text(out / BASIS, basis.to_json())
+
+
+def check_space(out: Path, needed: int) -> None:
+    """Refuse to start when the disk is too full.
+
+    Parameters
+    ----------
+    out : Path
+        The results folder, which may not exist yet.
+    needed : int
+        Estimate of what the run will write, bytes.
+
+    Raises
+    ------
+    ResourceError
+        E-RUN-004.
+    """
+    place = out.absolute()
+    while not place.exists():
+        place = place.parent
+    free = shutil.disk_usage(place).free
+    if free < needed:
+        raise ResourceError(
+            f"E-RUN-004 {out}: the run needs about {needed / 1e6:.0f} MB and the disk has {free / 1e6:.0f} MB"
+            " free. Remedy: free some space or give a folder on another disk to -o; nothing was started."
+        )
+
+
+def _read_basis(out: Path) -> Basis | None:
+    try:
+        content = json.loads((out / BASIS).read_text(encoding="utf-8"))
+        if content["format"] != _FORMAT:
+            return None
+        return Basis(dict(content["study"]), dict(content["plan"]), str(content["version"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _differences(before: Basis, now: Basis) -> list[tuple[str, str, str]]:
+    found = []
+    if before.version != now.version:
+        found.append(("pdbiomarker", before.version, now.version))
+    for name, old, new in (
+        ("study.yaml", before.study, now.study),
+        ("plan.yaml", before.plan, now.plan),
+    ):
+        for key in sorted({*old, *new}):
+            if old.get(key) != new.get(key):
+                found.append((f"{name}: {key}", _shown(old.get(key)), _shown(new.get(key))))
+    return found
+
+
+def _shown(value: object) -> str:
+    text = "absent" if value is None else json.dumps(value, sort_keys=True, ensure_ascii=False)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+def _remove_ours(out: Path) -> None:
+    if (out / MANIFEST).is_file():
+        try:
+            names = list(read_manifest(out).outputs)
+        except InputError:
+            names = []
+        for name in names:
+            if not name.startswith(f"{DONE}/"):
+                with contextlib.suppress(ValueError):  # an edited manifest may name files outside
+                    remove_output(out, name)
+    for step in recorded_steps(out):
+        forget(out, step)
+    for name in (MANIFEST, LOG):
+        (out / name).unlink(missing_ok=True)

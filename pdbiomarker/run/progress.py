@@ -1,0 +1,124 @@
+"""What a person sees while a run works: on standard error, never on standard output, and in ``run.log``.
+
+On a terminal, one bar per step with items done, elapsed time and time left; elsewhere (a pipe, a batch
+job), one line per step when it ends.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from pdbiomarker.provenance import now_utc
+
+__all__ = ["Display"]
+
+
+class Display:
+    """Shows steps as they go on, and writes them to the log once there is one.
+
+    Parameters
+    ----------
+    shown : bool
+        False: nothing on standard error; the log is written all the same.
+    """
+
+    def __init__(self, *, shown: bool = True) -> None:
+        self._console = Console(stderr=True, highlight=False)
+        self._bars: Progress | None = None
+        if shown and self._console.is_terminal:
+            self._bars = Progress(
+                SpinnerColumn(finished_text="[green]✓"),
+                TextColumn("{task.description:<34}"),
+                BarColumn(bar_width=24),
+                MofNCompleteColumn(),
+                TimeElapsedColumn(),
+                TimeRemainingColumn(),
+                console=self._console,
+            )
+        self._shown = shown
+        self._tasks: dict[str, TaskID] = {}
+        self._started: dict[str, float] = {}
+        self._log: Path | None = None
+        self._waiting: list[str] = []
+
+    def __enter__(self) -> Self:
+        if self._bars is not None:
+            self._bars.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._bars is not None:
+            self._bars.stop()
+
+    def log_to(self, path: Path) -> None:
+        """Write what was told so far, and everything from now on, to a file."""
+        self._log = path
+        waiting, self._waiting = self._waiting, []
+        for line in waiting:
+            self._write(line)
+
+    def begin(self, step: str, total: int = 1) -> None:
+        """Start a step of `total` items, or correct how many items it has."""
+        self._started.setdefault(step, time.monotonic())
+        if self._bars is not None:
+            if step in self._tasks:
+                self._bars.update(self._tasks[step], total=total)
+            else:
+                self._tasks[step] = self._bars.add_task(step, total=total)
+
+    def at(self, step: str, done: int, of: int) -> None:
+        """Say how far a step is."""
+        self.begin(step, of)
+        if self._bars is not None:
+            self._bars.update(self._tasks[step], completed=done, total=of)
+
+    def end(self, step: str, note: str = "") -> None:
+        """End a step, with a few words on what it found."""
+        self.begin(step)
+        seconds = time.monotonic() - self._started[step]
+        line = f"{step}: {note or 'done'} ({seconds:.1f} s)"
+        self._keep(line)
+        if self._bars is not None:
+            task = self._tasks[step]
+            total = next((t.total for t in self._bars.tasks if t.id == task), 1) or 1
+            text = f"{step}: {note}" if note else step
+            self._bars.update(task, description=text, completed=total, total=total)
+        elif self._shown:
+            print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress for pipes and batch jobs
+
+    def say(self, text: str) -> None:
+        """Tell one thing: a quarantined item, a warning."""
+        self._keep(text)
+        if self._shown:
+            self._console.print(text, markup=False, soft_wrap=True)
+
+    def _keep(self, line: str) -> None:
+        line = f"{now_utc()} {line}"
+        if self._log is None:
+            self._waiting.append(line)
+        else:
+            self._write(line)
+
+    def _write(self, line: str) -> None:
+        if self._log is not None:
+            with contextlib.suppress(OSError), self._log.open("a", encoding="utf-8", newline="\n") as handle:
+                handle.write(line + "\n")

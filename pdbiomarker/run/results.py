@@ -1,0 +1,367 @@
+"""Results as files, and back.
+
+::
+
+    results/pd_change.csv            PDResult.table
+    results/changes.csv              PDResult.changes of assays with at most 200 features
+    results/changes_<assay>.parquet  those of larger assays
+    results/accountability.csv, biopsies.csv, pairs.csv
+    results/quarantine.csv           what was left out, and why
+    results/qc_<name>.csv            quality tables
+    results/truth.csv                planted effects, for a simulated study
+    results/study.json               study and plan as analysed (study days, no dates)
+    assays/<assay>.h5ad              biopsies x features, raw and on the model scale
+
+Numbers keep every bit; :func:`read_result` gives back what :func:`write_result` was given.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import anndata as ad
+import h5py
+import numpy as np
+import pandas as pd
+
+from pdbiomarker.change import CHANGE_COLUMNS, FEATURE_COUNT_OF_A_PANEL, TABLE_COLUMNS, PDResult
+from pdbiomarker.errors import Problem, Problems, StudyError
+from pdbiomarker.plan import Plan
+from pdbiomarker.provenance import atomic_path, read_manifest, write_text
+from pdbiomarker.study import AssaySpec, Study, StudySpec, Visit
+from pdbiomarker.tables import read_table, write_table
+
+__all__ = [
+    "frame_of",
+    "plan_facts",
+    "quarantine_table",
+    "read_parts",
+    "read_result",
+    "study_facts",
+    "write_assay",
+    "write_result",
+]
+
+_RESULTS: Final = "results"
+_STUDY: Final = "study.json"
+_QUARANTINE_COLUMNS: Final = ("item", "kind", "code", "file", "row", "column", "value", "reason", "remedy")
+_ITEM_KINDS: Final[Mapping[str, str]] = {
+    "SLIDE": "slide",
+    "COUNT": "library",
+    "PAIR": "biopsy",
+    "REGION": "region",
+    "FILE": "slide",
+    "RUN": "slide",
+}
+_CHANGE_NUMBERS: Final = ("baseline_value", "on_value", "change", "ratio")
+#: Dates of the participants stay out of the results: study days carry what the analysis needs.
+_DATES: Final = frozenset({"collection_date", "first_dose_datetime", "birth_date"})
+
+
+# --- writing -------------------------------------------------------------------------------------------
+
+
+def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> list[Path]:
+    """Write a result below a results folder and return its files, sorted.
+
+    Parameters
+    ----------
+    result : PDResult
+    out : Path
+        The results folder.
+    facts : mapping
+        JSON kept beside the study: what :func:`read_result` gives back as `provenance` (but the problems,
+        which are those of the study) and `images`.
+    """
+    folder = out / _RESULTS
+    small = {a for a, data in result.study.assays.items() if data.n_vars <= FEATURE_COUNT_OF_A_PANEL}
+    changes = result.changes
+    tables = {
+        "pd_change": result.table,
+        "changes": changes[changes["assay"].isin(small)],
+        "accountability": result.accountability,
+        "biopsies": result.biopsies,
+        "pairs": result.pairs,
+        "quarantine": quarantine_table(result.study.problems),
+        **{f"qc_{name}": table for name, table in result.qc.items()},
+    }
+    if result.truth is not None:
+        tables["truth"] = result.truth
+    written = []
+    for name, table in tables.items():
+        written.append(folder / f"{name}.csv")
+        write_table(table, written[-1])
+    for assay in result.study.assays:
+        if assay not in small:
+            written.append(folder / f"changes_{assay}.parquet")
+            with atomic_path(written[-1]) as partial:
+                own = changes[changes["assay"] == assay].reset_index(drop=True)
+                own.to_parquet(partial, index=False, compression="zstd")
+    for assay, adata in result.study.assays.items():
+        written.append(write_assay(adata, out / "assays" / f"{assay}.h5ad"))
+    content = {
+        "study": study_facts(result.study.spec),
+        "plan": plan_facts(result.plan),
+        "participants": _frame_out(result.study.participants),
+        "biopsies": _frame_out(result.study.biopsies),
+        "libraries": _frame_out(result.study.libraries),
+        "slides": _frame_out(result.study.slides),
+        "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
+        "problems": [dataclasses.asdict(p) for p in result.study.problems],
+        "assays": list(result.study.assays),
+        "tables": {name: _kinds(table) for name, table in tables.items()},
+        "facts": dict(facts),
+    }
+    written.append(folder / _STUDY)
+    write_text(written[-1], json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    return sorted(written)
+
+
+def quarantine_table(problems: Sequence[Problem]) -> pd.DataFrame:
+    """List what was left out: one row per quarantined slide, library, region or biopsy."""
+    rows = [
+        {
+            "item": p.item or "",
+            "kind": _ITEM_KINDS.get(p.code.split("-")[1], "item"),
+            "code": p.code,
+            "file": p.file,
+            "row": p.row,
+            "column": p.column,
+            "value": p.value,
+            "reason": p.message,
+            "remedy": p.remedy,
+        }
+        for p in problems
+        if p.severity == "quarantine"
+    ]
+    frame = pd.DataFrame(rows, columns=list(_QUARANTINE_COLUMNS), dtype=object)
+    frame["row"] = frame["row"].astype("Int64")
+    return frame.sort_values(["kind", "item", "code"], kind="stable", ignore_index=True)
+
+
+def write_assay(adata: ad.AnnData, path: Path) -> Path:
+    """Write an assay so that the same assay gives the same bytes, and return the path."""
+    with atomic_path(path) as partial, h5py.File(partial, "w", track_order=False) as file:
+        ad.io.write_elem(file, "/", _sorted(adata), dataset_kwargs={"track_times": False})
+    return path
+
+
+def _sorted(adata: ad.AnnData) -> ad.AnnData:
+    """Give a copy whose mappings are in alphabetical order, so that insertion order leaves no trace."""
+    out = ad.AnnData(X=np.asarray(adata.X), obs=frame_of(adata.obs), var=frame_of(adata.var))
+    for layer in sorted(map(str, adata.layers.keys())):
+        out.layers[layer] = np.asarray(adata.layers[layer])
+    out.uns = {key: adata.uns[key] for key in sorted(adata.uns)}
+    return out
+
+
+def frame_of(table: object) -> pd.DataFrame:
+    """Return a copy of an assay's `obs` or `var` that is a DataFrame for certain."""
+    if not isinstance(table, pd.DataFrame):
+        raise TypeError(f"an assay's annotation is a {type(table).__name__}, not a DataFrame")
+    return table.copy()
+
+
+def study_facts(spec: StudySpec) -> dict[str, Any]:
+    """Return the description of a study as JSON."""
+    return {
+        "id": spec.id,
+        "data_cutoff": spec.data_cutoff,
+        "visits": [dataclasses.asdict(v) for v in spec.visits],
+        "adequacy": dict(spec.adequacy),
+        "assays": [{**dataclasses.asdict(a), "signatures": list(a.signatures)} for a in spec.assays],
+        "columns": dict(spec.columns),
+    }
+
+
+def plan_facts(plan: Plan) -> dict[str, Any]:
+    """Return a plan as JSON."""
+    return {field.name: _plain(getattr(plan, field.name)) for field in dataclasses.fields(plan) if field.init}
+
+
+def _plain(value: object) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple | list):
+        return [_plain(item) for item in value]
+    return value
+
+
+def _kinds(table: pd.DataFrame) -> dict[str, str]:
+    """Return the type of each column, to read it back as it was; ``text`` is one without missing values."""
+    kinds = {}
+    for name, dtype in table.dtypes.items():
+        textual = str(dtype) in {"object", "str"}
+        kinds[str(name)] = "text" if textual and not table[name].isna().any() else str(dtype)
+    return kinds
+
+
+def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
+    kept = frame[[c for c in frame.columns if c not in _DATES]]
+    return {
+        "index": [str(value) for value in frame.index],
+        "name": frame.index.name,
+        "kinds": _kinds(kept),
+        "columns": {str(c): [_cell(v) for v in kept[c]] for c in kept.columns},
+    }
+
+
+def _cell(value: Any) -> str | float | int | bool | None:
+    if value is None or pd.isna(value):
+        return None
+    if isinstance(value, bool | np.bool_):
+        return bool(value)
+    if isinstance(value, int | np.integer):
+        return int(value)
+    return float(value) if isinstance(value, float | np.floating) else str(value)
+
+
+# --- reading back --------------------------------------------------------------------------------------
+
+
+def read_result(path: str | Path) -> PDResult:
+    """Read a results folder back.
+
+    Parameters
+    ----------
+    path : str or Path
+        What ``pdbiomarker run STUDY -o OUT`` left.
+
+    Returns
+    -------
+    PDResult
+        With its study, assays, plan, quality tables and images. Dates of the participants are not in a
+        results folder: `collection_date` is missing, `study_day` is there.
+
+    Raises
+    ------
+    StudyError
+        E-FILE-001 or E-FILE-005: the folder is not a complete results folder, or a file of it cannot be
+        read; `pdbiomarker verify` tells which files were changed.
+    """
+    out = Path(path)
+    read_manifest(out)  # says so when this is no results folder
+    return read_parts(out)
+
+
+def read_parts(out: Path) -> PDResult:
+    """Read the result of a folder whose run has not ended yet, see :func:`read_result`."""
+    try:
+        content = json.loads((out / _RESULTS / _STUDY).read_text(encoding="utf-8"))
+        return _assembled(out, content)
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        problems = Problems()
+        problems.add(
+            "E-FILE-005",
+            f"The results cannot be read back ({type(error).__name__}: {error}).",
+            remedy="Run `pdbiomarker verify` on the folder, then the study again into it.",
+            file=f"{_RESULTS}/{_STUDY}",
+        )
+        raise StudyError(problems) from error
+
+
+def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
+    assays = {name: _read_assay(out / "assays" / f"{name}.h5ad") for name in content["assays"]}
+    biopsies = _frame_in(content["biopsies"])
+    study = Study(
+        _spec(content["study"]),
+        _frame_in(content["participants"]),
+        biopsies,
+        _frame_in(content["libraries"]),
+        _frame_in(content["slides"]),
+        assays=MappingProxyType(assays),
+        clinical=MappingProxyType({n: _frame_in(f) for n, f in content["clinical"].items()}),
+        problems=tuple(Problem(**row) for row in content["problems"]),
+    )
+    kinds = content["tables"]
+    tables = {name: _read_table(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
+    facts = dict(content["facts"])
+    images = {
+        slide: {k: out / v if k in {"overview", "field"} else v for k, v in image.items()}
+        for slide, image in facts.pop("images", {}).items()
+    }
+    return PDResult(
+        table=tables["pd_change"][list(TABLE_COLUMNS)],
+        changes=_changes(out, tables["changes"], list(assays)),
+        accountability=tables["accountability"],
+        biopsies=tables["biopsies"],
+        pairs=tables["pairs"],
+        plan=_plan(content["plan"]),
+        study=study,
+        qc={name.removeprefix("qc_"): table for name, table in tables.items() if name.startswith("qc_")},
+        provenance={**facts, "problems": list(study.problems)},
+        truth=tables.get("truth"),
+        images=images,
+    )
+
+
+def _changes(out: Path, small: pd.DataFrame, assays: Sequence[str]) -> pd.DataFrame:
+    parts = []
+    for assay in assays:
+        large = out / _RESULTS / f"changes_{assay}.parquet"
+        own = small[small["assay"] == assay]
+        parts.append(pd.read_parquet(large).astype(small.dtypes.to_dict()) if large.is_file() else own)
+    return pd.concat(parts, ignore_index=True)[list(CHANGE_COLUMNS)] if parts else small
+
+
+def _read_table(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+    problems = Problems()
+    frame = read_table(path, problems=problems)
+    problems.raise_if_any(StudyError)
+    if frame is None:
+        raise ValueError(f"{path.name} cannot be read")
+    columns = {name: _typed(frame[name].tolist(), kind) for name, kind in kinds.items()}
+    return pd.DataFrame(columns, columns=list(kinds))
+
+
+def _typed(values: Sequence[Any], kind: str) -> pd.Series:
+    """Give a column its type back from texts or JSON values; None is missing."""
+    if kind == "bool":
+        return pd.Series([value in {True, "True", "true"} for value in values], dtype=bool)
+    if kind in {"float64", "float32"}:
+        return pd.Series([np.nan if v is None else float(v) for v in values], dtype=kind)
+    if kind.startswith(("int", "Int", "uint")):
+        return pd.Series([pd.NA if v is None else int(v) for v in values], dtype=kind)
+    if kind == "boolean":
+        return pd.Series([pd.NA if v is None else v in {True, "True"} for v in values], dtype=kind)
+    if kind == "text":
+        return pd.Series(["" if value is None else value for value in values], dtype=object)
+    return pd.Series(list(values), dtype="str" if kind == "str" else object)
+
+
+def _frame_in(content: Mapping[str, Any]) -> pd.DataFrame:
+    columns = {name: _typed(content["columns"][name], kind) for name, kind in content["kinds"].items()}
+    frame = pd.DataFrame(columns, columns=list(content["kinds"]))
+    frame.index = pd.Index(content["index"], dtype=object, name=content["name"])
+    return frame
+
+
+def _read_assay(path: Path) -> ad.AnnData:
+    with h5py.File(path, "r") as file:
+        adata = ad.io.read_elem(file["/"])
+    if not isinstance(adata, ad.AnnData):
+        raise TypeError(f"{path.name} holds no assay")
+    return adata
+
+
+def _spec(content: Mapping[str, Any]) -> StudySpec:
+    return StudySpec(
+        id=content["id"],
+        data_cutoff=content["data_cutoff"],
+        visits=tuple(Visit(**visit) for visit in content["visits"]),
+        adequacy=MappingProxyType(dict(content["adequacy"])),
+        assays=tuple(
+            AssaySpec(**{**assay, "signatures": tuple(assay["signatures"])}) for assay in content["assays"]
+        ),
+        columns=MappingProxyType(dict(content["columns"])),
+    )
+
+
+def _plan(content: Mapping[str, Any]) -> Plan:
+    families = {family: tuple(references) for family, references in content["families"].items()}
+    return Plan(**{**content, "families": families})

@@ -1,0 +1,419 @@
+"""The road for one study folder: check, slides, paired change, report, manifest.
+
+This process only leads: it starts jobs (:mod:`pdbiomarker.run.jobs`), keeps the results folder in order and
+tells what happens. What is complete and unchanged is kept; everything else is made, in this order:
+
+1. *check*: study, sheets, plan, formula, panels, counts. Any error ends the run before anything is written.
+2. *slides*: one job each, ``--workers`` at a time. A slide whose job fails is quarantined; the rest goes on.
+3. *change*: assays, normalisation, mixed models: ``assays/``, ``results/``.
+4. *report*: ``review.html``.
+5. *manifest*: what was read and made.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import os
+import signal
+import sys
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final, Literal, Self
+
+from pdbiomarker.errors import Problem, ResourceError
+from pdbiomarker.provenance import (
+    DONE,
+    FolderLock,
+    Manifest,
+    StepRecord,
+    completed,
+    environment,
+    forget,
+    is_complete,
+    now_utc,
+    package_version,
+    read_record,
+    recorded_steps,
+    sha256_file,
+    sha256_json,
+    write_manifest,
+)
+from pdbiomarker.run.folder import BASIS, LOG, Basis, check_folder, check_space, prepare_folder
+from pdbiomarker.run.jobs import Ended, Job, run_jobs
+from pdbiomarker.run.progress import Display
+
+__all__ = ["Request", "RunOutcome", "travel", "value_of"]
+
+_TERMINATED: Final = 143
+_QUARANTINED: Final = 4
+_SLIDE_SECONDS: Final = 3600.0
+_SLIDE_SECONDS_PER_BYTE: Final = 3600.0 / (1 << 30)
+
+Until = Literal["assays", "change", "report"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Request:
+    """What is asked of a run.
+
+    Attributes
+    ----------
+    command : str
+        The public function, for the manifest.
+    survey : str
+        ``"package.module:function"`` that checks the input and describes the work.
+    arguments : mapping
+        Its arguments.
+    out : Path
+        The results folder.
+    until : {"assays", "change", "report"}
+        The last step.
+    workers : int
+        Slides at a time.
+    fresh, dry_run, progress : bool
+        As for :func:`pdbiomarker.run_study`.
+    """
+
+    command: str
+    survey: str
+    arguments: Mapping[str, Any]
+    out: Path
+    until: Until = "report"
+    workers: int = 1
+    fresh: bool = False
+    dry_run: bool = False
+    progress: bool = True
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class RunOutcome:
+    """How a run ended.
+
+    Attributes
+    ----------
+    exit_code : int
+        0, or 4 when an item was quarantined.
+    out : Path
+        The results folder.
+    made : tuple of Path
+        The files to look at first, such as the report.
+    problems : tuple of Problem
+        Warnings and quarantined items.
+    steps_made, steps_kept : tuple of str
+        Steps that this run carried out, and those that it found complete.
+    todo : tuple of str
+        With `dry_run`: what would be done, line by line.
+    """
+
+    exit_code: int
+    out: Path
+    made: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+    steps_made: tuple[str, ...] = ()
+    steps_kept: tuple[str, ...] = ()
+    todo: tuple[str, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Work:
+    """The description of the work, from the survey (JSON)."""
+
+    study: Mapping[str, Any]
+    plan: Mapping[str, Any]
+    inputs: Mapping[str, str]
+    slides: Sequence[Mapping[str, Any]]
+    parameters: Mapping[str, Any]
+    problems: Sequence[Problem]
+    key: str
+    bytes_needed: int
+
+    @classmethod
+    def of(cls, described: Mapping[str, Any]) -> Self:
+        problems = tuple(Problem(**row) for row in described["problems"])
+        return cls(**{**described, "problems": problems})
+
+
+def travel(request: Request) -> RunOutcome:
+    """Carry out a request from its first step to its last.
+
+    Raises
+    ------
+    InputError
+        The input is refused, or the folder is not ours or was made on another basis (exit 3).
+    ResourceError
+        Disk or memory ran out (exit 5).
+    FolderInUseError
+        Another run holds the folder (exit 6).
+    KeyboardInterrupt, SystemExit
+        Interrupted, or terminated (143): the same request goes on from there.
+    """
+    started, clock = now_utc(), time.monotonic()
+    with Display(shown=request.progress) as display, _terminable(display):
+        work = _survey(request, display)
+        basis = Basis(work.study, work.plan)
+        check_folder(request.out, basis, fresh=request.fresh)
+        check_space(request.out, work.bytes_needed)
+        if request.dry_run:
+            return _dry(request, work)
+        request.out.mkdir(parents=True, exist_ok=True)
+        with FolderLock(request.out):
+            prepare_folder(request.out, basis, fresh=request.fresh)
+            display.log_to(request.out / LOG)
+            trip = _Trip(request, work, display)
+            trip.slides()
+            trip.analysis()
+            return trip.finish({"start": started, "seconds": round(time.monotonic() - clock, 3)})
+
+
+def _survey(request: Request, display: Display) -> _Work:
+    display.begin("check")
+    job = Job("check", request.survey, request.arguments)
+    (ended,) = run_jobs([job], tell=display.at)
+    work = _Work.of(value_of(ended))
+    display.end("check", f"{len(work.inputs)} files, {len(work.slides)} slides")
+    return work
+
+
+def value_of(ended: Ended) -> Any:
+    """Return what a job returned; raise what it raised."""
+    if ended.how == "value":
+        return ended.value
+    if ended.how == "refused":
+        raise ended.value
+    if ended.how == "defect":
+        last = str(ended.value).strip().rpartition("\n")[2]
+        error = RuntimeError(f"the step {ended.job.name!r} failed: {last}")
+        error.add_note(str(ended.value))
+        raise error
+    raise ResourceError(
+        f"E-RUN-005 the step {ended.job.name!r} ended early: {ended.value}. "
+        "Remedy: free memory or disk, then give the same command again: it goes on from there."
+    )
+
+
+@contextlib.contextmanager
+def _terminable(display: Display) -> Iterator[None]:
+    """Turn SIGTERM into an orderly end, as Ctrl-C is one; say that the run can go on."""
+
+    def terminate(number: int, frame: object) -> None:
+        del number, frame
+        sys.exit(_TERMINATED)
+
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGTERM, terminate) if in_main else None
+    try:
+        yield
+    except (KeyboardInterrupt, SystemExit):
+        display.say("Interrupted: nothing is half-written. The same command goes on from there.")
+        raise
+    finally:
+        if in_main:
+            signal.signal(signal.SIGTERM, before)
+
+
+def _dry(request: Request, work: _Work) -> RunOutcome:
+    lines, todo = [], 0
+    for slide in work.slides:
+        if is_complete(request.out, slide["step"], slide["key"]):
+            continue
+        todo += slide["bytes"]
+        lines.append(f"measure slide {slide['slide_id']} ({slide['bytes'] / 1e6:.1f} MB)")
+    kept = len(work.slides) - len(lines)
+    lines.append(
+        f"{len(lines)} slides to measure ({todo / 1e6:.1f} MB), {kept} complete; "
+        f"then up to the step {request.until!r}; about {work.bytes_needed / 1e6:.0f} MB of disk at most"
+    )
+    return RunOutcome(0, request.out, (), tuple(work.problems), todo=tuple(lines))
+
+
+class _Trip:
+    """One run into one folder, while the lock is held."""
+
+    def __init__(self, request: Request, work: _Work, display: Display) -> None:
+        self._request, self._work, self._display = request, work, display
+        self._out = request.out
+        self._problems: list[Problem] = list(work.problems)
+        self._records: dict[str, StepRecord] = {}
+        self._made: list[str] = []
+        self._kept: list[str] = []
+        self._files: list[str] = []
+        for problem in work.problems:
+            display.say(f"{problem.severity}: {problem}")
+
+    def slides(self) -> None:
+        """Measure every slide that is not complete; quarantine those that cannot be measured."""
+        work, display = self._work, self._display
+        wanted = {slide["step"] for slide in work.slides}
+        for step in recorded_steps(self._out):
+            if step.startswith("slide-") and step not in wanted:
+                forget(self._out, step)
+        jobs: dict[str, Job] = {}
+        for slide in work.slides:
+            record = completed(self._out, slide["step"], slide["key"])
+            if record is None:
+                forget(self._out, slide["step"])
+                jobs[slide["step"]] = self._slide_job(slide)
+            else:
+                self._keep(record)
+        if not work.slides:
+            return
+        display.begin("slides", len(work.slides))
+        done = len(work.slides) - len(jobs)
+        display.at("slides", done, len(work.slides))
+        for ended in run_jobs(list(jobs.values()), workers=self._request.workers):
+            done += 1
+            self._slide_ended(ended)
+            display.at("slides", done, len(work.slides))
+        order = {slide["slide_id"]: place for place, slide in enumerate(work.slides)}
+        self._problems.sort(key=lambda p: order.get(p.item or "", -1))  # not in the order they ended
+        failed = len(work.slides) - sum(1 for s in work.slides if self._is_good(s["step"]))
+        note = f"{len(work.slides) - failed} measured" + (f", {failed} quarantined" if failed else "")
+        display.end("slides", note + (f", {len(self._kept)} complete before" if self._kept else ""))
+
+    def _slide_job(self, slide: Mapping[str, Any]) -> Job:
+        seconds = _SLIDE_SECONDS + slide["bytes"] * _SLIDE_SECONDS_PER_BYTE
+        arguments = {"slide": dict(slide), "out": str(self._out.absolute())}
+        return Job(slide["step"], "pdbiomarker.run.steps:measure_slide", arguments, seconds, str(self._log()))
+
+    def _log(self) -> Path:
+        return self._out.absolute() / LOG
+
+    def _slide_ended(self, ended: Ended) -> None:
+        step = ended.job.name
+        if ended.how in {"disk", "refused"}:
+            value_of(ended)
+        record = read_record(self._out, step) if ended.how == "value" else None
+        if record is not None:
+            self._made.append(step)
+            self._keep(record, new=True)
+            return
+        slide = ended.job.arguments["slide"]
+        if ended.how == "defect":
+            last = str(ended.value).strip().rpartition("\n")[2]
+            code, why = "E-SLIDE-001", f"The slide could not be measured: {last}"
+            remedy = "Look at run.log; open the slide in a viewer; report the fault with the log."
+            self._display.say(str(ended.value).strip())
+        else:
+            code, why = "E-RUN-005", f"The slide was not measured: {ended.value}."
+            remedy = "Free memory or use fewer --workers; the same command tries the slide again."
+        problem = Problem(
+            code,
+            why,
+            remedy,
+            slide["sheet"],
+            slide["line"],
+            "path",
+            slide["name"],
+            severity="quarantine",
+            item=slide["slide_id"],
+        )
+        self._tell(problem)
+
+    def _keep(self, record: StepRecord, *, new: bool = False) -> None:
+        self._records[record.step] = record
+        if not new:
+            self._kept.append(record.step)
+        self._files.extend(record.outputs)
+        for row in record.facts.get("problems", ()):
+            self._tell(Problem(**row))
+
+    def _tell(self, problem: Problem) -> None:
+        if problem not in self._problems:
+            self._problems.append(problem)
+            self._display.say(f"{problem.severity}: {problem}")
+
+    def _is_good(self, step: str) -> bool:
+        return step in self._records and bool(self._records[step].outputs)
+
+    def analysis(self) -> None:
+        """Make the assays, the paired change and the report, in one job, where they are not complete."""
+        request, work = self._request, self._work
+        told = [dataclasses.asdict(p) for p in self._problems]
+        measured = [slide for slide in work.slides if self._is_good(slide["step"])]
+        hashes = {s["step"]: self._records[s["step"]].outputs for s in measured}
+        steps = {"change": request.until in {"change", "report"}, "report": request.until == "report"}
+        if request.until == "assays":
+            steps = {"assays": True}
+        key = sha256_json([work.key, hashes, told])
+        task = {
+            **request.arguments,
+            "out": str(self._out.absolute()),
+            "slides": [dict(slide) for slide in measured],
+            "problems": told,
+            "facts": {
+                "inputs": dict(work.inputs),
+                "parameters": dict(work.parameters),
+                "version": package_version(),
+                "environment": environment(),
+            },
+        }
+        before: StepRecord | None = None
+        for step, wanted in steps.items():
+            if not wanted:
+                continue
+            made_from = key if before is None else sha256_json([key, before.outputs])
+            record = completed(self._out, step, made_from)
+            if record is None:
+                forget(self._out, step)
+                self._display.begin(step)
+                arguments = {"task": {**task, "key": made_from}}
+                function = f"pdbiomarker.run.steps:make_{step}"
+                job = Job(step, function, arguments, log=str(self._log()))
+                (ended,) = run_jobs([job], tell=self._display.at)
+                note = str(value_of(ended))
+                record = read_record(self._out, step)
+                if record is None:
+                    raise RuntimeError(f"the step {step!r} left no record")
+                self._made.append(step)
+                self._keep(record, new=True)
+                self._display.end(step, note)
+            else:
+                self._keep(record)
+                self._display.end(step, "complete before")
+            before = record
+        for step in recorded_steps(self._out):
+            if not step.startswith("slide-") and step not in self._records:
+                forget(self._out, step)
+
+    def finish(self, run: Mapping[str, Any]) -> RunOutcome:
+        """Write the manifest, and say how it ended."""
+        request, work, out = self._request, self._work, self._out
+        quarantined = [p for p in self._problems if p.severity == "quarantine"]
+        warned = [p for p in self._problems if p.severity == "warning"]
+        code = _QUARANTINED if quarantined else 0
+        ending = f"finished with {len(quarantined)} quarantined items" if quarantined else "finished"
+        self._display.say(f"{ending}; {len(self._made)} steps made, {len(self._kept)} complete before")
+        markers = [f"{DONE}/{step}.json" for step in self._records]
+        names = sorted({*self._files, *markers, BASIS})
+        command = [Path(part).name if os.sep in part else part for part in sys.argv]
+        manifest = Manifest(
+            inputs=work.inputs,
+            outputs={name: sha256_file(out / name) for name in names},
+            parameters=work.parameters,
+            quarantine=tuple(dataclasses.asdict(p) for p in quarantined),
+            warnings=tuple(dataclasses.asdict(p) for p in warned),
+            run={
+                **run,
+                "end": now_utc(),
+                "function": request.command,
+                "argv": command,
+                "workers": request.workers,
+                "made": self._made,
+                "kept": len(self._kept),
+                "files": {LOG: sha256_file(out / LOG)},
+            },
+        )
+        write_manifest(out, manifest)
+        first = {"assays": "assays", "change": "results/pd_change.csv", "report": "review.html"}
+        made = [out / name for name in self._files if name.startswith(first[request.until])]
+        return RunOutcome(
+            code,
+            out,
+            tuple(sorted(made)),
+            tuple(self._problems),
+            steps_made=tuple(self._made),
+            steps_kept=tuple(self._kept),
+        )

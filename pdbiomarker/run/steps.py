@@ -1,0 +1,275 @@
+"""The steps of a run that compute, each in a process of its own.
+
+A step reads its inputs from files, leaves its outputs as files and records them (see
+:mod:`pdbiomarker.provenance`): the same files, whoever runs it and whenever. What a step takes from the one
+before comes from files, too, so that a run that goes on after a stop gives the same bytes as one that did
+not stop.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import shutil
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import pandas as pd
+from anndata import AnnData
+
+from pdbiomarker import ihc
+from pdbiomarker.change import pd_change
+from pdbiomarker.errors import InputError, ItemError, Problem, Problems
+from pdbiomarker.pairing import assign_visits
+from pdbiomarker.provenance import forget, mark_done
+from pdbiomarker.report import report
+from pdbiomarker.run.demo import PARTIAL_STUDY
+from pdbiomarker.run.jobs import Tell
+from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
+from pdbiomarker.run.survey import count_assays, describe, empty_assay, plan_of, survey, survey_slides
+from pdbiomarker.simulate import simulate_study
+from pdbiomarker.study import Study, read_study
+from pdbiomarker.tables import read_table, to_typed, write_table
+
+__all__ = [
+    "describe_slides",
+    "describe_study",
+    "make_assays",
+    "make_change",
+    "make_report",
+    "measure_slide",
+    "simulate_trial",
+]
+
+_TRUTH: Final = "truth/features.csv"
+
+Task = Mapping[str, Any]
+
+
+# --- before any work -----------------------------------------------------------------------------------
+
+
+def describe_study(*, study: str, plan: str | None, tell: Tell) -> dict[str, Any]:
+    """Check a study folder and describe the work that it makes; see :func:`pdbiomarker.run.survey.describe`.
+
+    Raises
+    ------
+    InputError
+        With every problem of the folder.
+    """
+    return describe(survey(Path(study), None if plan is None else Path(plan)), tell)
+
+
+def describe_slides(*, study: str, panel: str | None, tell: Tell) -> dict[str, Any]:
+    """Check a slide sheet, or the slides of a study folder, and describe the work."""
+    return describe(survey_slides(Path(study), panel), tell)
+
+
+# --- slides --------------------------------------------------------------------------------------------
+
+
+def measure_slide(*, slide: Task, out: str, tell: Tell) -> None:
+    """Find and score the cells of one slide; one that cannot be measured is recorded with the reason.
+
+    Leaves ``slides/<slug>/cells.parquet, scores.csv, qc.csv, overlay/*.png``.
+    """
+    del tell  # a slide is one item of the progress
+    root = Path(out)
+    folder = root / "slides" / slide["slug"]
+    try:
+        found = ihc.quantify_slide(
+            slide["file"], ihc.read_panel(slide["panel"]), mpp=slide["mpp"], regions=slide["regions"]
+        )
+    except ItemError as error:
+        row = _problem_row(error.problem, slide)
+        mark_done(root, slide["step"], slide["key"], outputs=[], facts={"problems": [row]})
+        return
+    outputs = ihc.write_slide(found, slide["slide_id"], folder)
+    problems = [_problem_row(p, slide) for p in found.problems]
+    mark_done(root, slide["step"], slide["key"], outputs=outputs, facts={"problems": problems})
+
+
+def _problem_row(problem: Problem, slide: Task) -> dict[str, Any]:
+    """Return a problem of a slide as JSON, with the place of the slide in its sheet."""
+    severity = "quarantine" if problem.severity == "error" else problem.severity
+    placed = dataclasses.replace(
+        problem,
+        file=slide["sheet"],
+        row=slide["line"],
+        value=problem.value if problem.value is not None else slide["name"],
+        severity=severity,
+        item=slide["slide_id"],
+    )
+    return dataclasses.asdict(placed)
+
+
+# --- assays, change, report ----------------------------------------------------------------------------
+
+
+def make_assays(*, task: Task, tell: Tell) -> str:
+    """Put the scores of slides together to assays, and list what was left out."""
+    out = Path(task["out"])
+    source = Path(task["study"])
+    found = survey_slides(source, task["panel"])
+    study, _ = found.settled()
+    assays = _slide_assays(study, task, out)
+    tell("assays", 1, 1)
+    written = [write_assay(adata, out / "assays" / f"{name}.h5ad") for name, adata in assays.items()]
+    written.append(out / "results" / "quarantine.csv")
+    write_table(quarantine_table([Problem(**row) for row in task["problems"]]), written[-1])
+    mark_done(out, "assays", task["key"], outputs=written)
+    return ", ".join(f"{name}: {a.n_obs} biopsies x {a.n_vars} features" for name, a in assays.items())
+
+
+def make_change(*, task: Task, tell: Tell) -> str:
+    """Assemble and read the assays, fit the models, and leave ``assays/`` and ``results/``."""
+    out = Path(task["out"])
+    study = read_study(task["study"])
+    counts = count_assays(study, [])
+    plan = plan_of(study, None if task["plan"] is None else Path(task["plan"]), counts)
+    if plan is None:
+        raise RuntimeError("the study has no plan")
+    measured = {**_slide_assays(study, task, out), **counts}
+    study = dataclasses.replace(study, problems=tuple(Problem(**row) for row in task["problems"]))
+    for name in sorted(measured, key=_place_of([spec.name for spec in study.spec.assays])):
+        study = study.with_assay(name, measured[name])
+    of = len(study.assays) + 1
+    result = pd_change(study, plan, progress=lambda _, done, __: tell("change", done, of))
+    result = dataclasses.replace(
+        result, qc=_quality(counts, task, out), truth=_truth(study), images=_images(study, task)
+    )
+    facts = {**task["facts"], "images": result.images}
+    written = write_result(result, out, facts=facts)
+    mark_done(out, "change", task["key"], outputs=written)
+    tell("change", of, of)
+    strict = result.table[result.table["set"] == "strict"]
+    return f"{len(strict)} tests of {len(study.assays)} assays"
+
+
+def make_report(*, task: Task, tell: Tell) -> str:
+    """Write ``review.html`` from the results on the disk."""
+    out = Path(task["out"])
+    result = read_parts(out)
+    path = out / "review.html"
+    report(result.study, result, path)
+    tell("report", 1, 1)
+    mark_done(out, "report", task["key"], outputs=[path])
+    return f"review.html, {path.stat().st_size / 1e6:.1f} MB"
+
+
+def simulate_trial(*, folder: str, seed: int, n_participants: int, key: str, tell: Tell) -> None:
+    """Draw the trial of the demonstration into ``study/``, whole or not at all."""
+    root = Path(folder)
+    partial = root / PARTIAL_STUDY
+    if partial.exists():
+        shutil.rmtree(partial)
+    simulate_study(partial, seed=seed, n_participants=n_participants, progress=tell)
+    forget(root, "simulate")
+    study = root / "study"
+    partial.rename(study)
+    files = sorted(path for path in study.rglob("*") if path.is_file())
+    mark_done(root, "simulate", key, outputs=files)
+
+
+def _place_of(names: Sequence[str]) -> Any:
+    """Return a sort key: assays in the order of study.yaml, the signatures of one right after it."""
+
+    def place(name: str) -> tuple[int, str]:
+        own = [i for i, known in enumerate(names) if name == known or name.startswith(f"{known}_")]
+        return (min(own, default=len(names)), name)
+
+    return place
+
+
+def _slide_assays(study: Study, task: Task, out: Path) -> dict[str, AnnData]:
+    """Assemble every assay that comes from slides; biopsies without a measured slide are not in it."""
+    assays = {}
+    for spec in study.spec.assays:
+        if spec.kind != "ihc":
+            continue
+        own = [slide for slide in task["slides"] if slide["assay"] == spec.name]
+        if own:
+            scores = [(s["slide_id"], s["biopsy_id"], _scores(out, s)) for s in own]
+            panels = [ihc.read_panel(name) for name in sorted({s["panel"] for s in own})]
+            facts = study.slides[[c for c in ("batch", "scanner") if c in study.slides]]
+            assays[spec.name] = ihc.assemble(scores, panels, facts=facts)
+        else:
+            assays[spec.name] = empty_assay([ihc.read_panel(spec.panel)] if spec.panel else [])
+        assays[spec.name].uns.pop("problems", None)  # they are the study's
+    return assays
+
+
+def _scores(out: Path, slide: Task) -> pd.DataFrame:
+    return _typed_table(out / "slides" / slide["slug"] / "scores.csv")
+
+
+def _quality(counts: Mapping[str, AnnData], task: Task, out: Path) -> dict[str, pd.DataFrame]:
+    """Quality tables for the report: one row per slide, one per biopsy of a count assay."""
+    tables: dict[str, pd.DataFrame] = {}
+    rows = []
+    for slide in task["slides"]:
+        qc = _typed_table(out / "slides" / slide["slug"] / "qc.csv")
+        rows.append(
+            {
+                "slide_id": slide["slide_id"],
+                "biopsy_id": slide["biopsy_id"],
+                "assay": slide["assay"],
+                "folder": slide["slug"],
+                **{str(k): v for k, v in qc.iloc[0].items() if k not in {"slide_id", "biopsy_id", "assay"}},
+            }
+        )
+    if rows:
+        tables["slides"] = pd.DataFrame(rows)
+    libraries = []
+    for name, adata in counts.items():
+        if "library_size" in adata.obs:
+            libraries.append(frame_of(adata.obs).reset_index(names="biopsy_id").assign(assay=name))
+    if libraries:
+        tables["libraries"] = pd.concat(libraries, ignore_index=True)
+    return tables
+
+
+def _typed_table(path: Path) -> pd.DataFrame:
+    problems = Problems()
+    frame = read_table(path, problems=problems)
+    problems.raise_if_any()
+    if frame is None:
+        raise InputError(problems)
+    return frame.apply(to_typed)
+
+
+def _truth(study: Study) -> pd.DataFrame | None:
+    """Planted effects of a simulated study (model scale), for the features that were measured."""
+    path = study.resolve(_TRUTH)
+    if not path.is_file():
+        return None
+    planted = _typed_table(path)
+    keys = ["assay", "feature", "contrast"]
+    if not {*keys, "true"} <= set(planted.columns):
+        return None
+    truth = planted[[*keys, "true"]].rename(columns={"true": "effect"})
+    homes = {str(f): name for name, adata in study.assays.items() for f in adata.var_names}
+    truth["assay"] = [
+        homes.get(str(f), a) if a not in study.assays or f not in study.assays[a].var_names else a
+        for a, f in zip(truth["assay"], truth["feature"], strict=True)
+    ]
+    pairs = zip(truth["assay"], truth["feature"], strict=True)
+    known = [a in study.assays and f in study.assays[a].var_names for a, f in pairs]
+    return truth[known].dropna(subset=["effect"]).reset_index(drop=True)
+
+
+def _images(study: Study, task: Task) -> dict[str, dict[str, str]]:
+    """Overlay images of the measured slides, as paths relative to the results folder."""
+    visits = assign_visits(study)
+    images = {}
+    for slide in task["slides"]:
+        biopsy = slide["biopsy_id"]
+        visit = visits.at[biopsy, "visit"]
+        images[slide["slide_id"]] = {
+            "biopsy_id": biopsy,
+            "participant_id": str(study.biopsies.at[biopsy, "participant_id"]),
+            "visit": "" if visit is None else str(visit),
+            "overview": f"slides/{slide['slug']}/overlay/overview.png",
+            "field": f"slides/{slide['slug']}/overlay/field.png",
+        }
+    return images

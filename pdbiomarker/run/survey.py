@@ -1,0 +1,456 @@
+"""Everything that can be known of a study before any work: all problems at once, and the work it makes."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from pdbiomarker import expression, ihc
+from pdbiomarker.change import pd_change
+from pdbiomarker.change.families import resolve_families
+from pdbiomarker.errors import InputError, Problem, Problems
+from pdbiomarker.pairing import assign_visits
+from pdbiomarker.plan import DEFAULT_FORMULA, Plan
+from pdbiomarker.provenance import package_version, sha256_file, sha256_json, slug
+from pdbiomarker.run.jobs import Tell
+from pdbiomarker.run.results import plan_facts, study_facts
+from pdbiomarker.study import AssaySpec, Study, StudySpec, read_study
+from pdbiomarker.tables import add_rows, read_table, to_number
+
+__all__ = [
+    "SIGNATURES",
+    "SlideFile",
+    "Survey",
+    "count_assays",
+    "describe",
+    "empty_assay",
+    "plan_of",
+    "slide_files",
+    "survey",
+    "survey_slides",
+]
+
+#: What is appended to the name of a count assay for the assay of its signatures.
+SIGNATURES: Final = "_signatures"
+_USUAL_SIGNATURES: Final = ("CYT",)
+_SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
+_TRUTH: Final = "truth/features.csv"
+_SPACE_AT_LEAST: Final = 64 << 20
+_SPACE_PER_SLIDE_BYTE: Final = 0.2
+_SPACE_PER_COUNT_BYTE: Final = 40.0
+
+
+@dataclasses.dataclass(frozen=True)
+class Survey:
+    """A study, its plan and its count assays, as far as they could be read, and every problem.
+
+    Attributes
+    ----------
+    study : Study or None
+        Without its assays. None when it is refused.
+    plan : Plan or None
+    plan_file : Path or None
+        None: the study has no plan, the default one is used.
+    assays : mapping of str to AnnData
+        Count assays and their signatures.
+    problems : Problems
+    """
+
+    study: Study | None
+    plan: Plan | None
+    plan_file: Path | None
+    assays: Mapping[str, AnnData]
+    problems: Problems
+
+    def settled(self) -> tuple[Study, Plan]:
+        """Return study and plan; raise with every problem when one of them is an error."""
+        self.problems.raise_if_any()
+        if self.study is None or self.plan is None:
+            raise InputError(self.problems)
+        return self.study, self.plan
+
+
+def survey(folder: Path, plan: Path | None = None) -> Survey:
+    """Read all of a study but its slides, and collect every problem.
+
+    Parameters
+    ----------
+    folder : Path
+        The study folder.
+    plan : Path, optional
+        The plan; default: ``plan.yaml`` of the folder, or the default plan.
+    """
+    found: list[Problem] = []
+    file = plan if plan is not None else folder / "plan.yaml"
+    plan_file = file if plan is not None or file.exists() else None
+    study: Study | None = None
+    with _collecting(found):
+        study = read_study(folder)
+    assays: Mapping[str, AnnData] = {}
+    if study is not None:
+        found.extend(study.problems)
+        with _collecting(found):
+            _check_panels(study)
+        with _collecting(found):
+            assays = count_assays(study, found)
+        found.extend(_before_first_dose(study))
+    the_plan: Plan | None = None
+    with _collecting(found):
+        the_plan = plan_of(study, plan_file, assays)
+    if study is not None and the_plan is not None:
+        with _collecting(found):
+            _check_plan(study, the_plan, assays)
+    return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
+
+
+class _collecting:  # noqa: N801 - reads as what it does
+    """Add the problems of an input that is refused to a list, and go on."""
+
+    def __init__(self, found: list[Problem]) -> None:
+        self._found = found
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> bool:
+        if isinstance(value, InputError):
+            self._found.extend(value.problems)
+            return True
+        return False
+
+
+def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
+    """Read the count assays of a study and score their signatures; add what is told to a list.
+
+    An assay without ``signatures`` in study.yaml gets the cytolytic score where its genes were measured.
+    """
+    assays: dict[str, AnnData] = {}
+    refused: list[Problem] = []
+    for spec in study.spec.assays:
+        if spec.kind != "count" or spec.file is None:
+            continue
+        with _collecting(refused):
+            counts = expression.read_counts(study.resolve(spec.file), study=study, spec=spec)
+            told.extend(expression.problems_of(counts))
+            assays[spec.name] = counts
+            scores = expression.signature_scores(counts, spec.signatures or _USUAL_SIGNATURES)
+            if spec.signatures:
+                told.extend(expression.problems_of(scores))
+            if spec.signatures or np.isfinite(np.asarray(scores.X, dtype=float)).any():
+                assays[spec.name + SIGNATURES] = scores
+    Problems(refused).raise_if_any()
+    return assays
+
+
+def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData]) -> Plan | None:
+    """Read the plan, against the study where there is one."""
+    if study is not None:
+        study = dataclasses.replace(study, assays=MappingProxyType(dict(assays)))
+    if file is not None:
+        return Plan.read(file, study)
+    return None if study is None else Plan.default(study)
+
+
+def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None:
+    """Refuse what the analysis would refuse: formula, contrasts, random terms, features of families."""
+    pd_change(study, dataclasses.replace(plan, families={}, adjust={}))
+    assays = dict(counts)
+    for spec in study.spec.assays:
+        if spec.kind == "ihc":
+            panels = {s.panel for s in slide_files(study) if s.assay == spec.name}
+            if spec.panel is not None:
+                panels.add(_panel_file(study, spec.panel))
+            compartments = ("tissue",) if spec.regions is None else ("tissue", "nest", "stroma")
+            assays[spec.name] = empty_assay([ihc.read_panel(p) for p in sorted(panels)], compartments)
+    resolve_families(plan, assays)
+
+
+def empty_assay(panels: Sequence[ihc.Panel], compartments: Sequence[str] = ("tissue",)) -> AnnData:
+    """Return an assay without biopsies that has the features which panels can give."""
+    cells = pd.DataFrame({"class": pd.Series(dtype="int8"), "compartment": pd.Series(dtype=object)})
+    areas = dict.fromkeys(compartments, 0.0)
+    scores = [ihc.score_cells(cells, areas, panel) for panel in panels]
+    whole = ihc.assemble([(str(k), "", frame) for k, frame in enumerate(scores)], panels)
+    return whole[:0].copy()
+
+
+def _check_panels(study: Study) -> None:
+    problems = Problems()
+    named = {spec.panel for spec in study.spec.assays if spec.kind == "ihc" and spec.panel is not None}
+    if "panel" in study.slides:
+        named |= {str(panel) for panel in study.slides["panel"].dropna()}
+    for panel in sorted(named):
+        try:
+            ihc.read_panel(_panel_file(study, panel))
+        except InputError as error:
+            problems.extend(error.problems)
+    problems.raise_if_any()
+
+
+def _panel_file(study: Study, panel: str) -> str:
+    """Return a panel's name, or the path of its file when it is one of the study's."""
+    return str(study.resolve(panel)) if panel.endswith((".yaml", ".yml")) else panel
+
+
+def _before_first_dose(study: Study) -> Iterator[Problem]:
+    """Biopsies that a label puts on treatment and a date before it."""
+    visits = assign_visits(study)
+    told = {(p.code, p.item) for p in study.problems}
+    for biopsy, row in visits[visits["status"] == "quarantined"].iterrows():
+        if (row["code"], str(biopsy)) in told:
+            continue
+        line = study.biopsies.at[biopsy, "line"] if "line" in study.biopsies else None
+        yield Problem(
+            str(row["code"]),
+            str(row["reason"]),
+            "Correct the visit or the date; the biopsy is left out until then.",
+            "biopsies.csv",
+            None if line is None else int(str(line)),
+            "visit",
+            str(study.biopsies.at[biopsy, "visit"]),
+            severity="quarantine",
+            item=str(biopsy),
+        )
+
+
+def survey_slides(file: Path, panel: str | None) -> Survey:
+    """Read a slide sheet, or the slides of a study folder, for measuring alone.
+
+    Parameters
+    ----------
+    file : Path
+        ``slides.csv`` with slide_id, biopsy_id, path and perhaps mpp; or a study folder.
+    panel : str, optional
+        A panel by name or file; needed with a sheet, and overrides that of a study.
+    """
+    if file.is_dir():
+        found = survey(file)
+        if found.study is None or panel is None:
+            return found
+        slides = found.study.slides.assign(panel=panel)
+        return dataclasses.replace(found, study=dataclasses.replace(found.study, slides=slides))
+    problems = Problems()
+    plan = Plan(DEFAULT_FORMULA, {}, {})
+    if panel is None:
+        problems.add(
+            "E-PANEL-002",
+            "A slide sheet by itself needs a panel.",
+            remedy="Name one with --panel, such as cd8 or ki67, or give a panel file.",
+            file=file.name,
+        )
+    else:
+        try:
+            ihc.read_panel(panel)
+        except InputError as error:
+            problems.extend(error.problems)
+    sheet = read_table(file, problems=problems)
+    study = None if sheet is None else _slides_study(sheet, file, panel, problems)
+    return Survey(None if problems.errors else study, plan, None, {}, problems)
+
+
+def _slides_study(sheet: pd.DataFrame, file: Path, panel: str | None, problems: Problems) -> Study | None:
+    """Make a study of nothing but slides; every biopsy stands for a participant of its own."""
+    needed = ("slide_id", "biopsy_id", "path")
+    missing = [name for name in needed if name not in sheet]
+    for name in missing:
+        problems.add(
+            "E-SHEET-001", f"The column {name!r} is missing.", remedy="Add it.", file=file.name, column=name
+        )
+    if missing:
+        return None
+    for name in needed:
+        empty = [(int(line), None, "The cell is empty.") for line in sheet.index[sheet[name].isna()]]
+        add_rows(
+            problems, "E-SHEET-004", empty, remedy="Fill it, or remove the row.", file=file.name, column=name
+        )
+    twice = (sheet["slide_id"].duplicated() & sheet["slide_id"].notna()).to_numpy()
+    ids_again = zip(sheet.index[twice], sheet["slide_id"][twice], strict=True)
+    again = [(int(line), str(slide), "The slide id occurs twice.") for line, slide in ids_again]
+    add_rows(problems, "E-SHEET-005", again, remedy="Give each slide an id of its own.", file=file.name)
+    mpp = to_number(sheet["mpp"], file=file.name, problems=problems, low=0) if "mpp" in sheet else None
+    if problems.errors:
+        return None
+    lines = sheet.index.to_numpy()
+    slides = sheet.assign(line=lines, assay="ihc", panel=panel, mpp=float("nan") if mpp is None else mpp)
+    slides = slides.set_index("slide_id")
+    absent = [str(s) for s, path in slides["path"].items() if not (file.parent / str(path)).is_file()]
+    for slide in absent:
+        problems.add(
+            "E-FILE-001",
+            "The slide file does not exist.",
+            remedy="Put the file there, or correct the path; it is relative to the sheet.",
+            file=file.name,
+            row=int(str(slides.at[slide, "line"])),
+            column="path",
+            value=slides.at[slide, "path"],
+            severity="quarantine",
+            item=slide,
+        )
+    ids = pd.Index(sorted(set(slides["biopsy_id"])), dtype=object, name="biopsy_id")
+    biopsies = pd.DataFrame({"participant_id": list(ids), "visit": None}, index=ids)
+    biopsies["study_day"] = pd.array([pd.NA] * len(ids), dtype="Int64")
+    spec = StudySpec(file.stem, None, (), {}, (AssaySpec("ihc", "ihc", slides=file.name, panel=panel),), {})
+    return Study(
+        spec,
+        pd.DataFrame(index=ids.rename("participant_id")),
+        biopsies,
+        pd.DataFrame({"biopsy_id": pd.Series(dtype=object)}, index=pd.Index([], dtype=object)),
+        slides.drop(index=absent),
+        problems=tuple(problems),
+        path=file.parent,
+    )
+
+
+# --- the work ------------------------------------------------------------------------------------------
+
+
+def describe(found: Survey, tell: Tell) -> dict[str, Any]:
+    """Describe the work that a study makes, as JSON; raise when it is refused.
+
+    Returns
+    -------
+    dict
+        ``study, plan`` (as understood), ``inputs`` (path -> sha256), ``slides`` (one dict each),
+        ``parameters``, ``problems``, ``key`` (hash of all but the slides), ``bytes_needed``.
+    """
+    study, plan = found.settled()
+    files = dict(_input_files(study, found.plan_file))
+    inputs: dict[str, str] = {}
+    for done, (name, path) in enumerate(sorted(files.items()), start=1):
+        inputs[name] = sha256_file(path)
+        tell("check", done, len(files))
+    slides = _slides(study, inputs)
+    measured = {name for slide in slide_files(study) for name in (slide.name, slide.regions)}
+    shared = {name: digest for name, digest in inputs.items() if name not in measured}
+    spec = study_facts(study.spec)
+    counts = sum(files[spec.file].stat().st_size for spec in study.spec.assays if spec.file is not None)
+    needed = _SPACE_AT_LEAST + _SPACE_PER_COUNT_BYTE * counts
+    needed += _SPACE_PER_SLIDE_BYTE * sum(slide["bytes"] for slide in slides)
+    return {
+        "study": spec,
+        "plan": plan_facts(plan),
+        "inputs": inputs,
+        "slides": slides,
+        "parameters": {
+            "study": spec["id"],
+            "data_cutoff": spec["data_cutoff"],
+            "plan": plan_facts(plan),
+            "plan_sha256": plan.hash,
+            "seed": plan.seed,
+        },
+        "problems": [dataclasses.asdict(p) for p in found.problems],
+        "key": sha256_json([package_version(), spec, plan_facts(plan), shared]),
+        "bytes_needed": int(needed),
+    }
+
+
+def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Path]]:
+    """Every file that a study is made of: its name in the manifest, and where it is."""
+    folder = study.path or Path()
+    names = [name for name in (*_SHEETS, _TRUTH) if (folder / name).is_file()]
+    for spec in study.spec.assays:
+        names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
+        if spec.panel is not None and spec.panel.endswith((".yaml", ".yml")):
+            names.append(spec.panel)
+    for name in dict.fromkeys(names):
+        yield name, folder / name
+    for slide in slide_files(study):
+        yield slide.name, slide.file
+        if slide.regions is not None:
+            yield slide.regions, folder / slide.regions
+    if plan_file is not None:
+        yield "plan.yaml", plan_file
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class SlideFile:
+    """A slide whose file is there.
+
+    Attributes
+    ----------
+    slide_id, biopsy_id, assay : str
+    name : str
+        Its path for messages and the manifest: relative to the study folder, never absolute.
+    file : Path
+    sheet : str
+    line : int or None
+        Where it stands in the sheet.
+    panel : str
+        Name or path.
+    mpp : float or None
+        From the sheet.
+    regions : str or None
+        Its GeoJSON file, relative to the study folder.
+    """
+
+    slide_id: str
+    biopsy_id: str
+    assay: str
+    name: str
+    file: Path
+    sheet: str
+    line: int | None
+    panel: str
+    mpp: float | None
+    regions: str | None
+
+
+def slide_files(study: Study) -> list[SlideFile]:
+    """List the slides of a study whose file is there, by id; the others are in its problems."""
+    folder = (study.path or Path()).absolute()
+    specs = {spec.name: spec for spec in study.spec.assays}
+    found = []
+    for slide_id, row in study.slides.sort_index().iterrows():
+        spec = specs.get(str(row["assay"]))
+        path = Path(str(row["path"]))
+        if spec is None or not (folder / path).is_file():
+            continue
+        panel, mpp, line = row["panel"], row["mpp"], row.get("line")
+        region = None if spec.regions is None else f"{spec.regions.rstrip('/')}/{slide_id}.geojson"
+        found.append(
+            SlideFile(
+                slide_id=str(slide_id),
+                biopsy_id=str(row["biopsy_id"]),
+                assay=spec.name,
+                name=f"{slide_id}: {path.name}" if path.is_absolute() else path.as_posix(),
+                file=folder / path,
+                sheet=spec.slides or ("slides.csv" if (folder / "slides.csv").exists() else "biopsies.csv"),
+                line=None if line is None or pd.isna(line) else int(line),
+                panel=_panel_file(study, str(panel)),
+                mpp=None if pd.isna(mpp) else float(mpp),
+                regions=region if region is not None and (folder / region).is_file() else None,
+            )
+        )
+    return found
+
+
+def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
+    """Describe the measuring of each slide; its key holds everything that the outcome depends on."""
+    taken: list[str] = []
+    slides = []
+    folder = (study.path or Path()).absolute()
+    for slide in slide_files(study):
+        name = slug(slide.slide_id, taken)
+        taken.append(name)
+        region = "" if slide.regions is None else inputs[slide.regions]
+        panel = ihc.read_panel(slide.panel).hash
+        key = [package_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region]
+        slides.append(
+            {
+                **dataclasses.asdict(slide),
+                "file": str(slide.file),
+                "regions": None if slide.regions is None else str(folder / slide.regions),
+                "slug": name,
+                "step": f"slide-{name}",
+                "bytes": slide.file.stat().st_size,
+                "key": sha256_json(key),
+            }
+        )
+    return slides
