@@ -38,7 +38,7 @@ __all__ = ["MAX_TERMS", "MAX_WORK", "Formula", "RandomTerm", "Term", "parse"]
 #: The most terms of a formula, fixed and random together, at any stage of its expansion.
 MAX_TERMS: Final = 200
 #: The most unions of two terms that an expansion may take.
-MAX_WORK: Final = 50_000
+MAX_WORK: Final = 20_000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

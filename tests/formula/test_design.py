@@ -145,6 +145,13 @@ def test_level_order() -> None:
     assert design.dropped_levels["c"] == ("unused",)
 
 
+def test_categories_that_are_not_text() -> None:
+    table = small(n=pd.Categorical([10, 2, 10], [10, 2]), t=pd.Categorical([True, False, True]))  # type: ignore[arg-type]
+    design = design_matrix(parse("~ n + t"), table)
+    assert design.names == ("(Intercept)", "n2", "tTRUE")
+    assert design.levels["n"] == ("10", "2")
+
+
 def test_texts_that_look_like_numbers_stay_text() -> None:
     table = small(v=["007", "1E5", "NA", "TRUE"])
     assert design_matrix(parse("~ 0 + v"), table).names == ("v007", "v1E5", "vNA", "vTRUE")

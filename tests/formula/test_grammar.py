@@ -233,6 +233,8 @@ HOSTILE = {
     "C in function": "~ log(C(visit))",
     "function in C": "~ C(log(x))",
     "SAS": "~ C(visit, SAS)",
+    "base without a level": "~ C(visit, treatment, base=)",
+    "other argument": "~ C(visit, treatment, reference=pre)",
     "base of sum": "~ C(visit, sum, base=pre)",
     "called backticks": "~ `log`(x)",
     "reserved": "~ TRUE",
