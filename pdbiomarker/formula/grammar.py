@@ -28,7 +28,7 @@ import difflib
 import re
 import unicodedata
 from collections.abc import Iterable
-from typing import Final, Literal, NoReturn
+from typing import Final, Literal, NamedTuple, NoReturn
 
 from pdbiomarker.errors import FormulaError, Problem
 
@@ -253,8 +253,7 @@ def render(node: Node, outside: int = 0) -> str:
     return f"({text})" if _binding(node) <= outside else text
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Token:
+class _Token(NamedTuple):
     kind: str
     text: str
     at: int
