@@ -217,6 +217,8 @@ def to_number(
 def _why_not_a_date(text: str) -> str:
     if _PARTIAL_DATE.fullmatch(text):
         return "is a partial date: year, month and day are needed"
+    if _ISO_DATE.fullmatch(text) or _ISO_TIME.fullmatch(text):
+        return "is not a day or time of the calendar"
     written = _NUMERIC_DATE.fullmatch(text)
     if written is not None:
         first, second = int(written[1]), int(written[2])
@@ -226,8 +228,6 @@ def _why_not_a_date(text: str) -> str:
     if is_number(text) and _EXCEL_SERIALS[0] <= float(text) <= _EXCEL_SERIALS[1]:
         day = _EXCEL_EPOCH + dt.timedelta(days=int(float(text)))
         return f"is a spreadsheet's serial number (it would be {day.isoformat()})"
-    if _ISO_DATE.fullmatch(text) or _ISO_TIME.fullmatch(text):
-        return "is not a day or time of the calendar"
     return "is not an ISO 8601 date"
 
 
