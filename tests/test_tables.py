@@ -421,8 +421,8 @@ def test_yaml_scalars(tmp_path):
     assert not problems
     assert data == {
         "a": "012", "b": "no", "c": "12:30", "d": 100000.0, "e": "2025-06-30", "f": True, "g": -28, "h": 1.5,
-        "i": None, "j": "7", "k": ["ihc:CD8_density"], "l": {}, "On": "yes", "7": "x", "m": "0o7", "n": ".inf",
-        "o": "1_000", "p": "1e999", "q": "True",
+        "i": None, "j": "7", "k": ["ihc:CD8_density"], "l": {}, "On": "yes", "7": "x", "m": "0o7",
+        "n": ".inf", "o": "1_000", "p": "1e999", "q": "True",
     }  # fmt: skip
     assert isinstance(data["g"], int)
 

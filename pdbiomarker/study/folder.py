@@ -101,6 +101,8 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         return None
     if libraries is None or slides is None:
         return None
+    quarantined = {problem.item for problem in problems.quarantined}
+    slides = slides[~slides.index.isin(quarantined)]
     return Study(spec, participants, biopsies, libraries, slides, problems=tuple(problems), path=folder)
 
 
