@@ -113,7 +113,7 @@ def forest(
         facts = f"Squares: estimate; lines: 95 % CI; degrees of freedom: {methods}." if methods else ""
         if rows["q"].isna().any() and rows["p"].notna().any():
             facts += " In brackets: p not adjusted (sensitivity)."
-        titles(axes[0], name, facts, width=110)
+        titles(axes[0], name, facts)
         return axes[0]
 
 

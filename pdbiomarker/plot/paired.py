@@ -159,7 +159,7 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     n_unpaired = int((~both).sum())
     unpaired = f", {n_unpaired} with one visit only (open)" if n_unpaired else ""
     facts = f"{int(both.sum())} pairs{unpaired}; {set_label(str(chosen.row['set']))}.\n"
-    titles(ax, chosen.label, facts + _sentence(effect_words(chosen.row)), width=82)
+    titles(ax, chosen.label, facts + _sentence(effect_words(chosen.row)))
     return ax
 
 

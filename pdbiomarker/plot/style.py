@@ -140,9 +140,11 @@ def plain(text: object, limit: int = 60) -> str:
     return drawn if len(drawn) <= limit else drawn[: limit - 1] + "…"
 
 
-def titles(ax: Axes, title: str, subtitle: str = "", *, width: int = 92) -> None:
+def titles(ax: Axes, title: str, subtitle: str = "") -> None:
     """Write a bold title and, below it, a grey line of facts, both flush left."""
-    lines = [part for line in subtitle.split("\n") for part in textwrap.wrap(line, width)]
+    width = _line_width(ax)
+    whole = re.sub(r" ([<=>]) ", "\u00a0\\1\u00a0", subtitle).replace("95 % CI", "95\u00a0%\u00a0CI")
+    lines = [part for line in whole.split("\n") for part in textwrap.wrap(line, width)]
     ax.set_title(plain(title, 90), loc="left", pad=8.0 + 12.5 * len(lines), color=INK)
     for i, line in enumerate(reversed(lines)):
         ax.annotate(
@@ -155,6 +157,18 @@ def titles(ax: Axes, title: str, subtitle: str = "", *, width: int = 92) -> None
             fontsize=8.5,
             va="bottom",
         )
+
+
+def _line_width(ax: Axes) -> int:
+    """Characters of a subtitle that fit above the axes: those of its share of the figure, less its margin."""
+    fig, spec = ax.get_figure(root=True), ax.get_subplotspec()
+    if fig is None:
+        return 80
+    share = 1.0
+    if spec is not None:
+        columns = spec.get_topmost_subplotspec()
+        share = (columns.colspan.stop - columns.colspan.start) / columns.get_gridspec().ncols
+    return max(36, int((float(fig.get_figwidth()) * share - 0.9) * 15))
 
 
 def split(host: Axes, heights: Sequence[float]) -> list[Axes]:

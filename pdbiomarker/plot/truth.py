@@ -96,7 +96,7 @@ def truth(result: Result, assay: str | None = None, *, ax: Axes | None = None) -
             _draw_cloud(first, known)
         else:
             first = _draw_lines(ax, known)
-        titles(first, name, _facts(rows, known), width=64 if len(known) > _FEW else 88)
+        titles(first, name, _facts(rows, known))
         return first
 
 

@@ -180,7 +180,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, titl
         f"{len(tested):,} features tested{why}{n}; {set_label(str(rows['set'].iloc[0]))}. "
         f"{name} < {level:g}: {up:,} up, {down:,} down."
     )
-    titles(ax, title, facts, width=96)
+    titles(ax, title, facts)
 
 
 def _label(ax: Axes, tested: pd.DataFrame, level: float, labels: int) -> None:

@@ -140,7 +140,7 @@ def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors:
     none = f"; {len(lost)} not evaluable (NE): {words}" if lost else ""
     up = int((values > 0).sum())
     facts = f"{n} pairs: {up} up, {int((values < 0).sum())} down{none}; {set_label(str(chosen.row['set']))}."
-    titles(ax, f"{chosen.label}: change per participant", facts, width=96)
+    titles(ax, f"{chosen.label}: change per participant", facts)
 
 
 def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:

@@ -12,9 +12,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
-from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.numbers import format_number, p_name
 from pdbiomarker.plot.select import Result, contrast_visits, primary_set, set_label
-from pdbiomarker.plot.style import figure
+from pdbiomarker.plot.style import figure, style
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.content import (
     Block,
@@ -42,21 +42,6 @@ TOP_GENES: Final = 50
 _MAX_PRIMARY: Final = 8
 _OPEN_ROWS: Final = 14
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
-
-_EFFECTS: Final[tuple[tuple[str, Column], ...]] = (
-    ("effect", Column("effect", "number")),
-    ("effect_low", Column("95 % CI low", "number")),
-    ("effect_high", Column("95 % CI high", "number")),
-    ("effect_unit", Column("unit")),
-    ("n_pairs", Column("pairs", "number")),
-    ("df", Column("df", "number")),
-    ("df_method", Column("df method")),
-    ("p", Column("p", "p")),
-    ("q", Column("adjusted p", "p")),
-    ("adjustment", Column("adjusted by")),
-    ("status", Column("status")),
-    ("note", Column("note")),
-)
 
 
 def build(study: Any, result: Result) -> Document:
@@ -124,8 +109,9 @@ def _hue(result: Result) -> str | None:
 
 def _drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
     def make() -> Drawing:
-        fig = figure(width, height)
-        draw(fig.add_subplot())
+        with style():
+            fig = figure(width, height)
+            draw(fig.add_subplot())
         return fig
 
     return make
@@ -199,6 +185,8 @@ def _front(result: Result) -> Section | None:
             "whose p-values (in brackets) are not adjusted. A line without an estimate gives the reason."
         )
         blocks.append(Figure("primary-forest", caption, draw))
+    caption = f"The primary family: every row of the result, whatever its status. {_COMPLETE}"
+    blocks.append(_effects_table("primary-effects", caption, table[table["family"] == "primary"]))
     return Section("answer", "The primary family at a glance", tuple(blocks))
 
 
@@ -209,25 +197,17 @@ def _accountability(result: Result) -> Section:
         return Section("accountability", "Participants and biopsies", (Text(("No biopsy was analysed.",)),))
     main = flow[flow["set"] == primary_set(flow)]
     contrasts = list(dict.fromkeys(main["contrast"])) if "contrast" in main.columns else [None]
+    flows: dict[tuple[object, ...], list[pd.DataFrame]] = {}
     for assay in dict.fromkeys(main["assay"]):
         for contrast in contrasts:
             mine = main[main["assay"] == assay]
             mine = mine if contrast is None else mine[mine["contrast"] == contrast]
-            if mine.empty:
-                continue
-            what = {"contrast": contrast, "set_": str(mine["set"].iloc[0])}
-            draw = _drawn(
-                7.6,
-                0.62 * len(mine) + 0.9,
-                lambda ax, a=assay, w=what: plot.accountability(result, a, ax=ax, **w),  # type: ignore[misc]
-            )
-            caption = (
-                f"From enrolment to an evaluable pair in {assay or 'any assay'}"
-                f"{', ' + str(contrast) if contrast else ''}; {set_label(str(mine['set'].iloc[0]))}. "
-                f"n = {int(mine['n_participants'].iloc[0])} participants, "
-                f"{int(mine['n_participants'].iloc[-1])} pairs."
-            )
-            blocks.append(Figure(_key("flow", assay, contrast or "all"), caption, draw, wide=False))
+            if len(mine):
+                told = mine[["step", "n_participants", "n_biopsies", "reason"]].itertuples(
+                    index=False, name=None
+                )
+                flows.setdefault((contrast, *told), []).append(mine)
+    blocks += [_flow(result, same) for same in flows.values()]
     columns = [
         *[("set", Column("analysis set")), ("assay", Column("assay")), ("contrast", Column("contrast"))],
         *[("step", Column("step")), ("n_participants", Column("participants", "number"))],
@@ -241,6 +221,27 @@ def _accountability(result: Result) -> Section:
     )
     blocks.append(_unused(result, biopsies))
     return Section("accountability", "Participants and biopsies", tuple(blocks))
+
+
+def _flow(result: Result, same: Sequence[pd.DataFrame]) -> Figure:
+    """The flow of one assay and contrast, which is also that of the others given."""
+    steps = same[0]
+    assays = [str(rows["assay"].iloc[0]) for rows in same]
+    contrast = str(steps["contrast"].iloc[0]) if "contrast" in steps.columns else None
+
+    def draw(ax: Axes) -> Axes:
+        return plot.accountability(result, assays[0], contrast=contrast, ax=ax)
+
+    more = f" The flow is the same in {', '.join(assays[1:])}." if len(assays) > 1 else ""
+    caption = (
+        f"From enrolment to an evaluable pair in {assays[0] or 'any assay'}"
+        f"{', ' + contrast if contrast else ''}; {set_label(str(steps['set'].iloc[0]))}. "
+        f"n = {int(steps['n_participants'].iloc[0])} participants, "
+        f"{int(steps['n_participants'].iloc[-1])} pairs.{more}"
+    )
+    return Figure(
+        _key("flow", assays[0], contrast or "all"), caption, _drawn(8.6, 0.62 * len(steps) + 0.9, draw)
+    )
 
 
 def _unused(result: Result, biopsies: pd.DataFrame) -> Block:
@@ -302,20 +303,20 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
     baseline, on = contrast_visits(result, contrast)
     label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
     n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
-    colour = f" Colour: {hue.replace('_', ' ')}." if hue else ""
+    colour = f" Colour: {hue.replace('_mg', ' (mg)').replace('_', ' ')}." if hue else ""
     what = f"{label}, {on} against {baseline}; {set_label(set_)}; n = {n} pairs.{colour}"
     options = {"contrast": contrast, "set_": set_, "hue": hue}
     return [
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only.",
-            _drawn(6.8, 4.3, lambda ax: plot.paired(result, ref, ax=ax, **options)),
+            _drawn(5.9, 4.2, lambda ax: plot.paired(result, ref, ax=ax, **options)),
             wide=False,
         ),
         Figure(
             _key("waterfall", ref, contrast),
             f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason.",
-            _drawn(6.8, 4.3, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
+            _drawn(5.9, 4.2, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
             wide=False,
         ),
     ]
@@ -335,9 +336,25 @@ def _primary(result: Result, hue: str | None) -> Section:
     return Section("primary", "Primary features, participant by participant", tuple(blocks))
 
 
+def _effects(rows: pd.DataFrame) -> list[tuple[str, Column]]:
+    """Columns of a table of effects; the adjusted p is headed by its method."""
+    names = {p_name(a) for a, q in zip(rows["adjustment"], rows["q"], strict=True) if pd.notna(q)}
+    adjusted = names.pop() if len(names) == 1 else "adjusted p"
+    return [
+        *[("effect", Column("effect", "number")), ("effect_low", Column("CI low", "number"))],
+        *[("effect_high", Column("CI high", "number")), ("effect_unit", Column("unit"))],
+        *[("n_pairs", Column("pairs", "number")), ("df", Column("df", "number"))],
+        *[("p", Column("p", "p")), ("q", Column(adjusted, "p"))],
+        *[("status", Column("status")), ("note", Column("note"))],
+    ]
+
+
 def _effects_table(key: str, caption: str, rows: pd.DataFrame) -> Table:
-    names = [("label", Column("feature")), ("contrast", Column("contrast")), ("set", Column("analysis set"))]
-    return _table(key, caption, rows, [*names, *_EFFECTS])
+    names = [("label", Column("feature", "name"))]
+    names += [("contrast", Column("contrast"))] if rows["contrast"].nunique() > 1 else []
+    methods = ", ".join(sorted({str(m) for m in rows["df_method"] if isinstance(m, str) and m}))
+    told = f" 95 % CI; df: {methods}." if methods else ""
+    return _table(key, f"{caption}{told}", rows, [*names, ("set", Column("analysis set")), *_effects(rows)])
 
 
 def _is_signature_family(rows: pd.DataFrame) -> bool:
@@ -367,10 +384,10 @@ def _family_blocks(result: Result, family: str) -> list[Block]:
     return blocks
 
 
-def _families(result: Result) -> Section:
+def _families(result: Result) -> Section | None:
     blocks: list[Block] = []
     for family, rows in result.table.groupby("family", sort=False):
-        if (rows["kind"] == "count").any() or _is_signature_family(rows):
+        if family == "primary" or (rows["kind"] == "count").any() or _is_signature_family(rows):
             continue
         blocks += _family_blocks(result, str(family))
     return Section(
@@ -422,9 +439,8 @@ def _genes(result: Result) -> Section | None:
         )
         top = rows[rows["p"].notna()].sort_values(["p", "feature"], kind="stable").head(TOP_GENES)
         caption = f"The {len(top)} genes with the smallest p. {_COMPLETE}"
-        names = [("label", Column("gene")), ("feature", Column("id", "id"))]
-        drop = {"note", "df_method", "effect_unit"}
-        columns = [*names, *((c, h) for c, h in _EFFECTS if c not in drop)]
+        names = [("label", Column("gene", "name")), ("feature", Column("id", "id"))]
+        columns = [*names, *((c, h) for c, h in _effects(rows) if c not in {"note", "effect_unit"})]
         blocks.append(_table(_key("genes", assay, contrast), caption, top, columns, total=len(rows)))
     return Section("genes", "Genes", tuple(blocks))
 
@@ -463,7 +479,7 @@ def _truth(result: Result) -> Section | None:
         few = len(mine) <= 40
         height = 0.36 * (len(mine) + 1.3 * mine["effect_unit"].nunique()) + 1.3 if few else 4.8
         draw = _drawn(
-            7.8 if few else 6.0,
+            6.0,
             height,
             lambda ax, a=str(assay): plot.truth(result, a, ax=ax),  # type: ignore[misc]
         )

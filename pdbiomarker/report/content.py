@@ -23,6 +23,7 @@ __all__ = [
     "Figure",
     "KeyFinding",
     "Notice",
+    "Picture",
     "Section",
     "Table",
     "Text",
@@ -33,7 +34,7 @@ __all__ = [
 #: What a cell can hold.
 Cell = str | int | float | bool | None
 #: How a column is written.
-Format = Literal["text", "id", "code", "number", "p"]
+Format = Literal["text", "name", "id", "code", "number", "p"]
 Tone = Literal["good", "caution", "neutral", "missing"]
 
 
@@ -114,11 +115,19 @@ class Table:
 
 
 @dataclasses.dataclass(frozen=True)
+class Picture:
+    """An image as JPEG bytes, and its width as a share of the widest of its kind: shown so, scales agree."""
+
+    data: bytes
+    share: float
+
+
+@dataclasses.dataclass(frozen=True)
 class ThumbnailRow:
-    """One participant's images: per visit a title, an overview and a field (each an image or None)."""
+    """One participant's images: per slide a title, an overview and a field."""
 
     participant: str
-    images: tuple[tuple[str, bytes | None, bytes | None], ...]
+    images: tuple[tuple[str, Picture | None, Picture | None], ...]
 
 
 @dataclasses.dataclass(frozen=True)

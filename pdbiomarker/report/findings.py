@@ -34,7 +34,7 @@ from pdbiomarker.plot.select import (
 )
 from pdbiomarker.report.content import KeyFinding, Notice, Tone
 from pdbiomarker.report.privacy import clean
-from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.problems import Told, problems_of
 
 __all__ = ["LEVEL", "USABLE", "find_doubts", "key_findings", "notices", "primary_rows"]
 
@@ -288,13 +288,12 @@ def notices(result: Result) -> tuple[Notice, ...]:
     lines = _pair_lines(result)
     incomplete = any(have < total for _, have, total in lines)
     if lines:
-        texts = [
-            f"{have} of {total} participants give an evaluable pair in {name}" for name, have, total in lines
-        ]
-        told = "; ".join(texts)
+        told = "; ".join(
+            f"{have} of {total} participants give an evaluable pair in {_and(names)}"
+            for (have, total), names in _by_count(lines).items()
+        )
         if quarantined:
-            n = len(quarantined)
-            told += f"; {n} item{'' if n == 1 else 's'} quarantined"
+            told += f"; {_and(_counted(quarantined))} quarantined"
         tone: Tone = "caution" if incomplete or quarantined else "good"
         head = "The data are incomplete: " if tone == "caution" else "The data are complete: "
         details = [f"{t.item or t.place or 'item'}: {t.message} ({t.code})" for t in quarantined]
@@ -306,6 +305,30 @@ def notices(result: Result) -> tuple[Notice, ...]:
         details = [f"{t.item or t.place or 'item'}: {t.message} ({t.code})" for t in quarantined[:6]]
         out.append(Notice(f"{len(quarantined)} items quarantined.", "caution", tuple(details)))
     return tuple(out)
+
+
+def _by_count(lines: Sequence[tuple[str, int, int]]) -> dict[tuple[int, int], list[str]]:
+    """Group assays that have the same numbers."""
+    groups: dict[tuple[int, int], list[str]] = {}
+    for name, have, total in lines:
+        groups.setdefault((have, total), []).append(name)
+    return groups
+
+
+def _and(names: Sequence[str]) -> str:
+    return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else "".join(names)
+
+
+def _counted(quarantined: Sequence[Told]) -> list[str]:
+    """Quarantined items by what they are: ``2 slides``, ``1 library``."""
+    plurals = {"slide": "slides", "library": "libraries", "region": "regions", "biopsy": "biopsies"}
+    areas = {"SLIDE": "slide", "COUNT": "library", "REGION": "region", "PAIR": "biopsy"}
+    counts: dict[str, int] = {}
+    for told in quarantined:
+        parts = told.code.split("-")
+        kind = areas.get(parts[1], "item") if len(parts) > 1 else "item"
+        counts[kind] = counts.get(kind, 0) + 1
+    return [f"{n} {kind if n == 1 else plurals.get(kind, 'items')}" for kind, n in counts.items()]
 
 
 def _pair_lines(result: Result) -> list[tuple[str, int, int]]:

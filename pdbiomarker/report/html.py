@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pdbiomarker.plot.style import render_svg
-from pdbiomarker.report.content import Block, Cell, Column, Document, Figure, Section
+from pdbiomarker.report.content import Block, Cell, Column, Document, Figure, Picture, Section
 
 __all__ = ["render_html"]
 
@@ -109,8 +109,8 @@ def _picture(figure: Figure) -> dict[str, Any]:
     }
 
 
-def _jpeg(image: bytes) -> str:
-    return f"data:image/jpeg;base64,{base64.b64encode(image).decode('ascii')}"
+def _jpeg(picture: Picture) -> str:
+    return f"data:image/jpeg;base64,{base64.b64encode(picture.data).decode('ascii')}"
 
 
 def _sort_value(value: Cell, column: Column) -> str:

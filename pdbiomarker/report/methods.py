@@ -95,8 +95,8 @@ def _design(study: Any, plan: Any) -> str:
         "closest to the target day, then the latest before treatment or the earliest on treatment, then "
         "by id."
         if getattr(plan, "replicates", "select") == "select"
-        else "Where a participant had several usable biopsies at a visit, all were kept, with a random effect "
-        "for the biopsy's visit within the participant."
+        else "Where a participant had several usable biopsies at a visit, all were kept, with a random "
+        "effect for the biopsy's visit within the participant."
     )
     return (
         f"Biopsies were assigned to visits by study day and label: {', '.join(windows)}. Day 1 is the day "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -11,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pdbiomarker.plot.select import Result
-from pdbiomarker.report.content import ThumbnailRow
+from pdbiomarker.report.content import Picture, ThumbnailRow
 
 __all__ = ["thumbnail_rows"]
 
@@ -23,7 +24,21 @@ _LIMIT: Final = 64_000_000
 _SMALLEST: Final = 60
 
 Image = npt.NDArray[np.uint8]
-_Entry = tuple[str, str, Image | None, Image | None]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Entry:
+    """One slide as read."""
+
+    visit: str
+    slide: str
+    overview: Image | None
+    field: Image | None
+
+    @property
+    def title(self) -> str:
+        """Visit and slide."""
+        return f"{self.visit} · {self.slide}" if self.visit else self.slide
 
 
 def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
@@ -41,12 +56,14 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
         item = images[slide_id]
         overview, field = _read(item.get("overview")), _read(item.get("field"))
         visit = str(item.get("visit") or "")
-        entries.setdefault(str(item["participant_id"]), []).append((visit, str(slide_id), overview, field))
+        entries.setdefault(str(item["participant_id"]), []).append(
+            _Entry(visit, str(slide_id), overview, field)
+        )
     if not entries:
         return ()
 
     def place(entry: _Entry) -> tuple[int, str]:
-        return (visits.index(entry[0]) if entry[0] in visits else len(visits), entry[1])
+        return (visits.index(entry.visit) if entry.visit in visits else len(visits), entry.slide)
 
     ordered = {p: sorted(entries[p], key=place) for p in sorted(entries)}
     return _encode_all(ordered)
@@ -68,37 +85,39 @@ def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> tuple[ThumbnailRow, ...
     every = [entry for row in rows.values() for entry in row]
     longest = _LONGEST
     while True:
-        factors = [_factor([e[k] for e in every], longest) for k in (2, 3)]
+        wide = _Scale.fit([e.overview for e in every if e.overview is not None], longest)
+        near = _Scale.fit([e.field for e in every if e.field is not None], longest)
         made = tuple(
-            ThumbnailRow(
-                participant,
-                tuple(
-                    (
-                        f"{visit} · {slide}" if visit else slide,
-                        _jpeg(over, factors[0]),
-                        _jpeg(field, factors[1]),
-                    )
-                    for visit, slide, over, field in row
-                ),
-            )
-            for participant, row in rows.items()
+            ThumbnailRow(person, tuple((e.title, wide.encode(e.overview), near.encode(e.field)) for e in row))
+            for person, row in rows.items()
         )
-        size = sum(len(image) for row in made for entry in row.images for image in entry[1:] if image)
+        size = sum(len(p.data) for row in made for _, *both in row.images for p in both if p is not None)
         if size <= BUDGET or longest <= _SMALLEST:
             return made
         longest = max(_SMALLEST, int(longest * max(0.5, min(0.9, (BUDGET / size) ** 0.5))))
 
 
-def _factor(images: Sequence[Image | str | None], longest: int) -> float:
-    sides = [max(image.shape[:2]) for image in images if isinstance(image, np.ndarray)]
-    return min(1.0, longest / max(sides)) if sides else 1.0
+@dataclasses.dataclass(frozen=True)
+class _Scale:
+    """How much images of one kind are reduced, and the width of the widest of them."""
 
+    factor: float
+    widest: int
 
-def _jpeg(image: Image | None, factor: float) -> bytes | None:
-    if image is None:
-        return None
-    if factor < 1:
-        size = (max(1, round(image.shape[1] * factor)), max(1, round(image.shape[0] * factor)))
-        image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-    done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-    return bytes(data.tobytes()) if done else None
+    @classmethod
+    def fit(cls, images: Sequence[Image], longest: int) -> _Scale:
+        """Reduce so that no side is longer than `longest` pixels."""
+        sides = [max(image.shape[:2]) for image in images]
+        widths = [image.shape[1] for image in images]
+        return cls(min(1.0, longest / max(sides, default=1)), max(widths, default=1))
+
+    def encode(self, image: Image | None) -> Picture | None:
+        """Reduce one image and write it as JPEG."""
+        if image is None:
+            return None
+        share = image.shape[1] / self.widest
+        if self.factor < 1:
+            size = tuple(max(1, round(side * self.factor)) for side in (image.shape[1], image.shape[0]))
+            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
+        return Picture(bytes(data.tobytes()), share) if done else None
