@@ -191,7 +191,7 @@ def _counts(
     work: _Work,
     c: _Context,
 ) -> None:
-    """Filter, library sizes, log2 CPM and voom weights, on the biopsies that were measured."""
+    """Filter, library sizes, log2 CPM and voom weights, on the biopsies that have reads."""
     counts = x[:, columns]
     names = result.var_names[columns]
     for code, what, bad in (
@@ -210,7 +210,7 @@ def _counts(
             )
     if c.problems.errors:
         return
-    measured = np.isfinite(counts).any(axis=1)
+    measured = np.nansum(counts, axis=1) > 0
     reads = counts[measured].T
     complete = np.isfinite(reads).all(axis=1)
     kept = complete.copy()

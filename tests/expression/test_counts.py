@@ -88,7 +88,7 @@ def test_parquet_faults(tmp_path):
         ("E-COUNT-001", 1, "C", "x"),
         ("E-COUNT-002", 2, "B", "-1.0"),
         ("E-COUNT-003", 1, "A", "1.5"),
-        ("E-COUNT-004", 1, "B", "nan"),
+        ("E-COUNT-004", 1, "B", ""),
     ]
     pd.DataFrame({"gene": [1.0, 2.0], "A": [1, 2]}).to_parquet(tmp_path / "f.parquet", index=False)
     assert [p.code for p in expression.check_counts(tmp_path / "f.parquet")] == ["E-SHEET-007"]
@@ -108,7 +108,7 @@ def test_ids_stay_as_typed(tmp_path):
 @settings(max_examples=60, deadline=None)
 @given(
     ids=st.lists(
-        st.text(st.characters(codec="ascii", exclude_characters='"\r\n,;\t', min_codepoint=33), min_size=1),
+        st.text(st.characters(min_codepoint=33, max_codepoint=126, exclude_characters='"'), min_size=1),
         min_size=1,
         max_size=6,
         unique=True,
@@ -243,8 +243,14 @@ def test_annotation_columns_are_told_once(tmp_path):
         (lambda rng: np.log2(rng.gamma(1, 100, (200, 6)) + 1), "look like log values: "),
         (lambda rng: np.log2(rng.gamma(1, 100, (200, 6))), "look like log values: "),
         (lambda rng: (x := rng.normal(size=(200, 6))) - x.mean(axis=1, keepdims=True), "look like z-scores"),
-        (lambda rng: (x := rng.gamma(1, 100, (200, 6))) / x.sum(axis=0) * 1e6, "every library sums to one million"),
-        (lambda rng: (x := rng.gamma(1, 100, (200, 6))) / x.sum(axis=0) * 5e7, "every library sums to about 5e+07"),
+        (
+            lambda rng: (x := rng.gamma(1, 100, (200, 6))) / x.sum(axis=0) * 1e6,
+            "every library sums to one million",
+        ),
+        (
+            lambda rng: (x := rng.gamma(1, 100, (200, 6))) / x.sum(axis=0) * 5e7,
+            "every library sums to about 5e+07",
+        ),
         (lambda rng: rng.gamma(1, 100, (200, 6)) - 50, "background- or batch-corrected"),
         (lambda rng: rng.gamma(1, 100, (200, 6)), "FPKM, normalised or expected counts"),
     ],
@@ -333,7 +339,12 @@ def test_libraries_become_biopsies(tmp_path):
     assert adata.obs["libraries"].tolist() == ["L1;L2", "L3", "007"]
     assert adata.obs["batch"].tolist() == ["b1+b2", "b1", "b2"]
     stray, lost = expression.problems_of(adata)
-    assert (stray.code, stray.severity, stray.item, stray.column) == ("E-COUNT-007", "quarantine", "stray", "stray")
+    assert (stray.code, stray.severity, stray.item, stray.column) == (
+        "E-COUNT-007",
+        "quarantine",
+        "stray",
+        "stray",
+    )
     assert (lost.code, lost.severity, lost.item) == ("E-COUNT-008", "quarantine", "L9")
     assert (lost.file, lost.row) == ("libraries.csv", 6)
     assert not list(check_assay(adata, "rna"))
@@ -349,13 +360,15 @@ def test_biopsy_ids_serve_as_library_ids_and_an_unsequenced_biopsy_is_no_fault(t
 
 def test_no_library_of_the_study_is_refused_with_both_sides(tmp_path):
     study = small_study(tmp_path / "s", {"libraries.csv": LIBRARIES})
-    with pytest.raises(AssayError, match=r"E-COUNT-007 .*claimed by a biopsy; the matrix has 'X', 'Y', the sheets 'L1'"):
+    with pytest.raises(
+        AssayError, match=r"E-COUNT-007 .*claimed by a biopsy; the matrix has 'X', 'Y', the sheets 'L1'"
+    ):
         expression.read_counts(write(tmp_path, "gene,X,Y\nG1,1,10\nG2,2,20\n"), study=study)
 
 
 def test_transposed_matrix_is_recognised_by_the_sheets(tmp_path):
     study = small_study(tmp_path / "s", {"libraries.csv": LIBRARIES})
-    with pytest.raises(AssayError, match="E-COUNT-010 .*3 ids of the first column are library ids"):
+    with pytest.raises(AssayError, match=r"E-COUNT-010 .*3 ids of the first column are library ids"):
         expression.read_counts(write(tmp_path, "lib,x1,x2\nL1,1,10\nL2,2,20\nL3,4,5\n"), study=study)
 
 
@@ -380,7 +393,10 @@ def test_symbols_and_labels(tmp_path):
     assert problem.message.startswith("2 of 5 genes have no symbol")
     ensembl = pd.DataFrame({"id": ["ENSG00000153563"], "Symbol": ["CD8A"]})
     matrix = write(tmp_path, "gene,A,B\nENSG00000153563.16,1,2\nENSG00000000001.1,1,3\n")
-    assert expression.read_counts(matrix, genes=ensembl).var["label"].tolist() == ["CD8A", "ENSG00000000001.1"]
+    assert expression.read_counts(matrix, genes=ensembl).var["label"].tolist() == [
+        "CD8A",
+        "ENSG00000000001.1",
+    ]
 
 
 @pytest.mark.parametrize(
@@ -420,15 +436,19 @@ def test_h5ad_round_trip(tmp_path):
 
 @pytest.mark.data
 def test_riaz_matrix(shared_data, tmp_path):
-    """22,187 genes x 109 libraries, totals as PROVENANCE says; 65 participants, Pt109_On has two libraries."""
+    """22,187 genes x 109 libraries, totals as PROVENANCE says; Pt109_On has two libraries."""
     path, genes = shared_data("riaz2017/counts.csv.gz"), shared_data("riaz2017/genes.csv")
     expression.check_counts(path)  # the first reading also loads the readers
-    start = time.perf_counter()
+    start = time.process_time()
     adata = expression.read_counts(path, genes=genes)
-    assert time.perf_counter() - start < 4  # 0.5 s on an idle machine, 2 s asked for
+    assert time.process_time() - start < 2  # 0.5 s on an idle core
     assert adata.shape == (109, 22187)
     size = adata.obs["library_size"]
-    assert (round(size.min() / 1e6, 1), round(size.median() / 1e6, 1), round(size.max() / 1e6, 1)) == (27.4, 37.9, 63.9)
+    assert (round(size.min() / 1e6, 1), round(size.median() / 1e6, 1), round(size.max() / 1e6, 1)) == (
+        27.4,
+        37.9,
+        63.9,
+    )
     assert [p.code for p in expression.problems_of(adata)] == ["E-COUNT-017"]
     assert (adata.var["symbol"] != "").sum() == 15503
     study = read_study(build_riaz_study(shared_data, tmp_path / "riaz"))
