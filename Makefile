@@ -52,5 +52,9 @@ constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) pip compile --quiet --universal --python-version 3.12 --no-header --no-annotate --no-emit-index-url \
 		--group dev --extra openslide pyproject.toml -o constraints.txt
 
+# Hashes of reference/MANIFEST.tsv, after a file of reference/ was changed on purpose.
+reference: setup
+	$(BIN)/python tests/reference_manifest.py
+
 clean:
 	rm -rf .venv .tools build dist demo .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
