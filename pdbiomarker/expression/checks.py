@@ -77,8 +77,8 @@ def check_matrix(
     genes, libraries : list of str
         Ids without surrounding space and in Unicode's compatibility form; otherwise as typed.
     """
-    genes = clean_ids(raw.genes, "gene id", name, problems, lines=raw.lines.tolist())
-    libraries = clean_ids(raw.libraries, "library id", name, problems)
+    genes = clean_ids(raw.genes, "gene id", name, problems=problems, lines=raw.lines.tolist())
+    libraries = clean_ids(raw.libraries, "library id", name, problems=problems)
     _check_orientation(genes, libraries, name, problems, expected=expected)
     _check_genes(raw, genes, name, problems)
     _check_libraries(libraries, name, problems)
@@ -88,7 +88,7 @@ def check_matrix(
 
 
 def clean_ids(
-    ids: Sequence[str], what: str, name: str, problems: Problems, *, lines: Sequence[int] | None = None
+    ids: Sequence[str], what: str, name: str, *, problems: Problems, lines: Sequence[int] | None = None
 ) -> list[str]:
     """Strip and normalise ids; say where that changed one, refuse control characters."""
     cleaned = [i if _ORDINARY.fullmatch(i) else normal_id(i) for i in ids]

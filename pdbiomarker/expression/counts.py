@@ -122,7 +122,7 @@ def read_counts(
     table, table_name = _genes_table(genes, study, spec, problems)
     symbols = [""] * len(counts.genes)
     if table is not None:
-        symbols = map_symbols(counts.genes, table, table_name, problems)
+        symbols = map_symbols(counts.genes, table, table_name, problems=problems)
     problems.raise_if_any(AssayError)
     n_features, n_libraries = len(counts.genes), len(counts.libraries)
     counts = _usable_libraries(counts, name, problems)
@@ -173,8 +173,8 @@ def _genes_table(
         return read_table(genes, problems=problems), Path(genes).name
     if spec is None or spec.genes is None:
         return None, ""
-    folder = study.path if study is not None and study.path is not None else Path()
-    return read_table(folder / spec.genes, name=spec.genes, problems=problems), spec.genes
+    file = Path(spec.genes) if study is None else study.resolve(spec.genes)
+    return read_table(file, name=spec.genes, problems=problems), spec.genes
 
 
 def _usable_libraries(counts: _Counts, name: str, problems: Problems) -> _Counts:

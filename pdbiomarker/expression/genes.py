@@ -32,7 +32,7 @@ _SYMBOL_COLUMNS: Final = (
 _VERSION: Final = re.compile(r"(ENS[A-Z]*\d+)\.\d+")
 
 
-def map_symbols(ids: Sequence[str], table: pd.DataFrame, name: str, problems: Problems) -> list[str]:
+def map_symbols(ids: Sequence[str], table: pd.DataFrame, name: str, *, problems: Problems) -> list[str]:
     """Symbol of each id, empty where the table has none.
 
     Parameters

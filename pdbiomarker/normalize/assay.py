@@ -108,12 +108,11 @@ def normalize(
         notes=[[] for _ in range(adata.n_vars)],
         primary_ok=np.ones(adata.n_vars, dtype=bool),
     )
+    context = _Context(design, visits, options, problems)
     for kind in dict.fromkeys(kinds.tolist()):
         columns = np.flatnonzero(kinds == kind)
-        if kind == "count":
-            _counts(result, x, columns, work, _Context(design, visits, options, problems))
-        else:
-            _others(adata, x, columns, work, _Context(design, visits, options, problems))
+        fill = _counts if kind == "count" else _others
+        fill(result, x, columns, work, context)
     problems.raise_if_any(AssayError)
     tested = np.isfinite(work.y).any(axis=0)
     _note_limits(adata, x, work)
