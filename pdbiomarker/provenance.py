@@ -18,6 +18,7 @@ import contextlib
 import dataclasses
 import datetime as dt
 import fcntl
+import functools
 import hashlib
 import importlib.metadata
 import json
@@ -40,6 +41,7 @@ __all__ = [
     "StepRecord",
     "atomic_path",
     "canonical_json",
+    "code_version",
     "completed",
     "environment",
     "is_complete",
@@ -245,6 +247,27 @@ def environment() -> dict[str, Any]:
 def package_version() -> str:
     """Return the installed version of pdbiomarker."""
     return importlib.metadata.version("pdbiomarker")
+
+
+@functools.cache
+def code_version() -> str:
+    """Return the version of pdbiomarker with a hash of its code, such as ``0.1.0+code.3fa9c2d1b0aa``.
+
+    Two installations of one release have the same; a checkout that was edited has another, so results made
+    before the edit are never taken for those of the code after it.
+    """
+    package = Path(__file__).resolve().parent
+    reference = package / "_reference"
+    roots = (package, reference if reference.is_dir() else package.parent / "reference")
+    suffixes = (".py", ".yaml", ".csv", ".tsv", ".html", ".css", ".js", ".j2")
+    found = {
+        f"{root.name.lstrip('_')}/{path.relative_to(root).as_posix()}": path
+        for root in roots
+        for path in root.rglob("*")
+        if path.suffix in suffixes and "_reference" not in path.relative_to(root).parts
+    }
+    digest = sha256_json({name: sha256_file(path) for name, path in sorted(found.items())})
+    return f"{package_version()}+code.{digest[:12]}"
 
 
 def _processor() -> str:
@@ -506,7 +529,7 @@ class Manifest:
     quarantine: tuple[Mapping[str, Any], ...] = ()
     warnings: tuple[Mapping[str, Any], ...] = ()
     environment: Mapping[str, Any] = dataclasses.field(default_factory=environment)
-    version: str = dataclasses.field(default_factory=package_version)
+    version: str = dataclasses.field(default_factory=code_version)
     run: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def to_json(self) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from pdbiomarker.errors import InputError, Problems
-from pdbiomarker.provenance import completed, package_version, recorded_steps, sha256_json
+from pdbiomarker.provenance import code_version, completed, recorded_steps, sha256_json
 from pdbiomarker.run import RunOutcome, run_study
 from pdbiomarker.run.jobs import Job, run_jobs
 from pdbiomarker.run.progress import Display
@@ -50,7 +50,7 @@ def run_demo(
         E-RUN-006: the folder holds other things.
     """
     root = Path(folder)
-    key = sha256_json([package_version(), seed, n_participants])
+    key = sha256_json([code_version(), seed, n_participants])
     if completed(root, _STEP, key) is None:
         _check_ours(root)
         with Display(shown=progress) as display:

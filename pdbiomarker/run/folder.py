@@ -20,8 +20,8 @@ from pdbiomarker.provenance import (
     DONE,
     LOCK,
     MANIFEST,
+    code_version,
     forget,
-    package_version,
     read_manifest,
     recorded_steps,
     remove_output,
@@ -50,7 +50,7 @@ class Basis:
 
     study: Mapping[str, Any]
     plan: Mapping[str, Any]
-    version: str = dataclasses.field(default_factory=package_version)
+    version: str = dataclasses.field(default_factory=code_version)
 
     def to_json(self) -> str:
         """Return the text of the record."""

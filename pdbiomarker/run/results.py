@@ -118,7 +118,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "facts": dict(facts),
     }
     written.append(folder / _STUDY)
-    write_text(written[-1], json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+    write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")  # order has meaning
     return sorted(written)
 
 
@@ -154,7 +154,7 @@ def write_assay(adata: ad.AnnData, path: Path) -> Path:
 def _sorted(adata: ad.AnnData) -> ad.AnnData:
     """Give a copy whose mappings are in alphabetical order, so that insertion order leaves no trace."""
     out = ad.AnnData(X=np.asarray(adata.X), obs=frame_of(adata.obs), var=frame_of(adata.var))
-    for layer in sorted(map(str, adata.layers.keys())):
+    for layer in sorted(n for n in adata.layers.keys() if n is not None):  # noqa: SIM118 - None stands for X
         out.layers[layer] = np.asarray(adata.layers[layer])
     out.uns = {key: adata.uns[key] for key in sorted(adata.uns)}
     return out

@@ -29,12 +29,12 @@ from pdbiomarker.provenance import (
     FolderLock,
     Manifest,
     StepRecord,
+    code_version,
     completed,
     environment,
     forget,
     is_complete,
     now_utc,
-    package_version,
     read_record,
     recorded_steps,
     sha256_file,
@@ -346,7 +346,7 @@ class _Trip:
             "facts": {
                 "inputs": dict(work.inputs),
                 "parameters": dict(work.parameters),
-                "version": package_version(),
+                "version": code_version(),
                 "environment": environment(),
             },
         }

@@ -26,7 +26,15 @@ from pdbiomarker.report import report
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
-from pdbiomarker.run.survey import count_assays, describe, empty_assay, plan_of, survey, survey_slides
+from pdbiomarker.run.survey import (
+    count_assays,
+    describe,
+    empty_assay,
+    plan_file_of,
+    plan_of,
+    survey,
+    survey_slides,
+)
 from pdbiomarker.simulate import simulate_study
 from pdbiomarker.study import Study, read_study
 from pdbiomarker.tables import read_table, to_typed, write_table
@@ -126,7 +134,8 @@ def make_change(*, task: Task, tell: Tell) -> str:
     out = Path(task["out"])
     study = read_study(task["study"])
     counts = count_assays(study, [])
-    plan = plan_of(study, None if task["plan"] is None else Path(task["plan"]), counts)
+    given = None if task["plan"] is None else Path(task["plan"])
+    plan = plan_of(study, plan_file_of(Path(task["study"]), given), counts)
     if plan is None:
         raise RuntimeError("the study has no plan")
     measured = {**_slide_assays(study, task, out), **counts}

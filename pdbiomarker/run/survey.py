@@ -18,7 +18,7 @@ from pdbiomarker.change.families import resolve_families
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
-from pdbiomarker.provenance import package_version, sha256_file, sha256_json, slug
+from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
 from pdbiomarker.study import AssaySpec, Study, StudySpec, read_study
@@ -31,6 +31,7 @@ __all__ = [
     "count_assays",
     "describe",
     "empty_assay",
+    "plan_file_of",
     "plan_of",
     "slide_files",
     "survey",
@@ -88,8 +89,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         The plan; default: ``plan.yaml`` of the folder, or the default plan.
     """
     found: list[Problem] = []
-    file = plan if plan is not None else folder / "plan.yaml"
-    plan_file = file if plan is not None or file.exists() else None
+    plan_file = plan_file_of(folder, plan)
     study: Study | None = None
     with _collecting(found):
         study = read_study(folder)
@@ -147,6 +147,12 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 assays[spec.name + SIGNATURES] = scores
     Problems(refused).raise_if_any()
     return assays
+
+
+def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
+    """Return the plan's file: the one given, that of the study, or None where there is none."""
+    own = folder / "plan.yaml"
+    return plan if plan is not None else own if own.exists() else None
 
 
 def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData]) -> Plan | None:
@@ -346,7 +352,7 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
             "seed": plan.seed,
         },
         "problems": [dataclasses.asdict(p) for p in found.problems],
-        "key": sha256_json([package_version(), spec, plan_facts(plan), shared]),
+        "key": sha256_json([code_version(), spec, plan_facts(plan), shared]),
         "bytes_needed": int(needed),
     }
 
@@ -441,7 +447,7 @@ def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
         taken.append(name)
         region = "" if slide.regions is None else inputs[slide.regions]
         panel = ihc.read_panel(slide.panel).hash
-        key = [package_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region]
+        key = [code_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region]
         slides.append(
             {
                 **dataclasses.asdict(slide),
