@@ -615,3 +615,31 @@ def test_input_errors_carry_their_problems_when_copied(tmp_path):
         read_study(tmp_path / "none")
     again = copy.deepcopy(caught.value)
     assert again.problems == caught.value.problems
+
+
+# --- the documentation ---------------------------------------------------------------------------------
+
+
+def test_the_documented_example_is_read_as_it_stands(tmp_path):
+    text = (Path(__file__).parents[1] / "docs" / "study_folder.md").read_text(encoding="utf-8")
+    names = []
+    for section in text.split("\n## ")[1:]:
+        name, _, body = section.partition("\n")
+        if "```" in body and name.endswith((".yaml", ".csv")):
+            (tmp_path / name).write_text(body.split("```")[1].split("\n", 1)[1], encoding="utf-8")
+            names.append(name)
+    assert names == [
+        "study.yaml",
+        "participants.csv",
+        "biopsies.csv",
+        "libraries.csv",
+        "slides.csv",
+        "plan.yaml",
+    ]
+    for name in ("counts.csv", "genes.csv", "slides/S1.ome.tiff", "slides/S2.ome.tiff", "regions/S1.geojson"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("x")
+    assert not list(check_file(tmp_path, "study"))
+    study = read_study(tmp_path)
+    for column in [*study.participants, *study.biopsies, *study.slides]:
+        assert column in {"line", "hours_from_first_dose", "assay"} or f"`{column}`" in text, column
