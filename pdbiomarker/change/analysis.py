@@ -110,15 +110,18 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     filled = study
     for done, (name, adata) in enumerate(study.assays.items(), start=1):
         sets = list(SETS) if adata.n_vars <= FEATURE_COUNT_OF_A_PANEL else ["strict"]
+        fitted: list[pd.DataFrame] = []
         for set_ in sets:
             block, told = _block(study, name, set_, model)
             biopsies.append(told)
             for contrast in model.contrasts:
-                tables.append(_fit_contrast(block, contrast, model, families))
+                fitted.append(_fit_contrast(block, contrast, model, families))
                 if set_ != "strict_pairs":
                     changes.append(_changes(block, contrast, model))
             if set_ == "strict":
                 filled = filled.with_assay(name, _fill(adata, block.values))
+        # The rows of a feature stand together: the index of each block is the feature's position.
+        tables.append(pd.concat(fitted).sort_index(kind="stable"))
         if progress is not None:
             progress(name, done, len(study.assays))
     empty = pd.DataFrame(columns=list(TABLE_COLUMNS))

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
+import shapely
 from scipy.spatial import cKDTree
 
 __all__ = ["CELL_KINDS", "DAB_OD", "Layout", "draw_layout", "place_cells", "smooth_noise"]
@@ -174,12 +175,25 @@ def _nests(
     if wanted < 1:
         return ()
     cut = np.partition(inside, inside.size - wanted)[inside.size - wanted]
-    mask = (field >= cut).astype(np.uint8)
+    # Opening cuts necks one pixel wide, where an outline would touch itself.
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
+    mask = cv2.morphologyEx((field >= cut).astype(np.uint8), cv2.MORPH_OPEN, disc)
     outlines, _ = cv2.findContours(mask, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    smooth = [cv2.approxPolyDP(line, 1.2, closed=True)[:, 0, :].astype(np.int32) for line in outlines]
+    smooth = [line for outline in outlines if (line := _simplified(outline)) is not None]
     smallest = min(1500.0, 0.3 * fraction * inside.size * mpp**2)
     kept = [line for line in smooth if len(line) > 3 and cv2.contourArea(line) * mpp**2 >= smallest]
     return tuple(sorted(kept, key=lambda line: (int(line[0, 1]), int(line[0, 0]))))
+
+
+def _simplified(outline: npt.NDArray[Any]) -> npt.NDArray[np.int32] | None:
+    """The coarsest simplification of an outline that is a valid polygon; None if there is none."""
+    for tolerance in (1.2, 0.8, 0.4, 0.0):
+        line: npt.NDArray[np.int32] = cv2.approxPolyDP(outline, tolerance, closed=True)[:, 0, :].astype(
+            np.int32
+        )
+        if len(line) > 3 and shapely.Polygon(line).is_valid:
+            return line
+    return None
 
 
 def place_cells(rng: np.random.Generator, layout: Layout, numbers: Mapping[str, int]) -> pd.DataFrame:

@@ -215,3 +215,11 @@ def test_type_one_error_of_the_road(tmp_path):
     study = with_values(paired_study(tmp_path, 8), before, after)
     table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
     assert (table["p"] < 0.05).mean() == pytest.approx(0.05, abs=3 * np.sqrt(0.05 * 0.95 / 2000))
+
+
+def test_rows_of_a_feature_stand_together(tmp_path):
+    rng = np.random.default_rng(5)
+    study = with_values(paired_study(tmp_path, 6), rng.normal(size=(6, 2)), rng.normal(size=(6, 2)))
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
+    assert table["feature"].tolist() == ["f0"] * 3 + ["f1"] * 3
+    assert table["set"].tolist() == ["strict", "strict_pairs", "all_biopsied"] * 2

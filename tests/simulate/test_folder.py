@@ -13,10 +13,11 @@ import numpy as np
 import pandas as pd
 import pyarrow.parquet as pq
 import pytest
+import shapely
 import tifffile
 
 from pdbiomarker.errors import InputError
-from pdbiomarker.simulate import FAULTS, TrialDesign, simulate_study
+from pdbiomarker.simulate import FAULTS, TrialDesign, draw_layout, simulate_study
 from pdbiomarker.study import read_study
 
 
@@ -249,3 +250,11 @@ def test_faults_of_slides_are_planted(tmp_path: Path) -> None:
         assert "PhysicalSize" not in tiff.ome_metadata
         assert tiff.series[0].shape == (1280, 2304, 3)
     assert set(FAULTS) == {*FAULTY_SHEETS, *faults}
+
+
+def test_outlines_of_nests_are_valid_polygons() -> None:
+    """An outline that touches itself would be quarantined as a region a reader drew wrongly."""
+    for seed in range(6):
+        layout = draw_layout(np.random.default_rng(seed), (640, 1152))
+        assert layout.nest_outlines
+        assert all(shapely.Polygon(outline).is_valid for outline in layout.nest_outlines)
