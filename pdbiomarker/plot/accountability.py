@@ -14,7 +14,8 @@ from pdbiomarker.plot.style import ACCENT, GRID, INK, MUTED, UP, empty, new_axes
 
 __all__ = ["accountability"]
 
-_WRAP: Final = 58
+_WRAP: Final = 76
+_LINES: Final = 3
 
 
 def accountability(
@@ -46,7 +47,7 @@ def accountability(
         if rows.empty:
             return empty(new_axes(ax, 7.6, 2.4), "Biopsy accountability", "No biopsy was analysed.")
         rows = _choose(rows, assay, contrast, set_)
-        ax = new_axes(ax, 7.6, 0.62 * len(rows) + 0.9)
+        ax = new_axes(ax, 8.6, 0.62 * len(rows) + 0.9)
         if rows.empty:
             return empty(ax, "Biopsy accountability", "The table has no such assay, contrast or set.")
         _draw(ax, rows)
@@ -168,8 +169,8 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
 def _draw_loss(ax: Axes, i: int, lost: int, reason: object) -> None:
     if lost <= 0:
         return
-    why = plain(reason, 2 * _WRAP) if isinstance(reason, str) and reason else "no reason recorded"
-    lines = textwrap.wrap(f"−{lost}: {why}", _WRAP)[:2]
+    why = plain(reason, _LINES * _WRAP) if isinstance(reason, str) and reason else "no reason recorded"
+    lines = textwrap.wrap(f"−{lost}: {why}", _WRAP, max_lines=_LINES, placeholder=" …")
     ax.plot([4.2, 4.55], [i, i], color=UP, lw=0.9, zorder=1)
     ax.text(
         4.65,

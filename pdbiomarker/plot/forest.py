@@ -132,7 +132,19 @@ def _rows(
         table = table[table["family"] == family]
     elif features is None:
         table = table[table["kind"] != "count"]
-    return table if contrast is None else table[table["contrast"] == contrast]
+    if contrast is not None:
+        table = table[table["contrast"] == contrast]
+    return table.iloc[_grouped(table)]
+
+
+def _grouped(table: pd.DataFrame) -> list[int]:
+    """Row positions that bring the sets of a feature together, otherwise in order of appearance."""
+    keys = list(zip(table["assay"], table["feature"], table["contrast"], strict=True))
+    first = {key: i for i, key in reversed(list(enumerate(keys)))}
+    primary = primary_set(table)
+    sets = [primary, *(s for s in sets_of(table) if s != primary)]
+    rank = [sets.index(str(s)) for s in table["set"]]
+    return sorted(range(len(keys)), key=lambda i: (first[keys[i]], rank[i]))
 
 
 def _panels(rows: pd.DataFrame) -> list[_Panel]:

@@ -325,7 +325,9 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
     for participant in sorted(str(p) for p in result.study.participants.index):
         if participant in paired:
             continue
-        code, reason = told.get(participant) or _reason_of_biopsies(result, chosen, participant)
+        code, reason = told.get(participant, ("", ""))
+        if code in {"", "E-PAIR-007"}:  # a biopsy may exist and have lost its visit
+            code, reason = _reason_of_biopsies(result, chosen, participant)
         out.append((participant, reason_word(code, reason), reason))
     return out
 

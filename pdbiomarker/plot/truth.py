@@ -108,7 +108,8 @@ def _facts(rows: pd.DataFrame, known: pd.DataFrame) -> str:
     same = known["kind"].nunique() == 1
     error = (known["estimate"] - known["true"]).to_numpy(dtype=float)
     bias = f"; mean error {format_number(float(error.mean()), 2)}" if same and len(known) > 1 else ""
-    return f"{len(known):,} features{lost}{cover if len(covered) else ''}{bias}."
+    noun = "feature" if len(known) == 1 else "features"
+    return f"{len(known):,} {noun}{lost}{cover if len(covered) else ''}{bias}."
 
 
 def _to_log2(kind: str) -> float:

@@ -198,15 +198,15 @@ def _accountability(result: Result) -> Section:
     main = flow[flow["set"] == primary_set(flow)]
     contrasts = list(dict.fromkeys(main["contrast"])) if "contrast" in main.columns else [None]
     flows: dict[tuple[object, ...], list[pd.DataFrame]] = {}
-    for assay in dict.fromkeys(main["assay"]):
+    first = [a for a in dict.fromkeys(primary_rows(result)["assay"]) if (main["assay"] == a).any()]
+    for assay in dict.fromkeys([*first, *main["assay"]]):
         for contrast in contrasts:
             mine = main[main["assay"] == assay]
             mine = mine if contrast is None else mine[mine["contrast"] == contrast]
             if len(mine):
-                told = mine[["step", "n_participants", "n_biopsies", "reason"]].itertuples(
-                    index=False, name=None
-                )
-                flows.setdefault((contrast, *told), []).append(mine)
+                told = mine[["step", "n_participants", "n_biopsies"]].itertuples(index=False, name=None)
+                why = [str(reason).replace(repr(str(assay)), "") for reason in mine["reason"]]
+                flows.setdefault((contrast, *told, *why), []).append(mine)
     blocks += [_flow(result, same) for same in flows.values()]
     columns = [
         *[("set", Column("analysis set")), ("assay", Column("assay")), ("contrast", Column("contrast"))],
@@ -254,18 +254,21 @@ def _unused(result: Result, biopsies: pd.DataFrame) -> Block:
     days = getattr(result.study, "biopsies", pd.DataFrame())
     if "study_day" not in rows.columns and "study_day" in days.columns:
         rows = rows.assign(study_day=rows["biopsy_id"].map(days["study_day"].to_dict()))
+    keys = [
+        c
+        for c in ("biopsy_id", "participant_id", "visit", "study_day", "reason", "code")
+        if c in rows.columns
+    ]
+    grouped = rows.groupby(keys, sort=False, dropna=False)["assay"]
+    rows = grouped.agg(lambda names: ", ".join(dict.fromkeys(map(str, names)))).reset_index()
     columns = [
         *[("biopsy_id", Column("biopsy", "id")), ("participant_id", Column("participant", "id"))],
-        *[("assay", Column("assay")), ("contrast", Column("contrast")), ("visit", Column("visit"))],
-        *[
-            ("study_day", Column("study day", "number")),
-            ("reason", Column("why not used")),
-            ("code", Column("code")),
-        ],
+        *[("visit", Column("visit")), ("study_day", Column("study day", "number"))],
+        *[("assay", Column("not used in")), ("reason", Column("why")), ("code", Column("code", "id"))],
     ]
     which = set_label(primary_set(result.table))
     caption = f"Biopsies not used in the primary analysis set ({which}), each with its reason."
-    return _table("unused", caption, rows.drop_duplicates(), columns)
+    return _table("unused", caption, rows, columns)
 
 
 def _quality(result: Result) -> Section:
@@ -273,7 +276,7 @@ def _quality(result: Result) -> Section:
     told = problems_of(result)
     columns = [
         *[("severity", Column("")), ("item", Column("item", "id")), ("message", Column("what was found"))],
-        *[("place", Column("place")), ("remedy", Column("remedy")), ("code", Column("code"))],
+        *[("place", Column("place")), ("remedy", Column("remedy")), ("code", Column("code", "id"))],
     ]
     for severity, name in (
         ("quarantine", "Quarantined items: left out, the rest went on."),
@@ -340,12 +343,14 @@ def _effects(rows: pd.DataFrame) -> list[tuple[str, Column]]:
     """Columns of a table of effects; the adjusted p is headed by its method."""
     names = {p_name(a) for a, q in zip(rows["adjustment"], rows["q"], strict=True) if pd.notna(q)}
     adjusted = names.pop() if len(names) == 1 else "adjusted p"
+    noted = any(isinstance(n, str) and n for n in rows["note"])
     return [
         *[("effect", Column("effect", "number")), ("effect_low", Column("CI low", "number"))],
         *[("effect_high", Column("CI high", "number")), ("effect_unit", Column("unit"))],
-        *[("n_pairs", Column("pairs", "number")), ("df", Column("df", "number"))],
+        *[("n_pairs", Column("pairs", "number")), ("df", Column("df", "df"))],
         *[("p", Column("p", "p")), ("q", Column(adjusted, "p"))],
-        *[("status", Column("status")), ("note", Column("note"))],
+        ("status", Column("status")),
+        *([("note", Column("note"))] if noted else []),
     ]
 
 
@@ -390,9 +395,7 @@ def _families(result: Result) -> Section | None:
         if family == "primary" or (rows["kind"] == "count").any() or _is_signature_family(rows):
             continue
         blocks += _family_blocks(result, str(family))
-    return Section(
-        "families", "Families of features", tuple(blocks) or (Text(("No such family was analysed.",)),)
-    )
+    return Section("families", "Other families", tuple(blocks)) if blocks else None
 
 
 def _signatures(result: Result, hue: str | None) -> Section | None:
@@ -484,7 +487,7 @@ def _truth(result: Result) -> Section | None:
             lambda ax, a=str(assay): plot.truth(result, a, ax=ax),  # type: ignore[misc]
         )
         mark = "diamonds" if few else "the line"
-        caption = f"Planted ({mark}) and estimated effects of {assay}; n = {len(mine):,} features."
+        caption = f"Planted ({mark}) and estimated effects of {assay}; n = {len(mine):,} planted."
         blocks.append(Figure(_key("truth", assay), caption, draw, wide=False))
     covered = rows["covered"].dropna()
     frame = pd.DataFrame(

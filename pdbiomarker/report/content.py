@@ -34,7 +34,7 @@ __all__ = [
 #: What a cell can hold.
 Cell = str | int | float | bool | None
 #: How a column is written.
-Format = Literal["text", "name", "id", "code", "number", "p"]
+Format = Literal["text", "name", "id", "code", "number", "df", "p"]
 Tone = Literal["good", "caution", "neutral", "missing"]
 
 
@@ -80,7 +80,7 @@ class Column:
     @property
     def numeric(self) -> bool:
         """Whether values stand flush right and sort as numbers."""
-        return self.format in {"number", "p"}
+        return self.format in {"number", "df", "p"}
 
     def write(self, value: Cell) -> str:
         """Write a value of this column, the same in every format of the report."""
@@ -90,6 +90,8 @@ class Column:
             return "yes" if value else "no"
         if isinstance(value, str):
             return value
+        if self.format == "df":
+            return f"{value:,.1f}".removesuffix(".0")
         return format_p(float(value)) if self.format == "p" else format_number(value)
 
 

@@ -93,7 +93,8 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
     verdict, tone = _verdict(adjusted < LEVEL, inseparable)
     basis = f"95 % CI {format_interval(row['effect_low'], row['effect_high'])}"
     what = _in_words(chosen, adjusted < LEVEL)
-    sentence = f"{what} ({basis}), {pairs}, {p_equals(name, adjusted)}."
+    told = p_equals(name, adjusted).replace(" ", "\u00a0")
+    sentence = f"{what} ({basis}), {pairs}, {told}."
     if verdict == "Consider":
         sentence += " Batch and visit cannot be told apart, so this is no more than a reason to look further."
     return KeyFinding(

@@ -55,7 +55,8 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
     for slide_id in sorted(images):
         item = images[slide_id]
         overview, field = _read(item.get("overview")), _read(item.get("field"))
-        visit = str(item.get("visit") or "")
+        named = item.get("visit")
+        visit = named if isinstance(named, str) and named not in {"", "nan"} else "no visit"
         entries.setdefault(str(item["participant_id"]), []).append(
             _Entry(visit, str(slide_id), overview, field)
         )
