@@ -20,8 +20,10 @@ Flags = NDArray[np.bool_]
 
 #: A column whose part outside the earlier columns is shorter than this share of it is aliased (as in R's lm).
 ALIAS_TOLERANCE = 1e-7
-#: A contrast may miss zero at an aliased column by this share of the terms that cancel there.
+#: A contrast may miss zero at an aliased column by this share of the terms that cancel there, and by the
+#: rounding of the terms that should be zero, a share of the column's length.
 ESTIMABLE_TOLERANCE = 1e-8
+ROUNDING_TOLERANCE = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -104,8 +106,11 @@ def contrast_coordinates(basis: Basis, contrasts: Array) -> tuple[Array, Flags]:
         terms = coordinates[:, :, :j] * R[:, None, :j, j]
         rest = contrasts[:, j] - terms.sum(axis=2)
         size = np.abs(contrasts[:, j]) + np.abs(terms).sum(axis=2)
+        length = np.linalg.norm(R[:, : j + 1, j], axis=1)[:, None]
+        rounding = np.abs(coordinates[:, :, :j]).sum(axis=2) * length
         aliased = ~kept[:, None, j]
-        estimable &= ~aliased | (np.abs(rest) <= ESTIMABLE_TOLERANCE * size)
+        limit = ESTIMABLE_TOLERANCE * size + ROUNDING_TOLERANCE * rounding
+        estimable &= ~aliased | (np.abs(rest) <= limit)
         coordinates[:, :, j] = np.where(aliased, 0.0, rest / R[:, None, j, j])
     return coordinates, estimable
 

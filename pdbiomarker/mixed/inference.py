@@ -102,7 +102,8 @@ def infer(solution: Solution, coordinates: Array, ddf: DdfMethod) -> ContrastTab
         free = np.abs(t - c / nu) <= 1e-6 * solution.largest[:, None]
         unidentified_df = np.where(free, nu, np.nan)
         if ddf == "satterthwaite":
-            delta = np.where(solution.at_lower[:, None], expected, solution.observed[:, None])
+            observed = solution.observed[:, None]
+            delta = np.where(solution.at_lower[:, None] | ~(observed > 0), expected, observed)
             df = np.where(solution.at_zero[:, None], nu, nu / (1.0 + lack / delta))
             enlarged = v
         else:

@@ -46,8 +46,9 @@ class MixedFit:
         REML log-likelihood, as lme4's logLik of a REML fit.
     status : (G,) array of str
         ``ok``; ``singular``: theta lies on the bound of its range, or the data do not tell it;
-        ``not_estimable``: no contrast is; ``too_few``: no residual degree of freedom; ``constant``: nothing
-        varies around the fit, so estimates stand without a test; ``not_converged``: no maximum was found.
+        ``not_estimable``: no contrast is; ``too_few``: no residual degree of freedom, or one group only;
+        ``constant``: nothing varies around the fit, so estimates stand without a test; ``not_converged``: no
+        maximum was found (also where the sums of all pairs are equal and theta may be negative).
     n_obs, n_groups : (G,) arrays of int
         Observations used, and groups among them.
     terms : tuple of str
@@ -106,7 +107,8 @@ def fit(
     allow_negative_icc : bool
         Let observations of one group be less alike than those of different groups (compound symmetry): theta
         may fall below 0 as long as the covariance is positive definite. Complete pairs then give the paired
-        t-test.
+        t-test. Where one group alone would reach that bound, because its weights are the largest, theta stops
+        at 99 % of it, with status ``singular``.
 
     Returns
     -------
@@ -218,7 +220,8 @@ def _fit_block(
     block = _prepare(inputs, layout, rows)
     k = len(inputs.contrasts)
     n_obs = block.observed.sum(axis=1)
-    enough = n_obs > block.basis.kept.sum(axis=1)[block.pattern]
+    n_groups = np.logical_or.reduceat(block.observed, layout.starts, axis=1).sum(axis=1)
+    enough = (n_obs > block.basis.kept.sum(axis=1)[block.pattern]) & (n_groups > 1)
     told = block.estimable[block.pattern] & enough[:, None]
     flat = np.abs(block.residual).max(axis=1) <= block.rounding
     status = np.select(
@@ -226,7 +229,7 @@ def _fit_block(
     )
 
     result.n_obs[rows] = n_obs
-    result.n_groups[rows] = np.logical_or.reduceat(block.observed, layout.starts, axis=1).sum(axis=1)
+    result.n_groups[rows] = n_groups
     result.estimable[rows] = block.estimable[block.pattern][:, :k]
     result.status[rows] = status
     result.sigma2[rows[enough & flat]] = 0.0
@@ -269,7 +272,9 @@ def _fit_live(
     result.p[rows] = t_tail(t, result.df[rows])
 
     result.theta[rows, 0] = np.where(failed, np.nan, solution.theta / norm)
-    result.sigma2[rows] = np.where(failed, np.nan, np.where(exact, 0.0, solution.s2 * size * size * norm))
+    with np.errstate(over="ignore", under="ignore"):
+        variance = solution.s2 * size * size * norm
+    result.sigma2[rows] = np.where(failed, np.nan, np.where(exact, 0.0, variance))
     pivots = np.abs(np.diagonal(block.basis.triangle, axis1=1, axis2=2))
     log_x = 2.0 * np.where(block.basis.kept, np.log(pivots), 0.0).sum(axis=1)[pick]
     log_w = np.log(np.where(precision > 0, precision, 1.0)).sum(axis=1)
