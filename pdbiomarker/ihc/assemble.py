@@ -140,4 +140,4 @@ def _one_value(values: pd.Series) -> float | str:
     numbers = pd.to_numeric(values, errors="coerce")
     if numbers.notna().all() and values.map(lambda v: isinstance(v, (int, float, np.number))).all():
         return float(numbers.mean())
-    return ";".join(sorted({str(v) for v in values if v is not None and v == v}))
+    return ";".join(sorted({str(v) for v in values if not pd.isna(v)}))

@@ -25,7 +25,7 @@ from pdbiomarker.ihc.tissue import Tissue
 
 __all__ = ["CELL_COLUMNS", "DEFAULT_TILE", "CellFinder", "Focus", "Segmenter", "expand"]
 
-#: A segmenter: optical density (Y, X, 3) float32 and the size of a pixel in micrometres -> labels (Y, X) int32.
+#: A segmenter: optical density (Y, X, 3) float32 and pixel size in micrometres -> labels (Y, X) int32.
 Segmenter = Callable[[npt.NDArray[np.float32], float], npt.NDArray[np.int32]]
 
 CELL_COLUMNS: Final = (
@@ -132,7 +132,7 @@ class CellFinder:
     def labels(
         self, y: int, x: int, h: int, w: int
     ) -> tuple[npt.NDArray[np.uint8], Labels, npt.NDArray[np.bool_]]:
-        """A field at the working resolution: its pixels, nuclei, and which of them are positive (by label)."""
+        """A field at the working resolution: pixels, nuclei, and which of them are positive (by label)."""
         box = self._box(y, x, y + h, x + w)
         rgb, labels, means = self._measured(box)
         view = (slice(y - box.y, y - box.y + h), slice(x - box.x, x - box.x + w))
@@ -183,7 +183,7 @@ class CellFinder:
         sx = np.bincount(which, xs + box.x, n)[1:]
         sy = np.bincount(which, ys + box.y, n)[1:]
         blue = np.bincount(which, hematoxylin[ys, xs], n)[1:]
-        reach = int(round(self._panel.expansion_um / self.pixel_um))
+        reach = round(self._panel.expansion_um / self.pixel_um)
         if self._panel.measure == "nucleus" or reach == 0:
             brown, over = np.bincount(which, dab[ys, xs], n)[1:], area
         else:

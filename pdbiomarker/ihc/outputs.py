@@ -12,7 +12,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.errors import Problems
 from pdbiomarker.ihc.cells import CELL_COLUMNS
 from pdbiomarker.ihc.measure import SlideResult
 from pdbiomarker.provenance import atomic_path

@@ -57,7 +57,7 @@ def draw_overview(thumbnail: Pixels, tissue: Tissue, cells: pd.DataFrame) -> Pix
     step = scale / tissue.mpp
     for x, y in positive[["x_um", "y_um"]].to_numpy(dtype=np.float64):
         cv2.circle(image, (round(x * step), round(y * step)), radius, POSITIVE_RGB, -1, cv2.LINE_AA)
-    return _scale_bar(image, tissue.mpp / scale)
+    return _scale_bar(np.asarray(image, dtype=np.uint8), tissue.mpp / scale)
 
 
 def draw_field(finder: CellFinder, grid: tuple[int, int], cells: pd.DataFrame) -> Pixels:
@@ -86,7 +86,7 @@ def draw_field(finder: CellFinder, grid: tuple[int, int], cells: pd.DataFrame) -
     rim = (cv2.erode(values, np.ones((3, 3), np.uint8)) != values) & (large > 0)
     colours = np.where(positive[large][..., None], POSITIVE_RGB, NEGATIVE_RGB).astype(np.uint8)
     image[rim] = colours[rim]
-    return _scale_bar(image, finder.pixel_um / _FIELD_SCALE)
+    return _scale_bar(np.asarray(image, dtype=np.uint8), finder.pixel_um / _FIELD_SCALE)
 
 
 def _densest(

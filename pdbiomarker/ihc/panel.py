@@ -52,6 +52,7 @@ class Detection(_Frozen):
     channel: Literal["both", "hematoxylin"] = "both"
     min_area_um2: Annotated[float, Field(gt=0)] = 14.0
     max_area_um2: Annotated[float, Field(gt=0, le=1000)] = 350.0
+    typical_area_um2: Annotated[float, Field(gt=0, le=1000)] = 60.0
     min_score: Share = 0.09
 
 
@@ -131,6 +132,7 @@ class Panel(_Frozen):
             channel=found.channel,
             min_area_um2=found.min_area_um2,
             max_area_um2=found.max_area_um2,
+            typical_area_um2=found.typical_area_um2,
             min_score=found.min_score,
             matrix=tuple(float(v) for v in matrix.ravel()),
         )

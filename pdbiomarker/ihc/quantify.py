@@ -222,7 +222,7 @@ def _collect(done: list[tuple[_Job, SlideResult]], sheet: pd.DataFrame, problems
     facts = pd.DataFrame(index=[job.slide_id for job, _ in done])
     for name in ("batch", "scanner"):
         if name in sheet:
-            facts[name] = [sheet.at[job.slide_id, name] for job, _ in done]
+            facts[name] = sheet[name].reindex(facts.index)
     for name in ("white_red", "white_green", "white_blue", "mpp", "focus", "nodata_share", "artefact_share"):
         facts[name] = [float(result.qc[name]) for _, result in done]
     panels = {job.panel.marker: job.panel for job, _ in done}

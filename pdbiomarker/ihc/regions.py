@@ -63,7 +63,7 @@ class Regions:
         return {name: float(shape.area) * mpp**2 * 1e-6 for name, shape in self.compartments.items()}
 
     def locate(self, x: npt.NDArray[np.float64], y: npt.NDArray[np.float64]) -> npt.NDArray[np.object_]:
-        """Compartment of positions in pixels: ``nest``, ``stroma``, ``excluded`` or ``tissue`` (none of them)."""
+        """Compartment of positions in pixels: ``nest``, ``stroma``, ``excluded``, or ``tissue`` for none."""
         where = np.full(len(x), "tissue", dtype=object)
         for name, shape in (*self.compartments.items(), ("excluded", self.excluded)):
             shapely.prepare(shape)

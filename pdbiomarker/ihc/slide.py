@@ -12,6 +12,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 
@@ -173,7 +174,7 @@ def _step(size: int, slide: Slide, mpp: float, axis: int) -> float:
 def _taps(
     start: int, count: int, step: float, size: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]]:
-    """For `count` grid pixels from `start`: their first source pixel, and weights (taps, count), summing to 1."""
+    """For `count` grid pixels from `start`: first source pixel, and weights (taps, count) of sum 1."""
     edges = np.arange(start, start + count + 1, dtype=np.float64) * step
     edges = np.minimum(edges, size)
     low, high = edges[:-1], edges[1:]
@@ -192,9 +193,10 @@ def _average(
     columns: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
 ) -> npt.NDArray[np.float32]:
     """Weighted sums of rows, then of columns; elementwise, so that no value depends on its place."""
+    channels = source.shape[2]
     half = _weighted(source, *rows)
-    turned = _weighted(np.ascontiguousarray(half.transpose(1, 0, 2)), *columns)
-    return np.ascontiguousarray(turned.transpose(1, 0, 2))
+    turned = _weighted(cv2.transpose(half).reshape(source.shape[1], -1, channels), *columns)
+    return np.asarray(cv2.transpose(turned), dtype=np.float32).reshape(len(rows[0]), -1, channels)
 
 
 def _weighted(
@@ -202,9 +204,11 @@ def _weighted(
 ) -> npt.NDArray[np.float32]:
     last = source.shape[0] - 1
     total = np.zeros((len(first), *source.shape[1:]), np.float32)
+    part = np.empty_like(total)
     for tap, weight in enumerate(weights):
         if weight.any():
-            total += source[np.minimum(first + tap, last)] * weight[:, None, None]
+            np.multiply(source[np.minimum(first + tap, last)], weight[:, None, None], out=part)
+            total += part
     return total
 
 

@@ -72,8 +72,7 @@ def optical_density(rgb: npt.NDArray[np.uint8], white: Sequence[float] = (255.0,
     table = np.maximum(-np.log10(values / np.asarray(white, dtype=np.float64)), 0.0).astype(np.float32)
     if rgb.size == 0:
         return np.zeros(rgb.shape, np.float32)
-    density: Float32 = cv2.LUT(np.ascontiguousarray(rgb), table[None])
-    return density
+    return np.asarray(cv2.LUT(np.ascontiguousarray(rgb), table[None]), dtype=np.float32)
 
 
 def stain_matrix(

@@ -329,13 +329,10 @@ class TiffReader:
         plan = self._levels[level]
         self._stream.seek(int(plan.offsets[index]))
         data = self._stream.read(int(plan.counts[index]))
-        if int(plan.page.compression) == _JPEG and not data.rstrip(b"\x00\xff").endswith(b"\xd9"):
-            if b"\xff\xd9" not in data[-16:]:
-                raise self._damaged(index)
+        if int(plan.page.compression) == _JPEG and b"\xff\xd9" not in data[-16:]:
+            raise self._damaged(index)
         try:
             decoded = plan.page.decode(data, index, jpegtables=plan.page.jpegtables)[0]
-        except (ValueError, RuntimeError, OSError, TypeError, AttributeError) as error:
-            raise self._damaged(index) from error
         except Exception as error:  # each codec of imagecodecs raises its own class, derived from Exception
             raise self._damaged(index) from error
         if decoded is None:
@@ -399,4 +396,4 @@ def _is_reduction(page: Any, top: Any) -> bool:
     if width <= 0 or height <= 0 or width >= top.imagewidth or height >= top.imagelength:
         return False
     across, down = top.imagewidth / width, top.imagelength / height
-    return abs(across - down) <= max(0.01 * across, across / width, down / height)
+    return bool(abs(across - down) <= max(0.01 * across, across / width, down / height))
