@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import copy
+import random
 from pathlib import Path
 
 import anndata as ad
@@ -421,6 +422,54 @@ def test_every_fault_of_every_file_is_told_at_once(tmp_path):
     }
 
 
+def test_a_damaged_file_is_read_or_refused_never_a_crash(tmp_path):
+    path = folder(tmp_path)
+    pieces = [
+        b"",
+        b",",
+        b"\n",
+        b'"',
+        b"\x00",
+        b"\xff",
+        b"NA",
+        b"1e400",
+        b":",
+        b"{",
+        b"[",
+        b"&a",
+        b"*a",
+        b"!!",
+        b"\t",
+        b"#",
+    ]
+    pieces += [
+        "Ａ".encode(),
+        b"../",
+        b"9999-12-31",
+        b"0001-01-01",
+        b"2025-01-01T00:00Z",
+        b";",
+        b"null",
+        b"-0",
+        b"\r",
+        b"=",
+    ]
+    draw = random.Random(1)  # noqa: S311 - cases, not secrets
+    outcomes = set()
+    for _ in range(200):
+        file = path / draw.choice([name for name in FILES if name.endswith((".yaml", "s.csv"))])
+        data = file.read_bytes()
+        start = draw.randrange(len(data) + 1)
+        file.write_bytes(data[:start] + draw.choice(pieces) + data[start + draw.choice([0, 1, 3]) :])
+        try:
+            outcomes.add(len(repr(read_study(path))) > 0)
+        except StudyError as error:
+            assert all(p.message and p.remedy and p.file for p in error.problems)
+            outcomes.add(False)
+        file.write_bytes(data)
+    assert outcomes == {True, False}
+
+
 # --- ids -----------------------------------------------------------------------------------------------
 
 
@@ -509,7 +558,7 @@ def test_a_study_made_in_memory_is_checked(tmp_path):
 def same(one: Study, other: Study) -> None:
     for name in ("participants", "biopsies", "libraries", "slides"):
         left, right = getattr(one, name), getattr(other, name)
-        derived = [c for c in ("hours_from_first_dose", "source", "path") if c in left]
+        derived = [c for c in ("hours_from_first_dose", "source", "path", "line") if c in left]
         pd.testing.assert_frame_equal(
             left.drop(columns=derived), right.drop(columns=derived, errors="ignore"), check_like=True
         )

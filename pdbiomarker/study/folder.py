@@ -90,8 +90,9 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         biopsies = read_biopsies(sheet, visits=visits, participants=participants, cutoff=cutoff)
     libraries = _libraries(folder, columns, sheets, biopsies, problems)
     slides = _slides(folder, columns, sheets, biopsies, spec, problems)
-    if spec is not None and biopsies is not None:
+    if spec is not None:
         _check_paths(folder, spec, problems)
+    if spec is not None and biopsies is not None:
         numeric = [str(c) for c in biopsies if pd.api.types.is_numeric_dtype(biopsies[c]) and c != "line"]
         check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems)
         for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):

@@ -329,7 +329,7 @@ def _frame(records: Records, label: str, problems: Problems) -> pd.DataFrame | N
         )
         return None
     header_line, header = records[0]
-    columns = [unicodedata.normalize("NFKC", field).strip() for field in header]
+    columns = [unicodedata.normalize("NFKC", _unescape(field) or "").strip() for field in header]
     rows = _same_width(records[1:], len(columns), label, problems)
     kept = _named_columns(columns, header_line, rows, label, problems)
     cells = {columns[position]: [_unescape(fields[position]) for _, fields in rows] for position in kept}
