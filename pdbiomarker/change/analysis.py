@@ -266,6 +266,8 @@ def _fit_contrast(
         }
     )
     first, second = _pair_positions(frame, reference, compared)
+    if block.set_ == "strict_pairs":
+        y = _complete_pairs(y, first, second)
     present = np.isfinite(y)
     rows["n_biopsies"] = present.sum(axis=1)
     codes, people = pd.factorize(frame["participant"])
@@ -292,6 +294,15 @@ def _pair_positions(
     ]
     both = [p for p in at[0].index if p in at[1].index]
     return at[0].loc[both].to_numpy(dtype=np.intp), at[1].loc[both].to_numpy(dtype=np.intp)
+
+
+def _complete_pairs(y: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> Floats:
+    """The values (features x biopsies) of participants who have both, feature by feature; the rest NaN."""
+    both = np.isfinite(y[:, first]) & np.isfinite(y[:, second])
+    out = np.full_like(y, np.nan)
+    out[:, first] = np.where(both, y[:, first], np.nan)
+    out[:, second] = np.where(both, y[:, second], np.nan)
+    return out
 
 
 def _estimate(

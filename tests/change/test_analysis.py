@@ -223,3 +223,18 @@ def test_rows_of_a_feature_stand_together(tmp_path):
     table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
     assert table["feature"].tolist() == ["f0"] * 3 + ["f1"] * 3
     assert table["set"].tolist() == ["strict", "strict_pairs", "all_biopsied"] * 2
+
+
+def test_strict_pairs_is_the_paired_t_test_of_each_feature(tmp_path):
+    """A value missing in one feature unpairs the participant in that feature only."""
+    rng = np.random.default_rng(6)
+    before, after = rng.normal(size=(7, 2)), rng.normal(size=(7, 2)) + 1
+    after[2, 1] = np.nan
+    study = with_values(paired_study(tmp_path, 7), before, after)
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table
+    row = table.query("set == 'strict_pairs' and feature == 'f1'").iloc[0]
+    keep = np.isfinite(after[:, 1])
+    expected = stats.ttest_rel(after[keep, 1], before[keep, 1])
+    assert row["p"] == pytest.approx(expected.pvalue, rel=1e-6)
+    assert (row["n_pairs"], row["n_biopsies"]) == (6, 12)
+    assert table.query("set == 'strict' and feature == 'f1'").iloc[0]["n_biopsies"] == 13
