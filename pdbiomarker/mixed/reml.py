@@ -443,6 +443,10 @@ def solve(design: GroupedDesign, response: Array, *, allow_negative: bool) -> So
             )
         at_lower, at_upper = phi <= floor + 1e-3, phi >= PHI_MAX - 1.0
         phi, point = _finish(data, largest, phi, movable=found & ~(at_zero | at_lower | at_upper))
+        # X may use up all that varies within the groups: f is then flat for large theta, its minimum far out.
+        empty = identified & ~(point.expected > IDENTIFIABLE * point.squares)
+        at_upper |= empty & (phi > 0)
+        identified &= ~empty
     return Solution(
         theta=np.expm1(phi) / largest,
         s2=point.residual / data.dof,

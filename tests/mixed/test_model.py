@@ -328,3 +328,35 @@ def test_exactly_one_grouping_term_is_fitted(groups: dict[str, Any]) -> None:
 
 def test_public_names() -> None:
     assert pdbiomarker.mixed.__all__ == ["DdfMethod", "MixedFit", "fit"]
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=150, deadline=None, derandomize=True)
+def test_no_input_that_is_accepted_fails(seed: int) -> None:
+    """Any design, gaps, ties, scales and weights: no exception, no warning, no p of 0, no infinite number."""
+    rng = np.random.default_rng(seed)
+    n, p = int(rng.integers(1, 25)), int(rng.integers(0, 6))
+    q = int(rng.integers(1, n + 1))
+    group = rng.integers(0, q, n)
+    X = rng.normal(size=(n, p)) if rng.random() < 0.5 else rng.integers(0, 2, (n, p)).astype(float)
+    Y = rng.normal(size=(4, n)) * 10.0 ** rng.integers(-8, 9) + rng.normal(size=(4, q))[:, group]
+    Y = np.round(Y) if rng.random() < 0.3 else Y
+    Y[rng.random(Y.shape) < rng.choice([0, 0.1, 0.5, 0.9])] = np.nan
+    W = rng.lognormal(0, rng.choice([0.1, 1, 5, 20]), size=Y.shape) * (rng.random(Y.shape) > 0.1)
+    result = fit(
+        Y,
+        X,
+        group,
+        weights=W if rng.random() < 0.5 else None,
+        ddf=str(rng.choice(METHODS)),
+        allow_negative_icc=bool(rng.integers(2)),
+    )
+    for name in NUMBERS:
+        assert not np.isinf(getattr(result, name)).any()
+    told = np.isfinite(result.p)
+    assert ((result.p[told] > 0) & (result.p[told] <= 1)).all()
+    assert (result.df[told] > 0).all()
+    untold = ~np.isin(result.status, ["ok", "singular"])
+    assert np.isnan(result.p[untold]).all()
+    assert np.isnan(result.p[~result.estimable]).all()
+    assert np.isnan(result.estimate[~result.estimable]).all()
