@@ -94,10 +94,10 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         _check_paths(folder, spec, problems)
     if spec is not None and biopsies is not None:
         numeric = [str(c) for c in biopsies if pd.api.types.is_numeric_dtype(biopsies[c]) and c != "line"]
-        check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems)
+        check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems=problems)
         for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):
             if frame is not None and file in sheets:
-                check_batches(frame, biopsies, spec.visits, file, problems)
+                _check_batches(frame, biopsies, spec.visits, file, problems)
     if problems.errors or spec is None or participants is None or biopsies is None:
         return None
     if libraries is None or slides is None:
@@ -246,7 +246,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 )
 
 
-def check_batches(
+def _check_batches(
     frame: pd.DataFrame, biopsies: pd.DataFrame, visits: tuple[Visit, ...], file: str, problems: Problems
 ) -> None:
     """Tell when every batch holds one visit only (E-STUDY-005): change and batch cannot be told apart.

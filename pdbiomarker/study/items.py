@@ -38,7 +38,7 @@ def read_libraries(sheet: Sheet, *, biopsies: pd.DataFrame | None) -> pd.DataFra
     owners = read_ids(sheet, "biopsy_id")
     check_unique(sheet, ids)
     if biopsies is not None:
-        check_known(sheet, owners, map(str, biopsies.index.dropna()), "biopsies.csv")
+        check_known(sheet, owners, map(str, biopsies.index.dropna()), what="biopsies.csv")
         _check_claims(sheet, dict(zip(ids.tolist(), owners.tolist(), strict=True)), biopsies)
     done = {"library_id": ids, "biopsy_id": owners}
     frame = by_id({**done, **read_others(sheet, done)}, "library_id")
@@ -130,7 +130,7 @@ def read_slides(
     owners = read_ids(sheet, "biopsy_id")
     check_unique(sheet, ids)
     if biopsies is not None:
-        check_known(sheet, owners, map(str, biopsies.index.dropna()), "biopsies.csv")
+        check_known(sheet, owners, map(str, biopsies.index.dropna()), what="biopsies.csv")
     paths = _paths(sheet, ids, folder)
     panels, names = _panels(sheet, assays)
     mpp = to_number(

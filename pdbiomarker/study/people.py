@@ -94,7 +94,7 @@ def read_biopsies(
     people = read_ids(sheet, "participant_id")
     check_unique(sheet, ids)
     if participants is not None:
-        check_known(sheet, people, map(str, participants.index.dropna()), "participants.csv")
+        check_known(sheet, people, map(str, participants.index.dropna()), what="participants.csv")
     _check_placed(sheet)
     labels = _visits(sheet, visits)
     dates = _dates(sheet, "collection_date")

@@ -244,7 +244,7 @@ def check_unique(sheet: Sheet, ids: pd.Series) -> None:
     )
 
 
-def check_known(sheet: Sheet, ids: pd.Series, known: Iterable[str], what: str) -> None:
+def check_known(sheet: Sheet, ids: pd.Series, known: Iterable[str], *, what: str) -> None:
     """Refuse ids that are not among those known (E-SHEET-006); the nearest are named."""
     options = list(known)
     lookup = set(options)

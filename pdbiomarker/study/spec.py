@@ -364,7 +364,7 @@ def _check_windows(visits: tuple[Visit, ...], document: YamlDocument, problems: 
 
 
 def check_spec_columns(
-    spec: StudySpec, sheets: Mapping[str, Iterable[str]], numeric: Iterable[str], problems: Problems
+    spec: StudySpec, sheets: Mapping[str, Iterable[str]], numeric: Iterable[str], *, problems: Problems
 ) -> None:
     """Check the columns that study.yaml names against those of the sheets.
 
