@@ -28,6 +28,7 @@ from pdbiomarker.plot.style import (
     log_axis,
     new_axes,
     plain,
+    short_id,
     spread,
     style,
     titles,
@@ -264,7 +265,7 @@ def _label_people(ax: Axes, people: list[str], after: Floats, colors: Hue | None
         color = colors.color(people[i]) if colors else MUTED
         y_data = ax.transData.inverted().transform(ax.transAxes.transform((0, y_to)))[1]
         ax.plot([1.015, 1.07], [after[i], y_data], color=FAINT, lw=0.5, zorder=1)
-        ax.text(1.08, y_data, plain(people[i], 12), fontsize=7, va="center", color=color, zorder=4)
+        ax.text(1.08, y_data, short_id(people[i]), fontsize=7, va="center", color=color, zorder=4)
 
 
 def _legend(

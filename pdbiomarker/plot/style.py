@@ -45,6 +45,7 @@ __all__ = [
     "ratio_axis",
     "render_png",
     "render_svg",
+    "short_id",
     "split",
     "spread",
     "style",
@@ -138,6 +139,15 @@ def plain(text: object, limit: int = 60) -> str:
     line = re.sub(r"[\t\n\r ]+", " ", str(text)).strip()
     drawn = "".join(c if c.isprintable() and ord(c) in known else "□" for c in line)
     return drawn if len(drawn) <= limit else drawn[: limit - 1] + "…"
+
+
+def short_id(name: object, limit: int = 12) -> str:
+    """Make an id drawable in little room: a long one keeps its start and its end, where ids differ."""
+    drawn = plain(name, 500)
+    if len(drawn) <= limit:
+        return drawn
+    tail = (limit - 1) // 2
+    return f"{drawn[: limit - 1 - tail]}…{drawn[-tail:]}"
 
 
 def titles(ax: Axes, title: str, subtitle: str = "") -> None:

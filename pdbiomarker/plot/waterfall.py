@@ -23,6 +23,7 @@ from pdbiomarker.plot.style import (
     new_axes,
     plain,
     ratio_axis,
+    short_id,
     style,
     titles,
 )
@@ -127,7 +128,7 @@ def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors:
     at = [*range(n), *(n + 0.6 + i for i in range(len(shown)))]
     ax.set_xlim(-0.8, (at[-1] if at else 0) + 0.8)
     turned = len(labels) > 12 or max(map(len, labels)) > 6
-    ax.set_xticks(at, [plain(p, 12) for p in labels] if len(labels) <= 70 else [""] * len(labels))
+    ax.set_xticks(at, [short_id(p) for p in labels] if len(labels) <= 70 else [""] * len(labels))
     ax.tick_params(
         axis="x", length=0, labelsize=7.5 if len(labels) <= 40 else 5.5, labelrotation=90 if turned else 0
     )

@@ -137,7 +137,7 @@ def _in_words(chosen: Selection, called: bool) -> str:
             if effect >= 1
             else f"to {format_number(effect)} times its baseline"
         )
-        subject = f"The odds behind {chosen.label}" if chosen.kind == "proportion" else chosen.label
+        subject = f"The odds of {chosen.label}" if chosen.kind == "proportion" else chosen.label
         verb = "rose" if effect >= 1 else "fell"
         if called:
             return f"{subject} {verb} {size} {way}"

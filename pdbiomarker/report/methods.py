@@ -110,10 +110,10 @@ def _sets(study: Any) -> str:
     rules = ", ".join(f"{name} of at least {value:g}" for name, value in dict(study.spec.adequacy).items())
     rule = f"A biopsy is adequate with {rules}. " if rules else "The study sets no rule of adequacy. "
     return (
-        f"{rule}The primary analysis set (strict) holds adequate biopsies; a participant with one of the two "
-        "visits contributes to the model but is not a pair. Two sensitivity sets stand beside it, with p-values "
-        "that are not adjusted: participants with both visits only (strict_pairs), and every biopsy that was "
-        "measured, adequate or not (all_biopsied)."
+        f"{rule}The primary analysis set (strict) holds adequate biopsies; a participant with one of the "
+        "two visits contributes to the model but is not a pair. Two sensitivity sets stand beside it, "
+        "with p-values that are not adjusted: participants with both visits only (strict_pairs), and every "
+        "biopsy that was measured, adequate or not (all_biopsied)."
     )
 
 
@@ -191,9 +191,9 @@ def limits_text(result: Result) -> tuple[str, ...]:
         )
     if result.table["kind"].isin(["density", "proportion", "score"]).any():
         out.append(
-            "Cells were found and called by an algorithm with fixed thresholds. Features named 'tissue' count the "
-            "whole tissue of a slide, tumour and stroma alike; what is not tissue or was marked as excluded is in "
-            "neither cells nor area."
+            "Cells were found and called by an algorithm with fixed thresholds. Features named 'tissue' "
+            "count the whole tissue of a slide, tumour and stroma alike; what is not tissue or was marked as "
+            "excluded is in neither cells nor area."
         )
     out.append(
         "This software is for research. It is not a validated system and makes no clinical decision; the "

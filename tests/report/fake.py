@@ -1,6 +1,7 @@
 """A stand-in for PDResult with simulated numbers, for the tests of figures and report.
 
-Every effect is a paired t-test on the simulated changes, so that tables and figures have something to agree on.
+Every effect is a paired t-test on the simulated changes, so that tables and figures have something to
+agree on.
 """
 
 from __future__ import annotations
@@ -16,9 +17,33 @@ import pandas as pd
 from scipy import stats
 
 VISITS = ("screening", "C2D1")
-HOSTILE = ("<script>alert(1)</script>", "$x$", "=1+1", 'quo"te\'s', "007", "NA", "P-08", "😀 emoji", "../../x")
+HOSTILE = (
+    "<script>alert(1)</script>",
+    "$x$",
+    "=1+1",
+    "quo\"te's",
+    "007",
+    "NA",
+    "P-08",
+    "🧬 emoji",
+    "../../x",
+)
 COLUMNS = [
-    *("assay", "feature", "label", "kind", "family", "contrast", "set", "estimate", "se", "df", "df_method", "t", "p"),
+    *(
+        "assay",
+        "feature",
+        "label",
+        "kind",
+        "family",
+        "contrast",
+        "set",
+        "estimate",
+        "se",
+        "df",
+        "df_method",
+        "t",
+        "p",
+    ),
     *("q", "adjustment", "ci_low", "ci_high", "effect", "effect_low", "effect_high", "effect_unit"),
     *("n_participants", "n_pairs", "n_biopsies", "var_participant", "var_residual", "status", "note"),
 ]
@@ -87,7 +112,11 @@ def _row(feature: _Feature, set_: str, changes: np.ndarray, n_biopsies: int) -> 
     to_effect = {"density": np.exp2, "count": np.exp2, "proportion": np.exp}.get(feature.kind, lambda v: v)
     row |= {"estimate": mean, "se": se, "df": n - 1.0, "df_method": "kenward-roger", "t": mean / se}
     row |= {"p": 2 * stats.t.sf(abs(mean / se), n - 1), "ci_low": mean - half, "ci_high": mean + half}
-    row |= {"effect": to_effect(mean), "effect_low": to_effect(mean - half), "effect_high": to_effect(mean + half)}
+    row |= {
+        "effect": to_effect(mean),
+        "effect_low": to_effect(mean - half),
+        "effect_high": to_effect(mean + half),
+    }
     return row | {"var_participant": 0.3, "var_residual": se**2 * n / 2, "status": "ok"}
 
 
@@ -101,7 +130,7 @@ def make_result(
     with_truth: bool = False,
     images: Mapping[str, Any] | None = None,
 ) -> FakeResult:
-    """Simulate a result. `lost` maps participants (by number) to what is missing: baseline, on or inadequate."""
+    """Simulate a result. `lost` maps participants (by number) to what is missing."""
     rng = np.random.default_rng(seed)
     lost = {2: "on", 5: "inadequate", 9: "baseline"} if lost is None else lost
     people = [ids[i] if i < len(ids) else f"P{i + 1:02d}" for i in range(n)]
@@ -110,7 +139,8 @@ def make_result(
     effects = np.where(rng.random(genes) < 0.15, rng.normal(0, 1.6, genes), 0.0)
     symbols = ["<b>GENE</b>", *(f"GENE{i}" for i in range(1, genes))][:genes]
     features += [
-        _Feature("rna", f"{1000 + i}", symbols[i], "count", "genes", 50.0, effects[i], 0.7) for i in range(genes)
+        _Feature("rna", f"{1000 + i}", symbols[i], "count", "genes", 50.0, effects[i], 0.7)
+        for i in range(genes)
     ]
     rows, changes = [], []
     for feature in features:
@@ -148,7 +178,8 @@ def make_result(
     table = _adjust(pd.DataFrame(rows, columns=COLUMNS))
     biopsies, pairs, flow = _ledger(people, lost)
     return FakeResult(
-        table, pd.DataFrame(changes), flow, biopsies, pairs, _qc(people), _plan(), _study(people, doses, biopsies),
+        table, pd.DataFrame(changes), flow, biopsies, pairs, _qc(people), _plan(),
+        _study(people, doses, biopsies),
         _provenance(), _truth(features) if with_truth else None, images,
     )  # fmt: skip
 
@@ -183,15 +214,24 @@ def _ledger(people: list[str], lost: Mapping[int, str]) -> tuple[pd.DataFrame, p
                             **{"biopsy_id": f"{person}-{number}", "participant_id": person, "visit": visit},
                             **{"assay": assay, "set": set_, "used": not bad},
                             "code": "E-PAIR-005" if bad else "",
-                            "reason": "Not adequate: viable_tumor_cells 40, at least 100 needed." if bad else "",
+                            "reason": "Not adequate: viable_tumor_cells 40, at least 100 needed."
+                            if bad
+                            else "",
                         }
                     )
-                code = {"on": "E-PAIR-007", "baseline": "E-PAIR-007", "inadequate": "E-PAIR-005"}.get(why or "", "")
+                code = {"on": "E-PAIR-007", "baseline": "E-PAIR-007", "inadequate": "E-PAIR-005"}.get(
+                    why or "", ""
+                )
                 pairs.append(
                     {
                         **{"participant_id": person, "assay": assay, "contrast": "on_treatment", "set": set_},
                         **{"baseline_biopsy": f"{person}-1", "on_biopsy": f"{person}-2"},
-                        **{"evaluable": why is None, "code": code, "reason": _why(person, why), "days_between": 36},
+                        **{
+                            "evaluable": why is None,
+                            "code": code,
+                            "reason": _why(person, why),
+                            "days_between": 36,
+                        },
                     }
                 )
             n, left = len(people), len(people)
@@ -205,7 +245,12 @@ def _ledger(people: list[str], lost: Mapping[int, str]) -> tuple[pd.DataFrame, p
                 flow.append(
                     {
                         **{"set": set_, "assay": assay, "contrast": "on_treatment", "step": step},
-                        **{"n_participants": left, "n_lost": len(gone), "n_biopsies": 2 * left, "reason": reason},
+                        **{
+                            "n_participants": left,
+                            "n_lost": len(gone),
+                            "n_biopsies": 2 * left,
+                            "reason": reason,
+                        },
                     }
                 )
     return pd.DataFrame(biopsies), pd.DataFrame(pairs), pd.DataFrame(flow)
@@ -215,7 +260,8 @@ def _why(person: str, what: str | None) -> str:
     return {
         "on": "no usable biopsy at C2D1",
         "baseline": "no usable biopsy at screening",
-        "inadequate": f"no usable biopsy at C2D1 ({person}-2: Not adequate: viable_tumor_cells 40, at least 100 needed.)",
+        "inadequate": f"no usable biopsy at C2D1 ({person}-2: Not adequate: viable_tumor_cells 40, "
+        "at least 100 needed.)",
     }.get(what or "", "")
 
 
@@ -259,7 +305,8 @@ def _plan() -> SimpleNamespace:
 
 def _study(people: list[str], doses: np.ndarray, biopsies: pd.DataFrame) -> SimpleNamespace:
     participants = pd.DataFrame(
-        {"cohort": "expansion", "dose_mg": doses, "tumor_type": "melanoma"}, index=pd.Index(people, name="participant_id")
+        {"cohort": "expansion", "dose_mg": doses, "tumor_type": "melanoma"},
+        index=pd.Index(people, name="participant_id"),
     )
     names = sorted({str(b) for b in biopsies["biopsy_id"]})
     table = pd.DataFrame(
@@ -272,7 +319,9 @@ def _study(people: list[str], doses: np.ndarray, biopsies: pd.DataFrame) -> Simp
         },
         index=pd.Index(names, name="biopsy_id"),
     )
-    spec = SimpleNamespace(id="IGM-7354-101", data_cutoff="2025-06-30", adequacy={"viable_tumor_cells": 100.0})
+    spec = SimpleNamespace(
+        id="IGM-7354-101", data_cutoff="2025-06-30", adequacy={"viable_tumor_cells": 100.0}
+    )
     spec.visits = (SimpleNamespace(name="screening", low=-28, high=-1, target=None),
                    SimpleNamespace(name="C2D1", low=22, high=36, target=29))  # fmt: skip
     spec.assays = (SimpleNamespace(name="ihc", kind="ihc"), SimpleNamespace(name="rna", kind="count"))
@@ -295,7 +344,12 @@ def _provenance() -> dict[str, Any]:
         "data_cutoff": "2025-06-30",
         "problems": [
             {
-                **{"code": "E-SLIDE-002", "severity": "quarantine", "item": "S03", "file": "/secret/place/slides.csv"},
+                **{
+                    "code": "E-SLIDE-002",
+                    "severity": "quarantine",
+                    "item": "S03",
+                    "file": "/secret/place/slides.csv",
+                },
                 **{"message": "The file ends before its last tile.", "remedy": "Copy it again.", "row": 5},
                 **{"column": "path", "value": "/secret/place/S03.tif"},
             }
@@ -305,5 +359,8 @@ def _provenance() -> dict[str, Any]:
 
 def _truth(features: list[_Feature]) -> pd.DataFrame:
     return pd.DataFrame(
-        [{"assay": f.assay, "feature": f.name, "contrast": "on_treatment", "true": f.effect} for f in features]
+        [
+            {"assay": f.assay, "feature": f.name, "contrast": "on_treatment", "true": f.effect}
+            for f in features
+        ]
     )

@@ -1,0 +1,208 @@
+"""Verdicts and doubts: each has data that call for it, and data that do not."""
+
+from __future__ import annotations
+
+from types import ModuleType
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy import stats
+
+from pdbiomarker.plot.select import select
+from pdbiomarker.report.findings import find_doubts, key_findings, notices
+from pdbiomarker.report.methods import limits_text, methods_text
+from pdbiomarker.report.privacy import clean, relative_name, shareable
+from pdbiomarker.report.problems import problems_of
+
+DENSITY = "CD8_density_tissue"
+#: Changes that a paired t-test calls (p .027), but not without the fifth (p .063; scipy).
+CARRIED = [0.2, 0.7, 0.3, 1.5, 1.3, 0.9, -0.8, 0.5, 0.9]
+
+
+def _changed(fake: ModuleType, result: object, **columns: object) -> object:
+    """The result with other values in the primary feature's strict row."""
+    table = result.table.copy()  # type: ignore[attr-defined]
+    row = (table["feature"] == DENSITY) & (table["set"] == "strict")
+    for name, value in columns.items():
+        table.loc[row, name] = value
+    return fake.dataclasses.replace(result, table=table)
+
+
+def _doubts(result: object) -> str:
+    return "\n".join(find_doubts(result, select(result, DENSITY)))  # type: ignore[arg-type]
+
+
+def test_a_rise_is_told_with_its_basis(fake: ModuleType) -> None:
+    numbers = {"effect": 2.1, "effect_low": 1.4, "effect_high": 3.2, "q": 0.0031}
+    told = _changed(fake, fake.make_result(genes=3), **numbers)
+    (finding,) = key_findings(told)  # type: ignore[arg-type]
+    assert finding.sentence.replace("\u00a0", " ") == (
+        "CD8 density (tissue) rose 2.10-fold from screening to C2D1 (95 % CI 1.40 to 3.20), "
+        "9 evaluable pairs, Holm p = 0.0031."
+    )
+    assert (finding.verdict, finding.headline, finding.n_pairs) == ("Change shown", "× 2.10", "9")
+
+
+def test_a_fall_and_no_change_are_not_overclaimed(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    fall = _changed(fake, result, effect=0.48, effect_low=0.3, effect_high=0.8, q=0.01, estimate=-1.06)
+    assert "fell to 0.480 times its baseline" in key_findings(fall)[0].sentence  # type: ignore[arg-type]
+    none = _changed(fake, result, effect=1.3, effect_low=0.8, effect_high=2.1, q=0.21)
+    (finding,) = key_findings(none)  # type: ignore[arg-type]
+    assert finding.verdict == "No change shown"
+    assert "rose" not in finding.sentence
+    assert "agree with anything from 0.800 to 2.10 times" in finding.sentence
+
+
+def test_units_and_odds_have_their_own_words(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    table = result.table.assign(family=result.table["family"].replace("panel", "primary"))
+    told = fake.dataclasses.replace(result, table=table.assign(q=0.01, effect=1.5))
+    sentences = [f.sentence for f in key_findings(told)]
+    assert any(s.startswith("The odds of CD8+ cells (tissue) rose") for s in sentences)
+    assert any(" points from screening to C2D1" in s for s in sentences)
+
+
+def test_inseparable_batches_cap_the_verdict_and_lead_the_doubts(fake: ModuleType) -> None:
+    note = "not separable: no batch holds both screening and C2D1"
+    result = _changed(fake, fake.make_result(genes=3), note=note, q=0.001)
+    (finding,) = key_findings(result)  # type: ignore[arg-type]
+    assert finding.verdict == "Consider"
+    assert finding.doubts[0].startswith("Batch and visit are not separable")
+
+
+def test_a_row_without_estimate_is_not_evaluable(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3, lost=dict.fromkeys(range(10), "on"))
+    (finding,) = key_findings(result)
+    assert finding.verdict == "Not evaluable"
+    assert "2 pairs; at least 3 are needed" in finding.sentence
+    assert finding.headline == "–"
+
+
+def test_few_pairs_state_the_smallest_exact_p(fake: ModuleType) -> None:
+    few = fake.make_result(genes=3, lost=dict.fromkeys(range(7), "on"))
+    assert "Only 5 pairs: an exact sign-flip test could not give a two-sided p below 0.062" in _doubts(few)
+    assert "sign-flip" not in _doubts(fake.make_result(genes=3))
+
+
+@pytest.mark.parametrize(
+    ("change", "named"),
+    [([0.9, 0.8, 1.0, 0.85, 0.95, -0.2, 0.7, 0.0, -0.1], None), (CARRIED, "P07")],
+)
+def test_one_participant_that_carries_the_result_is_named(
+    fake: ModuleType, change: list[float], named: str | None
+) -> None:
+    """Oracle: scipy's t-test with and without each participant."""
+    people = ["P01", "P02", "P04", "P05", "P07", "P08", "P09", "P11", "P12"]
+    without = [float(stats.ttest_1samp(np.delete(change, i), 0).pvalue) for i in range(9)]
+    assert stats.ttest_1samp(change, 0).pvalue < 0.05
+    assert (max(without) >= 0.05) == (named is not None)
+    result = fake.make_result(genes=3)
+    changes = result.changes.copy()
+    mine = (changes["feature"] == DENSITY) & (changes["set"] == "strict") & changes["change"].notna()
+    assert changes.loc[mine, "participant_id"].tolist() == people
+    changes.loc[mine, "change"] = change
+    told = _doubts(fake.dataclasses.replace(result, changes=changes))
+    assert ("rests on one participant" in told) == (named is not None)
+    if named is not None:
+        assert f"without {people[int(np.argmax(without))]} gives" in told
+        assert people[int(np.argmax(without))] == named
+
+
+def test_sets_that_disagree_are_told(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    assert "analysis set" not in _doubts(result)
+    table = result.table.copy()
+    other = (table["feature"] == DENSITY) & (table["set"] == "all_biopsied")
+    table.loc[other, "p"] = 0.3
+    assert "Another analysis set reads differently (all biopsied" in _doubts(
+        fake.dataclasses.replace(result, table=table)
+    )
+    table.loc[other, "estimate"] = -1.0
+    assert "The direction turns" in _doubts(fake.dataclasses.replace(result, table=table))
+
+
+def test_a_direction_against_expectation_is_told(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    assert "opposite" not in _doubts(result)
+    assert "opposite to the one expected (up)" in _doubts(_changed(fake, result, estimate=-0.5))
+
+
+def test_low_counts_are_told(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    biopsies = sorted(set(result.biopsies["biopsy_id"]))
+    for n, expected in ((40.0, False), (4.0, True)):
+        ihc = fake.SimpleNamespace(
+            var=result.study.assays["ihc"].var,
+            var_names=pd.Index([DENSITY]),
+            obs_names=pd.Index(biopsies),
+            layers={"numerator": np.full((len(biopsies), 1), n)},
+        )
+        result.study.assays["ihc"] = ihc
+        assert ("median count at screening is 4" in _doubts(result)) == expected
+
+
+def test_missing_pairs_and_single_arm_are_always_told(fake: ModuleType) -> None:
+    told = find_doubts(fake.make_result(genes=3), select(fake.make_result(genes=3), DENSITY))
+    assert told[-1].startswith("Single arm")
+    assert "3 of 12 participants give no evaluable pair (2 no biopsy, 1 not adequate)" in told[-2]
+
+
+def test_the_banner_counts_pairs_and_names_what_was_quarantined(fake: ModuleType) -> None:
+    (notice,) = notices(fake.make_result(genes=3))
+    assert notice.text == (
+        "The data are incomplete: 9 of 12 participants give an evaluable pair in ihc, rna and "
+        "rna_signatures; 1 slide quarantined."
+    )
+    assert notice.details == ("S03: The file ends before its last tile. (E-SLIDE-002)",)
+    whole = fake.dataclasses.replace(fake.make_result(genes=3, lost={}), provenance={})
+    assert notices(whole)[0].tone == "good"
+
+
+def test_problems_lose_paths_and_repetition(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    rows = list(result.provenance["problems"])
+    twice = fake.dataclasses.replace(result, provenance={"problems": rows + rows})
+    (told,) = problems_of(twice)
+    assert told.place == "slides.csv, line 5, path"
+
+
+def test_methods_follow_the_plan(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    text = " ".join(methods_text(result))
+    for told in ("~ visit + (1|participant)", "Kenward and Roger", "exactly the paired t-test", "voom",
+                 "primary, by Holm's method over its features and all contrasts (1 test)",
+                 "genes, by Benjamini and Hochberg's method within each contrast (3 tests)",
+                 "viable_tumor_cells of at least 100", "numpy 2.3.4", "study days -28 to -1"):  # fmt: skip
+        assert told in text
+    result.plan.allow_negative_icc, result.plan.ddf, result.plan.replicates = False, "satterthwaite", "all"
+    text = " ".join(methods_text(result))
+    assert "not allowed below zero" in text
+    assert "Satterthwaite's degrees of freedom" in text
+    assert "all were kept" in text
+    assert any("not a validated system" in t for t in limits_text(result))
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("/data/trial/S1.tif was read on 2024-03-01T08:30:00Z", "S1.tif was read on [date]"),
+        (r"C:\Users\someone\slides\S1.svs", "S1.svs"),
+        ("file:///home/someone/x.csv, line 4", "x.csv, line 4"),
+        ("12 cells/mm2 and 3/4 of visits", "12 cells/mm2 and 3/4 of visits"),
+        ("study day 29, plan 1.5/2", "study day 29, plan 1.5/2"),
+        ("P-2024-01-99", "P-2024-01-99"),
+    ],
+)
+def test_dates_and_paths_are_cleaned(text: str, wanted: str) -> None:
+    assert clean(text) == wanted
+
+
+def test_private_columns_are_left_out() -> None:
+    frame = pd.DataFrame({"slide_id": ["a"], "collection_date": ["x"], "path": ["y"], "n_cells": [1]})
+    frame["when"] = pd.to_datetime(["2024-03-01"])
+    assert list(shareable(frame).columns) == ["slide_id", "n_cells"]
+    assert relative_name("/a/b/c.csv") == "c.csv"
+    assert relative_name("slides/c.tif") == "slides/c.tif"
+    assert relative_name(r"D:\x\c.csv") == "c.csv"
