@@ -181,7 +181,7 @@ def feature_truth(
         }
     )
     signature = {
-        "assay": "rna",
+        "assay": "rna_signatures",
         "feature": "CYT",
         "kind": "signature",
         "true": float(cyt["true_estimate"].mean()) - _composition(genes, effect),
