@@ -13,7 +13,7 @@ import pandas as pd
 from pdbiomarker.errors import ItemError, Problem, Problems
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Segmenter
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
-from pdbiomarker.ihc.panel import Panel, read_panel
+from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
@@ -123,7 +123,7 @@ def quantify_slide(
                 remedy="Scan or export the slide at 20x (0.5 um) or finer.",
                 value=f"{slide.mpp:g}",
             )
-        thumbnail, tissue, white = _survey(slide, found, problems)
+        thumbnail, tissue, white = _survey(slide, found.white, found.stains, problems)
         finder = CellFinder(slide, tissue, found, white=white, segmenter=how.segmenter)
         cells = finder.find(tile=how.tile)
         areas, cells = _compartments(slide, tissue, cells, regions, problems)
@@ -154,13 +154,7 @@ def check_slide(path: str | Path, mpp: float | None = None) -> Problems:
     problems = Problems()
     try:
         with open_slide(path, mpp=mpp) as slide:
-            thumbnail, nodata = slide.thumbnail_masked(_thumbnail_um(slide))
-            if nodata.any():
-                _tell_missing(slide.name, nodata, problems)
-            white = measure_white(thumbnail, nodata=nodata)
-            tissue = find_tissue(thumbnail, nodata, _thumbnail_um(slide), white=white)
-            if not tissue.mask.any():
-                raise _no_tissue(slide.name)
+            _survey(slide, WhiteRange(), StainVectors(), problems)
     except ItemError as error:
         problems.extend([dataclasses.replace(error.problem, severity="error")])
     return problems
@@ -172,14 +166,16 @@ def _thumbnail_um(slide: Slide) -> float:
     return max(slide.mpp, min(_THUMBNAIL_UM, max(1.0, shortest / _FINE_SIDE)))
 
 
-def _survey(slide: Slide, panel: Panel, problems: Problems) -> tuple[npt.NDArray[np.uint8], Tissue, White]:
+def _survey(
+    slide: Slide, allowed: WhiteRange, stains: StainVectors, problems: Problems
+) -> tuple[npt.NDArray[np.uint8], Tissue, White]:
     """Thumbnail, tissue and white of a slide."""
     um = _thumbnail_um(slide)
     thumbnail, nodata = slide.thumbnail_masked(um)
     if nodata.any():
         _tell_missing(slide.name, nodata, problems)
-    white = measure_white(thumbnail, nodata=nodata, declared=panel.white.declared)
-    low, high = panel.white.low, panel.white.high
+    white = measure_white(thumbnail, nodata=nodata, declared=allowed.declared)
+    low, high = allowed.low, allowed.high
     if not all(low <= value <= high for value in white.rgb):
         shown = "/".join(f"{value:.0f}" for value in white.rgb)
         raise refuse(
@@ -197,7 +193,7 @@ def _survey(slide: Slide, panel: Panel, problems: Problems) -> tuple[npt.NDArray
             file=slide.name,
             severity="warning",
         )
-    matrix = stain_matrix(panel.stains.hematoxylin, panel.stains.dab)
+    matrix = stain_matrix(stains.hematoxylin, stains.dab)
     tissue = find_tissue(thumbnail, nodata, um, white=white, matrix=matrix)
     if not tissue.mask.any():
         raise _no_tissue(slide.name)

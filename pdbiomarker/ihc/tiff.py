@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import logging
 import math
+import struct
 from collections import OrderedDict
 from pathlib import Path
 from typing import Any, BinaryIO, Final
@@ -89,6 +90,7 @@ class TiffReader:
             AttributeError,
             ZeroDivisionError,
             MemoryError,
+            struct.error,
         ) as error:
             self.close()
             raise refuse(
@@ -240,7 +242,7 @@ class TiffReader:
 
     def _check_segments(self, level: _Level, expected: int) -> None:
         offsets, counts = level.offsets, level.counts
-        if len(offsets) < expected or len(counts) < expected:
+        if not len(offsets) == len(counts) == expected:
             raise refuse(
                 "E-SLIDE-006",
                 f"The image needs {expected} tiles and lists {min(len(offsets), len(counts))}.",
@@ -337,7 +339,9 @@ class TiffReader:
             raise self._damaged(index) from error
         if decoded is None:
             raise self._damaged(index)
-        image = self._opaque(decoded.reshape(decoded.shape[-3:]))
+        row, column = divmod(index, plan.across)
+        inside = (slice(plan.height - row * plan.rows), slice(plan.width - column * plan.columns))
+        image = self._opaque(decoded.reshape(decoded.shape[-3:])[inside])  # beyond the image is padding
         self._cache[key] = image
         self._cached += image.nbytes
         while self._cached > _CACHE_BYTES and len(self._cache) > 1:
