@@ -26,6 +26,7 @@ import traceback
 import types
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from multiprocessing import forkserver
 from multiprocessing.connection import Connection, wait
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
@@ -150,6 +151,8 @@ def _start(context: ForkServerContext, job: Job) -> _Running:
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sender, job), name=f"pdbiomarker {job.name}")
     with _surroundings(), _without_main():
+        with _deaf_to_interrupts():
+            forkserver.ensure_running()
         process.start()
     sender.close()
     return _Running(job, process, receiver, time.monotonic())
@@ -167,6 +170,16 @@ def _surroundings() -> Iterator[None]:
                 del os.environ[name]
             else:
                 os.environ[name] = value
+
+
+@contextlib.contextmanager
+def _deaf_to_interrupts() -> Iterator[None]:
+    """Start processes that Ctrl-C does not reach: the run itself decides when they end."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 @contextlib.contextmanager
@@ -251,8 +264,9 @@ def _work(connection: Connection, job: Job) -> None:
         answer = ("disk", str(error.strerror)) if full else ("defect", traceback.format_exc())
     except Exception:  # a defect of ours in one job must be told, not lost with its process
         answer = ("defect", traceback.format_exc())
-    connection.send(answer)
-    connection.close()
+    with contextlib.suppress(BrokenPipeError):  # the run has ended: nobody waits for the answer
+        connection.send(answer)
+        connection.close()
 
 
 def _prepare(job: Job) -> None:

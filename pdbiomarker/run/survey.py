@@ -175,7 +175,11 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
                 panels.add(_panel_file(study, spec.panel))
             compartments = ("tissue",) if spec.regions is None else ("tissue", "nest", "stroma")
             assays[spec.name] = empty_assay([ihc.read_panel(p) for p in sorted(panels)], compartments)
-    resolve_families(plan, assays)
+    families = {
+        family: tuple(ref for ref in refs if ref.partition(":")[0] in assays)  # others are told elsewhere
+        for family, refs in plan.families.items()
+    }
+    resolve_families(dataclasses.replace(plan, families=families), assays)
 
 
 def empty_assay(panels: Sequence[ihc.Panel], compartments: Sequence[str] = ("tissue",)) -> AnnData:

@@ -1,0 +1,650 @@
+"""The road of a run: layout, resuming, refusals, quarantine, interruptions, the same bytes."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from small_study import biopsy, copy, counts, draw_slide, fingerprint, replace, small_study, write_counts
+
+import pdbiomarker as pb
+from pdbiomarker.errors import FolderInUseError, InputError, Problem, ResourceError, VerificationError
+from pdbiomarker.provenance import FolderLock, read_manifest, verify
+from pdbiomarker.run import RunOutcome, folder, road
+from pdbiomarker.run.jobs import Ended, Job, Tell, run_jobs
+
+COMMAND = (sys.executable, "-m", "pdbiomarker")
+
+
+@pytest.fixture(scope="session")
+def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return small_study(tmp_path_factory.mktemp("run") / "study")
+
+
+@pytest.fixture(scope="session")
+def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same study without slides, for what concerns no slide."""
+    return small_study(tmp_path_factory.mktemp("run") / "plain", slides=False)
+
+
+@pytest.fixture(scope="session")
+def first(study: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
+    """A whole run, two slides at a time; not to be changed."""
+    return run(study, tmp_path_factory.mktemp("run") / "out", workers=2)
+
+
+@pytest.fixture
+def out(first: RunOutcome, tmp_path: Path) -> Path:
+    """A copy of its results folder."""
+    return copy(first.out, tmp_path / "out")
+
+
+def run(study: Path, out: Path, **options: Any) -> RunOutcome:
+    return pb.run_study(study, out, progress=False, **options)
+
+
+def refused(study: Path, out: Path, **options: Any) -> list[Problem]:
+    """The errors of a refused run."""
+    with pytest.raises(InputError) as caught:
+        run(study, out, **options)
+    assert caught.value.exit_code == 3
+    return [p for p in caught.value.problems if p.severity == "error"]
+
+
+# --- what a run leaves ---
+
+
+def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
+    assert first.exit_code == 0
+    assert first.problems == ()
+    assert first.made == (first.out / "review.html",)
+    files = {p.relative_to(first.out).as_posix() for p in first.out.rglob("*") if p.is_file()}
+    visible = {name for name in files if not name.startswith(".")}
+    slides = {
+        f"slides/{biopsy(p, v)}/{name}"
+        for p in range(2)
+        for v in range(2)
+        for name in ("cells.parquet", "scores.csv", "qc.csv", "overlay/overview.png", "overlay/field.png")
+    }
+    tables = [
+        "pd_change",
+        "changes",
+        "accountability",
+        "quarantine",
+        "biopsies",
+        "pairs",
+        "qc_slides",
+        "qc_libraries",
+    ]
+    assert visible == {
+        "review.html",
+        "manifest.json",
+        "run.log",
+        *(f"results/{name}.csv" for name in tables),
+        "results/study.json",
+        *(f"assays/{name}.h5ad" for name in ("rna", "rna_signatures", "ihc")),
+        *slides,
+    }
+
+
+def test_the_manifest_lists_inputs_and_outputs(first: RunOutcome, study: Path) -> None:
+    manifest = read_manifest(first.out)
+    inputs = {p.relative_to(study).as_posix() for p in study.rglob("*") if p.is_file()}
+    assert set(manifest.inputs) == inputs
+    made = {p.relative_to(first.out).as_posix() for p in first.out.rglob("*") if p.is_file()}
+    assert set(manifest.outputs) == made - {"manifest.json", "run.log"}
+    assert manifest.parameters["seed"] == 1
+    assert manifest.parameters["plan"]["contrasts"] == {"on_treatment": "C2D1 - screening"}
+    assert {"start", "end", "argv", "seconds", "workers", "made"} <= set(manifest.run)
+    assert verify(first.out) == []
+
+
+def test_no_output_names_this_machine(first: RunOutcome) -> None:
+    words = [str(first.out.parent), str(Path.home()), os.uname().nodename]
+    for path in (p for p in first.out.rglob("*") if p.is_file() and p.name != "run.log"):
+        data = path.read_bytes()
+        for word in words:
+            assert len(word) < 6 or word.encode() not in data, (path.name, word)
+
+
+def test_the_planted_cells_and_the_planted_change_come_out(first: RunOutcome) -> None:
+    result = pb.read_result(first.out)
+    scores = pd.read_csv(first.out / "slides" / "P01-T" / "scores.csv").set_index("feature")
+    assert scores.loc["CD8_density_tissue", "numerator"] == 36  # drawn by small_study
+    row = result["ihc"].table.set_index(["feature", "set"]).loc[("CD8_density_tissue", "strict")]
+    # log2((n + 1/2) / area), same area at both visits; n as drawn (POSITIVE)
+    expected = np.mean([np.log2(36.5 / 12.5), np.log2(40.5 / 15.5)])
+    assert row["estimate"] == pytest.approx(expected, abs=1e-12)
+    assert row["n_pairs"] == 2
+    assert set(result.table["assay"]) == {"rna", "rna_signatures", "ihc"}
+
+
+def test_a_result_read_back_is_the_result(study: Path, first: RunOutcome) -> None:
+    back = pb.read_result(first.out)
+    fresh = pb.read_study(study)
+    for name, adata in back.study.assays.items():
+        fresh = fresh.with_assay(name, adata)
+    again = pb.pd_change(fresh, pb.Plan.read(study / "plan.yaml", fresh))
+    pd.testing.assert_frame_equal(back.table, again.table, check_exact=True)
+    pd.testing.assert_frame_equal(back.changes, again.changes, check_exact=True, check_dtype=False)
+    pd.testing.assert_frame_equal(back.accountability, again.accountability, check_dtype=False)
+    assert back.plan.hash == again.plan.hash
+    assert back.images["P01-S"]["visit"] == "screening"
+    assert Path(back.images["P01-S"]["overview"]).is_file()
+
+
+def test_a_folder_that_is_no_result_is_named(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="not a complete results folder"):
+        pb.read_result(tmp_path)
+
+
+# --- going on ---
+
+
+def test_a_second_run_makes_nothing_again(study: Path, first: RunOutcome, out: Path) -> None:
+    before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
+    outcome = run(study, out)
+    assert outcome.steps_made == ()
+    assert len(outcome.steps_kept) == 6
+    assert fingerprint(out) == fingerprint(first.out)
+    kept = [p for p, when in before.items() if p.stat().st_mtime_ns == when]
+    assert {p.name for p in set(before) - set(kept)} == {"manifest.json", "run.log", "basis"}
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "made"),
+    [
+        ("slides/P02-T/scores.csv", "truncate", ("slide-P02-T",)),
+        ("results/pd_change.csv", "edit", ("change",)),
+        ("review.html", "delete", ("report",)),
+        (".done/report.json", "truncate", ("report",)),
+    ],
+)
+def test_a_damaged_output_is_made_again(
+    study: Path, first: RunOutcome, out: Path, name: str, damage: str, made: tuple[str, ...]
+) -> None:
+    path = out / name
+    if damage == "delete":
+        path.unlink()
+    else:
+        path.write_bytes(b"" if damage == "truncate" else path.read_bytes().replace(b"1", b"2", 1))
+    outcome = run(study, out)
+    assert outcome.steps_made == made
+    assert fingerprint(out) == fingerprint(first.out)
+
+
+def test_an_input_replaced_by_one_with_an_older_date_is_read_again(
+    study: Path, out: Path, tmp_path: Path
+) -> None:
+    other = copy(study, tmp_path / "study")
+    rows = counts()
+    rows[1][1] = str(int(rows[1][1]) + 500)
+    write_counts(other, rows)
+    os.utime(other / "counts.csv.gz", (0, 0))
+    before = (out / "results" / "pd_change.csv").read_bytes()
+    outcome = run(other, out)
+    assert outcome.steps_made == ("change", "report")
+    assert (out / "results" / "pd_change.csv").read_bytes() != before
+    assert verify(out) == []
+
+
+def test_a_slide_that_left_the_study_leaves_the_results(study: Path, out: Path, tmp_path: Path) -> None:
+    other = copy(study, tmp_path / "study")
+    replace(other / "slides.csv", "P02-T,P02-T,slides/P02-T.tif,B2\n", "")
+    run(other, out)
+    assert not (out / "slides" / "P02-T").exists()
+    assert (out / "slides" / "P02-S").exists()
+    assert verify(out) == []
+
+
+def test_a_changed_plan_study_or_version_is_refused_with_what_changed(plain: Path, tmp_path: Path) -> None:
+    study, out = copy(plain, tmp_path / "study"), tmp_path / "out"
+    run(study, out)
+    (out / "mine.txt").write_text("mine", encoding="utf-8")
+    replace(study / "plan.yaml", "seed: 1", "seed: 2")
+    replace(study / "study.yaml", "viable_tumor_cells: 100", "viable_tumor_cells: 151")
+    basis = json.loads((out / ".done" / "basis").read_text(encoding="utf-8"))
+    old = basis["version"]
+    basis["version"] = "0.0.9"
+    (out / ".done" / "basis").write_text(json.dumps(basis), encoding="utf-8")
+    before = fingerprint(out)
+    with pytest.raises(VerificationError) as caught:
+        run(study, out)
+    problems = caught.value.problems
+    assert {p.code for p in problems} == {"E-RUN-001"}
+    assert [p.column for p in problems] == ["pdbiomarker", "study.yaml: adequacy", "plan.yaml: seed"]
+    assert "0.0.9" in problems[0].message
+    assert old in problems[0].message
+    assert "was 1 when the folder was made and is 2 now" in problems[2].message
+    assert fingerprint(out) == before
+
+    outcome = run(study, out, fresh=True)
+    assert outcome.steps_made == ("change", "report")
+    assert (out / "mine.txt").read_text(encoding="utf-8") == "mine"
+    assert read_manifest(out).parameters["seed"] == 2
+
+
+# --- folders ---
+
+
+def test_a_folder_with_other_things_is_never_touched(plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "thesis.txt").write_text("years of work", encoding="utf-8")
+    for fresh in (False, True):
+        (problem,) = refused(plain, out, fresh=fresh)
+        assert problem.code == "E-RUN-006"
+        assert "thesis.txt" in problem.message
+    assert [p.name for p in out.iterdir()] == ["thesis.txt"]
+    (problem,) = refused(plain, out / "thesis.txt")
+    assert problem.code == "E-RUN-006"
+
+
+def test_the_study_folder_is_no_results_folder_and_is_not_written_to(plain: Path) -> None:
+    before = {p.name: p.stat().st_mtime_ns for p in plain.iterdir()}
+    assert [p.code for p in refused(plain, plain)] == ["E-RUN-006"]
+    assert {p.name: p.stat().st_mtime_ns for p in plain.iterdir()} == before
+
+
+def test_two_runs_in_one_folder(study: Path, out: Path) -> None:
+    with FolderLock(out), pytest.raises(FolderInUseError, match="E-RUN-002") as caught:
+        run(study, out)
+    assert caught.value.exit_code == 6
+
+
+def test_a_disk_without_room_is_refused_before_anything_is_written(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = namedtuple("usage", "total used free")
+    monkeypatch.setattr(folder.shutil, "disk_usage", lambda _: usage(10**9, 10**9, 1000))
+    with pytest.raises(ResourceError, match="E-RUN-004") as caught:
+        run(plain, tmp_path / "out")
+    assert caught.value.exit_code == 5
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_dry_run_writes_nothing_and_says_what_would_be_done(study: Path, tmp_path: Path) -> None:
+    outcome = run(study, tmp_path / "out", dry_run=True)
+    assert not (tmp_path / "out").exists()
+    assert outcome.todo[0].startswith("measure slide P01-S (0.")
+    assert outcome.todo[-1].startswith("4 slides to measure")
+
+
+def test_a_slide_id_is_never_a_path(study: Path, tmp_path: Path) -> None:
+    other = copy(study, tmp_path / "study")
+    sheet = other / "slides.csv"
+    replace(sheet, "P01-S,P01-S,", "../../escape,P01-S,")
+    replace(sheet, "P01-T,P01-T,", "CON,P01-T,")
+    outcome = pb.change_study(other, tmp_path / "out", progress=False)
+    assert outcome.exit_code == 0
+    names = sorted(p.name for p in (tmp_path / "out" / "slides").iterdir())
+    assert names[0].startswith("P02") or len(names) == 4
+    assert any(name.startswith("escape-") for name in names)
+    assert any(name.startswith("xCON-") for name in names)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["out", "study"]
+
+
+# --- refused before any work ---
+
+
+BAD_COUNTS: list[tuple[str, str]] = [("many", "E-COUNT-001"), ("-3", "E-COUNT-002"), ("10.5", "E-COUNT-003")]
+
+
+@pytest.mark.parametrize(("value", "code"), BAD_COUNTS)
+def test_a_count_that_is_no_count_is_refused_with_its_place(
+    plain: Path, tmp_path: Path, value: str, code: str
+) -> None:
+    study = copy(plain, tmp_path / "study")
+    rows = counts()
+    rows[4][3] = value
+    write_counts(study, rows)
+    (problem,) = refused(study, tmp_path / "out")
+    assert (problem.code, problem.file, problem.row) == (code, "counts.csv.gz", 5)
+    assert rows[0][3] in str(problem)
+    assert problem.value == value
+    assert not (tmp_path / "out").exists()
+
+
+BAD_STUDIES: dict[str, tuple[Callable[[Path], object], str, str]] = {
+    "missing counts": (lambda s: (s / "counts.csv.gz").unlink(), "E-FILE-001", "study.yaml"),
+    "missing sheet": (lambda s: (s / "participants.csv").unlink(), "E-FILE-001", "participants.csv"),
+    "missing column": (
+        lambda s: replace(s / "biopsies.csv", "participant_id", "patient"),
+        "E-SHEET-001",
+        "biopsies.csv",
+    ),
+    "duplicate biopsy": (
+        lambda s: replace(s / "biopsies.csv", "P01,P01-T,", "P01,P01-S,"),
+        "E-SHEET-005",
+        "biopsies.csv:3 [biopsy_id]",
+    ),
+    "formula": (
+        lambda s: replace(s / "plan.yaml", "~ visit", "~ dose_gm + visit"),
+        "E-FORMULA-003",
+        "plan.yaml:1",
+    ),
+    "code in a formula": (
+        lambda s: replace(s / "plan.yaml", "~ visit", "~ I(x) + visit"),
+        "E-FORMULA-002",
+        "plan.yaml:1",
+    ),
+    "contrast": (lambda s: replace(s / "plan.yaml", "C2D1 -", "C3D1 -"), "E-PLAN-002", "plan.yaml:2"),
+    "family": (
+        lambda s: replace(s / "plan.yaml", "genes: rna", "genes: rna:NOSUCH"),
+        "E-PLAN-003",
+        "plan.yaml",
+    ),
+    "two random terms": (
+        lambda s: replace(s / "plan.yaml", "(1|participant)", "(1|participant) + (1|batch)"),
+        "E-FORMULA",
+        "plan.yaml",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", BAD_STUDIES)
+def test_a_contradictory_study_is_refused_before_any_work(plain: Path, tmp_path: Path, name: str) -> None:
+    spoil, code, place = BAD_STUDIES[name]
+    study = copy(plain, tmp_path / "study")
+    spoil(study)
+    problems = refused(study, tmp_path / "out")
+    assert any(p.code.startswith(code) and p.place.startswith(place) for p in problems), problems
+    assert all(p.remedy for p in problems)
+    assert not (tmp_path / "out").exists()
+
+
+def test_every_fault_is_told_at_once(plain: Path, tmp_path: Path) -> None:
+    study = copy(plain, tmp_path / "study")
+    rows = counts()
+    rows[4][3], rows[6][2] = "many", "-1"
+    write_counts(study, rows)
+    replace(study / "plan.yaml", "C2D1 -", "C3D1 -")
+    codes = {p.code for p in refused(study, tmp_path / "out")}
+    assert {"E-COUNT-001", "E-COUNT-002", "E-PLAN-002"} <= codes
+
+
+def test_a_panel_or_an_ihc_feature_that_does_not_exist_is_refused_before_slides_are_read(
+    study: Path, tmp_path: Path
+) -> None:
+    other = copy(study, tmp_path / "study")
+    replace(other / "plan.yaml", "ihc:CD8_density", "ihc:CD9_density")
+    assert [p.code for p in refused(other, tmp_path / "out")] == ["E-PLAN-003"]
+    replace(other / "study.yaml", "panel: cd8", "panel: cd88")
+    assert "E-PANEL-002" in {p.code for p in refused(other, tmp_path / "out")}
+
+
+# --- quarantined, the rest goes on ---
+
+
+@pytest.fixture(scope="session")
+def faulty(
+    study: Path, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[subprocess.CompletedProcess[str], Path]:
+    """The study with four items that cannot be used, run from the command line in odd surroundings."""
+    root = tmp_path_factory.mktemp("faulty")
+    other = copy(study, root / "study")
+    slides = other / "slides"
+    data = (slides / "P01-S.tif").read_bytes()
+    (slides / "P01-S.tif").write_bytes(data[: len(data) * 6 // 10])
+    draw_slide(slides / "P01-T.tif", seed=1, positive=36, mpp=None)
+    rows = counts()
+    for row in rows:
+        row.append("X99" if row[0] == "gene" else str(7 + len(row[0])))
+    write_counts(other, rows)
+    replace(other / "biopsies.csv", "P04-T,C2D1,32", "P04-T,C2D1,-3")
+    surroundings = {
+        "PYTHONHASHSEED": "77",
+        "TZ": "Asia/Tokyo",
+        "LC_ALL": "C",
+        "OMP_NUM_THREADS": "2",
+        "PYTHONUTF8": "0",
+    }
+    done = subprocess.run(
+        [*COMMAND, "run", str(other), "-o", str(root / "out"), "--workers", "1"],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd="/",
+        env={**os.environ, **surroundings},
+    )
+    return done, root / "out"
+
+
+def test_faulty_items_are_quarantined_and_listed(
+    faulty: tuple[subprocess.CompletedProcess[str], Path],
+) -> None:
+    done, out = faulty
+    assert done.returncode == 4, done.stderr
+    assert done.stdout == f"{out / 'review.html'}\n"
+    table = pd.read_csv(out / "results" / "quarantine.csv", dtype=str)
+    assert list(table.columns) == [
+        "item",
+        "kind",
+        "code",
+        "file",
+        "row",
+        "column",
+        "value",
+        "reason",
+        "remedy",
+    ]
+    found = {(row["item"], row["kind"], row["code"]) for _, row in table.iterrows()}
+    assert ("P01-T", "slide", "E-SLIDE-003") in found
+    assert ("X99", "library", "E-COUNT-007") in found
+    assert ("P04-T", "biopsy", "E-PAIR-001") in found
+    assert any(i == "P01-S" and k == "slide" and c.startswith("E-SLIDE") for i, k, c in found)
+    assert len(table) == 4
+    assert table["remedy"].notna().all()
+    html = (out / "review.html").read_text(encoding="utf-8")
+    for item, code in zip(table["item"], table["code"], strict=True):
+        assert item in html
+        assert code in html
+        assert code in done.stderr
+    assert len(read_manifest(out).quarantine) == 4
+    assert verify(out) == []
+
+
+def test_the_other_slides_have_the_same_bytes_as_without_the_faults(
+    faulty: tuple[subprocess.CompletedProcess[str], Path], first: RunOutcome
+) -> None:
+    _, out = faulty
+    ours, theirs = fingerprint(out), fingerprint(first.out)
+    same = [name for name in theirs if name.startswith(("slides/P02", ".done/slide-P02"))]
+    assert len(same) == 12
+    assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
+    assert not any(name.startswith("slides/P01") for name in ours)
+
+
+def test_a_quarantined_slide_is_not_tried_again_until_it_is_mended(
+    faulty: tuple[subprocess.CompletedProcess[str], Path], study: Path, tmp_path: Path
+) -> None:
+    _, done = faulty
+    out, other = copy(done, tmp_path / "out"), copy(done.parent / "study", tmp_path / "study")
+    again = run(other, out)
+    assert again.exit_code == 4
+    assert again.steps_made == ()
+    for name in ("P01-S", "P01-T"):
+        shutil.copy(study / "slides" / f"{name}.tif", other / "slides" / f"{name}.tif")
+    mended = run(other, out)
+    assert set(mended.steps_made) == {"slide-P01-S", "slide-P01-T", "change", "report"}
+    assert {p.item for p in mended.problems} == {"X99", "P04-T"}
+
+
+def test_a_study_whose_slides_are_all_bad_still_gets_its_report(study: Path, tmp_path: Path) -> None:
+    other = copy(study, tmp_path / "study")
+    for path in (other / "slides").iterdir():
+        path.write_bytes(path.read_bytes()[:500])
+    outcome = pb.change_study(other, tmp_path / "out", progress=False)
+    assert outcome.exit_code == 4
+    table = pb.read_result(tmp_path / "out").table
+    own = table[table["assay"] == "ihc"]
+    assert len(own) > 0
+    assert set(own["status"]) <= {"too_few", "not_estimable", "excluded"}
+
+
+# --- killed, interrupted ---
+
+
+def _die_over(item: str, jobs: Sequence[Job], **options: Any) -> Iterator[Ended]:
+    changed = [dataclasses.replace(j, function="killers:die") if j.name == item else j for j in jobs]
+    return run_jobs(changed, **options)
+
+
+@pytest.fixture
+def killers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A module of jobs that go wrong, for processes started by this one."""
+    (tmp_path / "modules").mkdir()
+    (tmp_path / "modules" / "killers.py").write_text(
+        "import os, signal, time\n"
+        "def die(*, tell, **rest): os.kill(os.getpid(), signal.SIGKILL)\n"
+        "def crash(*, tell, **rest): os.kill(os.getpid(), signal.SIGSEGV)\n"
+        "def fail(*, tell): raise ZeroDivisionError('a defect')\n"
+        "def swell(*, tell): return len(bytearray(1 << 45))\n"
+        "def sleep(*, tell, seconds): time.sleep(seconds)\n"
+        "def add(*, tell, a, b):\n"
+        "    tell('adding', 1, 1)\n"
+        "    print('noise')\n"
+        "    return a + b\n"
+        "def surroundings(*, tell):\n"
+        "    names = ('OMP_NUM_THREADS', 'PYTHONHASHSEED', 'TZ')\n"
+        "    return [os.environ[name] for name in names]\n"
+        "def full(*, tell): raise OSError(28, 'No space left on device')\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path / "modules")
+
+
+def test_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_it_again(
+    study: Path, first: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killers: None
+) -> None:
+    out = tmp_path / "out"
+    monkeypatch.setattr(road, "run_jobs", lambda jobs, **options: _die_over("slide-P01-T", jobs, **options))
+    outcome = run(study, out)
+    assert outcome.exit_code == 4
+    (problem,) = outcome.problems
+    assert (problem.code, problem.item, problem.file) == ("E-RUN-005", "P01-T", "slides.csv")
+    assert "SIGKILL" in problem.message
+    assert sorted(p.name for p in (out / "slides").iterdir()) == ["P01-S", "P02-S", "P02-T"]
+    monkeypatch.undo()
+    assert run(study, out).exit_code == 0
+    assert fingerprint(out) == fingerprint(first.out)
+
+
+def test_jobs_end_each_in_their_own_way(killers: None, capfd: pytest.CaptureFixture[str]) -> None:
+    told: list[tuple[str, int, int]] = []
+
+    def tell(step: str, done: int, of: int) -> None:
+        told.append((step, done, of))
+
+    listen: Tell = tell
+    jobs = [
+        Job("add", "killers:add", {"a": 1, "b": 2}),
+        Job("die", "killers:die", {}),
+        Job("crash", "killers:crash", {}),
+        Job("fail", "killers:fail", {}),
+        Job("swell", "killers:swell", {}),
+        Job("sleep", "killers:sleep", {"seconds": 60}, seconds=0.5),
+        Job("full", "killers:full", {}),
+        Job("surroundings", "killers:surroundings", {}),
+    ]
+    started = time.monotonic()
+    ended = {e.job.name: e for e in run_jobs(jobs, workers=3, tell=listen)}
+    assert time.monotonic() - started < 30
+    assert {name: e.how for name, e in ended.items()} == {
+        "add": "value",
+        "die": "killed",
+        "crash": "killed",
+        "fail": "defect",
+        "swell": "memory",
+        "sleep": "timeout",
+        "full": "disk",
+        "surroundings": "value",
+    }
+    assert ended["add"].value == 3
+    assert told == [("adding", 1, 1)]
+    assert "SIGSEGV" in ended["crash"].value
+    assert "ZeroDivisionError" in ended["fail"].value
+    assert ended["surroundings"].value == ["1", "0", "UTC"]
+    assert capfd.readouterr().out == ""  # what jobs print never reaches standard output
+
+
+def test_killed_outright_and_gone_on_with_gives_the_same_bytes(
+    study: Path, first: RunOutcome, tmp_path: Path
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(study), "-o", str(out), "--workers", "1", "--quiet"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    _wait_for((out / ".done" / "slide-P01-T.json").exists, process)
+    process.kill()
+    process.wait()
+    time.sleep(0.5)  # the kernel ends the workers of a process that was killed
+    assert not (out / "manifest.json").exists()
+    outcome = run(study, out)
+    assert outcome.exit_code == 0
+    assert "slide-P01-S" in outcome.steps_kept
+    assert fingerprint(out) == fingerprint(first.out)
+    assert not list(out.rglob(".partial-*"))
+
+
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_interrupted_it_ends_within_seconds_and_says_that_it_can_go_on(
+    study: Path, tmp_path: Path, number: signal.Signals, code: int
+) -> None:
+    out = tmp_path / "out"
+    process = subprocess.Popen(
+        [*COMMAND, "run", str(study), "-o", str(out), "--workers", "1"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    if number is signal.SIGTERM:
+        _wait_for((out / ".lock").exists, process)
+    else:
+        time.sleep(2)
+    process.send_signal(number)
+    asked = time.monotonic()
+    process.wait(timeout=20)
+    assert time.monotonic() - asked < 10
+    printed, told = process.communicate(timeout=60)
+    assert process.returncode == code, told
+    assert printed == ""
+    assert "goes on from there" in told
+    assert "Traceback" not in told
+    assert not (out / ".lock").exists()
+
+
+def _wait_for(ready: Callable[[], bool], process: subprocess.Popen[Any], seconds: float = 120) -> None:
+    end = time.monotonic() + seconds
+    while not ready():
+        assert process.poll() is None, "the run ended early"
+        assert time.monotonic() < end, "the run did not get there"
+        time.sleep(0.02)
+
+
+# --- slides alone ---
+
+
+def test_slides_alone(study: Path, first: RunOutcome, tmp_path: Path) -> None:
+    outcome = pb.quantify_slides(study / "slides.csv", tmp_path / "out", panel="cd8", progress=False)
+    assert outcome.exit_code == 0
+    assert outcome.made == (tmp_path / "out" / "assays" / "ihc.h5ad",)
+    ours, theirs = fingerprint(tmp_path / "out"), fingerprint(first.out)
+    assert all(ours[n] == theirs[n] for n in theirs if n.startswith("slides/"))
+    with pytest.raises(InputError, match="E-PANEL-002"):
+        pb.quantify_slides(study / "slides.csv", tmp_path / "other", progress=False)
