@@ -217,6 +217,8 @@ _catalogue(
         3: "A precision weight is negative.",
         4: "An observation has no group.",
         5: "The method for the degrees of freedom is unknown.",
+        6: "Residual variances cannot be moderated: they, or their degrees of freedom, are not usable.",
+        7: "The data do not tell the correlation within groups, or none is possible of that size.",
     },
 )
 _catalogue(
