@@ -69,7 +69,8 @@ def optical_density(rgb: npt.NDArray[np.uint8], white: Sequence[float] = (255.0,
         -log10(max(v, 1) / white), not below zero.
     """
     values = np.maximum(np.arange(256, dtype=np.float64), 1.0)[:, None]
-    table = np.maximum(-np.log10(values / np.maximum(np.asarray(white, dtype=np.float64), 1.0)), 0.0).astype(np.float32)
+    glass = np.maximum(np.asarray(white, dtype=np.float64), 1.0)
+    table = np.maximum(-np.log10(values / glass), 0.0).astype(np.float32)
     if rgb.size == 0:
         return np.zeros(rgb.shape, np.float32)
     return np.asarray(cv2.LUT(np.ascontiguousarray(rgb), table[None]), dtype=np.float32)
