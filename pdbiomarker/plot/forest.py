@@ -172,7 +172,7 @@ def _label(row: pd.Series, parts: dict[str, bool], primary: str) -> str:
     if row["set"] != primary:
         return f"     {set_label(str(row['set']))}"
     label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
-    return plain(label, 34) + (f" · {plain(row['contrast'], 16)}" if parts["contrast"] else "")
+    return plain(label, 42) + (f" · {plain(row['contrast'], 16)}" if parts["contrast"] else "")
 
 
 def _draw(ax: Axes, panel: _Panel, parts: dict[str, bool], primary: str) -> None:

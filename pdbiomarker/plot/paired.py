@@ -38,6 +38,8 @@ __all__ = ["effect_words", "paired"]
 
 Floats = npt.NDArray[np.float64]
 _MAX_IDS: Final = 24
+#: Fewer pairs get no interval around their mean: with two it would be wider than the figure.
+_MIN_INTERVAL: Final = 3
 
 
 @dataclasses.dataclass(frozen=True)
@@ -149,7 +151,7 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     centre_name = _draw_centres(ax, chosen.kind, before[both], after[both], factor)
     _label_people(ax, people, shown_after, colors)
     _legend(ax, people, colors, both=both, centre=centre_name)
-    ax.set_xlim(-0.36, 1.58)
+    ax.set_xlim(-0.38, 1.68)
     ax.set_xticks([0, 1], [plain(chosen.baseline, 24), plain(chosen.on, 24)])
     ax.tick_params(axis="x", length=0, pad=6, labelsize=9.5)
     ax.grid(axis="y")
@@ -223,7 +225,7 @@ def _centre(kind: str, values: Floats, factor: float) -> tuple[_Centre, str]:
 def _mean(values: Floats) -> tuple[float, float, float]:
     n = values.size
     mean = float(values.mean())
-    if n < 2:
+    if n < _MIN_INTERVAL:
         return mean, np.nan, np.nan
     half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
@@ -236,7 +238,9 @@ def _draw_centres(ax: Axes, kind: str, before: Floats, after: Floats, factor: fl
     if name != name_2:
         first, second = (_Centre(float(np.median(v)), np.nan, np.nan) for v in (before, after))
         name = "median"
-    for x, centre, side in ((-0.13, first, -1), (1.34, second, 1)):
+    if not np.isfinite(first.low):
+        name = name.removesuffix(", 95 % CI")
+    for x, centre, side in ((-0.13, first, -1), (1.42, second, 1)):
         if np.isfinite(centre.low):
             ax.plot([x, x], [centre.low, centre.high], color=INK, lw=1.6, solid_capstyle="butt", zorder=4)
         if np.isfinite(centre.value) and (kind not in LOG_KINDS or centre.value > 0):

@@ -361,4 +361,4 @@ def _reason_of_biopsies(result: Result, chosen: Selection, participant: str) -> 
         if len(tried):
             return str(tried["code"].iloc[0]), str(tried["reason"].iloc[0])
         return "E-PAIR-007", f"no {visit} biopsy"
-    return "", "no change could be computed"
+    return "", "no value"

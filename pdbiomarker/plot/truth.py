@@ -161,7 +161,7 @@ def _draw_panel(ax: Axes, rows: list[pd.Series], *, identity: bool, unit: str) -
     labels = [
         row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"] for row in rows
     ]
-    ax.set_yticks(range(len(rows)), [plain(label, 34) for label in labels])
+    ax.set_yticks(range(len(rows)), [plain(label, 42) for label in labels])
     ax.tick_params(axis="y", length=0)
     ax.grid(axis="y")
     ax.set_axisbelow(True)

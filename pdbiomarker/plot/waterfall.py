@@ -123,10 +123,14 @@ def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors:
                 fontsize=7,
             )
     shown = lost if len(lost) <= 20 and n + len(lost) <= 70 else []
-    _draw_lost(ax, n, shown)
+    if shown:
+        _draw_lost(ax, n, shown)
+    elif lost:
+        _draw_many_lost(ax, n, lost)
     labels = people + [p for p, _, _ in shown]
     at = [*range(n), *(n + 0.6 + i for i in range(len(shown)))]
-    ax.set_xlim(-0.8, (at[-1] if at else 0) + 0.8)
+    end = n + _block_width(n) if lost and not shown else at[-1]
+    ax.set_xlim(-0.8, end + 0.8)
     turned = len(labels) > 12 or max(map(len, labels)) > 6
     ax.set_xticks(at, [short_id(p) for p in labels] if len(labels) <= 70 else [""] * len(labels))
     ax.tick_params(
@@ -145,8 +149,6 @@ def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors:
 
 
 def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:
-    if not lost:
-        return
     ax.axvspan(
         n - 0.2,
         n + 0.6 + len(lost) - 0.4,
@@ -171,6 +173,30 @@ def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:
             zorder=5,
             bbox={"facecolor": "white", "edgecolor": GRID, "pad": 1.6, "lw": 0.5},
         )
+
+
+def _block_width(n: int) -> float:
+    """Width of the block that stands for many participants without a pair, in bars."""
+    return max(4.0, 0.22 * n)
+
+
+def _draw_many_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:
+    """One block for all participants without a change, with their number by reason."""
+    end = n + _block_width(n)
+    ax.axvspan(n - 0.2, end, facecolor="#f4f6f7", edgecolor="#d5dce0", hatch="////", lw=0, zorder=0)
+    words = [f"{k} {w}" for w, k in Counter(w for _, w, _ in lost).most_common()]
+    ax.text(
+        (n - 0.2 + end) / 2,
+        0.6,
+        "\n".join([f"{len(lost)} NE", *words]),
+        transform=ax.get_xaxis_transform(),
+        ha="center",
+        va="center",
+        fontsize=8,
+        color=MUTED,
+        bbox={"facecolor": "white", "edgecolor": GRID, "pad": 3.0, "lw": 0.5},
+        zorder=5,
+    )
 
 
 def _legend(ax: Axes, people: list[str], colors: Hue | None) -> None:

@@ -41,6 +41,8 @@ __all__ = ["TOP_GENES", "build"]
 TOP_GENES: Final = 50
 _MAX_PRIMARY: Final = 8
 _OPEN_ROWS: Final = 14
+#: With more participants than this, a figure of each of them takes the full width.
+_MANY: Final = 24
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 
@@ -158,7 +160,10 @@ def _table(
 
 def _plain_table(key: str, caption: str, frame: pd.DataFrame) -> Table:
     """Show a frame whose columns are not known beforehand, without what is private."""
-    frame = shareable(frame.reset_index() if frame.index.name else frame)
+    frame = shareable(frame.reset_index() if frame.index.name else frame).copy()
+    for name in frame.select_dtypes("float"):
+        if bool((frame[name].dropna() % 1 == 0).all()):
+            frame[name] = frame[name].astype("Int64")
     columns: list[tuple[str, Column]] = []
     for name in frame.columns:
         numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
@@ -309,18 +314,20 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
     colour = f" Colour: {hue.replace('_mg', ' (mg)').replace('_', ' ')}." if hue else ""
     what = f"{label}, {on} against {baseline}; {set_label(set_)}; n = {n} pairs.{colour}"
     options = {"contrast": contrast, "set_": set_, "hue": hue}
+    many = len(result.study.participants) > _MANY
+    slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
     return [
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only.",
-            _drawn(5.9, 4.2, lambda ax: plot.paired(result, ref, ax=ax, **options)),
-            wide=False,
+            _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options)),
+            wide=many,
         ),
         Figure(
             _key("waterfall", ref, contrast),
             f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason.",
-            _drawn(5.9, 4.2, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
-            wide=False,
+            _drawn(*bars, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
+            wide=many,
         ),
     ]
 
@@ -403,6 +410,9 @@ def _signatures(result: Result, hue: str | None) -> Section | None:
     if rows.empty:
         return None
     blocks: list[Block] = []
+    rows = rows[rows["family"] != "primary"]
+    if rows.empty:
+        return None
     for family in dict.fromkeys(rows["family"]):
         if _is_signature_family(result.table[result.table["family"] == family]):
             blocks += _family_blocks(result, str(family))

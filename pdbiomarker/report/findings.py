@@ -141,16 +141,19 @@ def _in_words(chosen: Selection, called: bool) -> str:
         verb = "rose" if effect >= 1 else "fell"
         if called:
             return f"{subject} {verb} {size} {way}"
-        low, high = (format_number(float(row[c])) for c in ("effect_low", "effect_high"))
+        which = "the odds are estimated at" if chosen.kind == "proportion" else "the estimate is"
         return (
-            f"No change of {chosen.label} is shown {way}: the estimate is {format_number(effect)} times the "
-            f"baseline, and the data agree with anything from {low} to {high} times"
+            f"No change of {chosen.label} is shown {way}: {which} {format_number(effect)} times the "
+            "baseline, and the data agree with anything inside the interval"
         )
     size = f"{format_number(abs(effect))} {row['effect_unit']}"
     if called:
         return f"{chosen.label} {'rose' if effect >= 0 else 'fell'} by {size} {way}"
     told = f"{format_number(effect)} {row['effect_unit']}"
-    return f"No change of {chosen.label} is shown {way}: the estimate is {told}"
+    return (
+        f"No change of {chosen.label} is shown {way}: the estimate is {told}, and the data agree with "
+        "anything inside the interval"
+    )
 
 
 def find_doubts(result: Result, chosen: Selection) -> list[str]:

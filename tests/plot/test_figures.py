@@ -85,7 +85,9 @@ def test_waterfall_has_a_place_for_every_participant(fake: ModuleType) -> None:
 
 def test_waterfall_counts_when_there_are_too_many_without_a_pair(fake: ModuleType) -> None:
     result = fake.make_result(genes=3, n=60, lost=dict.fromkeys(range(5, 40), "on"))
-    assert "35 not evaluable (NE): 35 no biopsy" in _texts(plot.waterfall(result, DENSITY))
+    text = _texts(plot.waterfall(result, DENSITY))
+    assert "35 not evaluable (NE): 35 no biopsy" in text
+    assert "35 NE\n35 no biopsy" in text
 
 
 def test_forest_shows_every_row_and_its_numbers(fake: ModuleType) -> None:

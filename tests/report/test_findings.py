@@ -52,7 +52,7 @@ def test_a_fall_and_no_change_are_not_overclaimed(fake: ModuleType) -> None:
     (finding,) = key_findings(none)  # type: ignore[arg-type]
     assert finding.verdict == "No change shown"
     assert "rose" not in finding.sentence
-    assert "agree with anything from 0.800 to 2.10 times" in finding.sentence
+    assert "agree with anything inside the interval (95 % CI 0.800 to 2.10)" in finding.sentence
 
 
 def test_units_and_odds_have_their_own_words(fake: ModuleType) -> None:

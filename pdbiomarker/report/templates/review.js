@@ -30,8 +30,8 @@
   });
   document.querySelectorAll("input.filter").forEach(function (input) {
     var table = document.getElementById(input.getAttribute("data-for"));
-    var count = input.parentNode.querySelector(".count");
-    input.parentNode.hidden = false;
+    var tools = input.closest(".tools"), count = tools.querySelector(".count");
+    tools.hidden = false;
     input.addEventListener("input", function () {
       var wanted = input.value.trim().toLowerCase(), shown = 0;
       Array.prototype.forEach.call(table.tBodies[0].rows, function (row) {
