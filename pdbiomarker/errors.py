@@ -219,6 +219,8 @@ _catalogue(
         5: "The method for the degrees of freedom is unknown.",
         6: "Residual variances cannot be moderated: they, or their degrees of freedom, are not usable.",
         7: "The data do not tell the correlation within groups, or none is possible of that size.",
+        20: "A count is negative, not whole, too large, or above its total.",
+        21: "A censoring indicator is not -1, 0 or 1.",
     },
 )
 _catalogue(
