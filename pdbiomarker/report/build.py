@@ -143,8 +143,12 @@ def _table(
     *,
     total: int | None = None,
 ) -> Table:
-    """Take columns of a frame as they are; text other than ids loses dates and paths."""
-    present = [(name, column) for name, column in columns if name in frame.columns]
+    """Take columns of a frame as they are; text other than ids loses dates and paths, empty columns go."""
+    present = [
+        (name, column)
+        for name, column in columns
+        if name in frame.columns and (column.numeric or any(_cell(v) not in (None, "") for v in frame[name]))
+    ]
     rows = []
     for values in zip(*(frame[name].tolist() for name, _ in present), strict=True):
         cells = [_cell(v) for v in values]
@@ -215,7 +219,7 @@ def _accountability(result: Result) -> Section:
     blocks += [_flow(result, same) for same in flows.values()]
     columns = [
         *[("set", Column("analysis set")), ("assay", Column("assay")), ("contrast", Column("contrast"))],
-        *[("step", Column("step")), ("n_participants", Column("participants", "number"))],
+        *[("step", Column("step", "name")), ("n_participants", Column("participants", "number"))],
         *[("n_lost", Column("lost", "number")), ("n_biopsies", Column("biopsies", "number"))],
         ("reason", Column("why lost")),
     ]
@@ -466,10 +470,9 @@ def _slides(result: Result) -> Section | None:
     if not rows:
         return None
     caption = (
-        "Slides by participant, in the order of visits. Left: overview, all reduced by one factor; "
-        "right: a field at a "
-        "higher magnification, the same for all. Marks are the cells as called. Labels and macro images "
-        "are never read."
+        "Slides by participant, in the order of visits. Left: the overview; right: a field at a higher "
+        "magnification. All overviews are reduced by one factor and all fields by another; the scale bar in "
+        "each image holds. Marks are the cells as called. Labels and macro images are never read."
     )
     return Section("slides", "Slides", (Thumbnails("thumbnails", caption, rows),))
 
