@@ -75,7 +75,7 @@ class SegmentOptions:
     edge_half: float = 0.02
     lowest: float = 0.02
     highest: float = 0.70
-    levels: int = 20
+    levels: int = 16
     min_depth: float = 0.004
     matrix: tuple[float, ...] | None = None
 
@@ -330,21 +330,23 @@ def _cracks(axis: int, images: Images, peaks: Int32, sums: Float) -> tuple[npt.N
     )
     strength = (g1 + g2.astype(np.float64)) / 2
     same = b1 == b2
-    apart = ~same & (b1 >= 0) & (b2 >= 0)
-    saddle = np.minimum(z1, z2)
+    apart = np.flatnonzero(~same & (b1 >= 0) & (b2 >= 0))
+    saddle = np.minimum(z1[apart], z2[apart]).astype(np.float64)
     n, slots = sums.shape[1:]
-    shared = np.zeros(len(saddle))
+    shared = np.zeros(len(apart))
     for label, own, other in ((b1, l1, l2), (b2, l2, l1)):
-        where = label >= 0
-        sign = np.where(same & (own < other), -1.0, 1.0)
-        fall = np.clip((1 - saddle / peaks[label].astype(np.float64)) / _CLEAR_FALL, 0, 1)
-        weight = strength * np.where(apart, fall, 1.0)
-        shared += weight
-        key = label[where].astype(np.int64) * slots + own[where]
-        sums[0] += np.bincount(key, sign[where], n * slots).reshape(n, slots)
-        sums[1] += np.bincount(key, (sign * weight)[where], n * slots).reshape(n, slots)
+        weight = strength.copy()
+        fall = (1 - saddle / peaks[label[apart]]) / _CLEAR_FALL
+        weight[apart] *= np.clip(fall, 0, 1)
+        shared += weight[apart]
+        lower = same & (own < other)
+        key = label.astype(np.int64) * slots + own
+        for sign, part in ((1, ~lower & (label >= 0)), (-1, lower)):
+            where = key[part]
+            sums[0] += sign * np.bincount(where, minlength=n * slots).reshape(n, slots)
+            sums[1] += sign * np.bincount(where, weight[part], n * slots).reshape(n, slots)
     low, high = np.minimum(b1, b2)[apart], np.maximum(b1, b2)[apart]
-    return low, high, saddle[apart], np.minimum(l1, l2)[apart], shared[apart]
+    return low, high, saddle.astype(np.int64), np.minimum(l1, l2)[apart], shared
 
 
 def _pairs(across: list[npt.NDArray[np.generic]], n: int, levels: int) -> _Pairs:
