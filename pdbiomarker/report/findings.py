@@ -44,6 +44,7 @@ LEVEL: Final = 0.05
 USABLE: Final = frozenset({"ok", "singular"})
 _FEW_PAIRS: Final = 6
 _LOW_COUNT: Final = 10.0
+_SKEW: Final = 1.5
 
 
 def primary_rows(result: Result) -> pd.DataFrame:
@@ -174,6 +175,7 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
             f"{format_p(smallest_exact_p(n))}, whatever the data; the p shown rests on the normal model."
         )
     doubts += _one_participant(chosen)
+    doubts += _skewed(chosen)
     doubts += _other_sets(result, chosen)
     doubts += _wrong_way(result, chosen)
     doubts += _low_counts(result, chosen)
@@ -207,6 +209,27 @@ def _one_participant(chosen: Selection) -> list[str]:
             f"{format_p(without[worst])}."
         ]
     return []
+
+
+def _skewed(chosen: Selection) -> list[str]:
+    """Whether mean and median of the participants' changes tell different stories.
+
+    For normal changes the distance of the two exceeds 1.5 standard errors of the mean in one study of twenty
+    (the standard deviation of that distance is sqrt(pi/2 - 1), about .76 standard errors, in large samples).
+    """
+    change = chosen.pairs["change"].to_numpy(dtype=float)
+    if change.size < _FEW_PAIRS:
+        return []
+    mean, median = float(change.mean()), float(np.median(change))
+    if abs(mean - median) <= _SKEW * float(change.std(ddof=1)) / np.sqrt(change.size):
+        return []
+    log2 = chosen.kind in {"count", "density", "intensity"}
+    told = [f"{2.0**v:.3g}-fold" if log2 else format_number(v) for v in (median, mean)]
+    scale = " on the logit scale" if chosen.kind == "proportion" else ""
+    return [
+        f"The changes are skewed: half of the pairs changed by less than {told[0]}{scale}, and the mean is "
+        f"{told[1]}; a few participants carry the estimate."
+    ]
 
 
 def _other_sets(result: Result, chosen: Selection) -> list[str]:
