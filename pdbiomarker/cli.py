@@ -331,7 +331,10 @@ def report(
         Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: OUT/review.html.")
     ] = None,
 ) -> int:
-    """Write the report of a results folder again: one HTML file that needs no network. Prints its path."""
+    """Write the report of a results folder again.
+
+    Leaves one HTML file that needs no network, and prints its path.
+    """
     result = pb.read_result(results)
     path = results / "review.html" if out is None else out
     typer.echo(str(pb.report(result.study, result, path)))

@@ -76,14 +76,14 @@ class Display:
         for line in waiting:
             self._write(line)
 
-    def begin(self, step: str, total: int = 1) -> None:
+    def begin(self, step: str, total: int | None = None) -> None:
         """Start a step of `total` items, or correct how many items it has."""
         self._started.setdefault(step, time.monotonic())
         if self._bars is not None:
-            if step in self._tasks:
+            if step not in self._tasks:
+                self._tasks[step] = self._bars.add_task(step, total=1 if total is None else total)
+            elif total is not None:
                 self._bars.update(self._tasks[step], total=total)
-            else:
-                self._tasks[step] = self._bars.add_task(step, total=total)
 
     def at(self, step: str, done: int, of: int) -> None:
         """Say how far a step is."""
