@@ -169,6 +169,7 @@ _catalogue(
         10: "The size of a pixel is implausible or differs between x and y.",
         11: "Two slides have the same content.",
         12: "Part of the image has no data.",
+        13: "The colours are not those of haematoxylin and DAB.",
     },
 )
 _catalogue(

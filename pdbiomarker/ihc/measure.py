@@ -19,7 +19,7 @@ from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
 from pdbiomarker.ihc.slide import Slide, open_slide
 from pdbiomarker.ihc.stain import White, measure_white, stain_matrix
-from pdbiomarker.ihc.tissue import Tissue, find_tissue
+from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
 from pdbiomarker.provenance import sha256_file
 
 __all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
@@ -27,6 +27,7 @@ __all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
 _THUMBNAIL_UM: Final = 8.0
 _COARSEST_UM: Final = 1.0
 _FINE_SIDE: Final = 256
+_REDDISH: Final = -0.08  # haematoxylin-eosin: -0.15; haematoxylin-DAB on five scanners: 0 to 0.23
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -197,6 +198,13 @@ def _survey(
     tissue = find_tissue(thumbnail, nodata, um, white=white, matrix=matrix)
     if not tissue.mask.any():
         raise _no_tissue(slide.name)
+    if foreign_tint(thumbnail, tissue, white=white, matrix=matrix) < _REDDISH:
+        raise refuse(
+            "E-SLIDE-013",
+            "The tissue is stained red or pink (eosin, AEC?), not with haematoxylin and DAB.",
+            slide.name,
+            remedy="Check that this is the IHC slide; other chromogens are not measured.",
+        )
     return thumbnail, tissue, white
 
 

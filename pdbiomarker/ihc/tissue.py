@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pdbiomarker.ihc.stain import White, optical_density, unmix
 
-__all__ = ["Tissue", "find_tissue"]
+__all__ = ["Tissue", "find_tissue", "foreign_tint"]
 
 Mask = npt.NDArray[np.bool_]
 
@@ -22,6 +22,7 @@ _CLOSE_UM: Final = 16.0
 _MIN_TISSUE_MM2: Final = 0.002
 _MAX_HOLE_MM2: Final = 0.005
 _FOREIGN_SHARE: Final = 0.45
+_STAINED_OD: Final = 0.15
 _FOREIGN_OD: Final = 0.35
 
 
@@ -106,6 +107,28 @@ def find_tissue(
     found = ~_drop_small(~found, _MAX_HOLE_MM2 * 1e6 / mpp**2) & ~nodata
     foreign = _foreign(smooth, matrix) & found
     return Tissue(found & ~foreign, foreign, nodata, mpp)
+
+
+def foreign_tint(
+    thumbnail: npt.NDArray[np.uint8],
+    tissue: Tissue,
+    *,
+    white: White,
+    matrix: npt.NDArray[np.float64] | None = None,
+) -> float:
+    """How far the colour of the tissue lies beside haematoxylin and DAB: the median residual.
+
+    Returns
+    -------
+    float
+        Residual stain as a share of the optical density, the median over stained tissue: about 0 to 0.25 in
+        haematoxylin-DAB slides, negative where red is in play (eosin, AEC). NaN where nothing is stained.
+    """
+    density = optical_density(thumbnail, white.rgb)[tissue.mask][None]
+    total = np.sqrt((density * density).sum(axis=-1))
+    (residual,) = unmix(density, matrix, (2,))
+    stained = total > _STAINED_OD
+    return float(np.median(residual[stained] / total[stained])) if stained.any() else float("nan")
 
 
 def _foreign(density: npt.NDArray[np.float32], matrix: npt.NDArray[np.float64] | None) -> Mask:

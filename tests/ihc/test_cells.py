@@ -70,7 +70,7 @@ def test_measures_are_means_over_the_nucleus(tmp_path: Path) -> None:
 
 
 @pytest.mark.data
-@pytest.mark.parametrize(("name", "panel"), [("os2_ki67.svs", "ki67"), ("cmu_small_region.svs", "cd8")])
+@pytest.mark.parametrize(("name", "panel"), [("os2_ki67.svs", "ki67"), ("os2_ki67.ome.tif", "cd8")])
 def test_the_tile_size_does_not_matter(shared_data: Callable[[str], Path], name: str, panel: str) -> None:
     path = shared_data(f"ihc/wsi/{name}")
     results = [
@@ -178,6 +178,13 @@ def test_a_dark_glass_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ItemError) as caught:
         quantify_slide(write_tiff(tmp_path / "a.tif", image), "ki67")
     assert caught.value.problem.code == "E-SLIDE-008"
+
+
+@pytest.mark.data
+def test_an_eosin_slide_is_refused(shared_data: Callable[[str], Path]) -> None:
+    with pytest.raises(ItemError) as caught:
+        quantify_slide(shared_data("ihc/wsi/cmu_small_region.svs"), "ki67")
+    assert caught.value.problem.code == "E-SLIDE-013"
 
 
 def test_a_coarse_slide_is_refused(tmp_path: Path) -> None:
