@@ -17,7 +17,7 @@ Mask = npt.NDArray[np.bool_]
 
 _MIN_OD: Final = 0.012  # mean over the channels: averaged glass is about 0.002, the palest cytoplasm 0.02
 _MIN_OD_NO_GLASS: Final = 0.04  # the declared white may lie above the glass of this scanner
-_SMOOTH_UM: Final = 8.0
+_SMOOTH_UM: Final = 3.0
 _CLOSE_UM: Final = 16.0
 _MIN_TISSUE_MM2: Final = 0.002
 _MAX_HOLE_MM2: Final = 0.005

@@ -42,7 +42,7 @@ def test_a_painted_slide_is_recovered(tmp_path: Path) -> None:
     scores = result.scores.set_index("feature")
     assert abs(scores.at["Ki67_pct_tissue", "value"] - painting.positive.mean()) < 0.02
     area = ((900 * 0.5 - 60) / 1000) ** 2  # mm2 inside the rim of glass
-    assert result.qc["tissue_mm2"] == pytest.approx(area, rel=0.08)
+    assert result.qc["tissue_mm2"] == pytest.approx(area, rel=0.05)
     assert scores.at["Ki67_density_tissue", "value"] == pytest.approx(painting.positive.sum() / area, rel=0.1)
     # painted: 0.7 inside, 0.61 on average over the ellipse with its soft rim
     assert cells.loc[cells["positive"], "dab_od"].median() == pytest.approx(0.61, abs=0.05)
