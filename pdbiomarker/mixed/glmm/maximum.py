@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .families import FAMILIES, Family
+from .information import Information, invert_information
 from .laplace import Laplace, Levels
 from .newton import Optimum, minimise
 
@@ -28,8 +29,6 @@ LOG_DISPERSION = (-12.0, float(np.log(1e8)))
 ZERO_DEVIATION = 1e-4
 #: A dispersion that gains less log-likelihood than this over its limit is infinite.
 LIMIT_GAIN = 1e-7
-#: A direction of the coefficients with less information than this is not determined: the data separate.
-FLAT = 1e-6
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -81,6 +80,11 @@ class Maximum:
     d: Array
     loglik: Array
     converged: Flags
+
+    @property
+    def information(self) -> Information:
+        """About the coefficients."""
+        return Information(self.covariance, self.flat, self.converged)
 
 
 def maximise(
@@ -227,13 +231,9 @@ def _read(family: Family, sample: Sample, optimum: Optimum, curvature: bool) -> 
     covariance = flat = np.zeros((len(full), p, p))
     converged = optimum.converged & ~(deviations >= LARGEST_DEVIATION).any(axis=1)
     if curvature:
-        values, vectors = np.linalg.eigh(optimum.hessian)
-        converged = converged & (values > -FLAT).all(axis=1)
-        known = values > FLAT
-        part = vectors[:, :p, :]
-        inverse = np.where(known, 1.0 / np.where(known, values, 1.0), 0.0)
-        covariance = np.matmul(part * inverse[:, None, :], part.transpose(0, 2, 1))
-        flat = np.matmul(part * ~known[:, None, :], part.transpose(0, 2, 1))
+        information = invert_information(optimum.hessian, p)
+        converged = converged & information.at_minimum
+        covariance, flat = information.covariance, information.flat
     return Maximum(
         g=full[:, :p],
         covariance=covariance,

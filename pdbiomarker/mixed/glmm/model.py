@@ -10,9 +10,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.mixed.basis import contrast_coordinates, orthonormal_basis
-from pdbiomarker.mixed.inference import t_tail
 
 from .families import FAMILIES, Family
+from .information import contrast_tests
 from .inputs import Checked, Inference, check_arrays, check_counts, check_inference, shaped
 from .laplace import Levels
 from .maximum import Maximum, Sample, maximise, simulate
@@ -23,9 +23,6 @@ __all__ = ["GlmmFit", "fit_counts", "fit_proportions"]
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
-
-#: A contrast with more than this share in undetermined directions is not estimable.
-SEPARATED = 1e-3
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -139,7 +136,7 @@ def fit_counts(
     >>> X = np.column_stack([np.ones(12), visit])
     >>> fit = fit_counts(before + after, X, np.tile(np.arange(6), 2), offset=np.log(np.full(12, 2.0)))
     >>> [float(x[0, 1].round(3)) for x in (fit.estimate, fit.se, fit.df)], str(fit.boundary[0])
-    ([0.968, 0.184, 5.0], 'dispersion')
+    ([0.969, 0.183, 5.0], 'dispersion')
     """
     problems = Problems()
     chosen = _family(family, ("nbinom2", "poisson"), problems)
@@ -197,7 +194,7 @@ def fit_proportions(
     >>> X = np.column_stack([np.ones(12), np.repeat([0.0, 1.0], 6)])
     >>> fit = fit_proportions(before + after, X, np.tile(np.arange(6), 2), n=np.full(12, 60))
     >>> [float(x[0, 1].round(3)) for x in (fit.estimate, fit.se, fit.df)]
-    [1.226, 0.216, 5.0]
+    [1.304, 0.211, 5.0]
     """
     problems = Problems()
     chosen = _family(family, ("betabinomial", "binomial"), problems)
@@ -313,23 +310,20 @@ def _write(result: GlmmFit, live: Indices, found: Maximum, contrasts: tuple[Arra
     """Contrasts, variances and statuses of the features that were fitted."""
     coordinates, estimable, df = contrasts
     k = result.estimate.shape[1]
-    lost = np.square(np.matmul(coordinates, found.flat)).sum(axis=2)
-    determined = lost <= SEPARATED**2 * np.square(coordinates).sum(axis=2)
-    told = estimable & determined & found.converged[:, None]
-    values = np.where(told, np.matmul(coordinates, found.g[..., None])[..., 0], np.nan)
-    variance = (np.matmul(coordinates, found.covariance) * coordinates).sum(axis=2)
-    se = np.where(told, np.sqrt(np.maximum(variance, 0.0)), np.nan)
-    result.estimate[live], result.coefficients[live] = values[:, :k], values[:, k:]
-    result.se[live] = se[:, :k]
-    result.estimable[live] &= determined[:, :k]
-    t = values[:, :k] / np.where(se[:, :k] > 0, se[:, :k], np.nan)
     if result.inference.method == "wald":
         df = np.full_like(df, np.inf)
-    usable = np.isfinite(t) & (df > 0)
-    result.df[live] = np.where(usable, df, np.nan)
-    result.t[live] = t
-    # Student's t with 1e12 degrees of freedom is the normal distribution to twelve digits.
-    result.p[live] = t_tail(t, np.where(usable, np.minimum(df, 1e12), np.nan))
+    spread = np.concatenate([df, np.zeros((len(df), coordinates.shape[1] - k))], axis=1)
+    told = estimable & found.converged[:, None]
+    tested = contrast_tests(found.g, found.information, coordinates, told, spread)
+    result.estimate[live], result.coefficients[live] = tested.estimate[:, :k], tested.estimate[:, k:]
+    for target, numbers in (
+        (result.se, tested.se),
+        (result.df, tested.df),
+        (result.t, tested.t),
+        (result.p, tested.p),
+    ):
+        target[live] = numbers[:, :k]
+    result.estimable[live] &= tested.determined[:, :k]
 
     fitted = found.converged
     for target, value in (
@@ -343,7 +337,7 @@ def _write(result: GlmmFit, live: Indices, found: Maximum, contrasts: tuple[Arra
         "participant": found.s_u == 0,
         "biopsy": found.s_v == 0,
         "dispersion": np.isposinf(found.d),
-        "separated": (estimable & ~determined).any(axis=1),
+        "separated": (estimable & ~tested.determined).any(axis=1),
     }
     for row, i in enumerate(live.tolist()):
         if not fitted[row]:
