@@ -22,6 +22,8 @@ Indices = NDArray[np.intp]
 BATCH = 250_000
 #: Starts: standard deviation of participants, of biopsies, dispersion.
 STARTS = ((0.7, 0.4, 5.0), (0.15, 0.15, 1.0))
+#: Tried as well where these end without variance between participants: all of it may be there instead.
+FAR_START = ((1.2, 0.7, 100.0),)
 #: Range of the standard deviations and of the log dispersion.
 LARGEST_DEVIATION = 30.0
 LOG_DISPERSION = (-12.0, float(np.log(1e8)))
@@ -140,14 +142,12 @@ def _join(parts: list[Maximum]) -> Maximum:
 def _maximise_block(family: Family, sample: Sample, start: Array | None, curvature: bool) -> Maximum:
     p = sample.design.shape[2]
     if start is None:
-        starts = _default_starts(sample)
-        runs = np.tile(np.arange(len(sample.y)), len(starts))
-        tried = _run(family, sample.take(runs), starts.reshape(-1, p + 3), curvature=False)
-        ends = np.where(np.isfinite(tried.value), tried.value, np.inf).reshape(len(starts), -1)
-        # A start that did not converge is used only where none did.
-        ends = ends + np.where(tried.converged.reshape(ends.shape), 0.0, 1e6)
-        best = ends.argmin(axis=0) * len(sample.y) + np.arange(len(sample.y))
-        optimum = _select(tried, best)
+        optimum = _best(family, sample, STARTS)
+        edge = np.flatnonzero(np.abs(optimum.parameters[:, p]) < ZERO_DEVIATION)
+        if len(edge):
+            far = _best(family, sample.take(edge), FAR_START)
+            higher = far.converged & (far.value < optimum.value[edge] - LIMIT_GAIN)
+            optimum = _replace(optimum, edge[higher], _select(far, np.flatnonzero(higher)))
         if curvature:
             again = _expand(family, sample, optimum.parameters)
             optimum = _run(family, sample, again, curvature=True)
@@ -157,24 +157,43 @@ def _maximise_block(family: Family, sample: Sample, start: Array | None, curvatu
     return found if family.limit is None else _or_limit(family, sample, found, optimum, curvature)
 
 
+def _best(family: Family, sample: Sample, guesses: tuple[tuple[float, float, float], ...]) -> Optimum:
+    """The better end of the searches from each start."""
+    starts = _starts(sample, guesses)
+    runs = np.tile(np.arange(len(sample.y)), len(starts))
+    tried = _run(family, sample.take(runs), starts.reshape(-1, starts.shape[-1]), curvature=False)
+    ends = np.where(np.isfinite(tried.value), tried.value, np.inf).reshape(len(starts), -1)
+    # A start that did not converge is used only where none did.
+    ends = ends + np.where(tried.converged.reshape(ends.shape), 0.0, 1e6)
+    return _select(tried, ends.argmin(axis=0) * len(sample.y) + np.arange(len(sample.y)))
+
+
 def _select(optimum: Optimum, rows: Indices) -> Optimum:
     names = [field.name for field in dataclasses.fields(Optimum)]
     return Optimum(**{name: getattr(optimum, name)[rows] for name in names})
 
 
-def _default_starts(sample: Sample) -> Array:
-    """(starts, M, p + 3): a least-squares fit of the crude predictor, and two guesses of the variances."""
+def _replace(optimum: Optimum, rows: Indices, by: Optimum) -> Optimum:
+    merged = {}
+    for field in dataclasses.fields(Optimum):
+        values = getattr(optimum, field.name).copy()
+        values[rows] = getattr(by, field.name)
+        merged[field.name] = values
+    return Optimum(**merged)
+
+
+def _starts(sample: Sample, guesses: tuple[tuple[float, float, float], ...]) -> Array:
+    """(starts, M, p + 3): a least-squares fit of the crude predictor, and guesses of the variances."""
     seen = np.ones(1) if sample.seen is None else sample.seen
     if sample.size is None:
         crude = np.log(sample.y + 0.5) - sample.offset
     else:
         crude = np.log((sample.y + 0.5) / (sample.size - sample.y + 0.5)) - sample.offset
-    square = np.matmul(sample.design.transpose(0, 2, 1), sample.design)
     # The columns are orthogonal, or zero.
-    length = np.maximum(np.diagonal(square, axis1=1, axis2=2), 1e-12)
+    length = np.maximum(np.square(sample.design).sum(axis=1), 1e-12)
     g = np.matmul((crude * seen)[:, None, :], sample.design)[:, 0] / length
-    starts = np.empty((len(STARTS), *g.shape[:-1], g.shape[-1] + 3))
-    for i, (s_u, s_v, dispersion) in enumerate(STARTS):
+    starts = np.empty((len(guesses), *g.shape[:-1], g.shape[-1] + 3))
+    for i, (s_u, s_v, dispersion) in enumerate(guesses):
         starts[i, :, :-3] = g
         starts[i, :, -3:] = s_u, s_v, np.log(dispersion * (1.0 if sample.size is None else 4.0))
     return starts
