@@ -25,7 +25,7 @@ derivatives by lambda are
     h' = c' D_1 c,                h'' = 2 c' D_1 A^-1 D_1 c - c' D_2 c.
 
 f is minimised over z = atanh rho, in which 1 + 2 lambda = exp(2 z), between the bounds that limma uses: .01
-above the smallest rho possible for the largest group, and .99. The consensus is tanh of the trimmed mean of z.
+above the smallest rho possible for the largest group, and .99. The consensus is tanh of the trimmed mean.
 
 Sources: Smyth, Michaud and Scott 2005, doi:10.1093/bioinformatics/bti270; Patterson and Thompson 1971,
 doi:10.1093/biomet/58.3.545. The expressions above were derived for this module.

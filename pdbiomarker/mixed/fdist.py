@@ -7,14 +7,14 @@ of freedom about s0_g, and s2_g is chi-squared about it with d_g. With psi the d
 
     E e_g = log s0_g + b(d0),              Var e_g = psi'(d_g / 2) + psi'(d0 / 2).
 
-**Moments** (Smyth 2004). The mean of e_g, or a natural spline in a covariate, gives log s0 + b(d0); what
-the variance of e_g has above the mean of psi'(d_g / 2) is psi'(d0 / 2); if nothing, d0 is infinite.
+**Moments** (Smyth 2004). The mean of e_g, or a natural spline in a covariate, gives log s0 + b(d0). What the
+variance of e_g has above the mean of psi'(d_g / 2) is psi'(d0 / 2); if nothing, d0 is infinite.
 
 **Robust moments** (Phipson et al. 2016). The log variances are compared with a trimmed mean (or a lowess
 trend), Winsorised at their lower 5 % and upper 10 % quantiles, and d0 is chosen such that log F(d, d0),
 Winsorised likewise, has the same variance; it is never below d0 of plain moments. Where the d_g differ,
 variances are first carried to the largest d by the distribution function of the plain fit. A feature whose
-tail probability p is smaller than its share r of features so far out is an outlier with probability 1 - p / r.
+tail probability p is below its share r of features so far out is an outlier with probability 1 - p / r.
 Its d0 is drawn towards that at which the most extreme variance would be the median of its distribution, and
 d0 never falls as p grows.
 
@@ -56,8 +56,8 @@ QUADRATURE_NODES = 128
 LEAST_PRIOR, LARGEST_PRIOR = 2.0, 1e5
 #: Robust likelihood: features with a false discovery rate up to this are outliers.
 OUTLIER_RATE = 0.3
-#: Below this the logarithm of a probability is taken of this.
-TINY = 1e-300
+#: Below this a tail probability is too small for a logarithm of it.
+TINY = 1e-280
 
 
 class Variances(NamedTuple):
@@ -125,9 +125,9 @@ def by_robust_moments(data: Variances, at: Array) -> FDistribution:
     prior = _match_spread(df, spread, plain.prior_df)
     shift = mean - _winsorised_log_f(df, prior)[0]
     f = np.exp(z - trend - shift)
-    own_df = np.full(len(f), df)
-    tail = _upper_tail(f, own_df, prior)
-    return FDistribution(np.exp(elsewhere + shift), prior, _outlier_prior(f, own_df, tail, prior))
+    return FDistribution(
+        np.exp(elsewhere + shift), prior, _outlier_prior(f, np.full(len(f), df), prior, judge=prior)
+    )
 
 
 def by_likelihood(data: Variances, at: Array, *, robust: bool) -> FDistribution:
@@ -142,7 +142,7 @@ def by_likelihood(data: Variances, at: Array, *, robust: bool) -> FDistribution:
     if (weights == 1.0).all():
         return FDistribution(scale, prior, np.full(len(f), prior))
     scale, _, bulk = _likelihood_fit(data, at, weights)
-    return FDistribution(scale, bulk, _outlier_prior(f, data.df, tail, bulk))
+    return FDistribution(scale, bulk, _outlier_prior(f, data.df, bulk, judge=prior))
 
 
 def inverse_trigamma(value: float) -> float:
@@ -187,6 +187,17 @@ def _upper_tail(f: Array, df: Array, prior: float) -> Array:
     """P(F > f)."""
     p = special.chdtrc(df, df * f) if np.isinf(prior) else special.fdtrc(df, prior, f)
     return np.asarray(p, dtype=np.float64)
+
+
+def _log_upper_tail(f: float, df: float, prior: float) -> float:
+    """Logarithm of P(F > f) for finite d0, however small."""
+    p = float(special.fdtrc(df, prior, f))
+    if p > TINY:
+        return float(np.log(p))
+    # The tail is I_w(a, b), whose series in w has quickly falling terms so far out.
+    a, b, w = 0.5 * prior, 0.5 * df, prior / (prior + df * f)
+    leading = a * np.log(w) + b * np.log1p(-w) - np.log(a) - special.betaln(a, b)
+    return float(leading + np.log(special.hyp2f1(a + b, 1.0, a + 1.0, w)))
 
 
 def _lower_tail(f: Array, df: Array, prior: float) -> Array:
@@ -258,20 +269,20 @@ def _match_spread(df: float, spread: float, least: float) -> float:
     return float(u / (1.0 - u))
 
 
-def _outlier_prior(f: Array, df: Array, tail: Array, prior: float) -> Array:
-    """d0 of each feature, smaller for those with a tail probability that few features should have."""
+def _outlier_prior(f: Array, df: Array, prior: float, *, judge: float) -> Array:
+    """d0 of each feature, `prior` but smaller for outliers; `judge` is the d0 that tells their p."""
+    tail = _upper_tail(f, df, judge)
     share = (len(f) - stats.rankdata(f) + 0.5) / len(f)
     chance = np.minimum(tail / share, 1.0)
     if not (chance < 1.0).any():
         return np.full(len(f), prior)
-    if np.isinf(prior):
+    if np.isinf(prior) or np.isinf(judge):
         # An infinite d0 cannot be drawn anywhere: outliers get a share of the pooled degrees of freedom.
-        return _rising(np.where(chance < 1.0, chance * df.sum(), np.inf), tail)
+        return _rising(np.where(chance < 1.0, chance * min(df.sum(), prior), prior), tail)
     worst = int(tail.argmin())
     half = np.log(0.5)
-    extreme = half / np.log(max(tail[worst], TINY)) * prior
-    again = float(_upper_tail(f[worst], df[worst], extreme))
-    extreme *= half / np.log(max(again, TINY))
+    extreme = half / _log_upper_tail(float(f[worst]), float(df[worst]), judge) * prior
+    extreme *= half / _log_upper_tail(float(f[worst]), float(df[worst]), extreme)
     return _rising(chance * prior + (1.0 - chance) * extreme, tail)
 
 

@@ -36,7 +36,7 @@ Flags = NDArray[np.bool_]
 Definition = Literal["limma-3.60", "limma-3.62"]
 Algorithm = Literal["moments", "robust moments", "likelihood", "robust likelihood", "none"]
 
-#: Variances below this share of the median are raised to it: by moments, robustly, by likelihood.
+#: Variances below this share of the median (likelihood: of the positive ones) are raised to it.
 FLOORS = {"moments": 1e-5, "robust moments": 1e-12, "likelihood": 1e-12, "robust likelihood": 1e-12}
 #: Features with at most so many degrees of freedom do not inform the prior.
 LEAST_DF = {"moments": 1e-15, "robust moments": 1e-6, "likelihood": 0.01, "robust likelihood": 0.01}
@@ -134,8 +134,8 @@ def squeeze_variances(
         s2_post = np.where(freedom > 0, variances, np.nan)
         none, unknown = np.zeros(len(variances)), np.full(len(variances), np.nan)
         return Moderation(s2_post, unknown, none, 0.0, int(used.sum()), 0, definition, "none")
-    median = float(np.median(variances[used]))
-    raised = np.maximum(variances[used], FLOORS[algorithm] * median)
+    counted = variances[used & (variances > 0)] if algorithm.endswith("likelihood") else variances[used]
+    raised = np.maximum(variances[used], FLOORS[algorithm] * float(np.median(counted)))
     known = np.ones(len(variances), dtype=bool) if values is None else np.isfinite(values)
     own = None if values is None else values[used]
     at = np.zeros(len(variances)) if values is None else values
