@@ -7,6 +7,7 @@ error. Nothing heavy is loaded before a command needs it.
 from __future__ import annotations
 
 import dataclasses
+import errno
 import functools
 import json
 import os
@@ -23,7 +24,7 @@ from rich.table import Table
 from rich.text import Text
 
 import pdbiomarker as pb
-from pdbiomarker.errors import InputError, ItemError, PdBiomarkerError, Problem
+from pdbiomarker.errors import InputError, ItemError, PdBiomarkerError, Problem, ResourceError
 
 __all__ = ["app", "main"]
 
@@ -116,18 +117,27 @@ def _status(work: Callable[[], int]) -> int:
         _say(str(error))
         code = error.exit_code
     except KeyboardInterrupt:
-        _say("Interrupted. The same command goes on from there.")
+        _say("Interrupted: nothing is half-written. The same command goes on from there.")
         code = _INTERRUPTED
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         code = 1
+    except OSError as error:
+        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
+            return _defect(error)
+        _say(f"The disk is full: {error}. Remedy: free some space; the same command goes on from there.")
+        code = ResourceError.exit_code
     except Exception as error:  # a defect of ours: short for the user, whole with --debug
-        if _HANDLED["debug"]:
-            traceback.print_exc()
-        first = str(error).partition("\n")[0]
-        _say(f"A fault of pdbiomarker: {type(error).__name__}: {first}. Show where: pdbiomarker --debug ...")
-        code = 1
+        code = _defect(error)
     return code
+
+
+def _defect(error: Exception) -> int:
+    if _HANDLED["debug"]:
+        traceback.print_exception(error)
+    first = str(error).partition("\n")[0]
+    _say(f"A fault of pdbiomarker: {type(error).__name__}: {first}. Show where: pdbiomarker --debug ...")
+    return 1
 
 
 def _say(text: str) -> None:

@@ -461,11 +461,11 @@ def recorded_steps(folder: str | Path) -> list[str]:
     return sorted(path.stem for path in (Path(folder) / DONE).glob("*.json"))
 
 
-def forget(folder: str | Path, step: str) -> None:
-    """Remove the record of a step, and the outputs that it names; other files stay."""
+def forget(folder: str | Path, step: str, *, keep: Iterable[str] = ()) -> None:
+    """Remove the record of a step, and the outputs that it names but for those to keep; other files stay."""
     root = Path(folder)
     record = read_record(root, step)
-    for name in record.outputs if record else ():
+    for name in sorted(set(record.outputs) - set(keep)) if record else ():
         with contextlib.suppress(ValueError):  # an edited record may name files outside
             remove_output(root, name)
     _record_path(root, step).unlink(missing_ok=True)

@@ -18,7 +18,17 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from small_study import biopsy, copy, counts, draw_slide, fingerprint, replace, small_study, write_counts
+from small_study import (
+    POSITIVE,
+    biopsy,
+    copy,
+    counts,
+    draw_slide,
+    fingerprint,
+    replace,
+    small_study,
+    write_counts,
+)
 
 import pdbiomarker as pb
 from pdbiomarker.errors import FolderInUseError, InputError, Problem, ResourceError, VerificationError
@@ -122,11 +132,15 @@ def test_no_output_names_this_machine(first: RunOutcome) -> None:
 
 def test_the_planted_cells_and_the_planted_change_come_out(first: RunOutcome) -> None:
     result = pb.read_result(first.out)
-    scores = pd.read_csv(first.out / "slides" / "P01-T" / "scores.csv").set_index("feature")
-    assert scores.loc["CD8_density_tissue", "numerator"] == 36  # drawn by small_study
+    log_density = np.empty((2, 2))
+    for p, v in np.ndindex(2, 2):
+        path = first.out / "slides" / biopsy(p, v) / "scores.csv"
+        score = pd.read_csv(path).set_index("feature").loc["CD8_density_tissue"]
+        assert score["numerator"] == POSITIVE[p][v]  # every cell that was drawn, and no other
+        log_density[p, v] = np.log2((score["numerator"] + 0.5) / score["area_mm2"])
     row = result["ihc"].table.set_index(["feature", "set"]).loc[("CD8_density_tissue", "strict")]
-    # log2((n + 1/2) / area), same area at both visits; n as drawn (POSITIVE)
-    expected = np.mean([np.log2(36.5 / 12.5), np.log2(40.5 / 15.5)])
+    # Complete pairs: the estimate is the mean difference of log2((n + 1/2) / area), by hand.
+    expected = (log_density[:, 1] - log_density[:, 0]).mean()
     assert row["estimate"] == pytest.approx(expected, abs=1e-12)
     assert row["n_pairs"] == 2
     assert set(result.table["assay"]) == {"rna", "rna_signatures", "ihc"}
@@ -235,6 +249,19 @@ def test_a_changed_plan_study_or_version_is_refused_with_what_changed(plain: Pat
     assert outcome.steps_made == ("change", "report")
     assert (out / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert read_manifest(out).parameters["seed"] == 2
+
+
+def test_commands_into_one_folder_complete_each_other(plain: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    assert pb.quantify_slides(plain, out, progress=False).steps_made == ("assays",)
+    assert pb.change_study(plain, out, progress=False).steps_made == ("change",)
+    assert verify(out) == []
+    assert (out / "results" / "quarantine.csv").is_file()
+    assert run(plain, out).steps_made == ("report",)
+    again = pb.change_study(plain, out, progress=False)
+    assert again.steps_made == ()
+    assert (out / "review.html").is_file()  # still true, so it stays
+    assert verify(out) == []
 
 
 # --- folders ---

@@ -111,6 +111,10 @@ class Display:
         if self._shown:
             self._console.print(text, markup=False, soft_wrap=True)
 
+    def note(self, text: str) -> None:
+        """Write one thing to the log only."""
+        self._keep(text)
+
     def _keep(self, line: str) -> None:
         line = f"{now_utc()} {line}"
         if self._log is None:

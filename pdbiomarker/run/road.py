@@ -23,7 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
-from pdbiomarker.errors import Problem, ResourceError
+from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
 from pdbiomarker.provenance import (
     DONE,
     FolderLock,
@@ -158,7 +158,7 @@ def travel(request: Request) -> RunOutcome:
         check_space(request.out, work.bytes_needed)
         if request.dry_run:
             return _dry(request, work)
-        request.out.mkdir(parents=True, exist_ok=True)
+        _make_folder(request.out)
         with FolderLock(request.out):
             prepare_folder(request.out, basis, fresh=request.fresh)
             display.log_to(request.out / LOG)
@@ -166,6 +166,23 @@ def travel(request: Request) -> RunOutcome:
             trip.slides()
             trip.analysis()
             return trip.finish({"start": started, "seconds": round(time.monotonic() - clock, 3)})
+
+
+def _make_folder(out: Path) -> None:
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        writable = os.access(out, os.W_OK | os.X_OK)
+    except OSError:
+        writable = False
+    if not writable:
+        problems = Problems()
+        problems.add(
+            "E-RUN-006",
+            "The results folder cannot be written to.",
+            remedy="Give a folder that you may write to to -o; the study folder itself is never written to.",
+            file=str(out),
+        )
+        raise InputError(problems)
 
 
 def _survey(request: Request, display: Display) -> _Work:
@@ -206,8 +223,11 @@ def _terminable(display: Display) -> Iterator[None]:
     before = signal.signal(signal.SIGTERM, terminate) if in_main else None
     try:
         yield
-    except (KeyboardInterrupt, SystemExit):
-        display.say("Interrupted: nothing is half-written. The same command goes on from there.")
+    except SystemExit:
+        display.say("Terminated: nothing is half-written. The same command goes on from there.")
+        raise
+    except KeyboardInterrupt:
+        display.note("Interrupted: nothing is half-written. The same command goes on from there.")
         raise
     finally:
         if in_main:
@@ -352,31 +372,32 @@ class _Trip:
         }
         before: StepRecord | None = None
         for step, wanted in steps.items():
-            if not wanted:
-                continue
             made_from = key if before is None else sha256_json([key, before.outputs])
             record = completed(self._out, step, made_from)
-            if record is None:
-                forget(self._out, step)
-                self._display.begin(step)
-                arguments = {"task": {**task, "key": made_from}}
-                function = f"pdbiomarker.run.steps:make_{step}"
-                job = Job(step, function, arguments, log=str(self._log()))
-                (ended,) = run_jobs([job], tell=self._display.at)
-                note = str(value_of(ended))
-                record = read_record(self._out, step)
-                if record is None:
-                    raise RuntimeError(f"the step {step!r} left no record")
-                self._made.append(step)
-                self._keep(record, new=True)
-                self._display.end(step, note)
-            else:
+            if record is not None:
                 self._keep(record)
                 self._display.end(step, "complete before")
+            elif wanted:
+                record = self._make(step, {**task, "key": made_from})
             before = record
         for step in recorded_steps(self._out):
             if not step.startswith("slide-") and step not in self._records:
-                forget(self._out, step)
+                forget(self._out, step, keep=self._files)
+
+    def _make(self, step: str, task: Mapping[str, Any]) -> StepRecord:
+        """Carry out one step after the slides."""
+        forget(self._out, step, keep=self._files)
+        self._display.begin(step)
+        job = Job(step, f"pdbiomarker.run.steps:make_{step}", {"task": dict(task)}, log=str(self._log()))
+        (ended,) = run_jobs([job], tell=self._display.at)
+        note = str(value_of(ended))
+        record = read_record(self._out, step)
+        if record is None:
+            raise RuntimeError(f"the step {step!r} left no record")
+        self._made.append(step)
+        self._keep(record, new=True)
+        self._display.end(step, note)
+        return record
 
     def finish(self, run: Mapping[str, Any]) -> RunOutcome:
         """Write the manifest, and say how it ended."""
