@@ -34,16 +34,16 @@ doi:10.1093/biomet/58.3.545. The expressions above were derived for this module.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Literal, NamedTuple, get_args
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdbiomarker.errors import AssayError, Problem
+from pdbiomarker.errors import AssayError, FormulaError, Problem
 
 from .basis import Basis, contrast_coordinates, orthonormal_basis
-from .inputs import Inputs, check_inputs
+from .inputs import Options, check_inputs
 
 __all__ = [
     "CorrelatedFit",
@@ -60,6 +60,8 @@ StandardErrors = Literal["exact", "limma"]
 
 #: Features per block of work.
 BLOCK = 2000
+#: Features that share their observations are a block of their own if they are so many.
+COMMON = 50
 #: Bounds of rho: the largest, and the distance to the smallest possible.
 LARGEST, MARGIN = 0.99, 0.01
 #: Share of the bounds' distance (in z) at which the search looks for the lowest point first.
@@ -68,8 +70,8 @@ STEP_TOLERANCE = 1e-10
 MAX_STEPS = 60
 #: rho is not identified if its information is below this share of its terms.
 IDENTIFIABLE = 1e-9
-#: Nor if what the responses leave is below this share of their scale.
-RESIDUAL = 1e-20
+#: Nor if what X leaves of the responses is zero: smaller than this share of them.
+ROUNDING = 1e-13
 
 
 class DuplicateCorrelation(NamedTuple):
@@ -109,6 +111,18 @@ class CorrelatedFit:
     df_residual: Array
 
 
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Data:
+    """Checked arrays: Y (G, n), X (n, p), group codes (n,), weights (G, n) or None, contrasts (k, p)."""
+
+    Y: Array
+    X: Array
+    codes: Indices
+    weights: Array | None
+    contrasts: Array
+    term: str
+
+
 class _Block(NamedTuple):
     """What a block of g features needs; size P = p + 1 of the matrices comes first, features last.
 
@@ -143,7 +157,7 @@ class _Block(NamedTuple):
 
 
 class _Part(NamedTuple):
-    """Features `rows` that share observations.
+    """Features `rows` with their bases (one if they share their observations).
 
     The responses are those less `offset` (coefficients in the basis), divided by `scale`.
     """
@@ -156,7 +170,12 @@ class _Part(NamedTuple):
 
 
 def duplicate_correlation(
-    Y: ArrayLike, X: ArrayLike, groups: ArrayLike, *, weights: ArrayLike | None = None, trim: float = 0.15
+    Y: ArrayLike,
+    X: ArrayLike,
+    groups: ArrayLike | Mapping[str, ArrayLike],
+    *,
+    weights: ArrayLike | None = None,
+    trim: float = 0.15,
 ) -> DuplicateCorrelation:
     """Estimate one correlation within groups from all features, as limma's `duplicateCorrelation`.
 
@@ -166,7 +185,7 @@ def duplicate_correlation(
         Responses (features in rows); NaN = missing.
     X : (n, p) array
         Design matrix without the groups.
-    groups : (n,) array
+    groups : (n,) array, or mapping of one name to it
         Group of each observation (participant).
     weights : (G, n) array, optional
         Precision weights; 0 = missing.
@@ -185,10 +204,16 @@ def duplicate_correlation(
         As `fit`; E-MODEL-007 where no feature tells rho, or `trim` is not between 0 and 0.5.
     FormulaError
         More than one grouping term.
+
+    Examples
+    --------
+    >>> pairs, values = [1, 1, 2, 2, 3, 3, 4, 4], [[1.0, 1.2, 3.0, 2.7, 2.0, 2.2, 4.1, 3.8]]
+    >>> round(duplicate_correlation(values, [[1.0]] * 8, pairs).consensus, 3)
+    0.978
     """
     if not 0.0 <= trim < 0.5:
         raise _refusal("trim must be at least 0 and below 0.5.", "trim", trim, "use 0.15, as limma does")
-    data = check_inputs(Y, X, groups, weights=weights, contrasts=None, ddf="residual")
+    data = _checked(Y, X, groups, weights, None)
     found = np.full(len(data.Y), np.nan)
     largest = int(np.bincount(data.codes, minlength=1).max())
     if largest > 1:
@@ -210,7 +235,7 @@ def duplicate_correlation(
 def fit_correlated(
     Y: ArrayLike,
     X: ArrayLike,
-    groups: ArrayLike,
+    groups: ArrayLike | Mapping[str, ArrayLike],
     *,
     rho: float,
     weights: ArrayLike | None = None,
@@ -242,7 +267,7 @@ def fit_correlated(
     FormulaError
         More than one grouping term.
     """
-    data = check_inputs(Y, X, groups, weights=weights, contrasts=contrasts, ddf="residual")
+    data = _checked(Y, X, groups, weights, contrasts)
     if standard_errors not in get_args(StandardErrors):
         raise _refusal(
             "These standard errors do not exist.", "standard_errors", standard_errors, "exact or limma"
@@ -266,11 +291,45 @@ def fit_correlated(
     return dataclasses.replace(fit, estimate=terms.sum(axis=2), unscaled_sd=sd)
 
 
+def _checked(
+    Y: ArrayLike,
+    X: ArrayLike,
+    groups: ArrayLike | Mapping[str, ArrayLike],
+    weights: ArrayLike | None,
+    contrasts: ArrayLike | None,
+) -> _Data:
+    """Arrays of one grouping term, or every problem found."""
+    if isinstance(groups, Mapping) and len(groups) != 1:
+        raise FormulaError(
+            [
+                Problem(
+                    "E-FORMULA-006",
+                    "One correlation within groups has exactly one grouping term.",
+                    "keep one term, such as (1|participant)",
+                    column="groups",
+                    value=", ".join(map(str, groups)) or "none",
+                )
+            ]
+        )
+    options = Options(
+        weights=weights,
+        known_variance=None,
+        slopes=None,
+        contrasts=contrasts,
+        ddf="residual",
+        allow_negative_icc=False,
+        compat=None,
+    )
+    found = check_inputs(Y, X, groups, options)
+    term = found.terms[0]
+    return _Data(found.Y, found.X, term.codes, found.weights, found.contrasts, term.name)
+
+
 def _refusal(message: str, column: str, value: float | str, remedy: str) -> AssayError:
     return AssayError([Problem("E-MODEL-007", message, remedy, column=column, value=str(value))])
 
 
-def _parts(data: Inputs) -> Iterator[_Part]:
+def _parts(data: _Data) -> Iterator[_Part]:
     """Blocks of features that were observed together, each with its basis and products."""
     order = np.argsort(data.codes, kind="stable")
     codes, X = data.codes[order], data.X[order]
@@ -278,46 +337,59 @@ def _parts(data: Inputs) -> Iterator[_Part]:
     Y = data.Y[:, order]
     weights = None if data.weights is None else data.weights[:, order]
     observed = ~np.isnan(Y) if weights is None else ~np.isnan(Y) & (np.nan_to_num(weights) > 0)
-    patterns, which = np.unique(observed, axis=0, return_inverse=True)
-    for index, pattern in enumerate(patterns):
-        members = np.flatnonzero(which == index)
-        basis = orthonormal_basis(X, pattern[None])
+    patterns, which, sharing = np.unique(observed, axis=0, return_inverse=True, return_counts=True)
+    common = np.flatnonzero(sharing >= COMMON)
+    sets = [np.flatnonzero(which == index) for index in common]
+    sets.append(np.flatnonzero(~np.isin(which, common)))
+    for members in sets:
         for first in range(0, len(members), BLOCK):
             rows = members[first : first + BLOCK]
-            root = (
-                pattern.astype(float) if weights is None else np.sqrt(np.where(pattern, weights[rows], 0.0))
-            )
-            yield _part(rows, basis, np.where(pattern, Y[rows], 0.0), np.atleast_2d(root), starts)
+            seen, own = np.unique(which[rows], return_inverse=True)
+            basis = orthonormal_basis(X, patterns[seen])
+            if len(seen) > 1:
+                basis = Basis(basis.columns[own], basis.triangle[own], basis.kept[own])
+            used = observed[rows]
+            root = used.astype(float) if weights is None else np.sqrt(np.where(used, weights[rows], 0.0))
+            yield _part(rows, basis, np.where(used, Y[rows], 0.0), root, starts)
 
 
 def _part(rows: Indices, basis: Basis, response: Array, root: Array, starts: Indices) -> _Part:
     """Products of the standardised rows, within groups and between groups of each size."""
-    Q, kept = basis.columns[0], basis.kept[0]
-    offset = response @ Q
-    rest = response - offset @ Q.T
-    offset_rest = rest @ Q
-    rest = rest - offset_rest @ Q.T
+    Q = basis.columns
+    offset, rest = np.zeros((len(rows), Q.shape[2])), response
+    for _ in range(2):
+        step = _times(rest, Q)
+        offset, rest = offset + step, rest - _times(step, Q.transpose(0, 2, 1))
     scale = np.sqrt(np.square(rest).mean(axis=1))
-    scale = np.where(scale > 0, scale, 1.0)
-    g, p = len(rows), Q.shape[1]
-    standard = np.empty((g, len(Q), p + 1))
+    nothing = scale <= ROUNDING * np.sqrt(np.square(response).mean(axis=1))
+    rest[nothing], scale[nothing] = 0.0, 1.0
+    g, (n, p) = len(rows), Q.shape[1:]
+    standard = np.empty((g, n, p + 1))
     np.multiply(root[..., None], Q, out=standard[..., :p])
     np.multiply(root, rest / scale[:, None], out=standard[..., p])
-    total = np.matmul(standard.transpose(0, 2, 1), standard)
+    within = np.ascontiguousarray(np.matmul(standard.transpose(0, 2, 1), standard).transpose(1, 2, 0))
     sums = np.add.reduceat(standard, starts, axis=1)
-    members = np.add.reduceat((root[0] > 0).astype(np.intp), starts)
-    sizes, counts = np.unique(members[members > 0], return_counts=True)
+    members = np.add.reduceat((root > 0).astype(np.intp), starts, axis=1)
+    sizes = np.unique(members[members > 0])
     between = np.empty((len(sizes), p + 1, p + 1, g))
-    within = np.ascontiguousarray(total.transpose(1, 2, 0))
     for k, size in enumerate(sizes):
-        those = sums[:, members == size]
+        there = members == size
+        some = there.any(axis=0)
+        those = sums[:, some] * there[:, some, None]
         between[k] = np.matmul(those.transpose(0, 2, 1), those).transpose(1, 2, 0)
         within -= between[k] / size
-    aliased = np.flatnonzero(~kept)
-    within[aliased, aliased] += 1.0
-    dof = np.full(g, float(members.sum() - kept.sum()))
-    block = _Block(within, between, sizes.astype(float), np.tile(counts.astype(float)[:, None], g), dof)
-    return _Part(rows, basis, block, offset + offset_rest, scale)
+    diagonal = np.arange(p)
+    within[diagonal, diagonal] += ~basis.kept.T
+    counts = (members == sizes[:, None, None]).sum(axis=2).astype(float)
+    dof = (members.sum(axis=1) - basis.kept.sum(axis=1)).astype(float)
+    return _Part(rows, basis, _Block(within, between, sizes.astype(float), counts, dof), offset, scale)
+
+
+def _times(rows: Array, blocks: Array) -> Array:
+    """rows[g] @ blocks[g]; blocks of leading size 1 are shared."""
+    if len(blocks) == 1:
+        return np.asarray(rows @ blocks[0])
+    return np.asarray(np.matmul(rows[:, None, :], blocks)[:, 0])
 
 
 def _usable(block: _Block) -> Flags:
@@ -338,7 +410,7 @@ def _usable(block: _Block) -> Flags:
     information = (
         squares - 2.0 * lost + np.einsum("ijg,jig->g", product, product) - trace**2 / np.maximum(block.dof, 1)
     )
-    residual = swept[size, size] > RESIDUAL * observed
+    residual = swept[size, size] > 0
     return np.asarray(enough & residual & (information > IDENTIFIABLE * squares))
 
 
@@ -433,7 +505,7 @@ def _optimum(block: _Block, low: float, high: float) -> Array:
     return z
 
 
-def _fitted(data: Inputs, rho: float, contrasts: Array) -> CorrelatedFit:
+def _fitted(data: _Data, rho: float, contrasts: Array) -> CorrelatedFit:
     """Estimates and unscaled standard errors of contrasts."""
     g, k = len(data.Y), len(contrasts)
     estimate, sd = np.full((g, k), np.nan), np.full((g, k), np.nan)
@@ -444,16 +516,17 @@ def _fitted(data: Inputs, rho: float, contrasts: Array) -> CorrelatedFit:
         swept = _swept(_at(block, np.full(len(rows), rho / (1.0 - rho))), size)[0]
         xx = swept[:size, :size]
         coefficients = swept[:size, size].T * part.scale[:, None] + part.offset
-        estimate[rows] = np.where(estimable[0], coefficients @ coordinates[0].T, np.nan)
-        unscaled = (1.0 - rho) * np.einsum("kp,pqg,kq->gk", coordinates[0], xx, coordinates[0])
-        sd[rows] = np.where(estimable[0], np.sqrt(np.maximum(unscaled, 0.0)), np.nan)
+        each = np.broadcast_to(coordinates, (len(rows), k, size))
+        estimate[rows] = np.where(estimable, np.einsum("gkp,gp->gk", each, coefficients), np.nan)
+        unscaled = (1.0 - rho) * (np.einsum("gkp,pqg->gkq", each, xx) * each).sum(axis=2)
+        sd[rows] = np.where(estimable, np.sqrt(np.maximum(unscaled, 0.0)), np.nan)
         df[rows] = np.maximum(block.dof, 0.0)
         positive = np.where(block.dof > 0, block.dof, np.nan)
         sigma2[rows] = np.maximum(swept[size, size], 0.0) * part.scale**2 / ((1.0 - rho) * positive)
     return CorrelatedFit(estimate, sd, sigma2, df)
 
 
-def _correlation(data: Inputs, rho: float) -> Array:
+def _correlation(data: _Data, rho: float) -> Array:
     """Correlations (p, p) of the coefficients in the fit without weights; NaN for aliased ones."""
     p = data.X.shape[1]
     part = next(_parts(data))

@@ -124,7 +124,7 @@ def squeeze_variances(
     --------
     >>> found = squeeze_variances([0.2, 0.5, 1.0, 4.0, 0.7], 6)
     >>> round(found.df_common, 3), found.s2_post.round(3).tolist()
-    (4.884, [0.478, 0.643, 0.919, 2.572, 0.754])
+    (3.365, [0.368, 0.56, 0.88, 2.803, 0.688])
     """
     variances, freedom, values = _checked(s2, df, covariate, definition)
     algorithm = _algorithm(freedom, robust, definition)
