@@ -6,6 +6,8 @@ Satterthwaite and Kenward-Roger standard errors and degrees of freedom at the he
 """
 
 from .inference import DdfMethod
+from .inputs import RandomSlopes
+from .joint import JointTest
 from .model import MixedFit, fit
 
-__all__ = ["DdfMethod", "MixedFit", "fit"]
+__all__ = ["DdfMethod", "JointTest", "MixedFit", "RandomSlopes", "fit"]

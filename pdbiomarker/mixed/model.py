@@ -4,14 +4,19 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Literal
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from .basis import Basis, contrast_coordinates, orthonormal_basis, unit_coefficients
-from .inference import DdfMethod, infer, t_tail
-from .inputs import Inputs, check_inputs
-from .reml import GroupedDesign, solve
+from pdbiomarker.errors import AssayError, Problem
+
+from .inference import DdfMethod, t_quantile, t_tail
+from .inputs import Inputs, Options, RandomSlopes, check_contrasts, check_inputs
+from .joint import JointTest, joint_test
+from .prepare import Block, SharedLayout, offsets, prepare, take
+from .solver import Found, Optima, solve_any, solve_one_intercept
+from .structure import number_effects
 
 __all__ = ["MixedFit", "fit"]
 
@@ -21,13 +26,11 @@ Indices = NDArray[np.intp]
 
 #: Doubles that the largest array of one block of features may hold.
 BLOCK_DOUBLES = 600_000
-#: What differs by less than this many units in the last place of the largest response is rounding.
-ROUNDING = 8 * np.finfo(np.float64).eps
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class MixedFit:
-    """Fits of G features with k contrasts, p coefficients and one grouping term.
+    """Fits of G features with k contrasts, p coefficients and K variances and covariances of random effects.
 
     Attributes
     ----------
@@ -38,23 +41,35 @@ class MixedFit:
         Whether the feature's observations determine the contrast.
     coefficients : (G, p) array
         Coefficients of X; NaN where one is not estimable by itself (an aliased column).
+    aliased : (G, p) array of bool
+        Columns of X that add nothing to those before them, over the feature's observations (as in R's lm).
     sigma2 : (G,) array
-        Residual variance at weight 1.
-    theta : (G, 1) array
-        Variance of the groups over the residual variance (lme4's theta is its square root).
+        Residual variance at weight 1, without the known variances.
+    theta : (G, K) array
+        Variances and covariances of the terms over the residual variance (lme4's theta is their root).
+    variance : (G, K) array
+        The same, not divided by the residual variance.
+    singular : (G, K) array of bool
+        Which of them lie on the bound of their range, or are not told by the data.
     loglik : (G,) array
         REML log-likelihood, as lme4's logLik of a REML fit.
+    rdf : (G,) array
+        tr((I - H)^2), H the hat matrix of fixed and random effects: the residual degrees of freedom that
+        dream moderates with.
     status : (G,) array of str
-        ``ok``; ``singular``: theta lies on the bound of its range, or the data do not tell it;
+        ``ok``; ``singular``: a component lies on the bound of its range, or the data do not tell it;
         ``not_estimable``: no contrast is; ``too_few``: no residual degree of freedom, or one group only;
         ``constant``: nothing varies around the fit, so estimates stand without a test; ``not_converged``: no
         maximum was found (also where the sums of all pairs are equal and theta may be negative).
     n_obs, n_groups : (G,) arrays of int
-        Observations used, and groups among them.
+        Observations used, and groups of the first term among them.
     terms : tuple of str
-        Names of the grouping terms, the columns of theta.
+        Names of the columns of theta: a term's intercept bears its name, a slope ``participant.slope1``, a
+        covariance ``cov(participant, participant.slope1)``.
     ddf : {"kenward-roger", "satterthwaite", "residual"}
         How se and df were found.
+    inputs : Inputs
+        The arrays that were fitted, not copied: `joint` and `contrast` read them again.
     """
 
     estimate: Array
@@ -64,27 +79,81 @@ class MixedFit:
     p: Array
     estimable: Flags
     coefficients: Array
+    aliased: Flags
     sigma2: Array
     theta: Array
+    variance: Array
+    singular: Flags
     loglik: Array
+    rdf: Array
     status: NDArray[np.str_]
     n_obs: NDArray[np.int64]
     n_groups: NDArray[np.int64]
     terms: tuple[str, ...]
     ddf: DdfMethod
+    inputs: Inputs = dataclasses.field(repr=False)
+
+    def confint(self, level: float = 0.95) -> tuple[Array, Array]:
+        """Lower and upper confidence limits of each contrast, (G, k) each; NaN where there is no test.
+
+        Raises
+        ------
+        AssayError
+            A level that is not between 0 and 1.
+        """
+        if not 0 < level < 1:
+            raise AssayError(
+                [
+                    Problem(
+                        "E-MODEL-002", "A confidence level lies between 0 and 1.", "use a level such as 0.95",
+                        column="level", value=str(level),
+                    )
+                ]
+            )  # fmt: skip
+        half = t_quantile(0.5 + 0.5 * level, self.df) * self.se
+        return self.estimate - half, self.estimate + half
+
+    def contrast(self, contrasts: ArrayLike) -> MixedFit:
+        """The same fit with other contrasts, (k, p); nothing is searched again.
+
+        Raises
+        ------
+        AssayError
+            Contrasts of another shape, or values that are not finite.
+        """
+        rows = check_contrasts(contrasts, self.coefficients.shape[1])
+        return _run(dataclasses.replace(self.inputs, contrasts=rows), self._optima())
+
+    def joint(self, contrasts: ArrayLike) -> JointTest:
+        """Test that all contrasts, (k, p), are 0 at once: one F test a feature.
+
+        Kenward-Roger scales F and finds its denominator as published (1997); Satterthwaite averages over the
+        principal directions as lmerTest does; residual uses n - p. Rows that depend on others count once.
+        """
+        rows = check_contrasts(contrasts, self.coefficients.shape[1])
+        return joint_test(dataclasses.replace(self.inputs, contrasts=rows), self._optima())
+
+    def _optima(self) -> Optima:
+        usable = np.isin(self.status, ["ok", "singular"]) | (
+            (self.status == "not_estimable") & np.isfinite(self.loglik)
+        )
+        return Optima(self.sigma2, self.variance, self.singular, usable)
 
 
-def fit(
+def fit(  # noqa: PLR0913 - every option of a model is a name of its own
     Y: ArrayLike,
     X: ArrayLike,
     groups: ArrayLike | Mapping[str, ArrayLike],
     *,
     weights: ArrayLike | None = None,
+    known_variance: ArrayLike | None = None,
+    slopes: Mapping[str, ArrayLike | RandomSlopes] | None = None,
     contrasts: ArrayLike | None = None,
     ddf: str = "kenward-roger",
     allow_negative_icc: bool = False,
+    compat: Literal["lmerTest", "dream", "limma"] | None = None,
 ) -> MixedFit:
-    """Fit y = X b + u[group] + e to every feature by REML, and test contrasts of b.
+    """Fit y = X b + sum of random effects + e to every feature by REML, and test contrasts of b.
 
     Parameters
     ----------
@@ -93,11 +162,18 @@ def fit(
     X : (n, p) array
         Design matrix shared by the features. Aliased columns are allowed: contrasts that need them are not
         estimable, the others are right.
-    groups : (n,) array of labels, or mapping of one term's name to them
-        Participant of each observation. Several terms are refused.
+    groups : (n,) array of labels, or mapping of terms' names to them
+        A random intercept for each group of each term: the participant of each observation; participant and
+        lesion; participant and batch. Labels of a term named ``participant/lesion`` are read within those of
+        ``participant``; all others as they are.
     weights : (G, n) array, optional
         Known relative precisions, Var(e) = sigma2 / w; 0 = missing. Their scale moves sigma2 and theta,
         nothing else.
+    known_variance : (G, n) array, optional
+        Known variances that add to it, Var(e) = sigma2 / w + v.
+    slopes : mapping of a term's name to an (n, k) array or RandomSlopes, optional
+        Covariates whose slope varies between the groups of that term, correlated with its intercept unless
+        RandomSlopes says otherwise.
     contrasts : (k, p) array, optional
         Default: each coefficient.
     ddf : {"kenward-roger", "satterthwaite", "residual"}
@@ -108,7 +184,9 @@ def fit(
         Let observations of one group be less alike than those of different groups (compound symmetry): theta
         may fall below 0 as long as the covariance is positive definite. Complete pairs then give the paired
         t-test. Where one group alone would reach that bound, because its weights are the largest, theta stops
-        at 99 % of it, with status ``singular``.
+        at 99 % of it, with status ``singular``. For one intercept only.
+    compat : {"lmerTest", "dream", "limma"}, optional
+        A peer's definitions where they differ from these; `pdbiomarker.mixed.compat` tells each.
 
     Returns
     -------
@@ -118,9 +196,10 @@ def fit(
     Raises
     ------
     AssayError
-        Shapes that do not fit, infinite values, negative weights, missing labels, an unknown `ddf`.
+        Shapes that do not fit, infinite values, negative weights or variances, missing labels, an unknown
+        `ddf` or `compat`.
     FormulaError
-        Several grouping terms.
+        No grouping term, slopes of a term that is not there, or what the model asked for does not have.
 
     Examples
     --------
@@ -133,63 +212,30 @@ def fit(
     >>> [float(x[0, 1].round(6)) for x in (sleep.estimate, sleep.se, sleep.df, sleep.p)]
     [1.58, 0.388959, 9.0, 0.002833]
     """
-    inputs = check_inputs(Y, X, groups, weights=weights, contrasts=contrasts, ddf=ddf)
+    options = Options(weights, known_variance, slopes, contrasts, ddf, allow_negative_icc, compat)
+    return _run(check_inputs(Y, X, groups, options))
+
+
+def _run(inputs: Inputs, optima: Optima | None = None) -> MixedFit:
+    """Fit checked inputs, or return to optima that are known."""
+    if inputs.compat == "limma":
+        raise ValueError("limma")
+    general = optima is not None or not inputs.one_intercept or inputs.compat in {"lmerTest", "dream"}
+    layout = SharedLayout(inputs, general=general)
     result = _empty(inputs)
-    layout = _Layout(inputs)
     if not len(layout.starts):
         return result
-    for start in range(0, len(inputs.Y), layout.block):
-        rows = np.arange(start, min(start + layout.block, len(inputs.Y)))
-        _fit_block(inputs, layout, rows, result, allow_negative_icc)
+    size = max(1, BLOCK_DOUBLES // max(1, layout.doubles))
+    for start in range(0, len(inputs.Y), size):
+        rows = np.arange(start, min(start + size, len(inputs.Y)))
+        _fit_block(inputs, layout, rows, result, optima)
     return result
-
-
-class _Layout:
-    """Order of rows and columns that the blocks share."""
-
-    def __init__(self, inputs: Inputs) -> None:
-        X, codes = inputs.X, inputs.codes
-        n, p = X.shape
-        self.rows = np.argsort(codes, kind="stable")
-        in_order = codes[self.rows]
-        self.starts: Indices = np.flatnonzero(np.diff(in_order, prepend=-1))
-        # Columns that do not vary within groups come first: their part within groups is then exactly zero.
-        span = np.zeros(p)
-        if n:
-            upper = np.maximum.reduceat(X[self.rows], self.starts, axis=0)
-            span = (upper - np.minimum.reduceat(X[self.rows], self.starts, axis=0)).max(axis=0)
-        self.columns = np.argsort(span > 0, kind="stable")
-        self.X = np.ascontiguousarray(X[self.rows][:, self.columns])
-        self.contrasts = np.concatenate([inputs.contrasts, np.eye(p)])[:, self.columns]
-        self.unit = unit_coefficients(self.X)
-        size = n * (p + 1) + len(self.starts) * (p + 1) * (p + 2) // 2
-        self.block = max(1, BLOCK_DOUBLES // max(1, size))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Block:
-    """Some features: which observations they have, their bases, and their responses brought to unit size.
-
-    Response = scale (constant + Q g + residual). All arrays have one row a feature, but `basis`,
-    `coordinates` and `estimable` have one row a pattern of observation, and `pattern` says which.
-    """
-
-    observed: Flags
-    weights: Array | None
-    pattern: Indices
-    basis: Basis
-    coordinates: Array
-    estimable: Flags
-    residual: Array
-    coefficients: Array
-    constant: Array
-    scale: Array
-    rounding: Array
 
 
 def _empty(inputs: Inputs) -> MixedFit:
     """A result in which nothing is known yet."""
     features, k, p = len(inputs.Y), len(inputs.contrasts), inputs.X.shape[1]
+    names = number_effects(inputs.terms).names
 
     def unknown(*shape: int) -> Array:
         return np.full(shape, np.nan)
@@ -203,21 +249,26 @@ def _empty(inputs: Inputs) -> MixedFit:
         estimable=np.zeros((features, k), dtype=bool),
         coefficients=unknown(features, p),
         sigma2=unknown(features),
-        theta=unknown(features, 1),
+        aliased=np.zeros((features, p), dtype=bool),
+        theta=unknown(features, len(names)),
+        variance=unknown(features, len(names)),
+        singular=np.zeros((features, len(names)), dtype=bool),
         loglik=unknown(features),
+        rdf=unknown(features),
         status=np.full(features, "too_few", dtype="<U13"),
         n_obs=np.zeros(features, dtype=np.int64),
         n_groups=np.zeros(features, dtype=np.int64),
-        terms=(inputs.term,),
+        terms=names,
         ddf=inputs.ddf,
+        inputs=inputs,
     )
 
 
 def _fit_block(
-    inputs: Inputs, layout: _Layout, rows: Indices, result: MixedFit, allow_negative: bool
+    inputs: Inputs, layout: SharedLayout, rows: Indices, result: MixedFit, optima: Optima | None
 ) -> None:
     """Fit the features `rows` and write them into `result`."""
-    block = _prepare(inputs, layout, rows)
+    block = prepare(inputs, layout, rows)
     k = len(inputs.contrasts)
     n_obs = block.observed.sum(axis=1)
     n_groups = np.logical_or.reduceat(block.observed, layout.starts, axis=1).sum(axis=1)
@@ -231,37 +282,38 @@ def _fit_block(
     result.n_obs[rows] = n_obs
     result.n_groups[rows] = n_groups
     result.estimable[rows] = block.estimable[block.pattern][:, :k]
+    result.aliased[rows] = block.aliased[block.pattern]
     result.status[rows] = status
     result.sigma2[rows[enough & flat]] = 0.0
-    _store(result, rows, np.where(told, _offsets(block, layout), np.nan))
+    _store(result, rows, np.where(told, offsets(block, layout), np.nan))
     result.se[rows] = np.where(told[:, :k] & flat[:, None], 0.0, np.nan)
     live = np.flatnonzero(enough & ~flat)
     if len(live):
-        _fit_live(inputs, layout, rows[live], _take(block, live), result, allow_negative)
+        _fit_live(inputs, layout, rows[live], take(block, live), result, optima)
 
 
 def _fit_live(
-    inputs: Inputs, layout: _Layout, rows: Indices, block: _Block, result: MixedFit, allow_negative: bool
+    inputs: Inputs,
+    layout: SharedLayout,
+    rows: Indices,
+    block: Block,
+    result: MixedFit,
+    optima: Optima | None,
 ) -> None:
     """Fit features that have residual degrees of freedom and variation."""
-    precision, norm = _precision(block)
-    shared = len(block.basis.kept) == 1
-    pick = slice(None) if shared else block.pattern
-    kept = block.basis.kept[pick]
-    design = GroupedDesign(block.basis.columns[pick], precision, layout.starts, kept)
-    solution = solve(design, block.residual, allow_negative=allow_negative)
-    table = infer(solution, block.coordinates[pick], inputs.ddf)
-
-    exact = solution.converged & (solution.at_upper | (solution.s2 <= np.square(block.rounding)))
-    edge = solution.at_zero | solution.at_lower
-    fate = np.select([~solution.converged, exact, edge], ["not_converged", "constant", "singular"], "ok")
+    if layout.slots is None:
+        found = solve_one_intercept(inputs, layout, block)
+    else:
+        found = solve_any(inputs, layout, block, None if optima is None else optima.take(rows))
+    exact, failed = found.exact, ~found.converged
+    fate = np.select([failed, exact, found.edge], ["not_converged", "constant", "singular"], "ok")
     named = result.status[rows] != "ok"
     result.status[rows] = np.where(named, result.status[rows], fate)
 
-    size, failed = block.scale, ~solution.converged
+    size, table = block.scale, found.table
     k = len(inputs.contrasts)
     told = block.estimable[block.pattern] & ~failed[:, None]
-    _store(result, rows, np.where(told, _offsets(block, layout) + table.estimate * size[:, None], np.nan))
+    _store(result, rows, np.where(told, offsets(block, layout) + table.estimate * size[:, None], np.nan))
     told = told[:, :k]
     se = np.where(exact[:, None], 0.0, table.se[:, :k] * size[:, None])
     result.se[rows] = np.where(told, se, np.nan)
@@ -270,115 +322,41 @@ def _fit_live(
     t = np.divide(result.estimate[rows], result.se[rows], out=np.full(told.shape, np.nan), where=tested)
     result.t[rows] = t
     result.p[rows] = t_tail(t, result.df[rows])
+    _store_variances(rows, found, block, result)
+    result.loglik[rows] = np.where(failed | exact, np.nan, _log_likelihood(found, block))
 
-    result.theta[rows, 0] = np.where(failed, np.nan, solution.theta / norm)
-    with np.errstate(over="ignore", under="ignore"):
-        variance = solution.s2 * size * size * norm
-    result.sigma2[rows] = np.where(failed, np.nan, np.where(exact, 0.0, variance))
+
+def _store_variances(rows: Indices, found: Found, block: Block, result: MixedFit) -> None:
+    """Write s2, the components and what goes with them."""
+    failed, gone = ~found.converged, found.exact
+    with np.errstate(over="ignore", under="ignore", invalid="ignore", divide="ignore"):
+        unit = block.scale * block.scale
+        s2 = found.s2 * unit * found.norm
+        if found.profiled:
+            theta = found.components / found.norm[:, None]
+            variance = np.where(found.components == 0, 0.0, theta * s2[:, None])
+        else:
+            variance = found.components * unit[:, None]
+            theta = np.where(variance == 0, 0.0, variance / s2[:, None])
+    result.theta[rows] = np.where(failed[:, None], np.nan, theta)
+    result.variance[rows] = np.where((failed | gone)[:, None], np.nan, variance)
+    result.sigma2[rows] = np.where(failed, np.nan, np.where(gone, 0.0, s2))
+    result.singular[rows] = found.singular & ~failed[:, None]
+    result.rdf[rows] = np.where(failed | gone, np.nan, found.rdf)
+
+
+def _log_likelihood(found: Found, block: Block) -> Array:
+    """REML log-likelihood of the responses as they were given."""
+    pick = slice(None) if len(block.basis.kept) == 1 else block.pattern
     pivots = np.abs(np.diagonal(block.basis.triangle, axis1=1, axis2=2))
     log_x = 2.0 * np.where(block.basis.kept, np.log(pivots), 0.0).sum(axis=1)[pick]
-    log_w = np.log(np.where(precision > 0, precision, 1.0)).sum(axis=1)
+    log_w = np.log(np.where(found.weights > 0, found.weights, 1.0)).sum(axis=1)
     with np.errstate(invalid="ignore"):
-        deviance = solution.criterion + log_x - log_w
-    deviance += solution.dof * (1.0 + np.log(2.0 * np.pi / solution.dof) + 2.0 * np.log(size))
-    result.loglik[rows] = np.where(failed | exact, np.nan, -0.5 * deviance)
-
-
-def _prepare(inputs: Inputs, layout: _Layout, rows: Indices) -> _Block:
-    """Sort the observations by group, find the patterns of missing values, take off scale and location."""
-    y = inputs.Y[rows][:, layout.rows]
-    observed = ~np.isnan(y)
-    w = None
-    if inputs.weights is not None:
-        w = inputs.weights[rows][:, layout.rows]
-        observed &= w > 0
-    patterns, which = _patterns(observed)
-    basis = orthonormal_basis(layout.X, patterns)
-    coordinates, estimable = contrast_coordinates(basis, layout.contrasts)
-
-    y = np.where(observed, y, 0.0)
-    peak = np.abs(y).max(axis=1, initial=0.0)
-    first = _power_of_two(peak)
-    y = y / first[:, None]
-    constant = np.zeros(len(rows))
-    if layout.unit is not None:
-        # The middle of the range, not the mean: of equal values it is exactly their value.
-        upper = np.where(observed, y, -np.inf).max(axis=1, initial=-np.inf)
-        lower = np.where(observed, y, np.inf).min(axis=1, initial=np.inf)
-        constant = np.where(observed.any(axis=1), 0.5 * (np.maximum(upper, lower) + lower), 0.0)
-        y = np.where(observed, y - constant[:, None], 0.0)
-    second = _power_of_two(np.abs(y).max(axis=1, initial=0.0))
-    y = y / second[:, None]
-    Q = basis.columns if len(patterns) == 1 else basis.columns[which]
-    coefficients = np.zeros((len(rows), Q.shape[2]))
-    for _ in range(2):
-        share = y @ Q[0] if len(Q) == 1 else np.matmul(y[:, None, :], Q)[:, 0]
-        y = y - (share @ Q[0].T if len(Q) == 1 else np.matmul(Q, share[..., None])[..., 0])
-        coefficients += share
-    return _Block(
-        observed=observed,
-        weights=w,
-        pattern=which,
-        basis=basis,
-        coordinates=coordinates,
-        estimable=estimable,
-        residual=y,
-        coefficients=coefficients,
-        constant=constant / second,
-        scale=first * second,
-        rounding=ROUNDING * peak / (first * second),
-    )
-
-
-def _take(block: _Block, rows: Indices) -> _Block:
-    """Those features of a block; the patterns stay."""
-    return dataclasses.replace(
-        block,
-        observed=block.observed[rows],
-        weights=None if block.weights is None else block.weights[rows],
-        pattern=block.pattern[rows],
-        residual=block.residual[rows],
-        coefficients=block.coefficients[rows],
-        constant=block.constant[rows],
-        scale=block.scale[rows],
-        rounding=block.rounding[rows],
-    )
-
-
-def _precision(block: _Block) -> tuple[Array, Array]:
-    """Weights with mean 1 over the observed, (1 or G, n), and the mean taken off, (1 or G,)."""
-    if block.weights is None:
-        shared = len(block.basis.kept) == 1
-        return (block.observed[:1] if shared else block.observed).astype(float), np.ones(1)
-    precision = np.where(block.observed, block.weights, 0.0)
-    norm = precision.sum(axis=1) / block.observed.sum(axis=1)
-    return precision / norm[:, None], norm
-
-
-def _patterns(observed: Flags) -> tuple[Flags, Indices]:
-    """The different rows, and which of them each row is."""
-    if (observed == observed[0]).all():
-        return observed[:1], np.zeros(len(observed), dtype=np.intp)
-    packed = np.packbits(observed, axis=1)
-    _, first, which = np.unique(packed, axis=0, return_index=True, return_inverse=True)
-    return observed[first], which.reshape(-1)
-
-
-def _power_of_two(size: Array) -> Array:
-    """The power of two next above each size (1 for 0): dividing by it rounds nothing."""
-    exponent = np.frexp(size)[1]
-    return np.ldexp(1.0, np.where(size > 0, np.clip(exponent, -1000, 1000), 0))
-
-
-def _offsets(block: _Block, layout: _Layout) -> Array:
-    """Contrasts and coefficients of what was taken off the responses, (G, k + p)."""
-    if len(block.coordinates) == 1:
-        least = block.coefficients @ block.coordinates[0].T
-    else:
-        least = np.matmul(block.coordinates[block.pattern], block.coefficients[..., None])[..., 0]
-    if layout.unit is not None:
-        least = least + block.constant[:, None] * (layout.contrasts @ layout.unit)
-    return np.asarray(least * block.scale[:, None])
+        deviance = found.criterion + log_x - log_w
+    if found.profiled:
+        deviance += found.dof * (1.0 - np.log(found.dof))
+    deviance += found.dof * (np.log(2.0 * np.pi) + 2.0 * np.log(block.scale))
+    return np.asarray(-0.5 * deviance)
 
 
 def _store(result: MixedFit, rows: Indices, values: Array) -> None:

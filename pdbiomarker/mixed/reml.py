@@ -42,7 +42,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupedDesign", "Moments", "Solution", "solve"]
+__all__ = ["GroupedDesign", "Moments", "Solution", "cholesky", "inverse_triangle", "lower", "solve"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -186,7 +186,7 @@ class GroupedDesign:
         self.means, self.deviations = means, deviations
         self.outer, self.within = (
             _lower_products(means),
-            _lower(np.matmul(deviations.transpose(0, 2, 1), deviations)),
+            lower(np.matmul(deviations.transpose(0, 2, 1), deviations)),
         )
         # An aliased column is zero everywhere: a unit pivot keeps it out of every sum.
         p = columns.shape[2]
@@ -225,7 +225,7 @@ def _rows_times(rows: Array, blocks: Array) -> Array:
     return np.asarray(np.matmul(rows, blocks))
 
 
-def _lower(matrices: Array) -> Array:
+def lower(matrices: Array) -> Array:
     """Lower triangles, row by row, of (G, p, p) matrices."""
     rows, columns = np.tril_indices(matrices.shape[1])
     return np.ascontiguousarray(matrices[:, rows, columns])
@@ -249,7 +249,7 @@ def _full(lower: Array, size: int) -> Array:
     return np.take(lower, index, axis=1)
 
 
-def _cholesky(lower: Array, size: int) -> Array:
+def cholesky(lower: Array, size: int) -> Array:
     """Cholesky factors, (size, size, G), of matrices given as lower triangles (V, G); NaN if not definite.
 
     Own code because the library's batched routine raises for the whole batch when one matrix fails.
@@ -267,7 +267,7 @@ def _cholesky(lower: Array, size: int) -> Array:
     return factor
 
 
-def _inverse_triangle(factor: Array) -> Array:
+def inverse_triangle(factor: Array) -> Array:
     """Inverses of lower triangular factors, both (size, size, G)."""
     inverse = np.zeros_like(factor)
     for i in range(len(factor)):
@@ -293,7 +293,7 @@ def _values(data: Moments, thetas: Array) -> Array:
     spread = 1.0 + thetas[..., None] * data.total[:, None, :]
     triangles = _sums(data, data.total[:, None, :] / spread) + data.within[:, None, :]
     size = _columns(data)
-    factor = _cholesky(np.ascontiguousarray(triangles.reshape(g * m, -1).T), size)
+    factor = cholesky(np.ascontiguousarray(triangles.reshape(g * m, -1).T), size)
     logs = np.log(np.diagonal(factor).reshape(g, m, size))
     value = np.log(spread).sum(axis=2) + 2.0 * (
         logs[..., :-1].sum(axis=2) + data.dof[:, None] * logs[..., -1]
@@ -311,11 +311,11 @@ def _evaluate(data: Moments, theta: Array) -> _Point:
     np.multiply(powers[:, 0], powers[:, 0], out=powers[:, 1])
     np.multiply(powers[:, 0], powers[:, 1], out=powers[:, 2])
     sums = _sums(data, powers)
-    factor = _cholesky(np.ascontiguousarray((sums[:, 0] + data.within).T), size)
+    factor = cholesky(np.ascontiguousarray((sums[:, 0] + data.within).T), size)
     pivots = np.diagonal(factor)
     logs = np.log(pivots)
     value = np.log(spread).sum(axis=1) + 2.0 * (logs[:, :p].sum(axis=1) + nu * logs[:, p])
-    inverse = np.ascontiguousarray(_inverse_triangle(factor).transpose(2, 0, 1))
+    inverse = np.ascontiguousarray(inverse_triangle(factor).transpose(2, 0, 1))
     second = np.matmul(np.matmul(inverse, _full(sums[:, 1], size)), inverse.transpose(0, 2, 1))
     third = _full(sums[:, 2], size)
     cubes = (np.matmul(inverse, third) * inverse).sum(axis=2)

@@ -1,0 +1,216 @@
+r"""Search for the REML optimum of any random effects, many features at once.
+
+The roots r of the covariances are searched without bounds (module `structure`), their columns scaled so that
+r near 1 is where the data tell something. Each feature starts at the best point of a coarse grid, because f
+may have several minima, and takes Newton steps
+
+    r - sum_i v_i (v_i'f_r) / max(|e_i|, floor),        f_rr = V diag(e) V',
+
+downhill whatever the signs of the curvatures e, shortened until f falls. At a variance of 0 the gradient by
+its root is 0 as well, so a search that ends there is a minimum only where f rises with the variance itself;
+where it does not, the search goes on from a positive value. A component that the data cannot tell from those
+before it (its pivot in the scaled information vanishes) stays 0.
+
+Source: derived for this module; Nocedal and Wright, Numerical Optimization, 2006, section 3.4, for the
+treatment of negative curvature.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .blocks import BlockedData, Point, criterion, evaluate
+from .structure import ZERO_ROOT
+
+__all__ = ["Optimum", "minimise", "root_derivatives"]
+
+Array = NDArray[np.float64]
+Flags = NDArray[np.bool_]
+
+#: A component is not told by the data if its pivot falls below this share of its information.
+IDENTIFIABLE = 1e-9
+#: Variances (of columns of unit size, relative to s2) where the search may start: for 1, 2, 3, more of them.
+LEVELS = ((0.03, 0.4, 3.0, 30.0), (0.05, 0.7, 8.0), (0.1, 2.0), (0.3,))
+#: Shares of the variance around the ordinary fit where s2 may start, if it is searched.
+RESIDUAL_LEVELS = (0.05, 0.4, 1.0)
+STEP_TOLERANCE = 1e-7
+MAX_STEPS = 100
+#: Root beyond which nothing is left within the groups.
+FAR = 1e5
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class Optimum:
+    """Optima of G features.
+
+    Attributes
+    ----------
+    root : (G, K) array
+    fixed, zero : (G, K) arrays of bool
+        Components the data do not tell; diagonal roots that are 0 (fixed ones too).
+    converged, far : (G,) arrays of bool
+        Whether a minimum was found; whether it lies at infinite variances.
+    """
+
+    root: Array
+    fixed: Flags
+    zero: Flags
+    converged: Flags
+    far: Flags
+
+
+def minimise(data: BlockedData, spread: Array) -> Optimum:
+    """Find the root with the smallest f for each feature.
+
+    Parameters
+    ----------
+    data : BlockedData
+        G features.
+    spread : (G,) array
+        Variance around the ordinary fit; the scale of the search where s2 is not profiled out.
+    """
+    effects = data.effects
+    with np.errstate(all="ignore"):
+        scale = np.ones(len(spread)) if data.profiled else np.sqrt(np.maximum(spread, 1e-300))
+        root = _start(data, scale)
+        fixed = _untold(data, root)
+        root = np.where(fixed, 0.0, root)
+        found = _descend(data, root, fixed, scale)
+        for _ in range(2):
+            zero = (np.abs(root) < ZERO_ROOT * scale[:, None]) & effects.diagonal
+            root[zero] = 0.0
+            slope = evaluate(data, effects.components(root), root=root).slope
+            information = np.square(scale)[:, None] * slope
+            falling = zero & ~fixed & (information < -1e-6) & found[:, None]
+            again = np.flatnonzero(falling.any(axis=1))
+            if not len(again):
+                break
+            kicked = np.where(falling[again], 0.3 * scale[again, None], root[again])
+            found[again] = _descend(data.take(again), kicked, fixed[again], scale[again])
+            root[again] = kicked
+        far = (np.abs(root) > 0.1 * FAR * scale[:, None]).any(axis=1)
+        negative = effects.diagonal & (root < 0)
+        for k in np.flatnonzero(effects.diagonal):
+            column = [
+                i for i in range(len(effects.pair))
+                if effects.owner[i] == effects.owner[k] and effects.pair[i][1] == effects.pair[k][1]
+            ]  # fmt: skip
+            root[:, column] *= np.where(negative[:, k], -1.0, 1.0)[:, None]
+    return Optimum(root, fixed, zero | (fixed & effects.diagonal), found | far, far)
+
+
+def _start(data: BlockedData, scale: Array) -> Array:
+    """The best point of the grid, (G, K)."""
+    effects = data.effects
+    variances = np.flatnonzero(effects.diagonal)
+    searched = variances if data.profiled else variances[:-1]
+    levels = LEVELS[min(len(searched), len(LEVELS)) - 1] if len(searched) else (0.0,)
+    points = [list(point) for point in itertools.product(levels, repeat=max(len(searched), 1))]
+    if len(searched) >= len(LEVELS):
+        points = [[0.3] * len(searched), [3.0] * len(searched)]
+        points += [[5.0 if i == j else 0.1 for j in range(len(searched))] for i in range(len(searched))]
+    best, lowest = np.zeros((len(scale), len(effects.pair))), np.full(len(scale), np.inf)
+    for point in points:
+        for residual in (1.0,) if data.profiled else RESIDUAL_LEVELS:
+            trial = np.zeros(len(effects.pair))
+            trial[searched] = np.sqrt(np.array(point)[: len(searched)] * residual)
+            if not data.profiled:
+                trial[-1] = np.sqrt(residual)
+            roots = scale[:, None] * trial
+            value = criterion(data, roots)
+            better = value < lowest
+            best[better], lowest[better] = roots[better], value[better]
+    return best
+
+
+def _untold(data: BlockedData, root: Array) -> Flags:
+    """Components that the data cannot tell from s2 and those before them, (G, K)."""
+    point = evaluate(data, data.effects.components(root), root=root)
+    count = root.shape[1]
+    information = point.information
+    if data.profiled:
+        information = (
+            information - point.trace[:, :, None] * point.trace[:, None, :] / data.dof[:, None, None]
+        )
+    size = np.diagonal(point.information, axis1=1, axis2=2)
+    rest = information.copy()
+    untold = np.zeros((len(root), count), dtype=bool)
+    # s2 comes first where it is searched: it is never the one that is given up.
+    for k in [*([] if data.profiled else [count - 1]), *range(count if data.profiled else count - 1)]:
+        pivot = rest[:, k, k]
+        told = (pivot > IDENTIFIABLE * size[:, k]) & (size[:, k] > 0)
+        untold[:, k] = ~told
+        column = np.where(told[:, None], rest[:, :, k], 0.0)
+        rest = rest - column[:, :, None] * column[:, None, :] / np.where(told, pivot, 1.0)[:, None, None]
+    for k in np.flatnonzero(data.effects.diagonal):
+        owner, (a, _) = data.effects.owner[k], data.effects.pair[k]
+        for i, pair in enumerate(data.effects.pair):
+            if data.effects.owner[i] == owner and a in pair:
+                untold[:, i] |= untold[:, k]
+    return untold
+
+
+def root_derivatives(data: BlockedData, point: Point, root: Array) -> tuple[Array, Array]:
+    """First and second derivatives of f by the roots, (G, K) and (G, K, K)."""
+    J = data.effects.jacobian(root)
+    gradient = np.einsum("gk,gkc->gc", point.slope, J)
+    hessian = np.matmul(J.transpose(0, 2, 1), np.matmul(point.curvature(data.profiled, data.dof), J))
+    return gradient, hessian + np.einsum("gk,kcd->gcd", point.slope, data.effects.form)
+
+
+def _descend(data: BlockedData, root: Array, fixed: Flags, scale: Array) -> Flags:
+    """Newton steps from `root`, which is moved to the minimum; whether it was reached."""
+    value = np.full(len(root), np.inf)
+    step, slope = np.zeros_like(root), np.zeros(len(root))
+    found = np.zeros(len(root), dtype=bool)
+    active = np.arange(len(root))
+    for _ in range(MAX_STEPS):
+        trial = root[active] + step[active]
+        now = data.take(active)
+        point = evaluate(now, data.effects.components(trial), root=trial)
+        limit = value[active] + 1e-4 * slope[active] + 1e-9
+        lower = point.value <= limit
+        step[active[~lower]] *= 0.25
+        stuck = ~lower & (np.abs(step[active]).max(axis=1) < 1e-9 * scale[active])
+        rows = active[lower]
+        if len(rows):
+            gradient, hessian = root_derivatives(now, point, trial)
+            newton = _newton(gradient[lower], hessian[lower], fixed[rows], scale[rows], trial[lower])
+            root[rows], value[rows] = trial[lower], point.value[lower]
+            slope[rows] = (gradient[lower] * newton).sum(axis=1)
+            step[rows] = newton
+            size = np.abs(root[rows]).max(axis=1) + scale[rows]
+            done = np.abs(newton).max(axis=1, initial=0.0) <= STEP_TOLERANCE * size
+            out = np.abs(root[rows]).max(axis=1) > FAR * scale[rows]
+            root[rows[done]] += newton[done]
+            found[rows[done]] = True
+            stuck[np.flatnonzero(lower)[done | out]] = True
+        lost = ~np.isfinite(value[active])
+        active = active[~(stuck | lost)]
+        if not len(active):
+            break
+    return found
+
+
+def _newton(gradient: Array, hessian: Array, fixed: Flags, scale: Array, root: Array) -> Array:
+    """Steps downhill, of limited length, along the free roots."""
+    free = ~fixed
+    g = np.where(free, gradient, 0.0) * scale[:, None]
+    H = np.where(free[:, :, None] & free[:, None, :], hessian, 0.0) * np.square(scale)[:, None, None]
+    diagonal = np.arange(g.shape[1])
+    H[:, diagonal, diagonal] += fixed
+    good = np.isfinite(H).all(axis=(1, 2)) & np.isfinite(g).all(axis=1)
+    H[~good], g[~good] = np.eye(g.shape[1]), 0.0
+    values, vectors = np.linalg.eigh(H)
+    size = np.abs(values)
+    floor = 1e-7 * np.maximum(size.max(axis=1), 1e-8)[:, None]
+    along = np.einsum("gij,gi->gj", vectors, g) / np.maximum(size, floor)
+    step = -np.einsum("gij,gj->gi", vectors, along)
+    longest = np.abs(step).max(axis=1, initial=0.0)
+    limit = 0.7 * (1.0 + np.abs(root / scale[:, None]).max(axis=1))
+    step *= np.minimum(1.0, limit / np.maximum(longest, 1e-300))[:, None]
+    return np.asarray(step * scale[:, None])
