@@ -1,4 +1,4 @@
-r"""Mixed model for values censored by the limits of an assay, by adaptive Gauss-Hermite quadrature.
+r"""Mixed model for values censored by the limits of an assay, by adaptive quadrature.
 
 y* = x'b + s_u u[participant] + s e,   u, e ~ N(0, 1). Where y* lies beyond a limit (LLOQ, ULOQ) only that is
 known, not y*. With z = (y - eta) / s, an observation adds to the log-likelihood, given u,
@@ -7,25 +7,22 @@ known, not y*. With z = (y - eta) / s, an observation adds to the log-likelihood
     left-censored at y     log Phi(z),
     right-censored at y    log Phi(-z),
 
-and a participant's likelihood is the integral over u. It is found with K nodes t_k, weights w_k (weight
-function exp(-t^2 / 2)), u_k = m + v t_k:
+and a participant's likelihood is the integral over u of exp(h), h = sum l - u^2 / 2 - log(2 pi) / 2, which is
+concave with h'' <= -1. Its mode u^ is found by Newton's method, and on either side the distance at which h
+has fallen by 36 (at most sqrt(72)); each side has its own Gauss-Legendre rule of K nodes. The gradient is the
+posterior mean of that of the complete log-likelihood (Fisher's identity), by the same nodes.
 
-    log L_i = log sum_k v w_k exp(t_k^2 / 2 + sum l(u_k) - u_k^2 / 2) - log(2 pi) / 2.
-
-The integrand is log-concave with one mode. m and v are first the mode and 1 / sqrt(curvature) there, then the
-mean and standard deviation that this first round finds, which suits skew integrands better. Without censoring
-the integrand is Gaussian and the rule exact. Slowest is a participant of whom every value is censored: with
-s = .16 s_u and three such values 41 nodes err by 2e-5 in log L_i (25 nodes: 5e-4; round the mode only: 6e-5),
-with s = .04 s_u by .01 to .05: then give more nodes. The gradient is the posterior mean of that of the
-complete log-likelihood (Fisher's identity), by the same nodes.
+Why not Gauss-Hermite nodes round the mode: of a participant with every value censored only one side is
+limited by the data, the other by the prior. Over 60 random participants a ratio, of up to seven values each,
+the largest error of log L_i with K = 30 is 2e-12 at s / s_u = .5, 1e-8 at .16, 7e-6 at .05 and 1e-3 at .01;
+61 Gauss-Hermite nodes leave 3e-3 at .16.
 
 Estimates are maximum likelihood, standard errors come from the observed information; the variances have the
 usual small-sample bias of maximum likelihood (n - 1 against n), which t with pairs - 1 degrees of freedom
 only partly makes up for: six uncensored complete pairs have SE sqrt(5/6) of the paired t-test's.
 
 Sources: Tobin 1958, doi:10.2307/1907382; Hughes 1999, doi:10.1111/j.0006-341X.1999.00625.x (mixed models with
-censored responses); Pinheiro and Bates 1995, doi:10.1080/10618600.1995.10474663, and Rabe-Hesketh, Skrondal
-and Pickles 2002, doi:10.1177/1536867X0200200101 (adaptive quadrature round the mode, and round the mean).
+censored responses); Pinheiro and Bates 1995, doi:10.1080/10618600.1995.10474663 (adaptive quadrature).
 """
 
 from __future__ import annotations
@@ -34,7 +31,7 @@ import dataclasses
 from collections.abc import Mapping
 
 import numpy as np
-from numpy.polynomial.hermite_e import hermegauss
+from numpy.polynomial.legendre import leggauss
 from numpy.typing import ArrayLike, NDArray
 from scipy import special
 
@@ -53,8 +50,10 @@ Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
 FEWEST_NODES = 15
+#: Features x observations x nodes x parameters of one batch.
+BATCH = 100_000
 INNER_ITERATIONS = 60
-INNER_STEP = 1e-8
+INNER_STEP = 1e-4
 #: Starts, in units of the residual spread: s_u and log s.
 STARTS = ((0.8, -0.4), (0.2, 0.0))
 #: Ranges of s_u and log s in that unit.
@@ -63,6 +62,11 @@ LARGEST_DEVIATION, LOG_RESIDUAL = 50.0, (-14.0, 4.0)
 ZERO_DEVIATION = 1e-4
 #: What differs by less than this share of the largest value is rounding.
 ROUNDING = 1e-13
+#: h falls by this much within the limits of integration, and by it at the latest after so many prior SD.
+FALL = 36.0
+FARTHEST = float(np.sqrt(2.0 * FALL))
+#: Halvings (on a log scale) of the interval in which the limit of integration lies.
+LIMIT_STEPS = 6
 HALF_LOG_TAU = 0.5 * float(np.log(2.0 * np.pi))
 
 
@@ -93,7 +97,7 @@ class TobitFit:
     n_pairs : (F, k) array of int
         Participants within whom the contrast's columns vary and of whom a value is observed uncensored.
     nodes : int
-        Quadrature nodes.
+        Quadrature nodes on each side of the mode.
     """
 
     estimate: Array
@@ -123,7 +127,7 @@ def fit_tobit(
     censored: ArrayLike,
     contrasts: ArrayLike | None = None,
     n_pairs: int | None = None,
-    nodes: int = 41,
+    nodes: int = 30,
 ) -> TobitFit:
     """Fit y* = X b + u[participant] + e where some values are only known to lie beyond a limit.
 
@@ -142,7 +146,7 @@ def fit_tobit(
     n_pairs : int, optional
         Pairs, when the design does not tell them.
     nodes : int
-        Quadrature nodes, at least 15.
+        Quadrature nodes on each side of the mode, at least 15.
 
     Returns
     -------
@@ -199,7 +203,7 @@ class _Quadrature:
     design : (M or 1, n, p) array
     starts, participant_of : arrays of int
         First observation of each participant; participant of each observation.
-    rule : (nodes, log weights + t^2 / 2)
+    rule : (nodes, log weights) on (0, 1), for each side of the mode
     """
 
     y: Array
@@ -222,13 +226,19 @@ class _Quadrature:
         p = self.design.shape[2]
         fixed = np.matmul(self.design, parameters[..., :p, None])[..., 0]
         s_u, d = parameters[..., p, None], parameters[..., p + 1, None]
-        centre, width = self._mode(fixed, s_u, d)
-        # First round the mode, then round the mean with the standard deviation.
-        share, u, _ = self._weigh(fixed, (s_u, d), centre, width)
-        centre = (share * u).sum(axis=0)
-        width = np.sqrt((share * np.square(u - centre)).sum(axis=0))
-        share, u, loglik = self._weigh(fixed, (s_u, d), centre, width)
-        _, e, _, by_d = self._pieces(fixed + s_u * self._spread(u), d)
+        mode, top, curvature = self._mode(fixed, s_u, d)
+        ends = self._ends(fixed, (s_u, d), (mode, top), curvature)
+        shape = (-1,) + (1,) * mode.ndim
+        where, log_weights = (x.reshape(shape) for x in self.rule)
+        u = np.concatenate([mode - ends[0] * where, mode + ends[1] * where])
+        log_width = np.concatenate([np.log(ends[:1]) + log_weights, np.log(ends[1:]) + log_weights])
+        value, e, _, by_d = self._pieces(fixed + s_u * self._spread(u), d)
+        parts = self._sum(value) - 0.5 * u * u + log_width
+        peak = parts.max(axis=0)
+        share = np.exp(parts - peak)
+        total = share.sum(axis=0)
+        loglik = np.log(total) + peak - HALF_LOG_TAU
+        share /= total
         wide = self._spread(share)
         mean_e = (wide * e).sum(axis=0)
         by_u = (share * u * self._sum(e)).sum(axis=(0, -1))
@@ -236,20 +246,21 @@ class _Quadrature:
         by_g = np.matmul(mean_e[..., None, :], self.design)[..., 0, :]
         return -loglik.sum(axis=-1), -np.concatenate([by_g, by_u[..., None], last[..., None]], axis=-1)
 
-    def _weigh(
-        self, fixed: Array, scales: tuple[Array, Array], centre: Array, width: Array
-    ) -> tuple[Array, Array, Array]:
-        """Posterior weights of the nodes, the nodes (K, ..., participants), and log L of each."""
-        s_u, d = scales
-        shape = (-1,) + (1,) * centre.ndim
-        nodes, weights = (x.reshape(shape) for x in self.rule)
-        u = centre + nodes * width
-        value = self._sum(self._log_terms(fixed + s_u * self._spread(u), d)[0])
-        parts = value - 0.5 * u * u + weights
-        peak = parts.max(axis=0)
-        share = np.exp(parts - peak)
-        total = share.sum(axis=0)
-        return share / total, u, np.log(total * width) + peak - HALF_LOG_TAU
+    def _ends(
+        self, fixed: Array, scales: tuple[Array, Array], summit: tuple[Array, Array], curvature: Array
+    ) -> Array:
+        """Distances from the mode, (2, ..., participants), below and above, at which h has fallen enough."""
+        (s_u, d), (mode, top) = scales, summit
+        sides = np.array([-1.0, 1.0]).reshape(2, *(1,) * mode.ndim)
+        outer = np.full((2, *mode.shape), FARTHEST)
+        inner = np.broadcast_to(FARTHEST / np.sqrt(curvature), outer.shape)
+        for _ in range(LIMIT_STEPS):
+            middle = np.sqrt(inner * outer)
+            u = mode + sides * middle
+            h = self._sum(self._log_terms(fixed + s_u * self._spread(u), d)[0]) - 0.5 * u * u
+            enough = top - h >= FALL
+            outer, inner = np.where(enough, middle, outer), np.where(enough, inner, middle)
+        return outer
 
     def _sum(self, values: Array) -> Array:
         return np.asarray(np.add.reduceat(values, self.starts, axis=-1))
@@ -276,22 +287,21 @@ class _Quadrature:
         value = np.where(exact, -0.5 * z * z - d - HALF_LOG_TAU, special.log_ndtr(w))
         return value * self.seen, z, w
 
-    def _mode(self, fixed: Array, s_u: Array, d: Array) -> tuple[Array, Array]:
-        """Mode of each participant and 1 / sqrt(curvature) there; steps halved where h would fall."""
+    def _mode(self, fixed: Array, s_u: Array, d: Array) -> tuple[Array, Array, Array]:
+        """Mode of each participant, h there, and the largest curvature h can have anywhere."""
         u = np.zeros((*fixed.shape[:-1], len(self.starts)))
         keep, best, step = u, np.full(u.shape, -np.inf), np.zeros_like(u)
         for _ in range(INNER_ITERATIONS):
             value, e, ee, _ = self._pieces(fixed + s_u * self._spread(u), d)
             h = self._sum(value) - 0.5 * u * u
             better = h >= best - 1e-11 * (1.0 + np.abs(h))
-            curvature = 1.0 - s_u * s_u * self._sum(ee)
-            step = np.where(better, (s_u * self._sum(e) - u) / curvature, 0.5 * step)
+            step = np.where(better, (s_u * self._sum(e) - u) / (1.0 - s_u * s_u * self._sum(ee)), 0.5 * step)
             keep, best = np.where(better, u, keep), np.where(better, h, best)
             u = keep + step
             if not np.abs(step).max(initial=0.0) > INNER_STEP:
                 break
-        ee = self._pieces(fixed + s_u * self._spread(u), d)[2]
-        return u, 1.0 / np.sqrt(1.0 - s_u * s_u * self._sum(ee))
+        count = self._sum(np.broadcast_to(self.seen, fixed.shape))
+        return keep, best, 1.0 + count * np.square(s_u * np.exp(-d))
 
 
 def _fit(checked: Checked, sides: Array, n_pairs: int | None, nodes: int) -> TobitFit:
@@ -324,27 +334,24 @@ def _fit(checked: Checked, sides: Array, n_pairs: int | None, nodes: int) -> Tob
     enough = (result.n_obs > basis.kept.sum(axis=1)) & (result.n_groups > 1)
     result.status[:] = np.select([~enough, ~told, flat], ["too_few", "not_estimable", "constant"], "ok")
     live = np.flatnonzero(result.status == "ok")
-    if not len(live):
-        return result
-    root = np.sqrt(result.n_obs[live])
-    design = basis.columns[live] * root[:, None, None]
-    rest = values[live] - np.matmul(basis.columns[live], start[live, :, None])[..., 0]
-    nodes_at, weights = hermegauss(nodes)
-    objective = _Quadrature(
-        y=rest / scale[live, None],
-        side=side[live],
-        seen=observed[live].astype(np.float64),
-        design=design,
-        starts=starts,
-        participant_of=participant_of,
-        rule=(nodes_at, np.log(weights) + 0.5 * nodes_at**2),
-    )
-    _maximise(
-        result,
-        live,
-        objective,
-        _Frame(start[live], scale[live], root, coordinates[live], estimable[live], _df(pairs, n_pairs)[live]),
-    )
+    points, weights = leggauss(nodes)
+    block = max(1, BATCH // (nodes * y.shape[1] * (X.shape[1] + 2)))
+    for first in range(0, len(live), block):
+        rows = live[first : first + block]
+        root = np.sqrt(result.n_obs[rows])
+        rest = values[rows] - np.matmul(basis.columns[rows], start[rows, :, None])[..., 0]
+        objective = _Quadrature(
+            y=rest / scale[rows, None],
+            side=side[rows],
+            seen=observed[rows].astype(np.float64),
+            design=basis.columns[rows] * root[:, None, None],
+            starts=starts,
+            participant_of=participant_of,
+            rule=(0.5 + 0.5 * points, np.log(0.5 * weights)),
+        )
+        df = _df(pairs, n_pairs)[rows]
+        frame = _Frame(start[rows], scale[rows], root, coordinates[rows], estimable[rows], df)
+        _maximise(result, rows, objective, frame)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import doctest
 import time
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import optimize, special, stats
 
+import pdbiomarker.mixed.glmm.model
 from pdbiomarker.errors import AssayError
 from pdbiomarker.mixed.glmm import GlmmFit, Inference, fit_counts, fit_proportions
 from pdbiomarker.mixed.glmm.families import FAMILIES, gamma_differences
@@ -609,3 +611,7 @@ def test_more_positive_cells_than_cells_are_refused() -> None:
         fit_proportions(COUNTS, PAIRS, GROUPS, n=np.full(8, 9.5))
     with pytest.raises(AssayError):
         fit_proportions(COUNTS, PAIRS, GROUPS, n=np.full(3, 9))
+
+
+def test_the_examples_of_the_documentation() -> None:
+    assert doctest.testmod(pdbiomarker.mixed.glmm.model).failed == 0

@@ -2,7 +2,7 @@
 
 Newton steps with a Hessian from differences of the gradient: forward ones on the way, central ones at the
 end, where they are the observed information. The eigenvalues of the Hessian are taken by their size, so a
-step always leads downhill, away from saddle points too; steps are bounded and halved until the function
+step always leads downhill, away from saddle points too; steps are bounded and shortened until the function
 falls. A run that has finished leaves the batch.
 """
 
@@ -27,7 +27,7 @@ DECREMENT = 1e-11
 FORWARD_STEP, CENTRAL_STEP = 1e-5, 1e-4
 #: No parameter moves by more than this in one step (all are on a log, logit or unit scale).
 LONGEST_STEP = 2.0
-HALVINGS = 12
+SHORTENINGS = 12
 SMALLEST_EIGENVALUE = 1e-10
 
 
@@ -176,7 +176,7 @@ def _descend(
     moved = np.zeros(len(f), dtype=bool)
     open_ = np.arange(len(f))
     share = 1.0
-    for _ in range(HALVINGS):
+    for _ in range(SHORTENINGS):
         part = objective if len(open_) == len(f) else objective.take(open_)
         trial = np.clip(x[open_] + share * step[open_], *bounds)
         value, gradient = _evaluate(part, trial)
