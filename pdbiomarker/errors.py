@@ -8,7 +8,7 @@ The exception tree::
     │   ├── PlanError              plan.yaml
     │   ├── FormulaError           a formula or a contrast, with its position (also a ValueError)
     │   └── AssayError             a count matrix, a panel, a matrix offered as an assay
-    ├── ItemError                  one slide, library or region cannot be used: it is quarantined, the rest goes on (exit 4)
+    ├── ItemError                  one slide, library or region is quarantined, the rest goes on (exit 4)
     ├── VerificationError          a folder differs from its manifest, or its plan changed (exit 3)
     ├── ResourceError              disk, memory or time (exit 5)
     ├── FolderInUseError           another run holds the folder (exit 6)
@@ -311,7 +311,7 @@ class Problems:
     def __init__(self, found: Iterable[Problem] = ()) -> None:
         self._found: list[Problem] = list(found)
 
-    def add(
+    def add(  # noqa: PLR0913 -- one argument for each field of a Problem
         self,
         code: str,
         message: str,

@@ -3,8 +3,8 @@
 For every assay and analysis set: the usable biopsies are chosen (:mod:`pdbiomarker.pairing`), their values
 are brought to the model scale (:mod:`pdbiomarker.normalize`), and every contrast is fitted on its own two
 visits (:mod:`pdbiomarker.mixed`), because one participant intercept over three visits would share one
-variance between an early and a late change. With two visits the intraclass correlation may be negative, so that
-complete pairs give exactly the paired t-test.
+variance between an early and a late change. With two visits the intraclass correlation may be negative, so
+that complete pairs give exactly the paired t-test.
 """
 
 from __future__ import annotations
