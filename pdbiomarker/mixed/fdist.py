@@ -88,7 +88,7 @@ def by_moments(data: Variances, at: Array) -> FDistribution:
     """
     e = np.log(data.s2) + _bias(data.df)
     basis = None if data.covariate is None else _spline(data.covariate)
-    if basis is None:
+    if basis is None or data.covariate is None:
         location = np.full(len(at), e.mean())
         spread = float(e.var(ddof=1))
     else:
@@ -249,9 +249,10 @@ def _log_f_density(z: Array, df: float, prior: float) -> Array:
     """Logarithm of the density of log F(df, prior)."""
     half = 0.5 * df
     if np.isinf(prior):
-        return half * (np.log(half) + z - np.exp(z)) - special.gammaln(half)
+        return np.asarray(half * (np.log(half) + z - np.exp(z)) - special.gammaln(half))
     odds = z + np.log(df / prior)
-    return half * odds - (half + 0.5 * prior) * np.log1p(np.exp(odds)) - special.betaln(half, 0.5 * prior)
+    density = half * odds - (half + 0.5 * prior) * np.log1p(np.exp(odds)) - special.betaln(half, 0.5 * prior)
+    return np.asarray(density)
 
 
 def _match_spread(df: float, spread: float, least: float) -> float:

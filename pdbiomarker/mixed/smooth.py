@@ -116,7 +116,7 @@ def _weighted_reach(x: Array, weights: Array, anchors: Indices, span: float) -> 
     slack = 4.0 * np.spacing(np.abs(x).max())
     first = np.searchsorted(x, centre - enough - slack, side="left")
     beyond = np.searchsorted(x, centre + enough + slack, side="right")
-    return np.maximum(centre - x[first], x[beyond - 1] - centre)
+    return np.asarray(np.maximum(centre - x[first], x[beyond - 1] - centre))
 
 
 def _tricube(distance: Array, h: Array) -> Array:
