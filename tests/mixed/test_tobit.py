@@ -131,13 +131,16 @@ def test_maximum_of_the_likelihood_integrated_by_scipy() -> None:
     np.testing.assert_allclose(fit.se[0], np.sqrt(np.diag(covariance))[:2], rtol=1e-3)
 
 
-@pytest.mark.parametrize(("nodes", "error"), [(15, 1e-4), (20, 1e-5), (30, 1e-7)])
-def test_the_hardest_integrals_converge_with_the_nodes(nodes: int, error: float) -> None:
-    """Log-likelihood at the fit with three visits all above the limit, s about .15 s_u."""
+@pytest.mark.parametrize(
+    ("residual", "nodes", "error"),
+    [(0.2, 15, 1e-4), (0.2, 20, 1e-5), (0.2, 30, 1e-7), (0.06, 15, 5e-4), (0.06, 20, 2e-4), (0.06, 30, 5e-6)],
+)
+def test_the_hardest_integrals_converge_with_the_nodes(residual: float, nodes: int, error: float) -> None:
+    """Log-likelihood at the fit; two of six have all three visits above the limit, s = .13 and .04 s_u."""
     groups = np.tile(np.arange(6), 3)
     X = np.ones((18, 1))
     rng = np.random.default_rng(4)
-    y, side = limit(5 + rng.normal(0, 1.2, 6)[groups] + rng.normal(0, 0.2, 18), -np.inf, 5.6)
+    y, side = limit(5 + rng.normal(0, 1.2, 6)[groups] + rng.normal(0, residual, 18), -np.inf, 5.6)
     assert (side.reshape(3, 6) == 1).all(axis=0).any()
     fit = fit_tobit(y, X, groups, censored=side, nodes=nodes)
     x = np.array([*fit.coefficients[0], np.log(fit.sigma[0]), np.log(fit.residual[0])])
