@@ -12,11 +12,14 @@
     Kenward-Roger as lmerTest's, at those weights. dream chooses Kenward-Roger below 20 samples and
     Satterthwaite from there on; here `ddf` says which.
 ``limma`` (3.54, gls.series and contrasts.fit)
-    One correlation within groups for all features, the consensus of `dupcor`; it acts on errors divided by
-    the roots of the weights, Cov(y) = s2 W^-1/2 (I + rho (Z Z' - I)) W^-1/2, and may be negative. df = n - p.
-    The standard error of a contrast comes from those of the coefficients and *one* correlation matrix of the
-    coefficients, that of unit weights, as contrasts.fit does: exact for single coefficients and without
-    weights, an approximation else.
+    One correlation rho within groups for all features, the consensus of `dupcor`; it acts on errors divided
+    by the roots of the weights, Cov(y) = sigma2 W^-1/2 ((1 - rho) I + rho Z Z') W^-1/2, and may be negative.
+    theta = rho / (1 - rho), the same for all. df = n - p; `ddf` must be ``residual``, because limma has no
+    other. The standard error of a contrast comes from those of the coefficients and *one* correlation matrix
+    of the coefficients, that of unit weights, as contrasts.fit does: exact for single coefficients and
+    without weights, an approximation else. Not moderated: eBayes is in `moderate`. Joint tests are refused:
+    limma's F is moderated and rests on the same approximation. `variance`, `loglik` and `rdf` = df follow
+    from rho and sigma2; no likelihood is maximised, so loglik is NaN.
 
 Sources: the packages' documentation and their results (`tests/golden`); Halekoh and Hojsgaard 2014,
 doi:10.18637/jss.v059.i09; Smyth, Michaud and Scott 2005, doi:10.1093/bioinformatics/bti270.
@@ -30,9 +33,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .blocks import BlockedData, Point, evaluate
+from .dupcor import CorrelatedFit, duplicate_correlation, fit_correlated
 from .inference import Uncertainty, uncertainty
+from .inputs import Inputs
 
-__all__ = ["unweighted_uncertainty"]
+__all__ = ["limma_fit", "unweighted_uncertainty"]
 
 Array = NDArray[np.float64]
 
@@ -69,3 +74,22 @@ def unweighted_uncertainty(
     total *= data.kept[:, :, None] & data.kept[:, None, :]
     pieces = uncertainty(bare, mixed, None, "kenward-roger", scale_first=total)
     return dataclasses.replace(pieces, coefficients=known.coefficients, root=known.root, scale=known.scale)
+
+
+def limma_fit(inputs: Inputs) -> tuple[CorrelatedFit, CorrelatedFit, float]:
+    """Contrasts and coefficients at the consensus correlation, and that correlation.
+
+    Raises
+    ------
+    AssayError
+        No feature tells the correlation within groups.
+    """
+    groups = {inputs.terms[0].name: inputs.terms[0].codes}
+    rho = duplicate_correlation(inputs.Y, inputs.X, groups, weights=inputs.weights).consensus
+    weights = inputs.weights
+    contrasts = fit_correlated(
+        inputs.Y, inputs.X, groups, rho=rho, weights=weights, contrasts=inputs.contrasts,
+        standard_errors="limma",
+    )  # fmt: skip
+    coefficients = fit_correlated(inputs.Y, inputs.X, groups, rho=rho, weights=weights)
+    return contrasts, coefficients, rho

@@ -218,26 +218,24 @@ def _check_model(inputs: Inputs) -> None:
                 )
             ]
         )
-    reasons = {
-        "lmerTest": (inputs.known_variance is not None or inputs.allow_negative),
-        "dream": (inputs.known_variance is not None or inputs.allow_negative),
-        "limma": (several or inputs.known_variance is not None or inputs.allow_negative),
+    unlike = inputs.known_variance is not None or inputs.allow_negative
+    refusals = {
+        "lmerTest": (unlike, "lmerTest has no known variances, and its variances are never negative."),
+        "dream": (unlike, "dream has no known variances, and its variances are never negative."),
+        "limma": (
+            unlike or several,
+            "limma has one random intercept (its block) and no known variances; its correlation may be "
+            "negative in any case.",
+        ),
     }
-    if inputs.compat is not None and reasons[inputs.compat]:
-        text = {
-            "lmerTest": "lmerTest has no known variances, and its variances are never negative.",
-            "dream": "dream has no known variances, and its variances are never negative.",
-            "limma": "limma has one random intercept (a block) and no known variances; its correlation may "
-            "be negative in any case.",
-        }[inputs.compat]
-        raise FormulaError(
-            [
-                Problem(
-                    "E-FORMULA-006", text, "leave out compat, or what it cannot have", column="compat",
-                    value=inputs.compat,
-                )
-            ]
-        )  # fmt: skip
+    if inputs.compat is None:
+        return
+    refused, reason = refusals[inputs.compat]
+    if not refused and inputs.compat == "limma" and inputs.ddf != "residual":
+        refused, reason = True, "limma has residual degrees of freedom only: give ddf='residual'."
+    if refused:
+        remedy = "leave out compat, or what it cannot have"
+        raise FormulaError([Problem("E-FORMULA-006", reason, remedy, column="compat", value=inputs.compat)])
 
 
 def _numbers(values: ArrayLike, name: str, dimensions: int, problems: Problems) -> Array | None:

@@ -9,12 +9,13 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from pdbiomarker.errors import AssayError, Problem
+from pdbiomarker.errors import AssayError, FormulaError, Problem
 
+from .compat import limma_fit
 from .inference import DdfMethod, t_quantile, t_tail
 from .inputs import Inputs, Options, RandomSlopes, check_contrasts, check_inputs
 from .joint import JointTest, joint_test
-from .prepare import Block, SharedLayout, offsets, prepare, take
+from .prepare import Block, SharedLayout, aliased_columns, offsets, prepare, take
 from .solver import Found, Optima, solve_any, solve_one_intercept
 from .structure import number_effects
 
@@ -131,6 +132,18 @@ class MixedFit:
         principal directions as lmerTest does; residual uses n - p. Rows that depend on others count once.
         """
         rows = check_contrasts(contrasts, self.coefficients.shape[1])
+        if self.inputs.compat == "limma":
+            raise FormulaError(
+                [
+                    Problem(
+                        "E-FORMULA-006",
+                        "limma's joint tests are moderated and rest on approximate standard errors.",
+                        "fit without compat for a joint test",
+                        column="compat",
+                        value="limma",
+                    )
+                ]
+            )
         return joint_test(dataclasses.replace(self.inputs, contrasts=rows), self._optima())
 
     def _optima(self) -> Optima:
@@ -219,7 +232,7 @@ def fit(  # noqa: PLR0913 - every option of a model is a name of its own
 def _run(inputs: Inputs, optima: Optima | None = None) -> MixedFit:
     """Fit checked inputs, or return to optima that are known."""
     if inputs.compat == "limma":
-        raise ValueError("limma")
+        return _as_limma(inputs)
     general = optima is not None or not inputs.one_intercept or inputs.compat in {"lmerTest", "dream"}
     layout = SharedLayout(inputs, general=general)
     result = _empty(inputs)
@@ -229,6 +242,39 @@ def _run(inputs: Inputs, optima: Optima | None = None) -> MixedFit:
     for start in range(0, len(inputs.Y), size):
         rows = np.arange(start, min(start + size, len(inputs.Y)))
         _fit_block(inputs, layout, rows, result, optima)
+    return result
+
+
+def _as_limma(inputs: Inputs) -> MixedFit:
+    """Limma's fit at the consensus correlation, as a result of `fit`."""
+    found, coefficients, rho = limma_fit(inputs)
+    observed = ~np.isnan(inputs.Y)
+    if inputs.weights is not None:
+        observed &= inputs.weights > 0
+    starts = np.argsort(inputs.terms[0].codes, kind="stable")
+    firsts = np.flatnonzero(np.diff(inputs.terms[0].codes[starts], prepend=-1))
+    result = _empty(inputs)
+    result.n_obs[:] = observed.sum(axis=1)
+    result.n_groups[:] = np.logical_or.reduceat(observed[:, starts], firsts, axis=1).sum(axis=1)
+    result.estimate[:], result.coefficients[:] = found.estimate, coefficients.estimate
+    result.estimable[:] = np.isfinite(found.estimate)
+    result.sigma2[:] = found.sigma2
+    result.theta[:] = rho / (1.0 - rho)
+    result.variance[:, 0] = rho * found.sigma2
+    result.rdf[:] = found.df_residual
+    result.aliased[:] = aliased_columns(inputs.X, observed)
+    se = np.sqrt(found.sigma2)[:, None] * found.unscaled_sd
+    tested = (se > 0) & (found.df_residual > 0)[:, None]
+    result.se[:] = se
+    result.df[:] = np.where(tested, found.df_residual[:, None], np.nan)
+    result.t[:] = np.divide(found.estimate, se, out=np.full(se.shape, np.nan), where=tested)
+    result.p[:] = t_tail(result.t, result.df)
+    flat = np.isfinite(se).any(axis=1) & ~tested.any(axis=1)
+    result.status[:] = np.select(
+        [found.df_residual <= 0, ~result.estimable.any(axis=1), flat],
+        ["too_few", "not_estimable", "constant"],
+        "ok",
+    )
     return result
 
 

@@ -11,7 +11,7 @@ from .basis import Basis, contrast_coordinates, orthonormal_basis, unit_coeffici
 from .inputs import Inputs
 from .structure import Effects, Layout, arrange, number_effects
 
-__all__ = ["Block", "SharedLayout", "offsets", "precision", "prepare", "take"]
+__all__ = ["Block", "SharedLayout", "aliased_columns", "offsets", "precision", "prepare", "take"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -110,6 +110,8 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
     patterns, which = _patterns(observed)
     basis = orthonormal_basis(layout.X, patterns)
     coordinates, estimable = contrast_coordinates(basis, layout.contrasts)
+    # The rank does not depend on the order of the columns, but which of them are named does.
+    aliased = ~basis.kept if basis.kept.all() else aliased_columns(inputs.X[layout.rows], patterns)
 
     y = np.where(observed, y, 0.0)
     peak = np.abs(y).max(axis=1, initial=0.0)
@@ -136,7 +138,7 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
         known=known,
         pattern=which,
         basis=basis,
-        aliased=_aliased(inputs, layout, basis, patterns),
+        aliased=aliased,
         coordinates=coordinates,
         estimable=estimable,
         residual=y,
@@ -147,12 +149,10 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
     )
 
 
-def _aliased(inputs: Inputs, layout: SharedLayout, basis: Basis, patterns: Flags) -> Flags:
-    """Columns of X that add nothing to those before them, for each pattern."""
-    if basis.kept.all():
-        return np.zeros_like(basis.kept)
-    # The rank does not depend on the order of the columns, but which of them are named does.
-    return np.asarray(~orthonormal_basis(inputs.X[layout.rows], patterns).kept)
+def aliased_columns(X: Array, observed: Flags) -> Flags:
+    """Columns of X that add nothing to those before them, (G, p), over the observations of each feature."""
+    patterns, which = _patterns(observed)
+    return np.asarray(~orthonormal_basis(X, patterns).kept[which])
 
 
 def take(block: Block, rows: Indices) -> Block:
