@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import MAX_DEPTH, MAX_LENGTH, MAX_TERMS, RandomTerm, design_matrix, parse
 
-SECONDS = 0.1
+SECONDS = 0.5
 TABLE = pd.DataFrame(
     {
         "visit": ["pre", "on", "pre", "on"],
@@ -247,7 +247,7 @@ HOSTILE = {
 
 @pytest.mark.parametrize("text", HOSTILE.values(), ids=HOSTILE.keys())
 def test_refused_in_time_and_nothing_run(text: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """TRUST A1-A3: refused with its position within 0.1 s of CPU time, and nothing of it is run.
+    """TRUST A1-A3: refused with its position within half a second of CPU time, and nothing of it is run.
 
     The shortest of three measurements counts, because other work on the machine stretches them.
     """
