@@ -42,6 +42,7 @@ class _PlanFile(BaseModel):
     ddf: DegreesOfFreedom = "kenward-roger"
     seed: int = Field(default=1, ge=0, lt=2**63)
     allow_negative_icc: bool = True
+    moderation: bool = True
     baseline: str | None = None
 
     @field_validator("families", mode="before")
@@ -73,6 +74,9 @@ class Plan:
         For whatever is drawn at random.
     allow_negative_icc : bool
         Let the two visits of a participant be negatively correlated, as the paired t-test does.
+    moderation : bool
+        Draw the residual variances of genes towards their common prior (empirical Bayes), for contrasts
+        within participants.
     adjust : mapping of family to {"holm", "bh"}
         By default ``holm`` for the family ``primary`` and ``bh`` for the others.
     baseline : str
@@ -86,6 +90,7 @@ class Plan:
     ddf: str = "kenward-roger"
     seed: int = 1
     allow_negative_icc: bool = True
+    moderation: bool = True
     adjust: Mapping[str, str] = dataclasses.field(default_factory=dict)
     baseline: str = ""
 
@@ -185,6 +190,7 @@ class Plan:
             "ddf": self.ddf,
             "seed": self.seed,
             "allow_negative_icc": self.allow_negative_icc,
+            "moderation": self.moderation,
             "baseline": self.baseline,
         }
 
@@ -203,6 +209,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         ddf=content.ddf,
         seed=content.seed,
         allow_negative_icc=content.allow_negative_icc,
+        moderation=content.moderation,
         adjust=dict(content.adjust),
         baseline=baseline,
     )

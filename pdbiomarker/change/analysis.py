@@ -2,9 +2,9 @@
 
 For every assay and analysis set: the usable biopsies are chosen (:mod:`pdbiomarker.pairing`), their values
 are brought to the model scale (:mod:`pdbiomarker.normalize`), and every contrast is fitted on its own two
-visits (:mod:`pdbiomarker.mixed`), because one participant intercept over three visits would share one
-variance between an early and a late change. With two visits the intraclass correlation may be negative, so
-that complete pairs give exactly the paired t-test.
+visits (:mod:`pdbiomarker.change.fitting`), because one participant intercept over three visits would share
+one variance between an early and a late change. With two visits the intraclass correlation may be negative,
+so that complete pairs give exactly the paired t-test.
 """
 
 from __future__ import annotations
@@ -17,10 +17,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
-from scipy import stats
 
-from pdbiomarker import mixed
 from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL, adjust, resolve_families
+from pdbiomarker.change.fitting import LINEAR, NUMBERS, Values, fit_rows
 from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS, PDResult
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Contrast, Formula, contrast_vector, design_matrix, parse, parse_contrast
@@ -34,7 +33,6 @@ __all__ = ["pd_change"]
 Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
-_LEVEL: Final = 0.95
 _MIN_PAIRS: Final = 2
 #: Below so many pairs no exact two-sided sign-flip test can reach .05 (2 / 2**5 = .0625).
 _PAIRS_FOR_EXACT: Final = 6
@@ -309,10 +307,8 @@ def _estimate(
     rows: pd.DataFrame, y: Floats, data: AnnData, frame: pd.DataFrame, contrast: str, model: _Model
 ) -> None:
     """Fit and write estimates into `rows`; on a design that cannot be built, write why."""
-    for column in ("estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_participant", "var_residual"):
-        rows[column] = np.nan
-    rows["df_method"] = model.plan.ddf
-    rows["status"] = "too_few"
+    rows[list(NUMBERS)] = np.nan
+    rows["df_method"], rows["model"], rows["status"] = model.plan.ddf, LINEAR, "too_few"
     reference, compared = model.visits[contrast]
     if not {reference, compared} <= set(frame["visit"]):
         missing = [v for v in (reference, compared) if not (frame["visit"] == v).any()]
@@ -325,30 +321,36 @@ def _estimate(
         rows["status"] = "not_estimable"
         rows["note"] = [_join(n, "; ".join(p.message for p in error.problems)) for n in rows["note"]]
         return
-    w = np.asarray(data.layers["w"], dtype=float).T
-    plain = bool(np.isin(w[np.isfinite(y)], (0.0, 1.0)).all())
-    fit = mixed.fit(
-        y,
-        design.matrix,
-        frame["participant"].to_numpy(dtype=str),
-        weights=None if plain else np.where(np.isfinite(y), w, 0.0),
-        contrasts=vector[None, :],
-        ddf=model.plan.ddf,
-        allow_negative_icc=model.plan.allow_negative_icc,
+    held = _held(model, contrast, frame)
+    rows["note"] = [_join(n, held) for n in rows["note"]]
+    var, layers = data.var, data.layers
+    values = Values(
+        y=y,
+        w=np.asarray(layers["w"], dtype=float).T,
+        numerator=np.asarray(layers["numerator"], dtype=float).T if "numerator" in layers else None,
+        denominator=np.asarray(layers["denominator"], dtype=float).T if "denominator" in layers else None,
+        small=~var["primary_ok"].to_numpy(dtype=bool) if "primary_ok" in var else np.zeros(len(rows), bool),
     )
-    half = stats.t.ppf(0.5 + _LEVEL / 2, fit.df[:, 0]) * fit.se[:, 0]
-    rows["estimate"] = fit.estimate[:, 0]
-    rows["se"] = fit.se[:, 0]
-    rows["df"] = fit.df[:, 0]
-    rows["t"] = fit.t[:, 0]
-    rows["p"] = fit.p[:, 0]
-    rows["ci_low"] = fit.estimate[:, 0] - half
-    rows["ci_high"] = fit.estimate[:, 0] + half
-    rows["var_participant"] = fit.theta[:, 0] * fit.sigma2
-    rows["var_residual"] = fit.sigma2
-    rows["status"] = np.asarray(fit.status, dtype=object)
-    aliased = (rows["status"].isin(["ok", "singular"])) & ~np.isfinite(fit.estimate[:, 0])
-    rows.loc[aliased, "status"] = "not_estimable"
+    people = frame["participant"].to_numpy(dtype=str)
+    fit_rows(rows, values, design, vector=vector, participants=people, plan=model.plan)
+
+
+def _held(model: _Model, contrast: str, frame: pd.DataFrame) -> str:
+    """Where an interaction with visit makes the change depend on covariates: the values it is given at."""
+    named = dict(model.contrasts[contrast].at)
+    told: list[str] = []
+    for term in model.formula.fixed:
+        columns = [v.column for v in term.variables]
+        for column in columns if "visit" in columns else []:
+            if column == "visit" or any(t.startswith(f"{column} ") for t in told):
+                continue
+            if column in named:
+                told.append(f"{column} = {named[column]}")
+            elif pd.api.types.is_numeric_dtype(frame[column]):
+                told.append(f"{column} = {frame[column].mean():.4g} (its mean)")
+            else:
+                told.append(f"{column} averaged over its levels with equal weights")
+    return f"the change at {', '.join(told)}" if told else ""
 
 
 def _judge(rows: pd.DataFrame, tested: NDArray[np.bool_], caution: str) -> None:
@@ -357,8 +359,7 @@ def _judge(rows: pd.DataFrame, tested: NDArray[np.bool_], caution: str) -> None:
     rows.loc[few, "status"] = "too_few"
     rows.loc[~tested, "status"] = "excluded"
     blank = ~rows["status"].isin(["ok", "singular", "constant"]).to_numpy()
-    numbers = ["estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_participant", "var_residual"]
-    rows.loc[blank, numbers] = np.nan
+    rows.loc[blank, list(NUMBERS)] = np.nan
     rows.loc[rows["status"] == "constant", ["se", "t", "p", "ci_low", "ci_high"]] = np.nan
     notes = []
     for note, n_pairs, status in zip(rows["note"], rows["n_pairs"], rows["status"], strict=True):

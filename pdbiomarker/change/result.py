@@ -30,6 +30,7 @@ TABLE_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "se": "float64",
         "df": "float64",
         "df_method": "str",
+        "model": "str",
         "t": "float64",
         "p": "float64",
         "q": "float64",
@@ -77,10 +78,11 @@ class PDResult:
         One row per assay, feature, contrast and analysis set; columns :data:`TABLE_COLUMNS`. `estimate`, `se`
         and the confidence limits `ci_low`, `ci_high` (95 %, t with `df`) are on the model scale: log2 for
         counts, densities and intensities, natural logit for proportions, identity for scores and signatures.
-        `effect` is the same on the scale of `effect_unit`. `q` is p adjusted within `family` by `adjustment`
-        over `n_tests` tests. `var_residual` is the residual variance at weight 1 and `var_participant` the
-        participant variance, below zero where values of one participant are less alike than those of two.
-        `status` is one of ``ok, singular, not_estimable, too_few, constant, not_converged, excluded``.
+        `effect` is the same on the scale of `effect_unit`. `model` names the model that decided, see
+        :mod:`pdbiomarker.change.fitting`. `q` is p adjusted within `family` by `adjustment` over `n_tests`
+        tests. `var_residual` is the residual variance at weight 1 and `var_participant` the participant
+        variance, below zero where values of one participant are less alike than those of two. `status` is
+        one of ``ok, singular, not_estimable, too_few, constant, not_converged, excluded``.
     changes : DataFrame
         One row per evaluable pair, feature, contrast and set; columns :data:`CHANGE_COLUMNS`. Values are on
         the raw scale (CPM for counts), `change` on the model scale, `ratio` its back-transform.
