@@ -222,6 +222,7 @@ _catalogue(
         7: "The data do not tell the correlation within groups, or none is possible of that size.",
         20: "A count is negative, not whole, too large, or above its total.",
         21: "A censoring indicator is not -1, 0 or 1.",
+        30: "An option of a permutation test, a bootstrap or an adjustment is unknown or out of its range.",
     },
 )
 _catalogue(
