@@ -100,8 +100,11 @@ def fit_rows(
     if values.numerator is None or values.denominator is None:
         return
     observed = np.isfinite(values.y)
+    counted = np.isfinite(values.numerator) & np.isfinite(values.denominator)
+    # A feature without counts beside its values keeps the linear model, and its caution.
+    small = values.small & observed.any(axis=1) & (counted | ~observed).all(axis=1)
     for kind in ("density", "proportion"):
-        chosen = np.flatnonzero(values.small & (kinds == kind))
+        chosen = np.flatnonzero(small & (kinds == kind))
         if not chosen.size:
             continue
         numerator = np.where(observed, values.numerator, np.nan)[chosen]

@@ -285,9 +285,9 @@ def _low_counts(result: Result, chosen: Selection) -> list[str]:
         mine = cells.reindex(used.loc[used["visit"] == visit, "biopsy_id"].astype(str).unique()).dropna()
         if len(mine) and float(mine.median()) < _LOW_COUNT:
             return [
-                f"Few cells: the median count at {visit} is {format_number(float(mine.median()))}; below "
-                "10 the "
-                "logarithm of a density leans on its offset, and a count model should be consulted."
+                f"Few cells: the median count at {visit} is {format_number(float(mine.median()))}. Below 10 "
+                "the logarithm of a density leans on its offset; the row's model is: "
+                f"{chosen.row.get('model', 'not recorded')}."
             ]
     return []
 

@@ -63,6 +63,7 @@ def methods_text(result: Result) -> tuple[str, ...]:
         _sets(study),
         _scales(result),
         _model(plan),
+        _other_models(result),
         _families(result),
     ]
     versions = versions_of(result.provenance)
@@ -144,6 +145,33 @@ def _model(plan: Any) -> str:
         "fitted keeps its "
         "row with a status and a reason and takes no part in the adjustment for multiplicity."
     )
+
+
+def _other_models(result: Result) -> str:
+    """The models beside the linear one, where a row was decided by them."""
+    models = set(result.table["model"].dropna()) if "model" in result.table else set()
+    told = []
+    if "negative binomial mixed" in models:
+        told.append(
+            "Densities with a median count below 10 at a visit were fitted as counts: a negative binomial "
+            "mixed model with log(area) as offset."
+        )
+    if "beta-binomial mixed" in models:
+        told.append(
+            "Proportions of few cells (fewer than 5 positive or negative in most biopsies) were fitted as "
+            "k of n cells: a beta-binomial mixed model."
+        )
+    if told:
+        told.append(
+            "These are fitted by maximum likelihood (Laplace approximation) and tested by t with pairs - 1 "
+            "degrees of freedom."
+        )
+    if "linear mixed, moderated" in models:
+        told.append(
+            "The residual variances of genes were drawn towards their common prior (empirical Bayes), which "
+            "adds the prior's degrees of freedom to those of the contrast; the precision weights are voom's."
+        )
+    return " ".join(told)
 
 
 def _families(result: Result) -> str:

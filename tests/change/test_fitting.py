@@ -161,3 +161,15 @@ def test_an_interaction_says_where_the_change_is_given(tmp_path, study):
     assert row["p"] == pytest.approx(expected.p[0, 0], rel=1e-9)
     fixed = plan_of(tmp_path, study, formula=plan.formula, contrasts={"on": "On - Pre at dose_mg = 10"})
     assert "dose_mg = 10" in strict(pd_change(study, fixed))["note"]
+
+
+def test_a_density_without_counts_keeps_the_linear_model_and_its_caution(tmp_path, study):
+    rng = np.random.default_rng(8)
+    density = {f"P{i:02d}{v}": [float(rng.lognormal(3))] for i in range(PAIRS) for v in "ab"}
+    unknown = {b: [np.nan] for b in density}
+    study = study.with_assay(
+        "ihc", assay(density, ["CD8_density_tissue"], kind="density", numerator=unknown, denominator=unknown)
+    )
+    row = strict(pd_change(study, plan_of(tmp_path, study)))
+    assert (row["model"], row["status"]) == ("linear mixed", "ok")
+    assert "no cell counts beside the density" in row["note"]
