@@ -4,12 +4,14 @@ Rows are scaled by the roots of the precision weights (0 = not observed), so tha
 the components g of module `structure`. Without known variances B = I, g is relative to the residual variance
 s2, and s2 is profiled out; with them (Var(e) = s2 W^-1 + K) B holds K and s2 is one more component, G = I.
 
-Write V = D + Z Z' with D the block diagonal part and Z the columns of crossed terms times the root of their
-covariance. With T = (Z, Q, y), Q the orthonormal basis of X,
+Write V = D + Z Z' with D = R R' the block diagonal part and Z the columns of crossed terms times the root of
+their covariance. All rows are whitened by R^-1, and so are the components: below, T, Z, G_k stand for
+R^-1 T, R^-1 Z, R^-1 G_k R^-T, and D for I. (Whitened, what varies little beside the terms keeps its digits.)
+With T = (Z, Q, y), Q the orthonormal basis of X,
 
-    C = T' D^-1 T + diag(I, 0, 0) = L L',    U = D^-1 T L^-T = (U_z, U_x, u_y),
+    C = T'T + diag(I, 0, 0) = L L',    U = T L^-T = (U_z, U_x, u_y),
 
-    V^-1 = D^-1 - U_z U_z',     P = V^-1 - U_x U_x',     u_y = P y / sqrt(r2),     r2 = y'P y = L_yy^2,
+    V^-1 = I - U_z U_z',     P = V^-1 - U_x U_x',     u_y = P y / sqrt(r2),     r2 = y'P y = L_yy^2,
 
 where P = V^-1 - V^-1 Q (Q'V^-1 Q)^-1 Q'V^-1. With F_k = G_k (U_x, u_y), E_k = (U_x, u_y)' F_k and
 E_kl = F_k' V^-1 F_l, partitioned into x and y,
@@ -33,7 +35,6 @@ out by Bates, Machler, Bolker and Walker 2015, doi:10.18637/jss.v067.i01. Derive
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -150,88 +151,107 @@ class Point:
 
 
 class _Covariance:
-    """D^-1 and products with the components, at one set of components for each feature."""
+    """R^-1, and the whitened components, at one set of components for each feature."""
 
     def __init__(self, data: BlockedData, components: Array) -> None:
         layout = data.layout
         self.m, self.q = layout.slots, layout.blocks
-        self.data = data
-        m, q = self.m, self.q
-        g = len(components)
+        self.small = self.m <= UNROLLED
+        self._data = data
+        m, q, g = self.m, self.q, len(components)
         s = data.roots.reshape(-1, m, q).transpose(1, 0, 2)
-        self.outer = s[:, None] * s[None, :]
-        self.observed = (s > 0).astype(float)
+        outer = s[:, None] * s[None, :]
+        patterns = {k: pattern[:, :, None, :] * outer for k, pattern in layout.patterns.items()}
         V = np.zeros((m, m, g, q))
-        for k, pattern in layout.patterns.items():
-            V += components[:, k, None] * pattern[:, :, None, :]
-        V *= self.outer
+        for k, pattern in patterns.items():
+            V += components[:, k, None] * pattern
         diagonal = np.arange(m)
         if data.base is None:
             V[diagonal, diagonal] += 1.0
         else:
+            observed = (s > 0).astype(float)
             V[diagonal, diagonal] += data.base.reshape(g, m, q).transpose(1, 0, 2)
-            V[diagonal, diagonal] += components[:, -1, None] * self.observed
-        self.small = m <= UNROLLED
-        self.log_determinant = self._invert(V)
+            V[diagonal, diagonal] += components[:, -1, None] * observed
+            last = components.shape[1] - 1
+            patterns[last] = np.zeros((m, m, observed.shape[1], q))
+            patterns[last][diagonal, diagonal] = observed
+        self._patterns = patterns
+        self.log_determinant = self._factorise(V)
+        #: Whitened inner components, (m, m, G, q), and whitened columns of crossed ones; made by `whiten`.
+        self.inner: dict[int, Array] = {}
+        self.crossed: dict[int, tuple[Array, Array]] = {}
 
-    def _invert(self, V: Array) -> Array:
-        """Set the inverse, (m, m, G, q), and return log|V|; NaN where V is not positive definite."""
+    def _factorise(self, V: Array) -> Array:
+        """Set R^-1, (m, m, G, q), and return log|D|; NaN where D is not positive definite."""
+        m, _, g, q = V.shape
         if self.small:
-            log = np.zeros(V.shape[2:])
-            for k in range(self.m):
-                pivot = V[k, k].copy()
-                log += np.log(pivot)
-                column, row = V[:, k].copy(), V[k] / pivot
-                V -= column[:, None] * row[None]
-                V[k] = row
-                V[:, k] = -column / pivot
-                V[k, k] = 1.0 / pivot
-            self.inverse = V
-            return log.sum(axis=1)
-        square = V.transpose(2, 3, 0, 1)
-        sign, log = np.linalg.slogdet(square)
-        bad = (sign <= 0) | ~np.isfinite(log)
-        square = np.where(bad[..., None, None], np.eye(self.m), square)
-        self.inverse = np.linalg.inv(square).transpose(2, 3, 0, 1)
-        return np.where(bad, np.nan, log).sum(axis=1)
+            rows, columns = np.tril_indices(m)
+            factor = cholesky(V[rows, columns].reshape(len(rows), -1), m)
+            self._root = inverse_triangle(factor).reshape(V.shape)
+            log = np.log(np.diagonal(factor)).sum(axis=1).reshape(g, q)
+            return np.asarray(2.0 * log.sum(axis=1))
+        square = np.ascontiguousarray(V.transpose(2, 3, 0, 1))
+        bad = ~np.isfinite(square).all(axis=(2, 3))
+        square[bad] = np.eye(m)
+        low = np.linalg.eigvalsh(square)[..., 0] <= 0 if not _definite(square) else np.zeros_like(bad)
+        square[low] = np.eye(m)
+        factor = np.linalg.cholesky(square)
+        self._root = np.linalg.inv(factor).transpose(2, 3, 0, 1)
+        log = np.log(np.diagonal(factor, axis1=2, axis2=3)).sum(axis=2)
+        return np.asarray(2.0 * np.where(bad | low, np.nan, log).sum(axis=1))
 
-    def solve(self, rows: Array) -> Array:
-        """Rows times D^-1: (G, r, m q)."""
-        return self._times(self.inverse, rows)
+    def white(self, rows: Array) -> Array:
+        """Rows, (G, r, m q), times R^-T."""
+        return self._times(self._root, rows)
+
+    def whiten(self) -> None:
+        """Make the whitened components."""
+        for k, pattern in self._patterns.items():
+            self.inner[k] = self._product(
+                self._product(self._root, pattern), self._root.transpose(1, 0, 2, 3)
+            )
+        roots = self._data.roots[:, None]
+        for k, (a, b) in self._data.layout.columns.items():
+            shape = (len(self._data.dof), *a.shape)
+            left = self.white(np.broadcast_to(a, shape) * roots)
+            right = left if a is b else self.white(np.broadcast_to(b, shape) * roots)
+            self.crossed[k] = (left, right)
+
+    def _product(self, a: Array, b: Array) -> Array:
+        """Products of matrices (m, m, 1 or G, q)."""
+        if self.small:
+            return np.asarray(np.einsum("ijgq,jlgq->ilgq", a, b))
+        product = np.matmul(a.transpose(2, 3, 0, 1), b.transpose(2, 3, 0, 1))
+        return np.asarray(product.transpose(2, 3, 0, 1))
 
     def _times(self, matrix: Array, rows: Array) -> Array:
-        """Rows times a symmetric block-diagonal matrix (m, m, 1 or G, q)."""
+        """Rows times the transposes of matrices (m, m, 1 or G, q)."""
         g, r, _ = rows.shape
         blocks = rows.reshape(g, r, self.m, self.q)
         if self.small:
             out = np.einsum("ijgq,grjq->griq", matrix, blocks)
         else:
-            out = np.matmul(blocks.transpose(0, 3, 1, 2), matrix.transpose(2, 3, 0, 1)).transpose(0, 2, 3, 1)
+            out = np.matmul(blocks.transpose(0, 3, 1, 2), matrix.transpose(2, 3, 1, 0)).transpose(0, 2, 3, 1)
         return np.asarray(out).reshape(g, r, -1)
 
     def component(self, k: int, rows: Array) -> Array:
-        """Rows times G_k."""
-        layout, roots = self.data.layout, self.data.roots[:, None]
-        if k in layout.patterns:
-            return self._times(layout.patterns[k][:, :, None, :], rows * roots) * roots
-        if k not in layout.columns:
-            return rows * (roots > 0)
-        a, b = layout.columns[k]
-        scaled = rows * roots
-        out = (scaled @ b.T) @ a
+        """Whitened rows times the whitened G_k."""
+        if k in self.inner:
+            return self._times(self.inner[k], rows)
+        a, b = self.crossed[k]
+        out = np.matmul(np.matmul(rows, b.transpose(0, 2, 1)), a)
         if a is not b:
-            out += (scaled @ a.T) @ b
-        return np.asarray(out * roots)
+            out += np.matmul(np.matmul(rows, a.transpose(0, 2, 1)), b)
+        return np.asarray(out)
 
-    def block(self, k: int) -> Array:
-        """D^-1 G_k of an inner component, (m, m, G, q)."""
-        if k not in self.data.layout.patterns:
-            return np.asarray(self.inverse * self.observed[None])
-        matrix = self.data.layout.patterns[k][:, :, None, :] * self.outer
-        if self.small:
-            return np.asarray(np.einsum("ijgq,jlgq->ilgq", self.inverse, matrix))
-        product = np.matmul(self.inverse.transpose(2, 3, 0, 1), matrix.transpose(2, 3, 0, 1))
-        return np.asarray(product.transpose(2, 3, 0, 1))
+
+def _definite(matrices: Array) -> bool:
+    """Whether all matrices are positive definite."""
+    try:
+        np.linalg.cholesky(matrices)
+    except np.linalg.LinAlgError:
+        return False
+    return True
 
 
 def _crossed_rows(data: BlockedData, root: Array) -> Array:
@@ -256,7 +276,7 @@ class _Factor:
     """D and the triangular factor of C."""
 
     covariance: _Covariance
-    solved: Array
+    white: Array
     pivots: Array
     factor: Array
     crossed: int
@@ -273,8 +293,8 @@ def _factorise(data: BlockedData, components: Array, root: Array | None) -> _Fac
         z = _crossed_rows(data, root)
         crossed = z.shape[1]
         rows = np.concatenate([z, rows], axis=1)
-    solved = covariance.solve(rows)
-    C = np.matmul(rows, solved.transpose(0, 2, 1))
+    white = covariance.white(rows)
+    C = np.matmul(white, white.transpose(0, 2, 1))
     C[:, np.arange(crossed), np.arange(crossed)] += 1.0
     p = data.rows.shape[1] - 1
     inner = np.arange(crossed, crossed + p)
@@ -284,7 +304,7 @@ def _factorise(data: BlockedData, components: Array, root: Array | None) -> _Fac
     logs = np.log(pivots)
     value = covariance.log_determinant + 2.0 * logs[:, :-1].sum(axis=1)
     value = value + (2.0 * data.dof * logs[:, -1] if data.profiled else np.square(pivots[:, -1]))
-    return _Factor(covariance, solved, pivots, factor, crossed, np.where(np.isfinite(value), value, np.inf))
+    return _Factor(covariance, white, pivots, factor, crossed, np.where(np.isfinite(value), value, np.inf))
 
 
 def criterion(data: BlockedData, root: Array) -> Array:
@@ -315,37 +335,35 @@ def evaluate(
     found = _factorise(data, components, root)
     covariance, z = found.covariance, found.crossed
     inverse = np.ascontiguousarray(inverse_triangle(found.factor).transpose(2, 0, 1))
-    U = np.matmul(inverse, found.solved)
+    U = np.matmul(inverse, found.white)
     uz, ux = U[:, :z], U[:, z:]
     if rotate is not None:
         ux = np.matmul(rotate, ux)
+    covariance.whiten()
     p, count = ux.shape[1] - 1, components.shape[1]
     g = len(components)
-
-    def inverse_times(rows: Array) -> Array:
-        out = covariance.solve(rows)
-        return out - np.matmul(np.matmul(rows, uz.transpose(0, 2, 1)), uz) if z else out
-
     F = [covariance.component(k, ux) for k in range(count)]
-    solved = [inverse_times(f) for f in F]
+    low = [np.matmul(f, uz.transpose(0, 2, 1)) for f in F] if z else []
     first = np.empty((g, count, p + 1, p + 1))
     for k in range(count):
         np.matmul(ux, F[k].transpose(0, 2, 1), out=first[:, k])
     xx = first[:, :, :p, :p]
-    raw, raw_products = _traces(data, covariance, uz, inverse_times)
+    raw, raw_products = _traces(covariance, uz, count)
     information, product = np.empty((g, count, count)), np.empty((g, count, count))
     kept: dict[tuple[int, int], Array] = {}
     rate = data.dof if data.profiled else np.square(found.pivots[:, -1])
     for k in range(count):
         for j in range(k, count):
             if second:
-                kept[k, j] = np.matmul(F[k], solved[j].transpose(0, 2, 1))
+                both = np.matmul(F[k], F[j].transpose(0, 2, 1))
+                kept[k, j] = both - np.matmul(low[k], low[j].transpose(0, 2, 1)) if z else both
                 diagonal = np.diagonal(kept[k, j], axis1=1, axis2=2)
             else:
-                diagonal = np.einsum("grn,grn->gr", F[k], solved[j])
-            both = raw_products[:, k, j] - 2.0 * diagonal[:, :p].sum(axis=1)
-            both += np.einsum("gab,gab->g", xx[:, k], xx[:, j])
-            information[:, k, j] = information[:, j, k] = both
+                diagonal = np.einsum("grn,grn->gr", F[k], F[j])
+                diagonal = diagonal - np.einsum("grn,grn->gr", low[k], low[j]) if z else diagonal
+            total = raw_products[:, k, j] - 2.0 * diagonal[:, :p].sum(axis=1)
+            total += np.einsum("gab,gab->g", xx[:, k], xx[:, j])
+            information[:, k, j] = information[:, j, k] = total
             cross = np.einsum("ga,ga->g", first[:, k, p, :p], first[:, j, p, :p])
             product[:, k, j] = product[:, j, k] = rate * (diagonal[:, p] - cross)
     trace = raw - np.trace(xx, axis1=2, axis2=3)
@@ -365,32 +383,30 @@ def evaluate(
     )
 
 
-def _traces(
-    data: BlockedData, covariance: _Covariance, uz: Array, inverse_times: Callable[[Array], Array]
-) -> tuple[Array, Array]:
+def _traces(covariance: _Covariance, uz: Array, count: int) -> tuple[Array, Array]:
     """tr(V^-1 G_k), (G, K), and tr(V^-1 G_k V^-1 G_l), (G, K, K)."""
-    g, count = len(data.dof), len(data.effects.pair)
+    g = len(uz)
     trace, products = np.zeros((g, count)), np.zeros((g, count, count))
-    inner = [k for k in range(count) if k not in data.layout.columns]
-    blocks = {k: covariance.block(k) for k in inner}
+    inner = covariance.inner
     low = {k: covariance.component(k, uz) for k in inner} if uz.shape[1] else {}
-    for at, k in enumerate(inner):
-        trace[:, k] = np.einsum("iigq->g", blocks[k])
+    for k, matrix in inner.items():
+        trace[:, k] = np.einsum("iigq->g", matrix)
         if low:
             trace[:, k] -= np.einsum("grn,grn->g", uz, low[k])
-        for j in inner[at:]:
-            both = np.einsum("ijgq,jigq->g", blocks[k], blocks[j])
+        for j in inner:
+            if j < k:
+                continue
+            both = np.einsum("ijgq,ijgq->g", matrix, inner[j])
             if low:
-                both = both - 2.0 * np.einsum("grn,grn->g", low[k], covariance.solve(low[j]))
+                both = both - 2.0 * np.einsum("grn,grn->g", low[k], low[j])
                 left, right = (np.matmul(uz, low[i].transpose(0, 2, 1)) for i in (k, j))
                 both += np.einsum("gab,gab->g", left, right)
             products[:, k, j] = products[:, j, k] = both
-    for k, (a, b) in data.layout.columns.items():
-        wide = [np.broadcast_to(c, (g, *c.shape)) * data.roots[:, None] for c in (a, b)]
+    for k, (a, b) in covariance.crossed.items():
         twice = 1.0 if a is b else 2.0
-        left = inverse_times(wide[0])
-        right = left if a is b else inverse_times(wide[1])
-        trace[:, k] = twice * np.einsum("grn,grn->g", wide[1], left)
+        left = a - np.matmul(np.matmul(a, uz.transpose(0, 2, 1)), uz)
+        right = left if a is b else b - np.matmul(np.matmul(b, uz.transpose(0, 2, 1)), uz)
+        trace[:, k] = twice * np.einsum("grn,grn->g", b, left)
         for j in range(count):
             both = twice * np.einsum("grn,grn->g", right, covariance.component(j, left))
             products[:, k, j] = products[:, j, k] = both

@@ -115,7 +115,7 @@ class MixedFit:
         return self.estimate - half, self.estimate + half
 
     def contrast(self, contrasts: ArrayLike) -> MixedFit:
-        """The same fit with other contrasts, (k, p); nothing is searched again.
+        """The same fit with other contrasts, (k, p).
 
         Raises
         ------
@@ -233,7 +233,8 @@ def _run(inputs: Inputs, optima: Optima | None = None) -> MixedFit:
     """Fit checked inputs, or return to optima that are known."""
     if inputs.compat == "limma":
         return _as_limma(inputs)
-    general = optima is not None or not inputs.one_intercept or inputs.compat in {"lmerTest", "dream"}
+    # One intercept is searched again: that is as fast as returning to its optimum.
+    general = not inputs.one_intercept or inputs.compat is not None
     layout = SharedLayout(inputs, general=general)
     result = _empty(inputs)
     if not len(layout.starts):

@@ -30,6 +30,7 @@ __all__ = ["Optimum", "minimise", "root_derivatives"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
 #: A component is not told by the data if its pivot falls below this share of its information.
 IDENTIFIABLE = 1e-9
@@ -39,7 +40,7 @@ LEVELS = ((0.03, 0.4, 3.0, 30.0), (0.05, 0.7, 8.0), (0.1, 2.0), (0.3,))
 RESIDUAL_LEVELS = (0.05, 0.4, 1.0)
 STEP_TOLERANCE = 1e-7
 MAX_STEPS = 100
-#: Root beyond which nothing is left within the groups.
+#: Root beyond which nothing is left around the terms: their limit is not sought.
 FAR = 1e5
 
 
@@ -51,7 +52,7 @@ class Optimum:
     ----------
     root : (G, K) array
     fixed, zero : (G, K) arrays of bool
-        Components the data do not tell; diagonal roots that are 0 (fixed ones too).
+        Components the data do not tell; diagonal roots that are 0 (with those of them that are fixed).
     converged, far : (G,) arrays of bool
         Whether a minimum was found; whether it lies at infinite variances.
     """
@@ -81,26 +82,35 @@ def minimise(data: BlockedData, spread: Array) -> Optimum:
         root = np.where(fixed, 0.0, root)
         found = _descend(data, root, fixed, scale)
         for _ in range(2):
-            zero = (np.abs(root) < ZERO_ROOT * scale[:, None]) & effects.diagonal
-            root[zero] = 0.0
-            slope = evaluate(data, effects.components(root), root=root).slope
-            information = np.square(scale)[:, None] * slope
-            falling = zero & ~fixed & (information < -1e-6) & found[:, None]
-            again = np.flatnonzero(falling.any(axis=1))
+            again = _leave_zero(data, root, fixed, found, scale)
             if not len(again):
                 break
-            kicked = np.where(falling[again], 0.3 * scale[again, None], root[again])
-            found[again] = _descend(data.take(again), kicked, fixed[again], scale[again])
-            root[again] = kicked
-        far = (np.abs(root) > 0.1 * FAR * scale[:, None]).any(axis=1)
-        negative = effects.diagonal & (root < 0)
+            values = root[again]
+            found[again] = _descend(data.take(again), values, fixed[again], scale[again])
+            root[again] = values
+        zero = (np.abs(root) < ZERO_ROOT * scale[:, None]) & effects.diagonal
+        root[zero] = 0.0
+        far = ~found & (np.abs(root) > 0.5 * FAR * scale[:, None]).any(axis=1)
         for k in np.flatnonzero(effects.diagonal):
-            column = [
-                i for i in range(len(effects.pair))
-                if effects.owner[i] == effects.owner[k] and effects.pair[i][1] == effects.pair[k][1]
-            ]  # fmt: skip
-            root[:, column] *= np.where(negative[:, k], -1.0, 1.0)[:, None]
-    return Optimum(root, fixed, zero | (fixed & effects.diagonal), found | far, far)
+            column = effects.column(int(k))
+            root[:, column] *= np.where(root[:, k] < 0, -1.0, 1.0)[:, None]
+    return Optimum(root, fixed, zero, found | far, far)
+
+
+def _leave_zero(data: BlockedData, root: Array, fixed: Flags, found: Flags, scale: Array) -> Indices:
+    """Set roots that ended at 0 to it; features where f falls with the variance start anew from above it."""
+    effects = data.effects
+    zero = (np.abs(root) < ZERO_ROOT * scale[:, None]) & effects.diagonal
+    root[zero] = 0.0
+    rows = np.flatnonzero((zero & ~fixed).any(axis=1) & found)
+    if not len(rows):
+        return rows
+    there = root[rows]
+    slope = evaluate(data.take(rows), effects.components(there), root=there).slope
+    size = np.maximum(scale[rows], np.abs(there).max(axis=1, initial=0.0))[:, None]
+    falling = (zero & ~fixed)[rows] & (np.square(size) * slope < -1e-6)
+    root[rows] = np.where(falling, 0.3 * size, there)
+    return np.asarray(rows[falling.any(axis=1)])
 
 
 def _start(data: BlockedData, scale: Array) -> Array:
@@ -183,8 +193,8 @@ def _descend(data: BlockedData, root: Array, fixed: Flags, scale: Array) -> Flag
             root[rows], value[rows] = trial[lower], point.value[lower]
             slope[rows] = (gradient[lower] * newton).sum(axis=1)
             step[rows] = newton
-            size = np.abs(root[rows]).max(axis=1) + scale[rows]
-            done = np.abs(newton).max(axis=1, initial=0.0) <= STEP_TOLERANCE * size
+            size = np.abs(root[rows]) + scale[rows, None]
+            done = (np.abs(newton) <= STEP_TOLERANCE * size).all(axis=1)
             out = np.abs(root[rows]).max(axis=1) > FAR * scale[rows]
             root[rows[done]] += newton[done]
             found[rows[done]] = True
@@ -197,20 +207,21 @@ def _descend(data: BlockedData, root: Array, fixed: Flags, scale: Array) -> Flag
 
 
 def _newton(gradient: Array, hessian: Array, fixed: Flags, scale: Array, root: Array) -> Array:
-    """Steps downhill, of limited length, along the free roots."""
+    """Steps downhill along the free roots, at most .7 of each root's size."""
     free = ~fixed
-    g = np.where(free, gradient, 0.0) * scale[:, None]
-    H = np.where(free[:, :, None] & free[:, None, :], hessian, 0.0) * np.square(scale)[:, None, None]
-    diagonal = np.arange(g.shape[1])
-    H[:, diagonal, diagonal] += fixed
+    unit = scale[:, None] + np.abs(root)
+    g = np.where(free, gradient, 0.0) * unit
+    H = np.where(free[:, :, None] & free[:, None, :], hessian, 0.0) * unit[:, :, None] * unit[:, None, :]
     good = np.isfinite(H).all(axis=(1, 2)) & np.isfinite(g).all(axis=1)
-    H[~good], g[~good] = np.eye(g.shape[1]), 0.0
+    H[~good], g[~good] = 0.0, 0.0
+    diagonal = np.arange(g.shape[1])
+    # What is fixed takes no part: its step is 0 whatever the curvature.
+    H[:, diagonal, diagonal] += fixed * np.abs(H[:, diagonal, diagonal]).max(axis=1)[:, None]
     values, vectors = np.linalg.eigh(H)
     size = np.abs(values)
-    floor = 1e-7 * np.maximum(size.max(axis=1), 1e-8)[:, None]
+    floor = np.maximum(1e-7 * size.max(axis=1), 1e-12)[:, None]
     along = np.einsum("gij,gi->gj", vectors, g) / np.maximum(size, floor)
     step = -np.einsum("gij,gj->gi", vectors, along)
     longest = np.abs(step).max(axis=1, initial=0.0)
-    limit = 0.7 * (1.0 + np.abs(root / scale[:, None]).max(axis=1))
-    step *= np.minimum(1.0, limit / np.maximum(longest, 1e-300))[:, None]
-    return np.asarray(step * scale[:, None])
+    step *= np.minimum(1.0, 0.7 / np.maximum(longest, 1e-300))[:, None]
+    return np.asarray(step * unit)

@@ -11,7 +11,7 @@ from .blocks import BlockedData, Point, evaluate
 from .compat import unweighted_uncertainty
 from .inference import ContrastTable, Uncertainty, infer, infer_from, uncertainty
 from .inputs import Inputs
-from .optimum import FAR, Optimum, minimise
+from .optimum import Optimum, minimise
 from .prepare import Block, SharedLayout, precision
 from .reml import GroupedDesign, solve
 
@@ -133,8 +133,6 @@ def solve_any(inputs: Inputs, layout: SharedLayout, block: Block, optima: Optima
     with np.errstate(all="ignore"):
         point, known = describe(inputs, data, None if inputs.allow_negative else best.root, components, norm)
         table = infer_from(known, block.coordinates[pick(block)], inputs.ddf)
-        if best.far.any():
-            table = _without_residual_only(table, known, block.coordinates[pick(block)], components, best.far)
         rdf = _effective_residual_df(point, components, data)
     terms = slice(None) if data.profiled else slice(-1)
     s2 = known.scale if data.profiled else components[:, -1]
@@ -146,8 +144,8 @@ def solve_any(inputs: Inputs, layout: SharedLayout, block: Block, optima: Optima
         rdf=rdf,
         dof=data.dof,
         singular=best.zero[:, terms],
-        edge=best.zero.any(axis=1) | best.far,
-        exact=best.converged & (known.scale <= np.square(block.rounding)),
+        edge=best.zero.any(axis=1),
+        exact=best.far | (best.converged & (known.scale <= np.square(block.rounding))),
         converged=best.converged & np.isfinite(point.value),
         norm=norm,
         weights=weights,
@@ -162,8 +160,7 @@ def known_optimum(data: BlockedData, components: Array, optima: Optima) -> Optim
     singular = optima.singular
     if not data.profiled:
         singular = np.column_stack([singular, components[:, -1] == 0])
-    far = (np.abs(root) > 0.1 * FAR).any(axis=1) & data.profiled
-    return Optimum(root, singular, singular, optima.usable, far)
+    return Optimum(root, singular, singular, optima.usable, np.zeros(len(root), dtype=bool))
 
 
 def describe(
@@ -197,18 +194,6 @@ def _effective_residual_df(point: Point, components: Array, data: BlockedData) -
     square = np.einsum("gk,gkl,gl->g", terms, point.information[:, :count, :count], terms)
     left = data.dof - 2.0 * (terms * point.trace[:, :count]).sum(axis=1) + square
     return np.asarray(np.maximum(left, 0.0))
-
-
-def _without_residual_only(
-    table: ContrastTable, known: Uncertainty, coordinates: Array, components: Array, far: Flags
-) -> ContrastTable:
-    """Take the test off contrasts that vary with s2 alone, where s2 is nothing beside the terms."""
-    u = np.matmul(coordinates, known.root.transpose(0, 2, 1))
-    t = np.einsum("gki,gaij,gkj->gka", u, known.first, u, optimize=True)
-    t = t / np.square(u).sum(axis=2)[..., None]
-    residual = 1.0 - (t[:, :, : components.shape[1]] * components[:, None, :]).sum(axis=2)
-    gone = far[:, None] & (residual > 0.5)
-    return ContrastTable(table.estimate, np.where(gone, 0.0, table.se), np.where(gone, np.nan, table.df))
 
 
 def pick(block: Block) -> slice | NDArray[np.intp]:

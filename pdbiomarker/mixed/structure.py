@@ -124,9 +124,10 @@ class Effects:
                 root[:, k] = np.divide(rest, pivot, out=np.zeros_like(rest), where=pivot > 0)
         return root
 
-    def at_zero(self, root: Array) -> Flags:
-        """(G, K): diagonal entries of the root that are zero."""
-        return np.asarray((np.abs(root) < ZERO_ROOT) & self.diagonal)
+    def column(self, k: int) -> list[int]:
+        """Entries of the root in the column of entry k; their sign is one."""
+        same = self.owner == self.owner[k]
+        return [i for i in np.flatnonzero(same).tolist() if self.pair[i][1] == self.pair[k][1]]
 
 
 def number_effects(terms: Sequence[Term], *, residual: bool = False) -> Effects:

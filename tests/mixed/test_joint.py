@@ -110,7 +110,7 @@ def test_one_row_is_the_t_test(nested: tuple, ddf: str) -> None:
 
 @pytest.mark.parametrize("ddf", ["kenward-roger", "satterthwaite", "residual"])
 def test_the_hypothesis_counts_not_its_rows(nested: tuple, ddf: str) -> None:
-    """Rows that depend on others change nothing; nor, but for Satterthwaite's directions, does their basis."""
+    """Rows that depend on others change nothing; Satterthwaite has its own directions: their scale alone."""
     Y, X, groups, _ = nested
     result = fit(Y, X, groups, ddf=ddf)
     L = np.array([[0, 1, 0, 0], [0, 0, 1, 0.0]])
