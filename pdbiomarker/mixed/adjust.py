@@ -258,7 +258,7 @@ def adjust_for_look(
 
     Notes
     -----
-    ``bonferroni`` costs nothing; the others about a millisecond for each different p.
+    ``bonferroni`` costs nothing; the others about a tenth of a millisecond for each different p.
 
     Examples
     --------

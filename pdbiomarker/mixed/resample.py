@@ -134,9 +134,13 @@ class Influence:
 
     @property
     def most_influential(self) -> Indices:
-        """Position of the participant with the largest absolute shift; -1 where no shift is known."""
+        """Position of the participant with the largest absolute shift; -1 where no shift is known.
+
+        Of several with the same shift (but for rounding), the first.
+        """
         size = np.where(np.isnan(self.shift), -1.0, np.abs(self.shift))
-        return np.where(size.max(axis=-1) >= 0, size.argmax(axis=-1), -1)
+        largest = size.max(axis=-1)
+        return np.where(largest >= 0, (size >= (1.0 - TIE) * largest[..., None]).argmax(axis=-1), -1)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
