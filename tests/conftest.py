@@ -11,6 +11,11 @@ import pytest
 ROOT = Path(__file__).resolve().parents[1]
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add `--slow`: simulations with ten times the sets."""
+    parser.addoption("--slow", action="store_true", help="run simulations with ten times the sets")
+
+
 def _shared_root() -> Path:
     return Path(os.environ.get("PDBIOMARKER_SHARED", ROOT.parent / "shared"))
 
