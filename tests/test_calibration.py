@@ -45,7 +45,7 @@ def within(rate, level, n, *, extra=0.0):
 def test_type_one_error_and_coverage(sets, n_pairs, icc, missing):
     """Complete pairs: the paired t-test, exact. With missing visits Kenward-Roger is approximate.
 
-    With 4 and 6 pairs of which a third have lost the second visit, 3 and 4 pairs are left, and the level holds
+    With 4 and 6 pairs of which a third lost the second visit, 3 and 4 pairs are left; the level holds
     within .015 of .05 and .008 of .01.
     """
     rng = np.random.default_rng([n_pairs, int(10 * icc), missing])
@@ -82,7 +82,7 @@ def test_constant_noise_does_not_turn_into_weights(sets):
 
 
 def test_a_shrinking_area_is_no_effect():
-    """(ii) Area 8 -> 2 mm2 at .3 cells/mm2, participant SD .7, dispersion .3: 1.0 (log2 of densities: 1.76)."""
+    """(ii) Area 8 -> 2 mm2 at .3 cells/mm2, SD .7, dispersion .3: 1.0 (log2 of densities: 1.76)."""
     rng = np.random.default_rng(2)
     n, n_sets = 12, 200
     X, people = design(n)
