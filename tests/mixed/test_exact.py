@@ -194,6 +194,12 @@ def test_float_noise_is_no_difference(test: Callable[..., ExactTest]) -> None:
     assert (noisy.p[0], noisy.n_changed[0]) == (clean.p[0], clean.n_changed[0])
 
 
+def test_a_change_just_above_zero_is_not_tied_with_zero() -> None:
+    """Sizes up to 1e-10 of the largest are zero; one of 1.5e-10 is not, and has rank 2 after the zero."""
+    found = signed_rank_test([-0.9e-10, 1.5e-10, 1.0], zeros="pratt")
+    assert (found.statistic[0], found.n_changed[0]) == (2 + 3, 2)
+
+
 @settings(max_examples=25, deadline=None)
 @given(seed=st.integers(0, 10_000), scale=st.sampled_from([1e-6, 0.25, 3.0, 1e9]))
 def test_order_units_and_company_do_not_matter(seed: int, scale: float) -> None:
