@@ -59,7 +59,8 @@ class MixedFit:
         dream moderates with.
     status : (G,) array of str
         ``ok``; ``singular``: a component lies on the bound of its range, or the data do not tell it;
-        ``not_estimable``: no contrast is; ``too_few``: no residual degree of freedom, or one group only;
+        ``not_estimable``: no contrast is; ``too_few``: no residual degree of freedom, one group only, or as
+        many random effects of a term with slopes as observations;
         ``constant``: nothing varies around the fit, so estimates stand without a test; ``not_converged``: no
         maximum was found (also where the sums of all pairs are equal and theta may be negative).
     n_obs, n_groups : (G,) arrays of int
@@ -320,6 +321,7 @@ def _fit_block(
     n_obs = block.observed.sum(axis=1)
     n_groups = np.logical_or.reduceat(block.observed, layout.starts, axis=1).sum(axis=1)
     enough = (n_obs > block.basis.kept.sum(axis=1)[block.pattern]) & (n_groups > 1)
+    enough &= ~_saturated(inputs, layout, block, n_obs)
     told = block.estimable[block.pattern] & enough[:, None]
     flat = np.abs(block.residual).max(axis=1) <= block.rounding
     status = np.select(
@@ -337,6 +339,19 @@ def _fit_block(
     live = np.flatnonzero(enough & ~flat)
     if len(live):
         _fit_live(inputs, layout, rows[live], take(block, live), result, optima)
+
+
+def _saturated(inputs: Inputs, layout: SharedLayout, block: Block, n_obs: NDArray[np.int64]) -> Flags:
+    """Features with as many random effects of one sloped term as observations: they leave no residual."""
+    out = np.zeros(len(block.observed), dtype=bool)
+    if inputs.known_variance is not None:
+        return out
+    for term in inputs.terms:
+        if term.effects > 1:
+            member = term.codes[layout.rows][:, None] == np.arange(term.groups)
+            seen = ((block.observed.astype(float) @ member) > 0).sum(axis=1)
+            out |= n_obs <= seen * term.effects
+    return out
 
 
 def _fit_live(

@@ -34,8 +34,10 @@ Indices = NDArray[np.intp]
 
 #: A component is not told by the data if its pivot falls below this share of its information.
 IDENTIFIABLE = 1e-9
-#: Variances (of columns of unit size, relative to s2) where the search may start: for 1, 2, 3, more of them.
-LEVELS = ((0.03, 0.4, 3.0, 30.0), (0.05, 0.7, 8.0), (0.1, 2.0), (0.3,))
+#: Variances (of columns of unit size, relative to s2) where the search may start: for 1, 2 and 3 of them.
+LEVELS = ((0.03, 0.4, 4.0, 60.0), (0.03, 0.4, 4.0, 60.0), (0.05, 1.0, 20.0))
+#: Correlations of the only slope with its intercept where the search may start.
+CORRELATIONS = (-0.7, 0.0, 0.7)
 #: Shares of the variance around the ordinary fit where s2 may start, if it is searched.
 RESIDUAL_LEVELS = (0.05, 0.4, 1.0)
 STEP_TOLERANCE = 1e-7
@@ -77,10 +79,11 @@ def minimise(data: BlockedData, spread: Array) -> Optimum:
     effects = data.effects
     with np.errstate(all="ignore"):
         scale = np.ones(len(spread)) if data.profiled else np.sqrt(np.maximum(spread, 1e-300))
-        root = _start(data, scale)
+        root, second, exists = _starts(data, scale)
         fixed = _untold(data, root)
         root = np.where(fixed, 0.0, root)
         found = _descend(data, root, fixed, scale)
+        _try_again(data, root, second, exists, fixed, found, scale)
         for _ in range(2):
             again = _leave_zero(data, root, fixed, found, scale)
             if not len(again):
@@ -95,6 +98,20 @@ def minimise(data: BlockedData, spread: Array) -> Optimum:
             column = effects.column(int(k))
             root[:, column] *= np.where(root[:, k] < 0, -1.0, 1.0)[:, None]
     return Optimum(root, fixed, zero, found | far, far)
+
+
+def _try_again(
+    data: BlockedData, root: Array, second: Array, exists: Flags, fixed: Flags, found: Flags, scale: Array
+) -> None:
+    """Search from the second start of those who have one, and keep what is lower."""
+    rows = np.flatnonzero(exists)
+    if not len(rows):
+        return
+    now = data.take(rows)
+    values = np.where(fixed[rows], 0.0, second[rows])
+    reached = _descend(now, values, fixed[rows], scale[rows])
+    lower = reached & (~found[rows] | (criterion(now, values) < criterion(now, root[rows]) - 1e-9))
+    root[rows[lower]], found[rows[lower]] = values[lower], True
 
 
 def _leave_zero(data: BlockedData, root: Array, fixed: Flags, found: Flags, scale: Array) -> Indices:
@@ -113,28 +130,54 @@ def _leave_zero(data: BlockedData, root: Array, fixed: Flags, found: Flags, scal
     return np.asarray(rows[falling.any(axis=1)])
 
 
-def _start(data: BlockedData, scale: Array) -> Array:
-    """The best point of the grid, (G, K)."""
+def _starts(data: BlockedData, scale: Array) -> tuple[Array, Array, Flags]:
+    """The lowest point of the grid, its lowest other local minimum, each (G, K), and who has one."""
+    points, shape = _grid(data)
+    values = np.array([criterion(data, scale[:, None] * point) for point in points])
+    cube = values.reshape(*shape, len(scale))
+    local = np.isfinite(cube)
+    for axis, size in enumerate(shape):
+        before = np.take(cube, np.maximum(np.arange(size) - 1, 0), axis=axis)
+        after = np.take(cube, np.minimum(np.arange(size) + 1, size - 1), axis=axis)
+        local &= (cube <= before) & (cube <= after)
+    best = np.nan_to_num(values, nan=np.inf).argmin(axis=0)
+    other = np.where(local.reshape(values.shape), values, np.inf)
+    other[best, np.arange(len(scale))] = np.inf
+    second = other.argmin(axis=0)
+    exists = np.isfinite(other[second, np.arange(len(scale))])
+    return scale[:, None] * points[best], scale[:, None] * points[second], exists
+
+
+def _grid(data: BlockedData) -> tuple[Array, tuple[int, ...]]:
+    """Roots where a search may start, (points, K), and the shape of the grid they form."""
     effects = data.effects
     variances = np.flatnonzero(effects.diagonal)
     searched = variances if data.profiled else variances[:-1]
-    levels = LEVELS[min(len(searched), len(LEVELS)) - 1] if len(searched) else (0.0,)
-    points = [list(point) for point in itertools.product(levels, repeat=max(len(searched), 1))]
-    if len(searched) >= len(LEVELS):
-        points = [[0.3] * len(searched), [3.0] * len(searched)]
-        points += [[5.0 if i == j else 0.1 for j in range(len(searched))] for i in range(len(searched))]
-    best, lowest = np.zeros((len(scale), len(effects.pair))), np.full(len(scale), np.inf)
-    for point in points:
-        for residual in (1.0,) if data.profiled else RESIDUAL_LEVELS:
-            trial = np.zeros(len(effects.pair))
-            trial[searched] = np.sqrt(np.array(point)[: len(searched)] * residual)
-            if not data.profiled:
-                trial[-1] = np.sqrt(residual)
-            roots = scale[:, None] * trial
-            value = criterion(data, roots)
-            better = value < lowest
-            best[better], lowest[better] = roots[better], value[better]
-    return best
+    count = len(searched)
+    if count > len(LEVELS):
+        sizes = np.full((count + 2, count), 0.1) + 4.9 * np.eye(count + 2, count)
+        sizes[-2:] = [[0.3], [3.0]]
+        axes = [sizes]
+    else:
+        levels = LEVELS[count - 1]
+        axes = [np.array(list(itertools.product(levels, repeat=count)))]
+    covariances = np.flatnonzero(~effects.diagonal)
+    correlations = CORRELATIONS if len(covariances) == 1 else (0.0,)
+    residuals = (1.0,) if data.profiled else RESIDUAL_LEVELS
+    points = []
+    for variance, correlation, residual in itertools.product(axes[0], correlations, residuals):
+        point = np.zeros(len(effects.pair))
+        point[searched] = np.sqrt(variance * residual)
+        if correlation:
+            # The covariance stands before the variance whose root it shares.
+            k = covariances[0]
+            point[k] = correlation * point[k + 1]
+            point[k + 1] *= np.sqrt(1.0 - correlation**2)
+        if not data.profiled:
+            point[-1] = np.sqrt(residual)
+        points.append(point)
+    each = (len(axes[0]),) if count > len(LEVELS) else (len(LEVELS[count - 1]),) * count
+    return np.array(points), (*each, len(correlations), len(residuals))
 
 
 def _untold(data: BlockedData, root: Array) -> Flags:

@@ -402,21 +402,34 @@ def test_identical_replicates_have_no_test() -> None:
         np.testing.assert_allclose(getattr(double, name), getattr(single, name), rtol=1e-6, err_msg=name)
 
 
+def test_slopes_need_more_observations_than_effects() -> None:
+    """Two values a participant, an intercept and a slope each: nothing is left, as lme4 says too."""
+    rng = np.random.default_rng(1)
+    participant, week = np.repeat(np.arange(6), 3), np.tile([0.0, 1.0, 3.0], 6)
+    Y = rng.normal(size=(2, 18)) + rng.normal(size=(2, 6))[:, participant]
+    Y[1, 2::3] = np.nan
+    X = np.column_stack([np.ones(18), week])
+    result = fit(Y, X, {"participant": participant}, slopes={"participant": week[:, None]})
+    assert result.status[0] in {"ok", "singular"}
+    assert result.status[1] == "too_few"
+    assert np.isnan(result.p[1]).all()
+
+
 def test_regions_need_a_biopsy_term() -> None:
     """Regions as rows, no effect: the participant alone rejects far too often, with the biopsy about .05.
 
-    12 pairs x 8 regions, 1,500 sets; the shared figures are .392 and .043.
+    12 pairs x 8 regions, 800 sets; the shared figures are .392 and .043.
     """
     rng = np.random.default_rng(12)
     participant, visit = np.repeat(np.arange(12), 16), np.tile(np.repeat([0, 1], 8), 12)
     biopsy = 2 * participant + visit
     X = np.column_stack([np.ones(192), visit])
-    Y = rng.normal(size=(1500, 12))[:, participant] + 0.8 * rng.normal(size=(1500, 24))[:, biopsy]
+    Y = rng.normal(size=(800, 12))[:, participant] + 0.8 * rng.normal(size=(800, 24))[:, biopsy]
     Y += rng.normal(size=Y.shape)
     alone = fit(Y, X, participant, contrasts=[[0, 1]])
     both = fit(Y, X, {"participant": participant, "biopsy": biopsy}, contrasts=[[0, 1]])
     assert (alone.p < 0.05).mean() > 0.3
-    assert abs((both.p < 0.05).mean() - 0.045) < 0.017
+    assert abs((both.p < 0.05).mean() - 0.045) < 0.023
     assert np.isfinite(both.p).all()
 
 

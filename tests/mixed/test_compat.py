@@ -6,6 +6,7 @@ Tolerances: lmerTest 1e-7 (estimate), 1e-6 (SE), 1e-5 (df); dream 1e-4 (its opti
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import pandas as pd
 import pytest
 
 from pdbiomarker.errors import AssayError, FormulaError
-from pdbiomarker.mixed import fit
+from pdbiomarker.mixed import RandomSlopes, fit
 
 
 @pytest.fixture(scope="module")
@@ -41,6 +42,61 @@ def test_pbkrtest_drops_the_weights(weighted_pairs: tuple, compat: str) -> None:
         np.testing.assert_allclose(np.log10(result.p[0]), np.log10(reference.p), rtol=0, atol=1e-5)
     assert (np.abs(result.df[0] / right.df[0] - 1) > 0.04).all()
     assert result.df[0, 1] / right.df[0, 1] < 0.75
+
+
+@pytest.fixture(scope="module")
+def several_terms(golden: Path) -> dict[str, pd.DataFrame]:
+    return {
+        part: pd.read_csv(golden / "mixed_compat" / f"{part}.csv") for part in ("data", "results", "varcomp")
+    }
+
+
+@pytest.mark.parametrize("case", ["one", "nested", "crossed", "slope", "diagonal"])
+@pytest.mark.parametrize("ddf", ["Satterthwaite", "Kenward-Roger"])
+def test_lmertest_with_weights(several_terms: dict[str, pd.DataFrame], case: str, ddf: str) -> None:
+    """lmerTest's contest1D and contestMD of weighted fits, pbkrtest's missing weights included.
+
+    At our optimum 1e-4 (lmer's optimiser stops early), and at R's own variance components 1e-6; log10 p 1e-5.
+    """
+    data = several_terms["data"]
+    reference = several_terms["results"].query("case == @case and ddf == @ddf").set_index("test")
+    rows = several_terms["varcomp"].query("case == @case").reset_index(drop=True)
+    X = np.column_stack([np.ones(len(data)), data.visit == "B", data.visit == "C"]).astype(float)
+    groups = {"participant": data.participant}
+    groups |= {"nested": {"participant/lesion": data.lesion}, "crossed": {"batch": data.batch}}.get(case, {})
+    slopes = None
+    if case in {"slope", "diagonal"}:
+        slopes = {"participant": RandomSlopes(data.week.to_numpy(float)[:, None], correlated=case == "slope")}
+    ours = fit(
+        data.y.to_numpy()[None], X, groups, weights=data.w.to_numpy()[None], slopes=slopes, compat="lmerTest",
+        ddf=ddf.lower(),
+    )  # fmt: skip
+    order = {"nested": [1, 0], "slope": [0, 2, 1]}.get(case, range(len(rows) - 1))
+    variance = rows.vcov.to_numpy()[list(order)]
+    theirs = dataclasses.replace(ours, variance=variance[None], sigma2=rows.vcov.to_numpy()[-1:])
+    np.testing.assert_allclose(ours.variance[0], variance, rtol=1e-3)
+    b = reference.loc[["b1", "b2", "b3"]]
+    for result, close in ((ours, 1e-4), (theirs.contrast(np.eye(3)), 1e-6)):
+        if case == "one" and result is not ours:
+            continue
+        np.testing.assert_allclose(result.estimate[0], b.estimate, rtol=close)
+        np.testing.assert_allclose(result.se[0], b.se, rtol=close)
+        np.testing.assert_allclose(result.df[0], b.df, rtol=10 * close)
+        np.testing.assert_allclose(np.log10(result.p[0]), np.log10(b.p), rtol=0, atol=10 * close)
+    joint, visit = theirs.joint(np.eye(3)[1:]), reference.loc["visit"]
+    assert joint.num_df[0] == visit.num_df
+    np.testing.assert_allclose([joint.F[0], joint.den_df[0]], [visit.F, visit.df], rtol=1e-5)
+    assert np.log10(joint.p[0]) == pytest.approx(np.log10(visit.p), abs=1e-5)
+
+
+def test_df_without_weights_are_far_off(several_terms: dict[str, pd.DataFrame]) -> None:
+    """Weights of mean 2.5: pbkrtest gives 206 df where 47 are right (Satterthwaite 47), with 58 rows."""
+    data = several_terms["data"]
+    X = np.column_stack([np.ones(len(data)), data.visit == "B", data.visit == "C"]).astype(float)
+    options = {"weights": data.w.to_numpy()[None], "contrasts": [[0, 1, 0]]}
+    right, wrong = (fit([data.y], X, data.participant, compat=c, **options) for c in (None, "lmerTest"))
+    assert right.df[0, 0] == pytest.approx(46.8, abs=1.5)
+    assert wrong.df[0, 0] == pytest.approx(205.58, abs=0.01)
 
 
 def test_dream_is_lmer_on_weights_of_mean_one(weighted_pairs: tuple) -> None:
