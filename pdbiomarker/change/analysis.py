@@ -154,6 +154,17 @@ def _read_model(study: Study, plan: Plan) -> _Model:
             column="formula",
             value=plan.formula,
         )
+    for name, contrast in contrasts.items():
+        if not contrast.is_difference or contrast.factor != "visit":
+            problems.add(
+                "E-PLAN-002",
+                f"The contrast {name!r} is not the change between two visits, and this version of pd_change "
+                "tests no other; its covariates may be set with 'at'.",
+                remedy="Write for instance 'C2D1 - screening at dose_mg = 10'.",
+                file="plan.yaml",
+                column=f"contrasts.{name}",
+                value=plan.contrasts[name],
+            )
     if plan.replicates == "all":
         problems.add(
             "E-PLAN-004",

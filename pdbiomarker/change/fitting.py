@@ -27,7 +27,7 @@ from scipy import stats
 
 from pdbiomarker import mixed
 from pdbiomarker.errors import AssayError
-from pdbiomarker.formula import Design
+from pdbiomarker.formula import Design, is_within
 from pdbiomarker.mixed.glmm import GlmmFit, fit_counts, fit_proportions
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from pdbiomarker.plan import Plan
@@ -94,7 +94,7 @@ def fit_rows(
     plan : Plan
     """
     _linear(rows, values, design.matrix, vector=vector, participants=participants, plan=plan)
-    if plan.moderation and _is_within(design, vector):
+    if plan.moderation and is_within(design, vector):
         _moderate(rows)
     kinds = rows["kind"].to_numpy()
     if values.numerator is None or values.denominator is None:
@@ -213,10 +213,3 @@ def _limits(rows: pd.DataFrame, chosen: NDArray[np.intp]) -> None:
     half = stats.t.ppf(0.5 + _LEVEL / 2, df) * se
     rows.loc[index, "ci_low"] = estimate - half
     rows.loc[index, "ci_high"] = estimate + half
-
-
-def _is_within(design: Design, vector: Floats) -> bool:
-    """Whether the contrast has no part in columns without visit, which differ between participants only."""
-    with_visit = {t.label for t in design.formula.fixed if any(v.column == "visit" for v in t.variables)}
-    between = [label not in with_visit for label in design.term_of_column]
-    return not bool(np.any(vector[between] != 0))

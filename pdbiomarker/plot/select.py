@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import re
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any, Final, Protocol
@@ -11,7 +10,8 @@ from typing import Any, Final, Protocol
 import numpy as np
 import pandas as pd
 
-from pdbiomarker.errors import InputError, Problem
+from pdbiomarker.errors import FormulaError, InputError, Problem
+from pdbiomarker.formula import parse_contrast
 
 __all__ = [
     "RATIO_KINDS",
@@ -185,12 +185,13 @@ def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:
     A contrast ``C2D1 - screening`` gives ``("screening", "C2D1")``.
     """
     text = str(dict(result.plan.contrasts).get(contrast, ""))
-    found = re.fullmatch(r"\s*(.+?)\s+-\s+(.+?)\s*", text) or re.fullmatch(
-        r"\s*([^-]+?)\s*-\s*([^-]+?)\s*", text
-    )
-    if found is None:
+    try:
+        parsed = parse_contrast(text, [v.name for v in result.study.spec.visits])
+    except FormulaError:
         return "baseline", "on treatment"
-    return found[2].strip("`"), found[1].strip("`")
+    if not parsed.is_difference or parsed.factor != "visit":
+        return "baseline", "on treatment"
+    return parsed.subtrahend, parsed.minuend
 
 
 def _refuse(message: str, value: str, known: Sequence[str], column: str) -> InputError:

@@ -238,3 +238,14 @@ def test_strict_pairs_is_the_paired_t_test_of_each_feature(tmp_path):
     assert row["p"] == pytest.approx(expected.pvalue, rel=1e-6)
     assert (row["n_pairs"], row["n_biopsies"]) == (6, 12)
     assert table.query("set == 'strict' and feature == 'f1'").iloc[0]["n_biopsies"] == 13
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["dose_mg: 10 - 3 at On", "(On - Pre at dose_mg = 10) - (On - Pre at dose_mg = 3)", "2 * (On - Pre)"],
+)
+def test_contrasts_that_are_no_change_between_two_visits_are_refused(tmp_path, text):
+    study = with_values(paired_study(tmp_path, 10), *SLEEP)
+    plan = dataclasses.replace(Plan.read(tmp_path / "plan.yaml", study), contrasts={"odd": text})
+    with pytest.raises(PlanError, match=r"E-PLAN-002 plan.yaml \[contrasts.odd\]"):
+        pd_change(study, plan)
