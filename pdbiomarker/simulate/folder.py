@@ -290,7 +290,7 @@ def _write_settings(folder: Path, design: TrialDesign, seed: int, *, slides: boo
     low, high = SCREENING_WINDOW
     settings = {
         "study.yaml": f"""\
-id: IGM-7354-101
+id: SIM-101
 data_cutoff: {DATA_CUTOFF.isoformat()}
 visits:
   {BASELINE}: [{low}, {high}]
