@@ -10,6 +10,7 @@ so that complete pairs give exactly the paired t-test.
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, Final, cast
 
@@ -34,6 +35,7 @@ Floats = NDArray[np.float64]
 Progress = Callable[[str, int, int], None]
 
 _MIN_PAIRS: Final = 2
+_TOLD_BIOPSIES: Final = 6
 #: Below so many pairs no exact two-sided sign-flip test can reach .05 (2 / 2**5 = .0625).
 _PAIRS_FOR_EXACT: Final = 6
 
@@ -183,7 +185,7 @@ def _read_model(study: Study, plan: Plan) -> _Model:
         or terms[0].slopes
         or not terms[0].intercept
     ):
-        found = ", ".join(str(t) for t in terms) or "none"
+        found = ", ".join(t.label for t in terms) or "none"
         problems.add(
             "E-FORMULA-006",
             f"This version fits exactly one random term, (1|participant); the formula has: {found}.",
@@ -285,6 +287,9 @@ def _fit_contrast(
     rows["n_participants"] = ((present.astype(float) @ member) > 0).sum(axis=1)
     rows["n_pairs"] = (present[:, first] & present[:, second]).sum(axis=1)
     tested = var["tested"].to_numpy(dtype=bool) if "tested" in var else np.ones(len(rows), dtype=bool)
+    if len(rows) <= FEATURE_COUNT_OF_A_PANEL:
+        values = np.isfinite(np.asarray(data.layers["y"], dtype=float).T)
+        rows["note"] = [_join(n, t) for n, t in zip(rows["note"], _without_value(values, data), strict=True)]
     _estimate(rows, y, data, frame, contrast, model)
     _judge(rows, tested, _aliasing(frame, reference, compared))
     return rows
@@ -303,6 +308,21 @@ def _pair_positions(
     ]
     both = [p for p in at[0].index if p in at[1].index]
     return at[0].loc[both].to_numpy(dtype=np.intp), at[1].loc[both].to_numpy(dtype=np.intp)
+
+
+def _without_value(present: NDArray[np.bool_], data: AnnData) -> list[str]:
+    """Name, for each feature, the used biopsies that have no value, with the reader's reason."""
+    reasons = data.var["unmeasured"] if "unmeasured" in data.var else ["{}"] * data.n_vars
+    biopsies = [str(b) for b in data.obs_names]
+    out = []
+    for has, text in zip(present, reasons, strict=True):
+        lost = [b for b, ok in zip(biopsies, has, strict=True) if not ok]
+        why = json.loads(str(text))
+        told = [f"{b} ({why[b]})" if b in why else b for b in lost[:_TOLD_BIOPSIES]]
+        more = f" and {len(lost) - _TOLD_BIOPSIES} more" if len(lost) > _TOLD_BIOPSIES else ""
+        many = "biopsy" if len(lost) == 1 else "biopsies"
+        out.append(f"no value in {len(lost)} {many}: {', '.join(told)}{more}" if lost else "")
+    return out
 
 
 def _complete_pairs(y: Floats, first: NDArray[np.intp], second: NDArray[np.intp]) -> Floats:

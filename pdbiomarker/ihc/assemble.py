@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Iterable, Mapping
 from typing import Final
 
@@ -47,7 +48,8 @@ def assemble(
     -------
     AnnData
         obs: biopsies in sorted order, with n_slides, n_cells, area_mm2 and `facts`. X: scores (NaN: not to be
-        made). Layers ``numerator`` and ``denominator``.
+        made). Layers ``numerator`` and ``denominator``. ``var["unmeasured"]``: JSON text, biopsy to the
+        reason why the feature has no value there.
     """
     panels = [panel] if isinstance(panel, Panel) else list(panel)
     by_biopsy: dict[str, list[tuple[str, pd.DataFrame]]] = {}
@@ -73,11 +75,15 @@ def assemble(
     obs["n_cells"] = [int(tissue[b].drop_duplicates("marker")["n_cells"].sum()) for b in biopsies]
     obs["area_mm2"] = [float(tissue[b].drop_duplicates("marker")["area_mm2"].sum()) for b in biopsies]
     place = {name: column for column, name in enumerate(var.index)}
+    unmeasured: dict[str, dict[str, str]] = {str(name): {} for name in var.index}
     for row, biopsy in enumerate(biopsies):
         for record in pooled[biopsy].to_dict("records"):
             column = place[str(record["feature"])]
             for name, layer in layers.items():
                 layer[row, column] = float(record[name])
+            if np.isnan(layers["value"][row, column]) and record["note"]:
+                unmeasured[str(record["feature"])][biopsy] = str(record["note"])
+    var["unmeasured"] = [json.dumps(reasons, sort_keys=True) for reasons in unmeasured.values()]
     if facts is not None:
         for name in facts.columns:
             obs[name] = [_one_value(facts.loc[[s for s, _ in by_biopsy[b]], name]) for b in biopsies]

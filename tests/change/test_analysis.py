@@ -249,3 +249,16 @@ def test_contrasts_that_are_no_change_between_two_visits_are_refused(tmp_path, t
     plan = dataclasses.replace(Plan.read(tmp_path / "plan.yaml", study), contrasts={"odd": text})
     with pytest.raises(PlanError, match=r"E-PLAN-002 plan.yaml \[contrasts.odd\]"):
         pd_change(study, plan)
+
+
+def test_a_biopsy_without_a_value_is_named_with_the_readers_reason(tmp_path):
+    before = np.array([SLEEP[0], SLEEP[0]]).T
+    after = np.array([SLEEP[1], SLEEP[1]]).T
+    after[3, 0] = np.nan
+    study = with_values(paired_study(tmp_path, 10), before, after)
+    adata = study.assays["ihc"].copy()
+    adata.var["unmeasured"] = ['{"P03b": "96 cells, fewer than 100"}', "{}"]
+    study = study.with_assay("ihc", adata)
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.query("set == 'strict'")
+    assert table["note"].tolist() == ["no value in 1 biopsy: P03b (96 cells, fewer than 100)", ""]
+    assert table["n_pairs"].tolist() == [9, 10]
