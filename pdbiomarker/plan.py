@@ -7,12 +7,15 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, get_args
+from typing import Any, Final, Literal, cast, get_args
 
+import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Formula, parse, parse_contrast
+from pdbiomarker.formula.columns import Column, factor_column, read_columns
+from pdbiomarker.formula.grammar import quote_name
 from pdbiomarker.study import Study
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, to_yaml, validate_yaml
 
@@ -228,8 +231,12 @@ class _Checks:
         if formula is not None:
             self._replicates(formula)
         visits = None if study is None else study.spec.visit_names
-        if visits is not None:
-            self._contrasts(visits)
+        if study is not None and visits is not None:
+            self._baseline(visits)
+            columns = None if formula is None else _levels(formula, study)
+            known = [*(columns or {}), *_columns_of(study)]
+            for name, text in self.plan.contrasts.items():
+                self._contrast(name, text, visits, columns=columns, known=known)
         assays = None if study is None else _assays(study)
         self._families(assays)
         if study is not None and formula is not None:
@@ -275,19 +282,64 @@ class _Checks:
                 self.plan.replicates,
             )
 
-    def _contrasts(self, visits: Sequence[str]) -> None:
+    def _baseline(self, visits: Sequence[str]) -> None:
         if self.plan.baseline not in visits:
             said = "The baseline is not a visit of the study."
             self._refuse(
                 "E-PLAN-002", said, nearest(self.plan.baseline, visits), ("baseline",), self.plan.baseline
             )
-        for name, text in self.plan.contrasts.items():
-            try:
-                parse_contrast(text, visits)
-            except FormulaError as error:
-                for problem in error.problems:
-                    said = f"The contrast {name!r} cannot be read: {problem.message}"
-                    self._refuse("E-PLAN-002", said, problem.remedy, ("contrasts", name), text)
+
+    def _contrast(
+        self,
+        name: str,
+        text: str,
+        visits: Sequence[str],
+        *,
+        columns: Mapping[str, Sequence[str] | None] | None,
+        known: Sequence[str],
+    ) -> None:
+        """Refuse a contrast that cannot be read, or that pd_change does not estimate.
+
+        Parameters
+        ----------
+        name, text : str
+        visits : sequence of str
+        columns : mapping of str to sequence of str or None, or None
+            The columns of the fixed part, from :func:`_levels`; None: they are not known.
+        known : sequence of str
+            Every column of the study.
+        """
+        place = ("contrasts", name)
+        try:
+            contrast = parse_contrast(text, visits, columns=columns)
+        except FormulaError as error:
+            for problem in error.problems:
+                said = f"The contrast {name!r} cannot be read: {problem.message}"
+                self._refuse("E-PLAN-002", said, problem.remedy, place, text)
+            return
+        foreign = {
+            setting.column: None
+            for cell in contrast.cells
+            for setting in cell.settings
+            if columns is not None and setting.column not in {*columns, "visit"}
+        }
+        for column in foreign:
+            said = f"The contrast {name!r} names {column!r}, which is not in the fixed part of the formula."
+            remedy = (
+                f"Add it to the formula, such as '~ visit * {column} + (1|participant)', or leave it out."
+                if column in known
+                else f"{nearest(column, known)} The column must also be in the formula."
+            )
+            self._refuse("E-PLAN-002", said, remedy, place, text)
+        if not foreign and (not contrast.is_difference or contrast.factor != "visit"):
+            self._refuse(
+                "E-PLAN-002",
+                f"The contrast {name!r} is not the change between two visits; no other is estimated.",
+                f"Write for instance '{visits[-1]} - {visits[0]}'; columns of the formula may be held with "
+                "'at', such as 'at dose_mg = 10'.",
+                place,
+                text,
+            )
 
     def _families(self, assays: Sequence[str] | None) -> None:
         named: dict[str, str] = {}
@@ -314,12 +366,7 @@ class _Checks:
                 self._refuse("E-PLAN-003", said, nearest(family, known), ("adjust", family), family)
 
     def _columns(self, formula: Formula, study: Study) -> None:
-        headers = [study.participants.columns, study.biopsies.columns]
-        headers += [study.libraries.columns, study.slides.columns]
-        headers += [adata.obs.columns for adata in study.assays.values()]
-        known = dict.fromkeys([*_KEYS, "participant_id", "biopsy_id"])
-        known |= dict.fromkeys(str(column) for header in headers for column in header)
-        known |= dict.fromkeys(_TECHNICAL)
+        known = _columns_of(study)
         for column in formula.columns:
             if column not in known:
                 position = formula.positions.get(column, 0) + 1
@@ -330,6 +377,46 @@ class _Checks:
                     ("formula",),
                     column,
                 )
+
+
+def _tables(study: Study) -> list[pd.DataFrame]:
+    """Give every table whose columns a formula may name."""
+    sheets = [study.participants, study.biopsies, study.libraries, study.slides]
+    return [*sheets, *(cast("pd.DataFrame", adata.obs) for adata in study.assays.values())]
+
+
+def _columns_of(study: Study) -> tuple[str, ...]:
+    """Every column that a formula may name; the keys first."""
+    columns = [str(column) for table in _tables(study) for column in table.columns]
+    return tuple(dict.fromkeys([*_KEYS, "participant_id", "biopsy_id", *columns, *_TECHNICAL]))
+
+
+def _levels(formula: Formula, study: Study) -> dict[str, tuple[str, ...] | None]:
+    """Give the columns of the fixed part with their levels, None for numbers; without the visit."""
+    variables = [variable for term in formula.fixed for variable in term.variables]
+    keys: dict[str, pd.Series] = {
+        "participant": study.participants.index.to_series(),
+        "biopsy": study.biopsies.index.to_series(),
+    }
+    found: dict[str, tuple[str, ...] | None] = {}
+    for name in dict.fromkeys(variable.column for variable in variables if variable.column != "visit"):
+        given = [table[name] for table in _tables(study) if name in table]
+        given = [keys[name]] if name in keys else given
+        as_factor = any(v.scheme is not None for v in variables if v.column == name)
+        columns = [_column(name, values) for values in given]
+        if as_factor or any(column.kind != "number" for column in columns):
+            labels = dict.fromkeys(level for column in columns for level in column.levels(None))
+            found[name] = tuple(sorted(labels))
+        else:
+            found[name] = None
+    return found
+
+
+def _column(name: str, values: pd.Series) -> Column:
+    """Read a column as a formula does; one that a formula refuses has no levels."""
+    plain = pd.DataFrame({name: values.to_numpy()})
+    columns, _ = read_columns(parse(f"~ {quote_name(name)}"), plain, [name])
+    return columns[name] if name in columns else factor_column(name, [])
 
 
 def _assays(study: Study) -> tuple[str, ...]:

@@ -136,6 +136,48 @@ REFUSED = [
 ]
 
 
+DOSE = "formula: '~ visit * dose_mg + cohort + (1|participant)'\n"
+BAD_CONTRASTS = [
+    (DOSE, "C2D1 - screening at dose = 100", "'dose'", "'dose_mg'"),
+    (DOSE, "C2D1 - screening at cohort = NIV3-NAIV", "no such level", "'NIV3-NAIVE'"),
+    (DOSE, "C2D1 - screening at dose_mg = high", "finite number", "dose_mg = 1"),
+    (DOSE, "C2D1 - screening at batch = a", "not in the fixed part", "Add it to the formula"),
+    ("", "C2D1 - screening at dose_mg = 100", "not in the fixed part", "Add it to the formula"),
+    (DOSE, "dose_mg: 100 - 10 at C2D1", "not the change between two visits", "'C2D1 - screening'"),
+    (DOSE, "dose: 100 - 10 at C2D1", "cannot be read", "'dose_mg'"),
+    (DOSE, "(C2D1 + C1D15)/2 - screening", "not the change between two visits", "'C2D1 - screening'"),
+]
+
+
+@pytest.fixture
+def dosed(tmp_path: Path) -> Study:
+    people = "participant_id,dose_mg,cohort\nP1,10,NIV3-NAIVE\n"
+    files = {"counts.csv": "gene,B1\n", "participants.csv": people}
+    return read_study(study_folder(tmp_path / "d", biopsies=BIOPSIES, study=STUDY, files=files))
+
+
+@pytest.mark.parametrize(("formula", "text", "said", "remedy"), BAD_CONTRASTS)
+def test_contrasts_that_cannot_be_fitted(tmp_path, dosed, formula, text, said, remedy):
+    with pytest.raises(PlanError) as caught:
+        plan_of(tmp_path, f"{formula}contrasts: {{on: '{text}'}}\n", dosed)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.column, problem.value) == ("E-PLAN-002", "contrasts.on", text)
+    assert said in problem.message
+    assert remedy in problem.remedy
+
+
+@pytest.mark.parametrize(
+    "held", ["dose_mg = 55.5", "cohort = NIV3-NAIVE", "dose_mg = 10, cohort = NIV3-NAIVE"]
+)
+def test_contrasts_may_hold_columns_of_the_formula(tmp_path, dosed, held):
+    text = f"C2D1 - screening at {held}"
+    assert plan_of(tmp_path, f"{DOSE}contrasts: {{on: '{text}'}}\n", dosed).contrasts == {"on": text}
+    factor = "formula: '~ visit * C(dose_mg) + (1|participant)'\n"
+    plan_of(tmp_path, f"{factor}contrasts: {{on: C2D1 - screening at dose_mg = 10}}\n", dosed)
+    with pytest.raises(PlanError, match="no such level"):
+        plan_of(tmp_path, f"{factor}contrasts: {{on: C2D1 - screening at dose_mg = 11}}\n", dosed)
+
+
 @pytest.mark.parametrize(("text", "code", "row", "column", "said", "remedy"), REFUSED)
 def test_refused_plans(tmp_path, study, text, code, row, column, said, remedy):
     with pytest.raises(PlanError) as caught:
