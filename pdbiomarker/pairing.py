@@ -208,24 +208,30 @@ def adequacy(study: Study) -> pd.DataFrame:
 
 
 def _measured(study: Study, assay: str | None) -> tuple[set[str], dict[str, str]]:
-    """Biopsies with at least one value in the assay, and the reasons told for others."""
+    """Biopsies with at least one value in the assay, and what was told of its slides or libraries."""
     if assay is None:
         return set(study.biopsies.index), {}
     adata = study.assays[assay]
     x = np.asarray(adata.X, dtype=float)
     has_value = np.isfinite(x).any(axis=1) if x.size else np.zeros(adata.n_obs, dtype=bool)
+    areas = ("E-SLIDE", "E-REGION", "E-FILE") if _is_ihc(study, assay) else ("E-COUNT",)
     reasons = {
-        str(p.item): f"{p.code} {p.message}" for p in study.problems if p.severity == "quarantine" and p.item
+        str(p.item): f"{p.code} {p.message}"
+        for p in study.problems
+        if p.severity == "quarantine" and p.item and p.code.startswith(areas)
     }
     return {str(b) for b, ok in zip(adata.obs_names, has_value, strict=True) if ok}, reasons
+
+
+def _is_ihc(study: Study, assay: str) -> bool:
+    return any(spec.name == assay and spec.kind == "ihc" for spec in study.spec.assays)
 
 
 def _items_of(study: Study, assay: str | None) -> dict[str, list[str]]:
     """Biopsy id to the ids of its libraries or slides."""
     if assay is None:
         return {}
-    kinds = {spec.name: spec.kind for spec in study.spec.assays}
-    table = study.slides if kinds.get(assay) == "ihc" else study.libraries
+    table = study.slides if _is_ihc(study, assay) else study.libraries
     items: dict[str, list[str]] = {}
     for item, biopsy in zip(table.index, table["biopsy_id"] if len(table) else [], strict=True):
         items.setdefault(str(biopsy), []).append(str(item))
@@ -276,8 +282,13 @@ def usable(
         if visit not in visits:
             _set(frame, biopsy, "E-PAIR-002", f"Visit {visit!r} is not part of this analysis.")
         elif biopsy not in measured:
-            why = "; ".join(told[i] for i in [biopsy, *items.get(biopsy, [])] if i in told)
-            _set(frame, biopsy, "E-PAIR-008", f"Not measured in {assay!r}{': ' + why if why else ''}.")
+            why = "; ".join(told[i] for i in dict.fromkeys([biopsy, *items.get(biopsy, [])]) if i in told)
+            _set(
+                frame,
+                biopsy,
+                "E-PAIR-008",
+                f"Not measured in {assay!r}{': ' + why.rstrip('.') if why else ''}.",
+            )
         elif strict and not frame.at[biopsy, "adequate"]:
             _set(frame, biopsy, "E-PAIR-005", f"Not adequate: {adequate.at[biopsy, 'reason']!s}.")
         else:

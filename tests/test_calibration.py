@@ -122,3 +122,15 @@ def test_counts_are_tested_by_t(n_pairs, limit):
     counts = rng.poisson(mean * rng.gamma(2.5, 0.4, mean.shape)).astype(float)
     p = fit_counts(counts, X, people, contrasts=[[0.0, 1.0]]).p[:, 0]
     assert np.nanmean(p < 0.05) <= limit + 3 * np.sqrt(0.05 * 0.95 / n_sets)
+
+
+@pytest.mark.parametrize(("n_pairs", "n_single"), [(2, 20), (3, 12), (4, 30), (8, 20)])
+def test_unpaired_baselines_do_not_spoil_the_level(sets, n_pairs, n_single):
+    """Few pairs beside many baselines: at most .065 (with negative correlations .13 for 2 + 20)."""
+    rng = np.random.default_rng([n_pairs, n_single])
+    n = n_pairs + n_single
+    y = null_sets(rng, sets, n, 0.3)[:, : n + n_pairs]
+    X, people = design(n)
+    X, people = X[: n + n_pairs], people[: n + n_pairs]
+    p = fit(y, X, people, contrasts=[[0.0, 1.0]]).p[:, 0]
+    assert np.nanmean(p < 0.05) <= 0.065 + 3 * np.sqrt(0.05 * 0.95 / sets)

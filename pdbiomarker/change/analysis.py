@@ -205,7 +205,10 @@ def _frame(study: Study, assay: str, rows: pd.DataFrame) -> pd.DataFrame:
     technical = cast("pd.DataFrame", study.assays[assay].obs).loc[rows.index]
     columns: dict[str, Any] = {str(c): biopsies[c].to_numpy() for c in biopsies.columns}
     columns |= {str(c): people[c].to_numpy() for c in people.columns}
-    columns |= {str(c): technical[c].to_numpy() for c in technical.columns}
+    # A sheet's own column is never hidden by one that a reader made; the batch is the assay's.
+    columns |= {
+        str(c): technical[c].to_numpy() for c in technical.columns if c == "batch" or c not in columns
+    }
     columns["participant"] = rows["participant_id"].to_numpy(dtype=object)
     columns["biopsy"] = rows.index.to_numpy(dtype=object)
     columns["visit"] = rows["visit"].to_numpy(dtype=object)
@@ -228,7 +231,7 @@ def _block(study: Study, assay: str, set_: str, model: _Model) -> tuple[_Block, 
         told.append(rows.reset_index(names="biopsy_id").assign(assay=assay, contrast=contrast, set=set_))
     union = pd.concat(chosen.values())
     union = union[~union.index.duplicated()]
-    union = union.loc[[b for b in study.assays[assay].obs_names if b in union.index]]
+    union = union.sort_index()  # the order of a sheet's rows is no part of the result
     frame = _frame(study, assay, union)
     for contrast, rows in chosen.items():
         frame[f"_in_{contrast}"] = frame.index.isin(rows.index)
@@ -350,7 +353,8 @@ def _estimate(
         vector = contrast_vector(design, frame, model.plan.contrasts[contrast])
     except FormulaError as error:
         rows["status"] = "not_estimable"
-        rows["note"] = [_join(n, "; ".join(p.message for p in error.problems)) for n in rows["note"]]
+        why = "; ".join(p.message.partition("\n")[0] for p in error.problems)
+        rows["note"] = [_join(n, why) for n in rows["note"]]
         return
     held = _held(model, contrast, frame)
     rows["note"] = [_join(n, held) for n in rows["note"]]
@@ -395,12 +399,14 @@ def _judge(rows: pd.DataFrame, tested: NDArray[np.bool_], caution: str) -> None:
     notes = []
     for note, n_pairs, status in zip(rows["note"], rows["n_pairs"], rows["status"], strict=True):
         text = note
-        if status == "too_few":
+        if status == "too_few" and n_pairs < _MIN_PAIRS:
             text = _join(text, f"{n_pairs} evaluable pair{'s' if n_pairs != 1 else ''}, at least 2 needed")
+        elif status == "too_few":
+            text = _join(text, "too few biopsies for the terms of the formula")
         elif status not in {"excluded"}:
             text = _join(text, caution)
             if status == "constant":
-                text = _join(text, "no variation: not tested")
+                text = _join(text, "no residual variation: not tested")
             if status == "not_estimable" and not note:
                 text = _join(text, "the design does not separate this contrast from other terms")
             if n_pairs < _PAIRS_FOR_EXACT and status != "not_estimable":

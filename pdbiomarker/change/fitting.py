@@ -8,6 +8,10 @@ Three models, chosen feature by feature before any test and named in the row:
 * for proportions of few cells (n p or n (1 - p) below 5 in most biopsies) the beta-binomial mixed model of k
   of n cells.
 
+The intraclass correlation may be negative where every participant has both visits: then the linear model is
+the paired t-test, exactly. Among participants with one visit only it may not: two complete pairs beside twenty
+unpaired baselines gave a type I error of .13 at a nominal .05 with it, and .05 without.
+
 The count models are fitted by maximum likelihood (Laplace) and tested by t with pairs - 1 degrees of freedom.
 
 Genes may be moderated: the residual variances of all features are drawn towards their common prior (empirical
@@ -131,27 +135,41 @@ def _linear(
 ) -> None:
     present = np.isfinite(values.y)
     plain = bool(np.isin(values.w[present], (0.0, 1.0)).all())
-    fit = mixed.fit(
-        values.y,
-        matrix,
-        participants,
-        weights=None if plain else np.where(present, values.w, 0.0),
-        contrasts=vector[None, :],
-        ddf=plan.ddf,
-        allow_negative_icc=plan.allow_negative_icc,
-    )
-    rows["estimate"], rows["se"], rows["df"] = fit.estimate[:, 0], fit.se[:, 0], fit.df[:, 0]
-    rows["t"], rows["p"] = fit.t[:, 0], fit.p[:, 0]
-    rows["var_participant"] = fit.theta[:, 0] * fit.sigma2
-    rows["var_residual"] = fit.sigma2
+    weights = None if plain else np.where(present, values.w, 0.0)
+    complete = _complete(present, participants) & plan.allow_negative_icc
+    for chosen, negative in ((complete, True), (~complete, False)):
+        if not chosen.any():
+            continue
+        fit = mixed.fit(
+            values.y[chosen],
+            matrix,
+            participants,
+            weights=None if weights is None else weights[chosen],
+            contrasts=vector[None, :],
+            ddf=plan.ddf,
+            allow_negative_icc=negative,
+        )
+        rows.loc[chosen, "estimate"], rows.loc[chosen, "se"] = fit.estimate[:, 0], fit.se[:, 0]
+        rows.loc[chosen, "df"], rows.loc[chosen, "t"] = fit.df[:, 0], fit.t[:, 0]
+        rows.loc[chosen, "p"] = fit.p[:, 0]
+        rows.loc[chosen, "var_participant"] = fit.theta[:, 0] * fit.sigma2
+        rows.loc[chosen, "var_residual"] = fit.sigma2
+        status = np.asarray(fit.status, dtype=object)
+        lost = np.isin(status.astype(str), ["ok", "singular"]) & ~np.isfinite(fit.estimate[:, 0])
+        status[lost] = "not_estimable"
+        rows.loc[chosen, "status"] = status
     rows["df_method"] = plan.ddf
     rows["model"] = LINEAR
-    status = np.asarray(fit.status, dtype=object)
-    status[np.isin(status.astype(str), ["ok", "singular"]) & ~np.isfinite(fit.estimate[:, 0])] = (
-        "not_estimable"
-    )
-    rows["status"] = status
     _limits(rows, np.arange(len(rows)))
+
+
+def _complete(present: Flags, participants: NDArray[np.str_]) -> Flags:
+    """Say of each feature whether every participant with a value has two, one per visit."""
+    _, codes = np.unique(participants, return_inverse=True)
+    member = np.zeros((len(participants), int(codes.max()) + 1))
+    member[np.arange(len(participants)), codes] = 1.0
+    counts = present.astype(float) @ member
+    return np.asarray(((counts == 0) | (counts == 2)).all(axis=1))
 
 
 def _moderate(rows: pd.DataFrame) -> None:

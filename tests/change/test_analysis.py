@@ -262,3 +262,66 @@ def test_a_biopsy_without_a_value_is_named_with_the_readers_reason(tmp_path):
     table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.query("set == 'strict'")
     assert table["note"].tolist() == ["no value in 1 biopsy: P03b (96 cells, fewer than 100)", ""]
     assert table["n_pairs"].tolist() == [9, 10]
+
+
+def test_a_sheets_own_column_is_not_hidden_by_a_readers(tmp_path):
+    rows = ["participant_id,biopsy_id,visit,library_size"]
+    for i in range(8):
+        rows += [f"P{i:02d},P{i:02d}a,Pre,{i * i}", f"P{i:02d},P{i:02d}b,On,{7 - i}"]
+    folder = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan='formula: "~ visit + library_size + (1|participant)"\ncontrasts: {on: On - Pre}\n',
+    )
+    study = with_values(folder, SLEEP[0][:8], SLEEP[1][:8])
+    plan = Plan.read(folder / "plan.yaml", study)
+    expected = pd_change(study, plan).table["estimate"].to_numpy()
+    adata = study.assays["ihc"].copy()
+    adata.obs["library_size"] = np.random.default_rng(1).normal(size=adata.n_obs)
+    found = pd_change(study.with_assay("ihc", adata), plan).table["estimate"].to_numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_order_of_the_sheets_rows_is_no_part_of_the_result(tmp_path):
+    rng = np.random.default_rng(9)
+    before, after = rng.normal(size=(9, 4)), rng.normal(size=(9, 4))
+    folder = paired_study(tmp_path, 9)
+    study = with_values(folder, before, after)
+    plan = Plan.read(folder / "plan.yaml", study)
+    turned = study.assays["ihc"][::-1].copy()
+    for name, table in (("as read", study), ("turned", study.with_assay("ihc", turned))):
+        frame = pd_change(table, plan).table
+        if name == "as read":
+            expected = frame
+    assert frame.equals(expected)
+
+
+def test_more_terms_than_biopsies_says_so(tmp_path):
+    rows = ["participant_id,biopsy_id,visit,site"]
+    for i in range(3):
+        rows += [f"P{i:02d},P{i:02d}a,Pre,s{i}", f"P{i:02d},P{i:02d}b,On,t{i}"]
+    folder = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan='formula: "~ visit + site + (1|participant)"\ncontrasts: {on: On - Pre}\n',
+    )
+    study = with_values(folder, SLEEP[0][:3], SLEEP[1][:3])
+    row = pd_change(study, Plan.read(folder / "plan.yaml", study)).table.iloc[0]
+    assert row["status"] in {"too_few", "not_estimable"}
+    assert "at least 2 needed" not in row["note"]
+    assert row["note"]
+
+
+def test_negative_correlations_are_for_complete_pairs_only(tmp_path):
+    """With an unpaired participant the participant variance stops at 0; without, it may lie below."""
+    rng = np.random.default_rng(10)
+    level = rng.normal(size=(9, 1))
+    before, after = level + 0.1 * rng.normal(size=(9, 1)), -level + 0.1 * rng.normal(size=(9, 1))
+    after[8] = np.nan
+    study = with_values(paired_study(tmp_path, 9), before, after)
+    table = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.set_index("set")
+    assert table.loc["strict", "var_participant"] == 0
+    assert table.loc["strict", "status"] == "singular"
+    assert table.loc["strict_pairs", "var_participant"] < 0
