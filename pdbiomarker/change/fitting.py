@@ -9,8 +9,8 @@ Three models, chosen feature by feature before any test and named in the row:
   of n cells.
 
 The intraclass correlation may be negative where every participant has both visits: then the linear model is
-the paired t-test, exactly. Among participants with one visit only it may not: two complete pairs beside twenty
-unpaired baselines gave a type I error of .13 at a nominal .05 with it, and .05 without.
+the paired t-test, exactly. Among participants with one visit only it may not: two complete pairs beside
+twenty unpaired baselines gave a type I error of .13 at a nominal .05 with it, and .05 without.
 
 The count models are fitted by maximum likelihood (Laplace) and tested by t with pairs - 1 degrees of freedom.
 
