@@ -413,6 +413,30 @@ def test_a_panel_or_an_ihc_feature_that_does_not_exist_is_refused_before_slides_
     assert "E-PANEL-002" in {p.code for p in refused(other, tmp_path / "out")}
 
 
+REGION = (
+    '{"type": "Feature", "properties": {"classification": {"name": "Stroma"}}, '
+    '"geometry": {"type": "Polygon", "coordinates": [[[60, 60], [90, 60], [90, 90], [60, 90], [60, 60]]]}}'
+)
+
+
+def test_a_feature_of_a_compartment_without_regions_is_refused_before_slides_are_read(
+    study: Path, tmp_path: Path
+) -> None:
+    other = copy(study, tmp_path / "study")
+    replace(other / "plan.yaml", "ihc:CD8_density]", "ihc:CD8_density_stroma]")
+    (problem,) = refused(other, tmp_path / "out")
+    assert (problem.code, problem.value) == ("E-PLAN-003", "ihc:CD8_density_stroma")
+    assert "study.yaml names none for 'ihc'" in problem.message
+    assert "ihc:CD8_density_tissue" in problem.remedy
+    replace(other / "study.yaml", "panel: cd8", "panel: cd8, regions: regions/")
+    (other / "regions").mkdir()
+    (other / "regions" / "P02-T.geojson").write_text(REGION.replace("Stroma", "Tumor"), encoding="utf-8")
+    (problem,) = refused(other, tmp_path / "out")
+    assert "regions/SLIDE_ID.geojson with a region of the class stroma" in problem.message
+    (other / "regions" / "P01-S.geojson").write_text(REGION, encoding="utf-8")
+    assert run(other, tmp_path / "out", dry_run=True).exit_code == 0
+
+
 # --- quarantined, the rest goes on ---
 
 

@@ -152,7 +152,9 @@ def make_change(*, task: Task, tell: Tell) -> str:
     mark_done(out, "change", task["key"], outputs=written)
     tell("change", of, of)
     strict = result.table[result.table["set"] == "strict"]
-    return f"{len(strict)} tests of {len(study.assays)} assays"
+    features = len(strict[["assay", "feature"]].drop_duplicates())
+    contrasts = f" in {len(plan.contrasts)} contrasts" if len(plan.contrasts) > 1 else ""
+    return f"{strict['p'].notna().sum():,} tests of {features:,} features{contrasts}"
 
 
 def make_report(*, task: Task, tell: Tell) -> str:
@@ -203,7 +205,7 @@ def _slide_assays(study: Study, task: Task, out: Path) -> dict[str, AnnData]:
             facts = study.slides[[c for c in ("batch", "scanner") if c in study.slides]]
             assays[spec.name] = ihc.assemble(scores, panels, facts=facts)
         else:
-            assays[spec.name] = empty_assay([ihc.read_panel(spec.panel)] if spec.panel else [])
+            assays[spec.name] = empty_assay([(ihc.read_panel(spec.panel), ("tissue",))] if spec.panel else [])
         assays[spec.name].uns.pop("problems", None)  # they are the study's
     return assays
 

@@ -15,7 +15,7 @@ from anndata import AnnData
 from pdbiomarker import expression, ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.change.families import resolve_families
-from pdbiomarker.errors import InputError, Problem, Problems
+from pdbiomarker.errors import InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
@@ -43,6 +43,7 @@ SIGNATURES: Final = "_signatures"
 _USUAL_SIGNATURES: Final = ("CYT",)
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
 _TRUTH: Final = "truth/features.csv"
+_COMPARTMENTS: Final = ("tissue", "nest", "stroma")
 _SPACE_AT_LEAST: Final = 64 << 20
 _SPACE_PER_SLIDE_BYTE: Final = 0.2
 _SPACE_PER_COUNT_BYTE: Final = 40.0
@@ -167,27 +168,80 @@ def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData
 def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None:
     """Refuse what the analysis would refuse: formula, contrasts, random terms, features of families."""
     pd_change(study, dataclasses.replace(plan, families={}, adjust={}))
-    assays = dict(counts)
+    assays, lacking = dict(counts), {}
     for spec in study.spec.assays:
         if spec.kind == "ihc":
-            panels = {s.panel for s in slide_files(study) if s.assay == spec.name}
-            if spec.panel is not None:
-                panels.add(_panel_file(study, spec.panel))
-            compartments = ("tissue",) if spec.regions is None else ("tissue", "nest", "stroma")
-            assays[spec.name] = empty_assay([ihc.read_panel(p) for p in sorted(panels)], compartments)
-    families = {
-        family: tuple(ref for ref in refs if ref.partition(":")[0] in assays)  # others are told elsewhere
-        for family, refs in plan.families.items()
+            possible = _compartments(study, spec)
+            panels = {name: ihc.read_panel(name) for name in sorted(possible)}
+            found = [(panel, possible[name]) for name, panel in panels.items()]
+            assays[spec.name] = empty_assay(found)
+            drawn = empty_assay([(panel, _COMPARTMENTS) for panel in panels.values()])
+            for feature in drawn.var_names.difference(assays[spec.name].var_names):
+                lacking[spec.name, str(feature)] = _why_lacking(spec, str(feature))
+    problems = Problems()
+    families: dict[str, tuple[str, ...]] = {}
+    for family, refs in plan.families.items():
+        for ref in refs:
+            assay, _, feature = ref.partition(":")
+            if (assay, feature) in lacking:
+                problems.add(
+                    "E-PLAN-003",
+                    f"The feature {feature!r} cannot be measured: {lacking[assay, feature]}",
+                    remedy="Draw and export these regions, or name a feature of the whole tissue, such as "
+                    f"{assay}:{feature.rpartition('_')[0]}_tissue.",
+                    file="plan.yaml",
+                    column=f"families.{family}",
+                    value=ref,
+                )
+        families[family] = tuple(
+            ref
+            for ref in refs
+            if ref.partition(":")[0] in assays  # others are told elsewhere
+            and (ref.partition(":")[0], ref.partition(":")[2]) not in lacking
+        )
+    try:
+        resolve_families(dataclasses.replace(plan, families=families), assays)
+    except InputError as error:
+        problems.extend(error.problems)
+    problems.raise_if_any(PlanError)
+
+
+def _compartments(study: Study, spec: AssaySpec) -> dict[str, tuple[str, ...]]:
+    """Give the compartments that the slides of each panel of an assay can have, from their region files."""
+    found: dict[str, set[str]] = {}
+    if spec.panel is not None:
+        found[_panel_file(study, spec.panel)] = set()
+    for slide in slide_files(study):
+        if slide.assay != spec.name:
+            continue
+        own = found.setdefault(slide.panel, set())
+        if slide.regions is not None and len(own) < len(_COMPARTMENTS) - 1:
+            regions = ihc.read_regions(study.resolve(slide.regions), problems=Problems())
+            own |= set() if regions is None else set(regions.compartments)
+    return {
+        panel: tuple(name for name in _COMPARTMENTS if name == "tissue" or name in own)
+        for panel, own in found.items()
     }
-    resolve_families(dataclasses.replace(plan, families=families), assays)
 
 
-def empty_assay(panels: Sequence[ihc.Panel], compartments: Sequence[str] = ("tissue",)) -> AnnData:
-    """Return an assay without biopsies that has the features which panels can give."""
+def _why_lacking(spec: AssaySpec, feature: str) -> str:
+    compartment = feature.rpartition("_")[2]
+    if spec.regions is None:
+        why = f"study.yaml names none for {spec.name!r}"
+        return f"{compartment} is known only where regions were drawn, and {why}."
+    folder = spec.regions.rstrip("/")
+    file = f"{folder}/SLIDE_ID.geojson"
+    return f"no slide of its panel has a file {file} with a region of the class {compartment}."
+
+
+def empty_assay(panels: Sequence[tuple[ihc.Panel, Sequence[str]]]) -> AnnData:
+    """Return an assay without biopsies that has the features which panels give in their compartments."""
     cells = pd.DataFrame({"class": pd.Series(dtype="int8"), "compartment": pd.Series(dtype=object)})
-    areas = dict.fromkeys(compartments, 0.0)
-    scores = [ihc.score_cells(cells, areas, panel) for panel in panels]
-    whole = ihc.assemble([(str(k), "", frame) for k, frame in enumerate(scores)], panels)
+    scores = [
+        ihc.score_cells(cells, dict.fromkeys(compartments, 0.0), panel) for panel, compartments in panels
+    ]
+    of_slides = [(str(k), "", frame) for k, frame in enumerate(scores)]
+    whole = ihc.assemble(of_slides, [panel for panel, _ in panels])
     return whole[:0].copy()
 
 
