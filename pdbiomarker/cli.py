@@ -24,7 +24,14 @@ from rich.table import Table
 from rich.text import Text
 
 import pdbiomarker as pb
-from pdbiomarker.errors import InputError, ItemError, PdBiomarkerError, Problem, ResourceError
+from pdbiomarker.errors import (
+    InputError,
+    ItemError,
+    PdBiomarkerError,
+    Problem,
+    ResourceError,
+    VerificationError,
+)
 
 __all__ = ["app", "main"]
 
@@ -34,6 +41,7 @@ _EXIT_CODES: Final = (
     "time; 6 the folder is in use by another run; 130 or 143 interrupted: the same command goes on."
 )
 _INTERRUPTED: Final = 130
+_NARROWEST_TABLE: Final = 140
 _HANDLED: Final = {"debug": False}
 
 app = typer.Typer(
@@ -205,13 +213,14 @@ def check(
     as_: Annotated[
         Kind | None, typer.Option("--as", metavar="KIND", help=f"What FILE is: {', '.join(Kind)}.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of a table.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of text.")] = False,
 ) -> int:
     """Check a study folder, or one file, and print every problem with its place and remedy.
 
     Reads the sheets, study.yaml, the plan with its formula and contrasts, panels, count matrices and the
     headers of slides; computes and writes nothing. The problems go to standard output: file, row (the
-    header is line 1), column, value, reason, remedy. Exit 3 when something would be refused; warnings and
+    header is line 1), column, value, reason, remedy; as a table in a terminal of 140 columns or more, else
+    one problem a line. Exit 3 when something would be refused; warnings and
     items that would be quarantined are listed and do not change the exit status.
     """
     problems = list(pb.check(path, as_=None if as_ is None else as_.value))
@@ -219,13 +228,30 @@ def check(
         rows = [dataclasses.asdict(p) for p in problems]
         typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
     else:
-        _print_table(problems, path)
+        _print_check(problems, path)
     return InputError.exit_code if any(p.severity == "error" for p in problems) else 0
 
 
-def _print_table(problems: list[Problem], path: Path) -> None:
+def _print_check(problems: list[Problem], path: Path) -> None:
     counts = {s: sum(p.severity == s for p in problems) for s in ("error", "quarantine", "warning")}
     console = Console(highlight=False)
+    if console.is_terminal and console.width >= _NARROWEST_TABLE:
+        _print_table(problems, console)
+    else:
+        for problem in problems:
+            console.print(f"{problem.severity}: {problem}", markup=False, soft_wrap=True)
+    verdict = "would be refused" if counts["error"] else "can be used"
+    told = f"{_counted(counts['error'], 'error')}, {_counted(counts['quarantine'], 'item')} to be quarantined"
+    console.print(
+        f"{path} {verdict}: {told}, {_counted(counts['warning'], 'warning')}.", markup=False, soft_wrap=True
+    )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def _print_table(problems: list[Problem], console: Console) -> None:
     if problems:
         table = Table(show_lines=True, title_justify="left")
         for column in ("severity", "code", "file", "row", "column", "value", "reason", "remedy"):
@@ -235,13 +261,6 @@ def _print_table(problems: list[Problem], path: Path) -> None:
             cells = (p.severity, p.code, p.file, row, p.column or "", p.value or "", p.message, p.remedy)
             table.add_row(*(Text(cell) for cell in cells))
         console.print(table)
-    verdict = "would be refused" if counts["error"] else "can be used"
-    console.print(
-        f"{path} {verdict}: {counts['error']} errors, {counts['quarantine']} items to be quarantined, "
-        f"{counts['warning']} warnings.",
-        markup=False,
-        soft_wrap=True,
-    )
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -343,8 +362,13 @@ def report(
 ) -> int:
     """Write the report of a results folder again.
 
-    Leaves one HTML file that needs no network, and prints its path.
+    Leaves one HTML file that needs no network, and prints its path. Results that were edited since the run
+    are refused (exit 3).
     """
+    made_again = {"review.html", "run.log"}
+    edited = [p for p in pb.verify(results) if p.severity == "error" and p.file not in made_again]
+    if edited:
+        raise VerificationError(edited)
     result = pb.read_result(results)
     path = results / "review.html" if out is None else out
     typer.echo(str(pb.report(result.study, result, path)))

@@ -116,6 +116,27 @@ def test_check_lists_every_problem_with_its_place_as_table_and_json(study: Path,
         assert word in table.stdout
 
 
+def test_check_prints_one_problem_a_line_where_a_table_has_no_room(
+    study: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bad = copy(study, tmp_path / "bad")
+    replace(bad / "plan.yaml", "seed: 1", "sead: 1")
+    replace(bad / "biopsies.csv", "P01,P01-T,", "P01,P01-S,")
+    piped = shell("check", bad, env={**os.environ, "COLUMNS": "200"})
+    assert piped.returncode == 3
+    lines = piped.stdout.splitlines()
+    assert len(lines) == 3
+    assert any(line.startswith("error: E-PLAN-001 plan.yaml:4 [sead]: ") for line in lines)
+    assert any(line.startswith("error: E-SHEET-005 biopsies.csv:3 [biopsy_id]: ") for line in lines)
+    assert lines[-1].endswith(" would be refused: 2 errors, 0 items to be quarantined, 0 warnings.")
+    monkeypatch.setenv("FORCE_COLOR", "1")  # as in a terminal
+    for width, table in (("80", False), ("139", False), ("140", True)):
+        answer = CliRunner().invoke(app, ["check", str(bad)], env={"COLUMNS": width, "TERM": "xterm"})
+        assert ("│" in answer.stdout) is table, width
+    replace(bad / "plan.yaml", "sead: 1", "seed: 1")
+    assert "1 error, 0 items" in call("check", bad).stdout
+
+
 def test_check_tells_slides_that_would_be_quarantined(slide_study: Path, tmp_path: Path) -> None:
     bad = copy(slide_study, tmp_path / "bad")
     path = bad / "slides" / "P01-S.tif"
@@ -286,6 +307,19 @@ def test_report_writes_the_same_report_again(results: Path, tmp_path: Path) -> N
     answer = call("report", results, "-o", tmp_path / "again.html")
     assert answer.exit_code == 0, answer.output
     assert (tmp_path / "again.html").read_bytes() == (results / "review.html").read_bytes()
+
+
+@pytest.mark.parametrize("file", ["results/pd_change.csv", "assays/rna.h5ad"])
+def test_report_refuses_results_that_were_edited(results: Path, tmp_path: Path, file: str) -> None:
+    out = copy(results, tmp_path / "out")
+    (out / "review.html").unlink()  # what is written again may be gone
+    assert call("report", out).exit_code == 0
+    (out / file).write_bytes((out / file).read_bytes() + b"\n")
+    (out / "review.html").unlink()
+    answer = call("report", out)
+    assert answer.exit_code == 3
+    assert f"E-RUN-003 {file}" in answer.stderr
+    assert not (out / "review.html").exists()
 
 
 def test_quantify_a_slide_sheet(slide_study: Path, tmp_path: Path) -> None:
