@@ -50,7 +50,7 @@ def accountability(
         ax = new_axes(ax, 8.6, 0.62 * len(rows) + 0.9)
         if rows.empty:
             return empty(ax, "Biopsy accountability", "The table has no such assay, contrast or set.")
-        _draw(ax, rows)
+        _draw(ax, rows, set_label(str(rows["set"].iloc[0]), result))
         return ax
 
 
@@ -77,7 +77,7 @@ def _lost(rows: pd.DataFrame, i: int) -> int:
     )
 
 
-def _draw(ax: Axes, rows: pd.DataFrame) -> None:
+def _draw(ax: Axes, rows: pd.DataFrame, set_name: str) -> None:
     n = len(rows)
     ax.set_xlim(0, 10)
     ax.set_ylim(n - 0.45, -0.5)
@@ -163,14 +163,14 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
     first = rows.iloc[0]
     contrast = f", {plain(first['contrast'], 30)}" if "contrast" in rows.columns else ""
     title = f"From enrolment to evaluable pairs: {plain(first['assay'], 24) or 'all assays'}{contrast}"
-    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_label(str(first['set']))}.")
+    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.")
 
 
 def _draw_loss(ax: Axes, i: int, lost: int, reason: object) -> None:
     if lost <= 0:
         return
-    why = plain(reason, _LINES * _WRAP) if isinstance(reason, str) and reason else "no reason recorded"
-    lines = textwrap.wrap(f"−{lost}: {why}", _WRAP, max_lines=_LINES, placeholder=" …")
+    why = plain(reason, 2000) if isinstance(reason, str) and reason else "no reason recorded"
+    lines = textwrap.wrap(f"−{lost}: {why}", _WRAP, max_lines=_LINES, placeholder=" … (all in pairs.csv)")
     ax.plot([4.2, 4.55], [i, i], color=UP, lw=0.9, zorder=1)
     ax.text(
         4.65,

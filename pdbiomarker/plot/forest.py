@@ -12,7 +12,15 @@ from matplotlib.axes import Axes
 
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.plot.numbers import format_interval, format_number, format_p, p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, find_feature, primary_set, set_label, sets_of
+from pdbiomarker.plot.select import (
+    RATIO_KINDS,
+    Result,
+    effect_unit,
+    find_feature,
+    primary_set,
+    set_label,
+    sets_of,
+)
 from pdbiomarker.plot.style import (
     ACCENT,
     FAINT,
@@ -84,6 +92,10 @@ def forest(
     rows = _rows(result, features, family, contrast)
     wanted = list(sets) if sets is not None else sets_of(rows)
     rows = rows[rows["set"].isin(wanted)]
+    rows = rows.assign(
+        effect_unit=[effect_unit(result, row) for _, row in rows.iterrows()],
+        set_name=[set_label(str(s), result) for s in rows["set"]],
+    )
     with style():
         name = f"Effects: {family}" if family else "Effects"
         if rows.empty:
@@ -170,7 +182,7 @@ def _names(rows: pd.DataFrame) -> dict[str, bool]:
 
 def _label(row: pd.Series, parts: dict[str, bool], primary: str) -> str:
     if row["set"] != primary:
-        return f"     {set_label(str(row['set']))}"
+        return f"     {row['set_name']}"
     label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
     return plain(label, 42) + (f" · {plain(row['contrast'], 16)}" if parts["contrast"] else "")
 

@@ -13,7 +13,7 @@ from matplotlib.lines import Line2D
 from scipy import special, stats
 
 from pdbiomarker.plot.numbers import format_interval, format_number, p_equals, p_name
-from pdbiomarker.plot.select import LOG_KINDS, RATIO_KINDS, Result, Selection, select, set_label, unit_of
+from pdbiomarker.plot.select import LOG_KINDS, RATIO_KINDS, Result, Selection, select, unit_of
 from pdbiomarker.plot.style import (
     ACCENT,
     FAINT,
@@ -100,7 +100,8 @@ def paired(
         they are. Diamonds: geometric mean of the pairs with its 95 % interval (mean on the logit scale for
         proportions, arithmetic mean for scores and signatures; median without interval where a zero or a
         one makes that mean undefined). Open markers: participants with one of the two visits. Without
-        evaluable pairs the axes say why.
+        evaluable pairs the axes say why. The heading's estimate is the model's, which also uses
+        participants with one visit, so it need not be the ratio of the two diamonds.
 
     Raises
     ------
@@ -161,13 +162,15 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     despine(ax)
     n_unpaired = int((~both).sum())
     unpaired = f", {n_unpaired} with one visit only (open)" if n_unpaired else ""
-    facts = f"{int(both.sum())} pairs{unpaired}; {set_label(str(chosen.row['set']))}.\n"
-    titles(ax, chosen.label, facts + _sentence(effect_words(chosen.row)))
+    facts = f"{int(both.sum())} pairs{unpaired}; {chosen.set_name}.\n"
+    titles(ax, chosen.label, facts + _heading(chosen.row))
     return ax
 
 
-def _sentence(text: str) -> str:
-    return text[:1].upper() + text[1:]
+def _heading(row: pd.Series) -> str:
+    """The effect as the figure's heading tells it: an estimate is the model's, not that of the diamonds."""
+    text = effect_words(row)
+    return f"Model: {text}" if pd.notna(row["effect"]) else text[:1].upper() + text[1:]
 
 
 def _axis_word(kind: str) -> str:
@@ -212,14 +215,16 @@ def _centre(kind: str, values: Floats, factor: float) -> tuple[_Centre, str]:
     if kind in LOG_KINDS:
         if (values > 0).all():
             mean = _mean(np.log(values))
-            return _Centre(*(float(np.exp(v)) for v in mean)), "geometric mean, 95 % CI"
+            return _Centre(*(float(np.exp(v)) for v in mean)), "geometric mean of the pairs, 95 % CI"
     elif kind == "proportion":
         if ((values > 0) & (values < factor)).all():
             mean = _mean(special.logit(values / factor))
-            return _Centre(*(float(special.expit(v)) * factor for v in mean)), "mean (logit), 95 % CI"
+            return _Centre(
+                *(float(special.expit(v)) * factor for v in mean)
+            ), "mean (logit) of the pairs, 95 % CI"
     else:
-        return _Centre(*_mean(values)), "mean, 95 % CI"
-    return _Centre(float(np.median(values)), np.nan, np.nan), "median"
+        return _Centre(*_mean(values)), "mean of the pairs, 95 % CI"
+    return _Centre(float(np.median(values)), np.nan, np.nan), "median of the pairs"
 
 
 def _mean(values: Floats) -> tuple[float, float, float]:
@@ -237,7 +242,7 @@ def _draw_centres(ax: Axes, kind: str, before: Floats, after: Floats, factor: fl
     (first, name), (second, name_2) = _centre(kind, before, factor), _centre(kind, after, factor)
     if name != name_2:
         first, second = (_Centre(float(np.median(v)), np.nan, np.nan) for v in (before, after))
-        name = "median"
+        name = "median of the pairs"
     if not np.isfinite(first.low):
         name = name.removesuffix(", 95 % CI")
     for x, centre, side in ((-0.13, first, -1), (1.42, second, 1)):
@@ -296,7 +301,17 @@ def _legend(
             Line2D([], [], ls="", marker="o", mfc="white", mec=MUTED, mew=1.2, label="one visit only")
         )
     if centre:
-        handles.append(Line2D([], [], ls="", marker="D", color=INK, mec="white", label=centre))
+        handles.append(
+            Line2D(
+                [],
+                [],
+                ls="",
+                marker="D",
+                color=INK,
+                mec="white",
+                label=centre.replace(" of the pairs", "\nof the pairs"),
+            )
+        )
     if handles:
         title = plain(colors.name, 30) if colors is not None else None
         ax.legend(

@@ -18,10 +18,12 @@ __all__ = [
     "Result",
     "Selection",
     "contrast_visits",
+    "effect_unit",
     "find_feature",
     "not_evaluable",
     "primary_set",
     "reason_word",
+    "refuse",
     "select",
     "set_label",
     "sets_of",
@@ -42,8 +44,8 @@ _UNITS: Final = {
     "intensity": "intensity",
 }
 _SET_LABELS: Final = {
-    "strict": "adequate biopsies",
-    "strict_pairs": "adequate, pairs only",
+    "strict": "strict (adequate biopsies)",
+    "strict_pairs": "strict, pairs only",
     "all_biopsied": "all biopsied",
     "all": "all biopsied",
 }
@@ -116,12 +118,15 @@ class Selection:
         The rows of the result's changes, one per participant that has any value.
     baseline, on : str
         The names of the two visits.
+    set_name : str
+        The analysis set in words.
     """
 
     row: pd.Series
     changes: pd.DataFrame
     baseline: str
     on: str
+    set_name: str
 
     @property
     def label(self) -> str:
@@ -151,8 +156,13 @@ def primary_set(table: pd.DataFrame) -> str:
     return "strict" if "strict" in sets or not sets else sets[0]
 
 
-def set_label(name: str) -> str:
-    """An analysis set in words."""
+def set_label(name: str, result: Result) -> str:
+    """An analysis set in words, the same in every figure, table and sentence.
+
+    Without a rule of adequacy in the study nothing is called adequate.
+    """
+    if name == "strict" and not getattr(result.study.spec, "adequacy", None):
+        return "strict"
     return _SET_LABELS.get(name, name)
 
 
@@ -167,14 +177,33 @@ def reason_word(code: object, reason: object) -> str:
 
 def unit_of(result: Result, assay: str, feature: str, kind: str) -> str:
     """The unit of a feature's raw values: the assay's own, else the usual one of its kind."""
-    adata = getattr(result.study, "assays", {}).get(assay)
     if kind in {"proportion", "count"}:
         return _UNITS[kind]
-    if adata is not None and "unit" in adata.var.columns and feature in adata.var.index:
-        unit = adata.var.at[feature, "unit"]
-        if isinstance(unit, str) and unit:
-            return unit.replace("mm2", "mm²")
-    return _UNITS.get(kind, "units")
+    return _own_unit(result, assay, feature) or _UNITS.get(kind, "units")
+
+
+def effect_unit(result: Result, row: pd.Series) -> str:
+    """The unit of a row's effect: the assay's own for a score or signature, else as the result names it.
+
+    Examples
+    --------
+    A signature whose assay says ``log2 CPM`` gives ``"log2 CPM"``, not ``"units"``.
+    """
+    kind = str(row["kind"])
+    told = str(row["effect_unit"]) if pd.notna(row["effect_unit"]) else "units"
+    if kind in RATIO_KINDS:
+        return told
+    unit = _own_unit(result, str(row["assay"]), str(row["feature"]))
+    return unit or told
+
+
+def _own_unit(result: Result, assay: str, feature: str) -> str:
+    """The unit that an assay gives its feature; empty where it gives none."""
+    adata = getattr(result.study, "assays", {}).get(assay)
+    if adata is None or "unit" not in adata.var.columns or feature not in adata.var.index:
+        return ""
+    unit = adata.var.at[feature, "unit"]
+    return unit.replace("mm2", "mm²") if isinstance(unit, str) else ""
 
 
 def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:
@@ -194,7 +223,8 @@ def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:
     return parsed.subtrahend, parsed.minuend
 
 
-def _refuse(message: str, value: str, known: Sequence[str], column: str) -> InputError:
+def refuse(message: str, value: str, known: Sequence[str], column: str) -> InputError:
+    """Make the error for a name that does not exist, with the nearest names that do."""
     near = get_close_matches(value, known, n=3, cutoff=0.4) or list(known)[:5]
     remedy = f"Use one of: {', '.join(near)}." if near else "The result has none."
     return InputError([Problem("E-RESULT-001", message, remedy, "", None, column, value)])
@@ -215,10 +245,10 @@ def find_feature(result: Result, feature: str) -> tuple[str, str]:
         hits = known[(known["assay"] == assay) & (known["feature"] == name)]
     if hits.empty:
         names = [str(f) for f in known["feature"].unique()]
-        raise _refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
+        raise refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
     if len(hits) > 1:
         refs = [f"{a}:{feature}" for a in hits["assay"]]
-        raise _refuse(f"{feature!r} stands in {len(hits)} assays.", feature, refs, "feature")
+        raise refuse(f"{feature!r} stands in {len(hits)} assays.", feature, refs, "feature")
     return str(hits["assay"].iloc[0]), str(hits["feature"].iloc[0])
 
 
@@ -241,16 +271,17 @@ def select(result: Result, feature: str, contrast: str | None = None, set_: str 
     rows = result.table[(result.table["assay"] == assay) & (result.table["feature"] == name)]
     contrasts = [str(c) for c in dict.fromkeys(rows["contrast"].tolist())]
     if contrast is not None and contrast not in contrasts:
-        raise _refuse(f"{feature!r} has no contrast {contrast!r}.", contrast, contrasts, "contrast")
+        raise refuse(f"{feature!r} has no contrast {contrast!r}.", contrast, contrasts, "contrast")
     chosen = contrast if contrast is not None else contrasts[0]
     rows = rows[rows["contrast"] == chosen]
     sets = sets_of(rows)
     if set_ is not None and set_ not in sets:
-        raise _refuse(f"{feature!r} has no analysis set {set_!r}.", set_, sets, "set")
+        raise refuse(f"{feature!r} has no analysis set {set_!r}.", set_, sets, "set")
     wanted = set_ if set_ is not None else primary_set(rows)
-    row = rows[rows["set"] == wanted].iloc[0]
+    row = rows[rows["set"] == wanted].iloc[0].copy()
+    row["effect_unit"] = effect_unit(result, row)
     visits = contrast_visits(result, chosen)
-    return Selection(row, _values(result, row, visits), *visits)
+    return Selection(row, _values(result, row, visits), *visits, set_label(wanted, result))
 
 
 def _values(result: Result, row: pd.Series, visits: tuple[str, str]) -> pd.DataFrame:

@@ -29,6 +29,7 @@ from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullLoca
 
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.select import refuse
 
 __all__ = [
     "ACCENT",
@@ -406,7 +407,15 @@ def hue_of(participants: pd.DataFrame, column: str) -> Hue:
 
     Numbers are ordered and get an ordered palette; with more than seven different numbers they are cut into
     four groups of about equal size. Text gets distinct colours; beyond seven levels the rarest are ``other``.
+
+    Raises
+    ------
+    InputError
+        The participants have no such column.
     """
+    if column not in participants.columns:
+        known = [str(c) for c in participants.columns]
+        raise refuse(f"The participants have no column {column!r}.", column, known, "hue")
     values = participants[column]
     ids = [str(i) for i in participants.index]
     numeric = pd.to_numeric(values, errors="coerce")

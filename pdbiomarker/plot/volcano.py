@@ -12,9 +12,17 @@ from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.transforms import Bbox
 
-from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.plot.numbers import p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, contrast_visits, primary_set, set_label
+from pdbiomarker.plot.select import (
+    RATIO_KINDS,
+    Result,
+    contrast_visits,
+    effect_unit,
+    primary_set,
+    refuse,
+    set_label,
+    sets_of,
+)
 from pdbiomarker.plot.style import (
     DOWN,
     FAINT,
@@ -82,38 +90,26 @@ def volcano(
     Returns
     -------
     Axes
-        The subtitle counts features tested, coloured, and not tested. Points are drawn as pixels, so a
+        The subtitle counts features tested, coloured, and not tested. Points are drawn as an image, so a
         figure of 20,000 features stays small.
 
     Raises
     ------
     InputError
-        The assay is not in the result.
+        The assay, contrast or set is not in the result.
     """
     table = result.table
     sizes = table["assay"].value_counts()
     if assay is not None and assay not in sizes.index:
-        raise InputError(
-            [
-                Problem(
-                    "E-RESULT-001",
-                    f"The result has no assay {assay!r}.",
-                    f"Use one of: {', '.join(sorted(map(str, sizes.index)))}.",
-                    "",
-                    None,
-                    "assay",
-                    assay,
-                )
-            ]
-        )
+        known = sorted(map(str, sizes.index))
+        raise refuse(f"The result has no assay {assay!r}.", assay, known, "assay")
     with style():
         ax = new_axes(ax, 7.2, 5.2)
         if table.empty:
             return empty(ax, "Volcano", "The result has no features.")
         chosen = assay if assay is not None else str(sizes.index[0])
-        rows = table[table["assay"] == chosen]
-        rows = rows[rows["contrast"] == (contrast if contrast is not None else rows["contrast"].iloc[0])]
-        rows = rows[rows["set"] == (set_ if set_ is not None else primary_set(rows))]
+        rows = _chosen(table[table["assay"] == chosen], contrast, set_)
+        rows = rows.assign(set_name=set_label(str(rows["set"].iloc[0]), result))
         tested = rows[rows["p"].notna() & rows["estimate"].notna()]
         if tested.empty:
             return empty(
@@ -122,9 +118,23 @@ def volcano(
         baseline, on = contrast_visits(result, str(rows["contrast"].iloc[0]))
         title = f"{plain(chosen, 24)}, every feature: {plain(on, 20)} against {plain(baseline, 20)}"
         _draw(ax, rows, tested, level, title)
+        if str(rows["kind"].iloc[0]) not in RATIO_KINDS:
+            ax.set_xlabel(f"change ({plain(effect_unit(result, rows.iloc[0]), 20)})")
         if labels > 0:
             _label(ax, tested, level, labels)
         return ax
+
+
+def _chosen(rows: pd.DataFrame, contrast: str | None, set_: str | None) -> pd.DataFrame:
+    """Rows of one contrast and one set, by default the first contrast and the primary set."""
+    contrasts = [str(c) for c in dict.fromkeys(rows["contrast"].tolist())]
+    if contrast is not None and contrast not in contrasts:
+        raise refuse(f"The assay has no contrast {contrast!r}.", contrast, contrasts, "contrast")
+    rows = rows[rows["contrast"] == (contrast if contrast is not None else contrasts[0])]
+    sets = sets_of(rows)
+    if set_ is not None and set_ not in sets:
+        raise refuse(f"The assay has no analysis set {set_!r}.", set_, sets, "set")
+    return rows[rows["set"] == (set_ if set_ is not None else primary_set(rows))]
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, title: str) -> None:
@@ -153,8 +163,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, titl
     linear_axis(ax, "x")
     linear_axis(ax, "y")
     ax.axvline(0, color=FAINT, lw=0.8, zorder=1)
-    ratio = str(rows["kind"].iloc[0]) in RATIO_KINDS
-    ax.set_xlabel("log2 fold change" if ratio else "change (units)")
+    ax.set_xlabel("log2 fold change")
     ax.set_ylabel("−log10 p")
     despine(ax)
     name = p_name(next((a for a in tested["adjustment"] if isinstance(a, str) and a), None))
@@ -177,7 +186,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, titl
     pairs = rows["n_pairs"].dropna()
     n = f"; {int(pairs.max())} pairs" if len(pairs) else ""
     facts = (
-        f"{len(tested):,} features tested{why}{n}; {set_label(str(rows['set'].iloc[0]))}. "
+        f"{len(tested):,} features tested{why}{n}; {rows['set_name'].iloc[0]}. "
         f"{name} < {level:g}: {up:,} up, {down:,} down."
     )
     titles(ax, title, facts)

@@ -9,7 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
 from pdbiomarker.plot.numbers import format_number
-from pdbiomarker.plot.select import RATIO_KINDS, Result, Selection, not_evaluable, select, set_label
+from pdbiomarker.plot.select import RATIO_KINDS, Result, Selection, not_evaluable, select
 from pdbiomarker.plot.style import (
     ACCENT,
     GRID,
@@ -64,7 +64,7 @@ def waterfall(
     Raises
     ------
     InputError
-        The feature, contrast or set is not in the result.
+        The feature, contrast or set is not in the result, or `hue` is not a column of the participants.
     """
     chosen = select(result, feature, contrast, set_)
     lost = not_evaluable(result, chosen)
@@ -144,7 +144,7 @@ def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors:
     words = ", ".join(f"{k} {w}" for w, k in Counter(w for _, w, _ in lost).most_common())
     none = f"; {len(lost)} not evaluable (NE): {words}" if lost else ""
     up = int((values > 0).sum())
-    facts = f"{n} pairs: {up} up, {int((values < 0).sum())} down{none}; {set_label(str(chosen.row['set']))}."
+    facts = f"{n} pairs: {up} up, {int((values < 0).sum())} down{none}; {chosen.set_name}."
     titles(ax, f"{chosen.label}: change per participant", facts)
 
 

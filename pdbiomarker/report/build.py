@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
 from pdbiomarker.plot.numbers import format_number, p_name
-from pdbiomarker.plot.select import Result, contrast_visits, primary_set, set_label
+from pdbiomarker.plot.select import RATIO_KINDS, Result, contrast_visits, effect_unit, primary_set, set_label
 from pdbiomarker.plot.style import figure, style
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.content import (
@@ -79,8 +79,8 @@ def build(study: Any, result: Result) -> Document:
         _families(result),
         _signatures(result, hue),
         _genes(result),
-        _slides(result),
         _truth(result),
+        _slides(result),
         Section("methods", "Methods and limits", _methods(result)),
         _provenance(result, versions),
     )
@@ -195,7 +195,7 @@ def _front(result: Result) -> Section | None:
         )
         blocks.append(Figure("primary-forest", caption, draw))
     caption = f"The primary family: every row of the result, whatever its status. {_COMPLETE}"
-    blocks.append(_effects_table("primary-effects", caption, table[table["family"] == "primary"]))
+    blocks.append(_effects_table(result, "primary-effects", caption, table[table["family"] == "primary"]))
     return Section("answer", "The primary family at a glance", tuple(blocks))
 
 
@@ -223,11 +223,8 @@ def _accountability(result: Result) -> Section:
         *[("n_lost", Column("lost", "number")), ("n_biopsies", Column("biopsies", "number"))],
         ("reason", Column("why lost")),
     ]
-    blocks.append(
-        _table(
-            "flow-table", "Every step of every analysis set, with the reasons of each loss.", flow, columns
-        )
-    )
+    caption = "Every step of every analysis set, with the reasons of each loss."
+    blocks.append(_table("flow-table", caption, _worded(result, flow), columns))
     blocks.append(_unused(result, biopsies))
     return Section("accountability", "Participants and biopsies", tuple(blocks))
 
@@ -244,7 +241,7 @@ def _flow(result: Result, same: Sequence[pd.DataFrame]) -> Figure:
     more = f" The flow is the same in {', '.join(assays[1:])}." if len(assays) > 1 else ""
     caption = (
         f"From enrolment to an evaluable pair in {assays[0] or 'any assay'}"
-        f"{', ' + contrast if contrast else ''}; {set_label(str(steps['set'].iloc[0]))}. "
+        f"{', ' + contrast if contrast else ''}; {set_label(str(steps['set'].iloc[0]), result)}. "
         f"n = {int(steps['n_participants'].iloc[0])} participants, "
         f"{int(steps['n_participants'].iloc[-1])} pairs.{more}"
     )
@@ -275,7 +272,7 @@ def _unused(result: Result, biopsies: pd.DataFrame) -> Block:
         *[("visit", Column("visit")), ("study_day", Column("study day", "number"))],
         *[("assay", Column("not used in")), ("reason", Column("why")), ("code", Column("code", "id"))],
     ]
-    which = set_label(primary_set(result.table))
+    which = set_label(primary_set(result.table), result)
     caption = f"Biopsies not used in the primary analysis set ({which}), each with its reason."
     return _table("unused", caption, rows, columns)
 
@@ -300,11 +297,34 @@ def _quality(result: Result) -> Section:
         blocks.append(Text(("Nothing was quarantined.",)))
     for name in sorted(result.qc):
         frame = result.qc[name]
-        if len(frame):
+        if len(frame) and "slide_id" in frame.columns:
+            blocks.append(_slide_quality(name, frame))
+        elif len(frame):
             blocks.append(_plain_table(_key("qc", name), f"Quality: {name} (n = {len(frame):,}).", frame))
     if not result.qc:
         blocks.append(Text(("No quality table came with the assays.",)))
     return Section("quality", "Quality", tuple(blocks))
+
+
+def _slide_quality(name: str, frame: pd.DataFrame) -> Table:
+    """What a person looks at of the quality of slides; the file has the rest."""
+    white = [f"white_{c}" for c in ("red", "green", "blue")]
+    if set(white) <= set(frame.columns):
+        points = zip(*(frame[c] for c in white), strict=True)
+        frame = frame.assign(
+            white=["/".join("–" if pd.isna(v) else f"{float(v):.0f}" for v in point) for point in points]
+        )
+    if "n_cells" in frame.columns and bool((frame["n_cells"].dropna() % 1 == 0).all()):
+        frame = frame.assign(n_cells=frame["n_cells"].astype("Int64"))
+    columns = [
+        *[("slide_id", Column("slide", "id")), ("biopsy_id", Column("biopsy", "id"))],
+        *[("status", Column("status")), ("tissue_mm2", Column("tissue (mm²)", "number"))],
+        *[("n_cells", Column("cells", "number")), ("white", Column("white (R/G/B)", "id"))],
+        *[("focus", Column("focus", "number")), ("nodata_share", Column("no-data share", "number"))],
+        ("artefact_share", Column("artefact share", "number")),
+    ]
+    caption = f"Quality: {name} (n = {len(frame):,}). Every column is in the results' qc_slides.csv."
+    return _table(_key("qc", name), caption, frame, columns)
 
 
 # --- 4 to 7: results -----------------------------------------------------------------------------------
@@ -316,14 +336,15 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
     label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
     n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
     colour = f" Colour: {hue.replace('_mg', ' (mg)').replace('_', ' ')}." if hue else ""
-    what = f"{label}, {on} against {baseline}; {set_label(set_)}; n = {n} pairs.{colour}"
+    what = f"{label}, {on} against {baseline}; {set_label(set_, result)}; n = {n} pairs.{colour}"
     options = {"contrast": contrast, "set_": set_, "hue": hue}
     many = len(result.study.participants) > _MANY
     slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
     return [
         Figure(
             _key("paired", ref, contrast),
-            f"Every participant's value at both visits. {what} Open markers: one visit only.",
+            f"Every participant's value at both visits. {what} Open markers: one visit only. "
+            f"{_diamonds(row)}",
             _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options)),
             wide=many,
         ),
@@ -334,6 +355,17 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
             wide=many,
         ),
     ]
+
+
+def _diamonds(row: pd.Series) -> str:
+    """Why the two diamonds of a paired figure need not have the ratio of its heading."""
+    if str(row["status"]) not in USABLE or pd.isna(row["effect"]):
+        return "Diamonds: the middle of the pairs at each visit."
+    means = {"proportion": "mean (on the logit scale)"}
+    logs = row["kind"] in RATIO_KINDS
+    name = means.get(str(row["kind"]), "geometric mean" if logs else "mean")
+    uses = ", which also uses participants with one visit" if row["n_participants"] > row["n_pairs"] else ""
+    return f"Diamonds: {name} of the pairs; the heading's estimate is the model's{uses}."
 
 
 def _primary(result: Result, hue: str | None) -> Section:
@@ -357,19 +389,28 @@ def _effects(rows: pd.DataFrame) -> list[tuple[str, Column]]:
     noted = any(isinstance(n, str) and n for n in rows["note"])
     return [
         *[("effect", Column("effect", "number")), ("effect_low", Column("CI low", "number"))],
-        *[("effect_high", Column("CI high", "number")), ("effect_unit", Column("unit"))],
-        *[("n_pairs", Column("pairs", "number")), ("df", Column("df", "df"))],
+        *[("effect_high", Column("CI high", "number")), ("effect_unit", Column("unit", minor=True))],
+        *[("n_pairs", Column("pairs", "number")), ("df", Column("df", "df", minor=True))],
         *[("p", Column("p", "p")), ("q", Column(adjusted, "p"))],
-        ("status", Column("status")),
+        ("status", Column("status", minor=not noted)),
         *([("note", Column("note"))] if noted else []),
     ]
 
 
-def _effects_table(key: str, caption: str, rows: pd.DataFrame) -> Table:
+def _worded(result: Result, rows: pd.DataFrame) -> pd.DataFrame:
+    """Analysis sets and units in the words of the figures."""
+    rows = rows.assign(set=[set_label(str(s), result) for s in rows["set"]])
+    if "effect_unit" not in rows.columns:
+        return rows
+    return rows.assign(effect_unit=[effect_unit(result, row) for _, row in rows.iterrows()])
+
+
+def _effects_table(result: Result, key: str, caption: str, rows: pd.DataFrame) -> Table:
     names = [("label", Column("feature", "name"))]
     names += [("contrast", Column("contrast"))] if rows["contrast"].nunique() > 1 else []
     methods = ", ".join(sorted({str(m) for m in rows["df_method"] if isinstance(m, str) and m}))
     told = f" 95 % CI; df: {methods}." if methods else ""
+    rows = _worded(result, rows)
     return _table(key, f"{caption}{told}", rows, [*names, ("set", Column("analysis set")), *_effects(rows)])
 
 
@@ -381,7 +422,7 @@ def _family_blocks(result: Result, family: str) -> list[Block]:
     rows = result.table[result.table["family"] == family]
     blocks: list[Block] = []
     if len(rows) <= 90:
-        kinds = rows["effect_unit"].where(
+        kinds = _worded(result, rows)["effect_unit"].where(
             ~rows["kind"].isin(["count", "density", "proportion", "intensity"]), "ratio"
         )
         panels = max(1, int(kinds.nunique()))
@@ -396,7 +437,7 @@ def _family_blocks(result: Result, family: str) -> list[Block]:
         draw = _drawn(9.2, height, lambda ax: plot.forest(result, family=family, ax=ax))
         blocks.append(Figure(_key("forest", family), caption, draw))
     caption = f"Family {family}: every row of the result, whatever its status. {_COMPLETE}"
-    blocks.append(_effects_table(_key("effects", family), caption, rows))
+    blocks.append(_effects_table(result, _key("effects", family), caption, rows))
     return blocks
 
 
@@ -443,9 +484,9 @@ def _genes(result: Result) -> Section | None:
         )
         n = rows["n_pairs"].dropna()
         caption = (
-            f"All genes of {assay_name}, {contrast_name}; {set_label(set_)}; n = "
+            f"All genes of {assay_name}, {contrast_name}; {set_label(set_, result)}; n = "
             f"{int(n.max()) if len(n) else 0} pairs. "
-            "Coloured: adjusted p below 0.05. Named: the smallest p. Points are pixels."
+            "Coloured: adjusted p below 0.05. Named: the smallest p. Points are drawn as an image."
         )
         blocks.append(Figure(_key("volcano", assay, contrast), caption, draw))
         statuses = rows["status"].value_counts().sort_index()
@@ -472,7 +513,8 @@ def _slides(result: Result) -> Section | None:
     caption = (
         "Slides by participant, in the order of visits. Left: the overview; right: a field at a higher "
         "magnification. All overviews are reduced by one factor and all fields by another; the scale bar in "
-        "each image holds. Marks are the cells as called. Labels and macro images are never read."
+        "each image holds. Click an image to enlarge it, again to close it. Marks are the cells as called. "
+        "Labels and macro images are never read."
     )
     return Section("slides", "Slides", (Thumbnails("thumbnails", caption, rows),))
 
@@ -518,8 +560,28 @@ def _truth(result: Result) -> Section | None:
             ("covered", Column("hold the planted effect", "number")),
         ],
     ]
+    blocks.append(_planted(result, rows))
     blocks.append(_table("truth-table", "How many 95 % intervals hold the planted effect.", frame, heads))
     return Section("truth", "Planted against estimated", tuple(blocks))
+
+
+def _planted(result: Result, rows: pd.DataFrame) -> Table:
+    """Planted and estimated effect of the primary features and signatures, as people read effects."""
+    mine = rows[(rows["family"] == "primary") | (rows["kind"] == "signature")]
+    mine = mine if len(mine) else rows[rows["kind"] != "count"]
+    effects = [
+        np.exp2(v) if k in {"count", "density", "intensity"} else (np.exp(v) if k == "proportion" else v)
+        for v, k in zip(mine["true"].astype(float), mine["kind"], strict=True)
+    ]
+    columns = [
+        *[("label", Column("feature", "name")), ("planted", Column("planted", "number"))],
+        *[("effect", Column("estimate", "number")), ("effect_low", Column("CI low", "number"))],
+        *[("effect_high", Column("CI high", "number")), ("effect_unit", Column("unit"))],
+        ("covered", Column("interval holds it")),
+    ]
+    which = set_label(primary_set(result.table), result)
+    caption = f"Planted and estimated effect of the primary features and signatures; {which}; 95 % CI."
+    return _table("truth-primary", caption, mine.assign(planted=effects), columns)
 
 
 def _methods(result: Result) -> tuple[Block, ...]:

@@ -35,7 +35,7 @@ __all__ = [
 Cell = str | int | float | bool | None
 #: How a column is written.
 Format = Literal["text", "name", "id", "code", "number", "df", "p"]
-Tone = Literal["good", "caution", "neutral", "missing"]
+Tone = Literal["good", "caution", "neutral", "missing", "simulated"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -72,10 +72,11 @@ class Figure:
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """A column of a table: its heading and how its values are written."""
+    """A column of a table: its heading, how its values are written, and whether a narrow page may hide it."""
 
     label: str
     format: Format = "text"
+    minor: bool = False
 
     @property
     def numeric(self) -> bool:
@@ -156,7 +157,7 @@ class Section:
 
 @dataclasses.dataclass(frozen=True)
 class Notice:
-    """A banner at the top: how complete the data are."""
+    """A banner at the top: whether the data are simulated, and how complete they are."""
 
     text: str
     tone: Tone

@@ -36,12 +36,14 @@ from pdbiomarker.report.content import KeyFinding, Notice, Tone
 from pdbiomarker.report.privacy import clean
 from pdbiomarker.report.problems import Told, problems_of
 
-__all__ = ["LEVEL", "USABLE", "find_doubts", "key_findings", "notices", "primary_rows"]
+__all__ = ["LEVEL", "SIMULATED", "USABLE", "find_doubts", "key_findings", "notices", "primary_rows"]
 
 #: The level at which an adjusted p is called.
 LEVEL: Final = 0.05
 #: Statuses that carry an estimate one may read.
 USABLE: Final = frozenset({"ok", "singular"})
+#: What the front page of a simulated study says first.
+SIMULATED: Final = "SIMULATED DATA: no patient stands behind these numbers."
 _FEW_PAIRS: Final = 6
 _LOW_COUNT: Final = 10.0
 _SKEW: Final = 1.5
@@ -75,7 +77,7 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
             else "no reason was recorded"
         )
         sentence = f"{chosen.label} from {chosen.baseline} to {chosen.on} cannot be judged: {note} ({pairs})."
-        doubts = _missing_pairs(result, chosen)
+        doubts = _missing_pairs(result, chosen, estimated=False)
         return KeyFinding(
             chosen.label,
             comparison,
@@ -125,7 +127,9 @@ def _headline(chosen: Selection) -> str:
     if chosen.kind in RATIO_KINDS:
         return f"× {format_number(effect)}"
     sign = "+" if effect > 0 else ""
-    return f"{sign}{format_number(effect)} {chosen.row['effect_unit']}"
+    unit = str(chosen.row["effect_unit"])
+    fold = f" (× {format_number(2.0**effect, 2)})" if unit.startswith("log2") else ""
+    return f"{sign}{format_number(effect)} {unit}{fold}"
 
 
 def _in_words(chosen: Selection, called: bool) -> str:
@@ -240,7 +244,7 @@ def _other_sets(result: Result, chosen: Selection) -> list[str]:
         mask &= table[column] == row[column]
     out = []
     for _, other in table[mask & table["status"].isin(USABLE)].iterrows():
-        name, n = set_label(str(other["set"])), int(other["n_pairs"])
+        name, n = set_label(str(other["set"]), result), int(other["n_pairs"])
         told = f"{name}, {n} pairs: {format_number(other['effect'])}, p = {format_p(other['p'])}"
         if np.sign(other["estimate"]) != np.sign(row["estimate"]):
             out.append(f"The direction turns in another analysis set ({told}).")
@@ -292,7 +296,7 @@ def _low_counts(result: Result, chosen: Selection) -> list[str]:
     return []
 
 
-def _missing_pairs(result: Result, chosen: Selection) -> list[str]:
+def _missing_pairs(result: Result, chosen: Selection, *, estimated: bool = True) -> list[str]:
     lost = not_evaluable(result, chosen)
     if not lost:
         return []
@@ -302,27 +306,38 @@ def _missing_pairs(result: Result, chosen: Selection) -> list[str]:
         words[word] = words.get(word, 0) + 1
     why = ", ".join(f"{k} {w}" for w, k in sorted(words.items(), key=lambda item: (-item[1], item[0])))
     verb = "gives" if len(lost) == 1 else "give"
-    return [
-        f"{len(lost)} of {total} participants {verb} no evaluable pair ({why}); if the reason has to do with "
-        "response, the estimate is biased."
-    ]
+    bias = "; if the reason has to do with response, the estimate is biased" if estimated else ""
+    return [f"{len(lost)} of {total} participants {verb} no evaluable pair ({why}){bias}."]
 
 
 def notices(result: Result) -> tuple[Notice, ...]:
-    """Say how complete the data are: pairs per assay, and what was quarantined."""
+    """Say first whether the data are simulated, then how complete they are.
+
+    Complete means a pair of every participant in every assay, and a value in each for every feature of the
+    primary family (of all families but genes, where there is no primary one). Features that lack values
+    their assay's pairs have are named with their pairs.
+    """
     out = []
+    if getattr(result, "truth", None) is not None:
+        out.append(Notice(SIMULATED, "simulated"))
     quarantined = [t for t in problems_of(result) if t.severity == "quarantine"]
     lines = _pair_lines(result)
-    incomplete = any(have < total for _, have, total in lines)
+    short, others = _short_features(result)
+    incomplete = any(have < total for _, have, total in lines) or bool(short)
     if lines:
         told = "; ".join(
             f"{have} of {total} participants give an evaluable pair in {_and(names)}"
             for (have, total), names in _by_count(lines).items()
         )
+        if short or others:
+            named = [*short, *others]
+            more = f"; and {len(named) - 4} more features lack values" if len(named) > 4 else ""
+            told += f"; {'; '.join(named[:4])}{more}"
         if quarantined:
             told += f"; {_and(_counted(quarantined))} quarantined"
         tone: Tone = "caution" if incomplete or quarantined else "good"
-        head = "The data are incomplete: " if tone == "caution" else "The data are complete: "
+        whole = "The primary family is complete, other features are not: " if others else ""
+        head = "The data are incomplete: " if tone == "caution" else whole or "The data are complete: "
         details = [f"{t.item or t.place or 'item'}: {t.message} ({t.code})" for t in quarantined]
         shown = details[:6] + (
             [f"and {len(details) - 6} more, in the section on quality"] if len(details) > 6 else []
@@ -332,6 +347,37 @@ def notices(result: Result) -> tuple[Notice, ...]:
         details = [f"{t.item or t.place or 'item'}: {t.message} ({t.code})" for t in quarantined[:6]]
         out.append(Notice(f"{len(quarantined)} items quarantined.", "caution", tuple(details)))
     return tuple(out)
+
+
+def _short_features(result: Result) -> tuple[list[str], list[str]]:
+    """Features with fewer pairs than participants where their assay has more: of the primary family, others.
+
+    Genes are not looked at: a gene without a value does not exist. Without a primary family every feature
+    counts as one of it.
+    """
+    table = result.table
+    rows = table[(table["set"] == primary_set(table)) & (table["kind"] != "count")]
+    several = table["contrast"].nunique() > 1
+    total = len(result.study.participants)
+    named: dict[bool, list[str]] = {True: [], False: []}
+    primary = bool((rows["family"] == "primary").any())
+    for _, row in rows[rows["n_pairs"].notna()].iterrows():
+        have = int(row["n_pairs"])
+        if have >= _assay_pairs(result, row, total):
+            continue
+        label = row["label"] if isinstance(row["label"], str) and row["label"] else str(row["feature"])
+        label += f" ({row['contrast']})" if several else ""
+        named[not primary or row["family"] == "primary"].append(f"{label}: {have} of {total} pairs")
+    return named[True], named[False]
+
+
+def _assay_pairs(result: Result, row: pd.Series, total: int) -> int:
+    """Pairs of the assay of a row, by its flow; `total` where the flow is not told."""
+    flow = result.accountability
+    for column in ("set", "assay", "contrast"):
+        if column in flow.columns:
+            flow = flow[flow[column] == row[column]]
+    return int(flow["n_participants"].iloc[-1]) if len(flow) else total
 
 
 def _by_count(lines: Sequence[tuple[str, int, int]]) -> dict[tuple[int, int], list[str]]:

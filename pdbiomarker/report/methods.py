@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from pdbiomarker.plot.select import Result
+from pdbiomarker.plot.select import Result, set_label
 
 __all__ = ["limits_text", "methods_text", "versions_of"]
 
@@ -60,7 +60,7 @@ def methods_text(result: Result) -> tuple[str, ...]:
     plan, study = result.plan, result.study
     paragraphs = [
         _design(study, plan),
-        _sets(study),
+        _sets(result),
         _scales(result),
         _model(plan),
         _other_models(result),
@@ -107,14 +107,19 @@ def _design(study: Any, plan: Any) -> str:
     )
 
 
-def _sets(study: Any) -> str:
+def _sets(result: Result) -> str:
+    study = result.study
     rules = ", ".join(f"{name} of at least {value:g}" for name, value in dict(study.spec.adequacy).items())
     rule = f"A biopsy is adequate with {rules}. " if rules else "The study sets no rule of adequacy. "
+    strict, pairs = set_label("strict", result), set_label("strict_pairs", result)
+    everyone = f"; {set_label('all_biopsied', result)}, every biopsy that was measured, adequate or not"
+    everyone = everyone if rules else ""
     return (
-        f"{rule}The primary analysis set (strict) holds adequate biopsies; a participant with one of the "
-        "two visits contributes to the model but is not a pair. Two sensitivity sets stand beside it, "
-        "with p-values that are not adjusted: participants with both visits only (strict_pairs), and every "
-        "biopsy that was measured, adequate or not (all_biopsied)."
+        f"{rule}The primary analysis set, {strict}, holds {'adequate' if rules else 'all measured'} "
+        "biopsies; a participant with one of the two visits contributes to the model but is not a pair. "
+        f"Sensitivity sets stand beside it, with p-values that are not adjusted: {pairs}, participants "
+        f"with both visits{everyone}. In the files of results the sets are named strict, strict_pairs and "
+        "all_biopsied."
     )
 
 

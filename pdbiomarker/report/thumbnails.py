@@ -20,6 +20,8 @@ __all__ = ["thumbnail_rows"]
 BUDGET: Final = 9_000_000
 _QUALITY: Final = 82
 _LONGEST: Final = 520
+#: A field may be opened large, so it keeps more pixels than an overview.
+_NEARER: Final = 1.75
 _LIMIT: Final = 64_000_000
 _SMALLEST: Final = 60
 
@@ -46,8 +48,8 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
 
     All overviews are reduced by one factor and all fields by another, so that two images of a kind side by
     side have the same magnification where their files have. The factors are chosen so that the longest side
-    is at most 520 pixels and everything together fits a budget of 9 MB. A file that is missing or cannot be
-    decoded leaves an empty place.
+    is at most 520 pixels (910 of a field, which a reader may enlarge) and everything together fits a budget
+    of 9 MB. A file that is missing or cannot be decoded leaves an empty place.
     """
     images: Mapping[str, Any] = getattr(result, "images", None) or {}
     visits = [str(v.name) for v in result.study.spec.visits]
@@ -87,7 +89,7 @@ def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> tuple[ThumbnailRow, ...
     longest = _LONGEST
     while True:
         wide = _Scale.fit([e.overview for e in every if e.overview is not None], longest)
-        near = _Scale.fit([e.field for e in every if e.field is not None], longest)
+        near = _Scale.fit([e.field for e in every if e.field is not None], round(_NEARER * longest))
         made = tuple(
             ThumbnailRow(person, tuple((e.title, wide.encode(e.overview), near.encode(e.field)) for e in row))
             for person, row in rows.items()

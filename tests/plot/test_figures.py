@@ -262,6 +262,50 @@ def test_what_does_not_exist_is_refused_with_what_does(
         plot.paired(fake.make_result(genes=3), **arguments)  # type: ignore[arg-type]
 
 
+@pytest.mark.parametrize("draw", [plot.paired, plot.waterfall])
+def test_a_wrong_hue_is_refused_with_the_nearest_column(fake: ModuleType, draw: object) -> None:
+    assert callable(draw)
+    with pytest.raises(InputError, match=r"no column 'dose'.*dose_mg"):
+        draw(fake.make_result(genes=3), DENSITY, hue="dose")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"assay": "rnaseq"}, r"no assay 'rnaseq'.*rna"),
+        ({"contrast": "late"}, r"no contrast 'late'.*on_treatment"),
+        ({"set_": "strikt"}, r"no analysis set 'strikt'.*strict"),
+    ],
+)
+def test_volcano_refuses_what_does_not_exist(
+    fake: ModuleType, arguments: dict[str, str], message: str
+) -> None:
+    with pytest.raises(InputError, match=message):
+        plot.volcano(fake.make_result(genes=3), **arguments)  # type: ignore[arg-type]
+
+
+def test_axes_of_a_signature_have_the_unit_of_its_assay(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    var = pd.DataFrame({"unit": ["log2 CPM"]}, index=["CYT"])
+    result.study.assays["rna_signatures"] = fake.SimpleNamespace(var=var, layers={}, obs=None)
+    assert "change (log2 CPM)" in _texts(plot.forest(result, ["CYT"]))
+    assert "change (log2 CPM)" in _texts(plot.waterfall(result, "CYT"))
+    assert "log2 CPM (95 % CI" in _texts(plot.paired(result, "CYT"))
+
+
+def test_paired_says_whose_mean_and_whose_estimate(fake: ModuleType) -> None:
+    text = _texts(plot.paired(fake.make_result(genes=3), DENSITY))
+    assert "geometric mean\nof the pairs, 95 % CI" in text
+    assert "Model: ratio" in text
+
+
+def test_a_long_reason_points_to_the_file(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    flow = result.accountability
+    flow.loc[flow["n_lost"] > 0, "reason"] = "; ".join(f"P{i} (no usable biopsy)" for i in range(60))
+    assert "(all in pairs.csv)" in _texts(plot.accountability(result, "ihc"))
+
+
 def test_a_name_in_two_assays_must_be_qualified(fake: ModuleType) -> None:
     result = fake.make_result(genes=3)
     table = pd.concat([result.table, result.table[result.table["feature"] == "CYT"].assign(assay="other")])

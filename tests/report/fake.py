@@ -319,9 +319,7 @@ def _study(people: list[str], doses: np.ndarray, biopsies: pd.DataFrame) -> Simp
         },
         index=pd.Index(names, name="biopsy_id"),
     )
-    spec = SimpleNamespace(
-        id="IGM-7354-101", data_cutoff="2025-06-30", adequacy={"viable_tumor_cells": 100.0}
-    )
+    spec = SimpleNamespace(id="SIM-101", data_cutoff="2025-06-30", adequacy={"viable_tumor_cells": 100.0})
     spec.visits = (SimpleNamespace(name="screening", low=-28, high=-1, target=None),
                    SimpleNamespace(name="C2D1", low=22, high=36, target=29))  # fmt: skip
     spec.assays = (SimpleNamespace(name="ihc", kind="ihc"), SimpleNamespace(name="rna", kind="count"))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats
 
-from pdbiomarker.plot.select import select
-from pdbiomarker.report.findings import find_doubts, key_findings, notices
+from pdbiomarker.plot.select import select, set_label
+from pdbiomarker.report.findings import SIMULATED, find_doubts, key_findings, notices
 from pdbiomarker.report.methods import limits_text, methods_text
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
@@ -158,6 +159,71 @@ def test_the_banner_counts_pairs_and_names_what_was_quarantined(fake: ModuleType
     assert notice.details == ("S03: The file ends before its last tile. (E-SLIDE-002)",)
     whole = fake.dataclasses.replace(fake.make_result(genes=3, lost={}), provenance={})
     assert notices(whole)[0].tone == "good"
+
+
+def _without_one_value(fake: ModuleType, feature: str) -> Any:
+    """Everyone has a pair, but one biopsy has no value of `feature`."""
+    whole = fake.dataclasses.replace(fake.make_result(genes=3, lost={}), provenance={})
+    table, changes = whole.table.copy(), whole.changes.copy()
+    row = (table["feature"] == feature) & (table["set"] == "strict")
+    table.loc[row, ["n_pairs", "note"]] = [11, "no value in 1 biopsy: P02-1 (96 cells, fewer than 100)"]
+    gone = (changes["feature"] == feature) & (changes["participant_id"] == "P02")
+    changes.loc[gone, ["baseline_value", "change", "ratio"]] = np.nan
+    return fake.dataclasses.replace(whole, table=table, changes=changes)
+
+
+def test_the_banner_names_a_feature_without_a_value(fake: ModuleType) -> None:
+    """The assay has 12 pairs of 12; the feature 11."""
+    (primary,) = notices(_without_one_value(fake, DENSITY))
+    assert primary.tone == "caution"
+    assert primary.text.startswith("The data are incomplete: 12 of 12 participants give an evaluable pair in")
+    assert primary.text.endswith("; CD8 density (tissue): 11 of 12 pairs.")
+    (other,) = notices(_without_one_value(fake, "CD8_pct_tissue"))
+    assert other.text.startswith("The primary family is complete, other features are not: 12 of 12")
+    assert other.text.endswith("; CD8+ cells (tissue): 11 of 12 pairs.")
+
+
+def test_without_a_primary_family_every_feature_counts(fake: ModuleType) -> None:
+    result = _without_one_value(fake, "CD8_pct_tissue")
+    table = result.table.assign(family=result.table["family"].replace("primary", "panel"))
+    (notice,) = notices(fake.dataclasses.replace(result, table=table))
+    assert notice.tone == "caution"
+    assert "CD8+ cells (tissue): 11 of 12 pairs" in notice.text
+
+
+def test_a_missing_value_is_a_doubt_and_a_reason(fake: ModuleType) -> None:
+    result = _without_one_value(fake, DENSITY)
+    told = "Noted by the analysis: no value in 1 biopsy: P02-1 (96 cells, fewer than 100)."
+    assert told in _doubts(result)
+    assert "1 of 12 participants gives no evaluable pair (1 no value)" in _doubts(result)
+
+
+def test_a_change_in_log2_units_is_told_as_a_ratio_too(fake: ModuleType) -> None:
+    """2 ** 1.12 = 2.17 by hand."""
+    result = fake.make_result(genes=3)
+    var = pd.DataFrame({"unit": ["log2 CPM"]}, index=["CYT"])
+    result.study.assays["rna_signatures"] = fake.SimpleNamespace(var=var, layers={}, obs=None)
+    table = result.table.assign(family=result.table["family"].replace("signatures", "primary"))
+    table.loc[table["feature"] == "CYT", ["effect", "q"]] = [1.12, 0.01]
+    told = key_findings(fake.dataclasses.replace(result, table=table))[-1]
+    assert told.headline == "+1.12 log2 CPM (× 2.2)"
+    assert "rose by 1.12 log2 CPM from screening" in told.sentence
+
+
+def test_simulated_data_are_said_first(fake: ModuleType) -> None:
+    told = notices(fake.make_result(genes=3, with_truth=True))
+    assert (told[0].text, told[0].tone) == (SIMULATED, "simulated")
+
+
+def test_without_a_rule_of_adequacy_nothing_is_called_adequate(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    assert set_label("strict", result) == "strict (adequate biopsies)"
+    assert set_label("strict_pairs", result) == "strict, pairs only"
+    result.study.spec.adequacy = {}
+    assert set_label("strict", result) == "strict"
+    told = " ".join(methods_text(result))
+    assert "The study sets no rule of adequacy." in told
+    assert "adequate biopsies" not in told
 
 
 def test_problems_lose_paths_and_repetition(fake: ModuleType) -> None:

@@ -11,6 +11,7 @@ import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import cv2
 import numpy as np
@@ -148,7 +149,8 @@ def test_numbers_of_the_tables_are_those_of_the_result(made: tuple[str, Page, ob
         for cells, (_, row) in zip(rows, wanted.iterrows(), strict=True):
             own = dict(zip(heads, cells, strict=True))
             assert own["feature"][0] == row["label"]
-            assert own["analysis set"][0] == row["set"]
+            words = {"strict": "strict (adequate biopsies)", "all_biopsied": "all biopsied"}
+            assert own["analysis set"][0] == words[row["set"]]
             for head_, column in (("effect", "effect"), ("CI low", "effect_low"), ("CI high", "effect_high")):
                 assert own[head_] == (format_number(row[column]), repr(float(row[column])))
             for head_, column in (("p", "p"), (adjusted, "q")):
@@ -157,6 +159,54 @@ def test_numbers_of_the_tables_are_those_of_the_result(made: tuple[str, Page, ob
             assert own["pairs"][0] == str(row["n_pairs"])
             checked += 5
     assert checked == 50
+
+
+def test_simulated_data_are_named_under_the_title(made: tuple[str, Page, object], fake: ModuleType) -> None:
+    told = "SIMULATED DATA: no patient stands behind these numbers."
+    assert made[0].index("</h1>") < made[0].index(told) < made[0].index('class="findings"')
+    assert told not in _page(fake, genes=3)[0]
+
+
+def test_planted_effects_stand_beside_the_estimates(made: tuple[str, Page, object]) -> None:
+    """Planted by the fake: log2 ratio 1.05 of the density, .7 of the signature."""
+    _, page, result = made
+    table: pd.DataFrame = result.table  # type: ignore[attr-defined]
+    strict = table[table["set"] == "strict"].set_index("feature")
+    head, *rows = page.tables["t-truth-primary"]
+    heads = [text for text, _ in head]
+    planted = {"CD8_density_tissue": (1.05, 2.0**1.05), "CYT": (0.7, 0.7)}
+    assert len(rows) == 2
+    for cells, (feature, (true, shown)) in zip(rows, planted.items(), strict=True):
+        own, row = dict(zip(heads, cells, strict=True)), strict.loc[feature]
+        assert own["planted"][0] == format_number(shown)
+        assert own["estimate"] == (format_number(row["effect"]), repr(float(row["effect"])))
+        assert own["interval holds it"][0] == ("yes" if row["ci_low"] <= true <= row["ci_high"] else "no")
+
+
+def test_slide_quality_shows_what_a_person_reads(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    slides = result.qc["slides"].assign(
+        white_red=243.0, white_green=243.2, white_blue=np.nan, sha256="a" * 64, mpp=0.5, nodata_share=0.01
+    )
+    changed = fake.dataclasses.replace(result, qc={"slides": slides})
+    head, first, *_ = Page(render_html(build(result.study, changed))).tables["t-qc-slides"]
+    assert [text for text, _ in head] == [
+        *("slide", "biopsy", "status", "tissue (mm²)", "cells", "white (R/G/B)", "no-data share"),
+    ]
+    assert [text for text, _ in first] == ["S00", "P01-1", "ok", "0.800", "812", "243/243/–", "0.0100"]
+
+
+def test_units_of_a_signature_are_those_of_its_assay(fake: ModuleType) -> None:
+    result = _with_unit(fake, fake.make_result(genes=3), "log2 CPM")
+    head, first, *_ = Page(render_html(build(result.study, result))).tables["t-effects-signatures"]
+    at = [text for text, _ in head].index("unit")
+    assert first[at][0] == "log2 CPM"
+
+
+def _with_unit(fake: ModuleType, result: object, unit: str) -> Any:
+    var = pd.DataFrame({"unit": [unit]}, index=["CYT"])
+    result.study.assays["rna_signatures"] = fake.SimpleNamespace(var=var, layers={}, obs=None)  # type: ignore[attr-defined]
+    return result
 
 
 def test_top_genes_are_the_smallest_p(made: tuple[str, Page, object]) -> None:
@@ -228,6 +278,7 @@ def test_images_are_scaled_by_one_factor_and_escaped(fake: ModuleType, tmp_path:
     assert widths == [520, 260]
     assert "<i>P</i>" not in text
     assert "no visit · S3" in "".join(page.text)
+    assert sum(tag == "details" and attrs.get("class") == "zoom" for tag, attrs in page.tags) == len(shown)
 
 
 @pytest.mark.parametrize("n_lost", [12, 11])
@@ -236,6 +287,7 @@ def test_reads_sensibly_with_no_pair_and_with_one(fake: ModuleType, n_lost: int)
     text = "".join(page.text)
     assert "Not evaluable" in text
     assert f"{n_lost} of 12 participants give no evaluable pair" in text
+    assert "the estimate is biased" not in text
 
 
 def test_empty_parts_read_sensibly(fake: ModuleType) -> None:

@@ -41,9 +41,13 @@
       count.textContent = wanted === "" ? "" : shown + " of " + table.tBodies[0].rows.length + " rows";
     });
   });
+  document.addEventListener("keydown", function (event) {
+    if (event.key !== "Escape") { return; }
+    document.querySelectorAll("details.zoom[open]").forEach(function (d) { d.open = false; });
+  });
   var closed = [];
   window.addEventListener("beforeprint", function () {
-    closed = Array.prototype.slice.call(document.querySelectorAll("details:not([open])"));
+    closed = Array.prototype.slice.call(document.querySelectorAll("details:not([open]):not(.zoom)"));
     closed.forEach(function (d) { d.open = true; });
   });
   window.addEventListener("afterprint", function () { closed.forEach(function (d) { d.open = false; }); });
