@@ -171,6 +171,7 @@ def test_a_missing_slide_is_quarantined_and_the_rest_goes_on(tmp_path):
     assert study.slides.index.tolist() == ["S2"]
     (problem,) = study.problems
     assert (problem.code, problem.severity, problem.item) == ("E-FILE-001", "quarantine", "S1")
+    assert "slide 'S1' of biopsy 'B1'" in problem.message
     assert (problem.file, problem.row, problem.column, problem.value) == (
         "slides.csv",
         2,
@@ -208,7 +209,7 @@ TOLD = [
     ("biopsies", ("P1,B1,", "P1\u200b ,B1,"), "E-SHEET-009", 2, "subject", "read as 'P1'"),
     ("biopsies", ("2025-02-07,29", "2025-07-07,"), "E-SHEET-014", 3, "collection_date", "2025-06-30"),
     ("participants", ("2025-02-01", "2025-12-01"), "E-SHEET-014", 3, "first_dose_datetime", "cut-off"),
-    ("biopsies", ("R1,7.5\n", "r1,7.5\n"), "E-SHEET-009", 3, "batch", "taken for two"),
+    ("biopsies", ("R1,7.5\n", "r1,7.5\n"), "E-SHEET-009", 2, "batch", "taken for two"),
     ("biopsies", ("batch,rin", "batch,line"), "E-SHEET-002", 1, "line", "line_given"),
     ("biopsies", ("batch,rin", "batch,site_code"), "E-SHEET-015", 2, "site_code", "both sheets"),
 ]
@@ -302,6 +303,26 @@ REFUSED_SHEETS = [
      "E-SHEET-015", 5, "dose_mg", "'100.0' in participants.csv", "Correct"),
     ("biopsies", [("batch,rin", "batch,library"), ("R1,7.5", "R1,L-3")], "E-SHEET-006", 2, "library", "'B3'", "same"),
 ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("sheet", "key"), [("biopsies", ("biopsy_id", "biopsy")), ("participants", ("subject", "who"))]
+)
+def test_a_missing_key_column_is_told_once_and_not_for_every_row_that_names_it(tmp_path, sheet, key):
+    (problem,) = refused(tmp_path, **{sheet: edited(f"{sheet}.csv", key)})
+    assert (problem.code, problem.file, problem.row) == ("E-SHEET-001", f"{sheet}.csv", 1)
+
+
+def test_a_missing_column_is_not_taken_for_one_that_has_a_meaning_of_its_own(tmp_path):
+    slides = "slide_id,biopsy_id,batch\nS1,B1,a\n"
+    (problem,) = refused(tmp_path, slides=slides)
+    assert (problem.code, problem.column) == ("E-SHEET-001", "path")
+    assert "batch" not in problem.remedy
+
+
+def test_a_mistyped_visit_is_told_once_at_its_row(tmp_path):
+    (problem,) = refused(tmp_path, biopsies=edited("biopsies.csv", ("P1,B1,screening", "P1,B1,Screening")))
+    assert (problem.code, problem.row, problem.value) == ("E-STUDY-004", 2, "Screening")
 
 
 @pytest.mark.parametrize(("sheet", "edits", "code", "row", "column", "said", "remedy"), REFUSED_SHEETS)

@@ -348,7 +348,7 @@ def _slides_study(sheet: pd.DataFrame, file: Path, panel: str | None, problems: 
     for slide in absent:
         problems.add(
             "E-FILE-001",
-            "The slide file does not exist.",
+            f"The file of slide {slide!r} of biopsy {slides.at[slide, 'biopsy_id']!r} does not exist.",
             remedy="Put the file there, or correct the path; it is relative to the sheet.",
             file=file.name,
             row=int(str(slides.at[slide, "line"])),

@@ -87,7 +87,8 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     sheet = _open(folder, BIOPSIES, columns, BIOPSY_COLUMNS, problems)
     if sheet is not None:
         sheets[BIOPSIES] = sheet
-        biopsies = read_biopsies(sheet, visits=visits, participants=participants, cutoff=cutoff)
+        known = participants if _has_key(sheets, PARTICIPANTS, PARTICIPANT_COLUMNS) else None
+        biopsies = read_biopsies(sheet, visits=visits, participants=known, cutoff=cutoff)
     libraries = _libraries(folder, columns, sheets, biopsies, problems)
     slides = _slides(folder, columns, sheets, biopsies, spec, problems)
     if spec is not None:
@@ -105,6 +106,11 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     quarantined = {problem.item for problem in problems.quarantined}
     slides = slides[~slides.index.isin(quarantined)]
     return Study(spec, participants, biopsies, libraries, slides, problems=tuple(problems), path=folder)
+
+
+def _has_key(sheets: Mapping[str, Sheet], file: str, required: tuple[str, ...]) -> bool:
+    """Whether a sheet was read and has its own ids: without them, nothing can be said of what names them."""
+    return file in sheets and sheets[file].has(required[-1])
 
 
 def _columns_of_a_faulty_spec(path: Path) -> dict[str, str]:
@@ -150,7 +156,8 @@ def _libraries(
         if sheet is None:
             return None
         sheets[LIBRARIES] = sheet
-        return read_libraries(sheet, biopsies=biopsies)
+        known = biopsies if _has_key(sheets, BIOPSIES, BIOPSY_COLUMNS) else None
+        return read_libraries(sheet, biopsies=known)
     return None if biopsies is None else libraries_of_biopsies(sheets.get(BIOPSIES), biopsies)
 
 
@@ -172,11 +179,12 @@ def _slides(
     if not assays and (folder / SLIDES).exists():
         files[SLIDES] = []
     frames: list[pd.DataFrame] = []
+    known = biopsies if _has_key(sheets, BIOPSIES, BIOPSY_COLUMNS) else None
     for file, users in files.items():
         sheet = _open(folder, file, columns, SLIDE_COLUMNS, problems)
         if sheet is not None:
             sheets[file] = sheet
-            frames.append(read_slides(sheet, folder=folder, assays=users, biopsies=biopsies))
+            frames.append(read_slides(sheet, folder=folder, assays=users, biopsies=known))
     of_biopsies = sheets.get(BIOPSIES)
     if not files and of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
         made = slides_of_biopsies(of_biopsies, biopsies)

@@ -131,7 +131,7 @@ def read_slides(
     check_unique(sheet, ids)
     if biopsies is not None:
         check_known(sheet, owners, map(str, biopsies.index.dropna()), what="biopsies.csv")
-    paths = _paths(sheet, ids, folder)
+    paths = _paths(sheet, ids, owners, folder)
     panels, names = _panels(sheet, assays)
     mpp = to_number(
         sheet.column("mpp"),
@@ -152,20 +152,20 @@ def read_slides(
     return by_id({**done, **read_others(sheet, done)}, "slide_id")
 
 
-def _paths(sheet: Sheet, ids: pd.Series, folder: Path) -> pd.Series:
+def _paths(sheet: Sheet, ids: pd.Series, owners: pd.Series, folder: Path) -> pd.Series:
     raw = sheet.column("path")
     values = [None if text is None else text.strip() or None for text in raw.tolist()]
     missing: list[tuple[int, str | None, str]] = []
     twice: list[tuple[int, str | None, str]] = []
     seen: dict[str, int] = {}
-    for line, slide, text in zip(raw.index, ids.tolist(), values, strict=True):
+    for line, slide, owner, text in zip(raw.index, ids.tolist(), owners.tolist(), values, strict=True):
         if text is None:
             missing.append((int(line), None, "The path of the slide is missing."))
             continue
         other = seen.setdefault(text, int(line))
         if other != int(line):
             twice.append((int(line), text, f"The file is named in lines {other} and {line}."))
-        _check_slide_file(sheet, int(line), slide, text, folder)
+        _check_slide_file(sheet, int(line), (slide, owner), text, folder)
     if sheet.has("path"):
         sheet.tell("E-SHEET-017", "path", missing, remedy="Give the path of its file.")
     sheet.tell(
@@ -177,7 +177,11 @@ def _paths(sheet: Sheet, ids: pd.Series, folder: Path) -> pd.Series:
     return pd.Series(values, index=raw.index, name="path", dtype=object)
 
 
-def _check_slide_file(sheet: Sheet, line: int, slide: str | None, text: str, folder: Path) -> None:
+def _check_slide_file(
+    sheet: Sheet, line: int, ids: tuple[str | None, str | None], text: str, folder: Path
+) -> None:
+    """Quarantine a slide (its id and that of its biopsy) whose file is not there."""
+    slide, biopsy = ids
     try:
         path = folder / text
         exists, regular = path.exists(), path.is_file()
@@ -187,7 +191,8 @@ def _check_slide_file(sheet: Sheet, line: int, slide: str | None, text: str, fol
         return
     sheet.problems.add(
         "E-FILE-002" if exists else "E-FILE-001",
-        f"The file of slide {slide!r} {'is not a regular file' if exists else 'does not exist'}.",
+        f"The file of slide {slide!r} of biopsy {biopsy!r} "
+        f"{'is not a regular file' if exists else 'does not exist'}.",
         remedy="Put the file there, or correct the path (relative to the study folder, or absolute).",
         file=sheet.file,
         row=line,

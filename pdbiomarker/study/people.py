@@ -173,7 +173,9 @@ def _check_placed(sheet: Sheet) -> None:
 
 
 def _visits(sheet: Sheet, visits: Sequence[Visit] | None) -> pd.Series:
-    labels = read_names(sheet, "visit") if sheet.has("visit") else sheet.column("visit")
+    labels = sheet.column("visit")
+    if sheet.has("visit"):
+        labels = read_names(sheet, "visit", alike=visits is None)
     if visits is None:
         return labels
     names = [visit.name for visit in visits]

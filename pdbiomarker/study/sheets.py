@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -119,13 +120,14 @@ def open_sheet(
                 column=column,
                 severity="warning",
             )
+    free = [name for name in map(str, frame.columns) if name not in {*required, *NAMES}]
     for column in required:
         if column not in frame:
+            near = f" {nearest(column, free)}" if free else ""
             problems.add(
                 "E-SHEET-001",
                 f"The column {column!r} is missing.",
-                remedy="Add it, or give the site's name for it under 'columns' in study.yaml. "
-                + nearest(column, map(str, frame.columns)),
+                remedy="Add it, or give the site's name for it under 'columns' in study.yaml." + near,
                 file=file,
                 row=1,
                 column=column,
@@ -274,20 +276,24 @@ def check_known(sheet: Sheet, ids: pd.Series, known: Iterable[str], *, what: str
         )
 
 
-def read_names(sheet: Sheet, column: str) -> pd.Series:
+def read_names(sheet: Sheet, column: str, *, alike: bool = True) -> pd.Series:
     """Give a column of names (cohort, batch, visit ...): text, without what cannot be seen.
 
-    Two names that differ only in case, spaces or look-alike characters are told (E-SHEET-009, warning):
-    a model takes them for two levels.
+    Two names that differ only in case, spaces or look-alike characters are told (E-SHEET-009, warning) at
+    the first row of the rarer one: a model takes them for two levels. Not so where `alike` is false: names
+    that are held against a list need no such warning.
     """
     raw = sheet.column(column)
     values = [None if text is None else normal_id(text) or None for text in raw.tolist()]
-    shapes: dict[str, str] = {}
+    counts = Counter(value for value in values if value is not None)
+    usual: dict[str, str] = {}
+    for name, _ in counts.most_common() if alike else ():  # of equally frequent ones, the first
+        usual.setdefault(skeleton(name), name)
     told: set[str] = set()
     for line, value in zip(raw.index, values, strict=True):
         if value is None:
             continue
-        twin = shapes.setdefault(skeleton(value), value)
+        twin = usual.get(skeleton(value), value)
         if twin != value and value not in told:
             told.add(value)
             sheet.problems.add(
