@@ -6,8 +6,12 @@ number of workers.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import multiprocessing
+import os
+import sys
+from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -175,13 +179,30 @@ def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
         return [_attempt(job) for job in jobs]
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:
-        futures: list[Future[SlideResult | Problem]] = [pool.submit(_attempt, job) for job in jobs]
+        with _safe_path():
+            futures: list[Future[SlideResult | Problem]] = [pool.submit(_attempt, job) for job in jobs]
         try:
             return [future.result() for future in futures]
         except BrokenProcessPool as error:
             raise ResourceError(
                 "E-RUN-005: a worker was killed, most likely for want of memory. Remedy: use fewer workers."
             ) from error
+
+
+@contextlib.contextmanager
+def _safe_path() -> Iterator[None]:
+    """Start workers that import nothing from the working directory, which may hold foreign files."""
+    environment, path = os.environ.get("PYTHONSAFEPATH"), sys.path
+    os.environ["PYTHONSAFEPATH"] = "1"
+    sys.path = [entry for entry in path if entry]
+    try:
+        yield
+    finally:
+        sys.path = path
+        if environment is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = environment
 
 
 def _one_thread() -> None:

@@ -6,7 +6,8 @@ others go on. A server that has imported the heavy libraries once forks each pro
 in milliseconds.
 
 The server runs with one thread per linear-algebra library, a fixed hash seed, UTC and a UTF-8 locale,
-whatever the caller has: results have the same bytes from a notebook, a terminal or a cluster.
+whatever the caller has: results have the same bytes from a notebook, a terminal or a cluster. No process
+imports from the working directory: a file ``html.py`` in a study folder is data, never code.
 """
 
 from __future__ import annotations
@@ -50,6 +51,7 @@ _SURROUNDINGS: Final = {
     "TZ": "UTC",
     "LC_ALL": "C.UTF-8",
     "PYTHONUTF8": "1",
+    "PYTHONSAFEPATH": "1",
     "MPLBACKEND": "Agg",
 }
 _PRELOAD: Final = ["pdbiomarker.run.steps"]
@@ -150,7 +152,7 @@ def _start(context: ForkServerContext, job: Job) -> _Running:
     context.set_forkserver_preload(_PRELOAD)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sender, job), name=f"pdbiomarker {job.name}")
-    with _surroundings(), _without_main():
+    with _surroundings(), _without_main(), _without_working_directory():
         with _deaf_to_interrupts():
             forkserver.ensure_running()
         process.start()
@@ -191,6 +193,23 @@ def _without_main() -> Iterator[None]:
         yield
     finally:
         sys.modules["__main__"] = main
+
+
+@contextlib.contextmanager
+def _without_working_directory() -> Iterator[None]:
+    """Keep new processes, which take over our path, from importing what lies in the working directory.
+
+    The directory that holds this package stays: where it is run from its source, that is the working
+    directory.
+    """
+    before = sys.path
+    home = Path(__file__).resolve().parents[2]
+    unsafe = {Path.cwd().resolve()} - {home}
+    sys.path = [entry for entry in before if entry and Path(entry).resolve() not in unsafe]
+    try:
+        yield
+    finally:
+        sys.path = before
 
 
 def _listen(one: _Running, tell: Tell | None) -> None:
