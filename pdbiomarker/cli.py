@@ -96,7 +96,11 @@ Workers = Annotated[
     ),
 ]
 Fresh = Annotated[
-    bool, typer.Option("--fresh", help="Remove what an earlier run made in OUT and start anew.")
+    bool,
+    typer.Option(
+        "--fresh",
+        help="Remove what an earlier run made in OUT and start anew; unchanged measured slides are kept.",
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 

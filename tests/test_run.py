@@ -251,6 +251,24 @@ def test_a_changed_plan_study_or_version_is_refused_with_what_changed(plain: Pat
     assert read_manifest(out).parameters["seed"] == 2
 
 
+def test_fresh_after_another_plan_keeps_the_slides_that_are_whole_and_unchanged(
+    study: Path, out: Path, tmp_path: Path
+) -> None:
+    other = copy(study, tmp_path / "study")
+    replace(other / "plan.yaml", "seed: 1", "seed: 2")
+    with pytest.raises(VerificationError, match="--fresh to remove the old results") as caught:
+        run(other, out)
+    assert [p.code for p in caught.value.problems] == ["E-RUN-001"]
+    (out / "slides" / "P01-T" / "scores.csv").write_text("edited", encoding="utf-8")
+    draw_slide(other / "slides" / "P02-S.tif", seed=99, positive=20)
+    outcome = run(other, out, fresh=True)
+    assert set(outcome.steps_made) == {"slide-P01-T", "slide-P02-S", "change", "report"}
+    assert set(outcome.steps_kept) == {"slide-P01-S", "slide-P02-T"}
+    assert verify(out) == []
+    anew = run(other, tmp_path / "anew")
+    assert fingerprint(outcome.out) == fingerprint(anew.out)
+
+
 def test_commands_into_one_folder_complete_each_other(plain: Path, tmp_path: Path) -> None:
     out = tmp_path / "out"
     assert pb.quantify_slides(plain, out, progress=False).steps_made == ("assays",)

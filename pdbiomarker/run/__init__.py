@@ -44,7 +44,8 @@ def run_study(
     workers : int, optional
         Slides measured at a time; default: the number of cores.
     fresh : bool
-        Remove what an earlier run made in `out` and start anew.
+        Remove what an earlier run made in `out` and start anew; only slides that were measured from the
+        same file with the same panel, regions and code are kept.
     dry_run : bool
         Check everything, say what would be done, write nothing.
     progress : bool

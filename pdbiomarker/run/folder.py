@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,7 +20,9 @@ from pdbiomarker.provenance import (
     DONE,
     LOCK,
     MANIFEST,
+    StepRecord,
     code_version,
+    completed,
     forget,
     read_manifest,
     recorded_steps,
@@ -86,7 +88,10 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
         raise InputError(problems)
     if fresh:
         return
-    remedy = "Give another folder to -o, or --fresh to remove the old results and start anew."
+    remedy = (
+        "Give another folder to -o, or --fresh to remove the old results and start anew; slides whose "
+        "measurement does not depend on what changed are kept."
+    )
     for where, old, new in _differences(before, basis):
         problems.add(
             "E-RUN-001",
@@ -99,15 +104,25 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
     problems.raise_if_any(VerificationError)
 
 
-def prepare_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
+def prepare_folder(out: Path, basis: Basis, *, fresh: bool, slides: Mapping[str, str]) -> None:
     """Make a folder ready for a run; call it while holding the lock.
 
     With `fresh`, the files that the manifest or a step's record names as ours are removed; any other file
-    stays. Temporary files of a killed run are removed in any case.
+    stays, and so does a slide that was measured from the same file with the same panel, regions and code.
+    Temporary files of a killed run are removed in any case.
+
+    Parameters
+    ----------
+    out : Path
+    basis : Basis
+    fresh : bool
+    slides : mapping of step to key
+        The slides of this run.
     """
     remove_partial_files(out)
     if fresh:
-        _remove_ours(out)
+        records = [completed(out, step, key) for step, key in slides.items()]
+        _remove_ours(out, [record for record in records if record is not None and record.outputs])
     write_text(out / BASIS, basis.to_json())
 
 
@@ -166,17 +181,20 @@ def _shown(value: object) -> str:
     return text if len(text) <= 120 else f"{text[:117]}..."
 
 
-def _remove_ours(out: Path) -> None:
+def _remove_ours(out: Path, kept: Sequence[StepRecord]) -> None:
+    files = {name for record in kept for name in record.outputs}
+    steps = {record.step for record in kept}
     if (out / MANIFEST).is_file():
         try:
             names = list(read_manifest(out).outputs)
         except InputError:
             names = []
         for name in names:
-            if not name.startswith(f"{DONE}/"):
+            if name not in files and not name.startswith(f"{DONE}/"):
                 with contextlib.suppress(ValueError):  # an edited manifest may name files outside
                     remove_output(out, name)
     for step in recorded_steps(out):
-        forget(out, step)
+        if step not in steps:
+            forget(out, step, keep=files)
     for name in (MANIFEST, LOG):
         (out / name).unlink(missing_ok=True)

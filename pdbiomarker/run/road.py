@@ -160,7 +160,8 @@ def travel(request: Request) -> RunOutcome:
             return _dry(request, work)
         _make_folder(request.out)
         with FolderLock(request.out):
-            prepare_folder(request.out, basis, fresh=request.fresh)
+            slides = {slide["step"]: slide["key"] for slide in work.slides}
+            prepare_folder(request.out, basis, fresh=request.fresh, slides=slides)
             display.log_to(request.out / LOG)
             trip = _Trip(request, work, display)
             trip.slides()
