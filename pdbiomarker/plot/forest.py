@@ -15,7 +15,7 @@ from pdbiomarker.plot.numbers import format_interval, format_number, format_p, p
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
     Result,
-    effect_unit,
+    effect_units,
     find_feature,
     primary_set,
     set_label,
@@ -93,7 +93,7 @@ def forest(
     wanted = list(sets) if sets is not None else sets_of(rows)
     rows = rows[rows["set"].isin(wanted)]
     rows = rows.assign(
-        effect_unit=[effect_unit(result, row) for _, row in rows.iterrows()],
+        effect_unit=effect_units(result, rows),
         set_name=[set_label(str(s), result) for s in rows["set"]],
     )
     with style():

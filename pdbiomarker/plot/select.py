@@ -19,6 +19,7 @@ __all__ = [
     "Selection",
     "contrast_visits",
     "effect_unit",
+    "effect_units",
     "find_feature",
     "not_evaluable",
     "primary_set",
@@ -195,6 +196,14 @@ def effect_unit(result: Result, row: pd.Series) -> str:
         return told
     unit = _own_unit(result, str(row["assay"]), str(row["feature"]))
     return unit or told
+
+
+def effect_units(result: Result, rows: pd.DataFrame) -> pd.Series:
+    """The units of the effects of many rows, see :func:`effect_unit`; quick where most are ratios."""
+    units = rows["effect_unit"].astype(object)
+    own = ~rows["kind"].isin(RATIO_KINDS)
+    units.loc[own] = [effect_unit(result, row) for _, row in rows[own].iterrows()]
+    return units
 
 
 def _own_unit(result: Result, assay: str, feature: str) -> str:

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from pdbiomarker.plot.numbers import format_number
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, primary_set
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_units, primary_set
 from pdbiomarker.plot.style import (
     ACCENT,
     FAINT,
@@ -61,10 +61,7 @@ def join_truth(result: Result, assay: str | None = None) -> pd.DataFrame:
         rows = rows[rows["assay"] == assay]
     inside = (rows["ci_low"] <= rows["true"]) & (rows["true"] <= rows["ci_high"])
     covered = inside.astype("boolean").mask(rows["ci_low"].isna() | rows["ci_high"].isna())
-    units = [
-        effect_unit(result, row) for _, row in rows[["assay", "feature", "kind", "effect_unit"]].iterrows()
-    ]
-    return rows.assign(covered=covered, effect_unit=pd.Series(units, index=rows.index, dtype=object))
+    return rows.assign(covered=covered, effect_unit=effect_units(result, rows))
 
 
 def truth(result: Result, assay: str | None = None, *, ax: Axes | None = None) -> Axes:

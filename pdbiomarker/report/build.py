@@ -13,7 +13,7 @@ from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
 from pdbiomarker.plot.numbers import format_number, p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, contrast_visits, effect_unit, primary_set, set_label
+from pdbiomarker.plot.select import RATIO_KINDS, Result, contrast_visits, effect_units, primary_set, set_label
 from pdbiomarker.plot.style import figure, style
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.content import (
@@ -189,8 +189,8 @@ def _front(result: Result) -> Section | None:
     blocks: list[Block] = []
     if lines <= 60:
         caption = (
-            "Primary family: effect with 95 % interval. In colour the primary analysis set; in grey the "
-            "other sets, "
+            "Primary family: effect with 95 % interval. In colour the primary analysis set, "
+            f"{set_label(primary_set(table), result)}; in grey the other sets, "
             "whose p-values (in brackets) are not adjusted. A line without an estimate gives the reason."
         )
         blocks.append(Figure("primary-forest", caption, draw))
@@ -273,7 +273,7 @@ def _unused(result: Result, biopsies: pd.DataFrame) -> Block:
         *[("assay", Column("not used in")), ("reason", Column("why")), ("code", Column("code", "id"))],
     ]
     which = set_label(primary_set(result.table), result)
-    caption = f"Biopsies not used in the primary analysis set ({which}), each with its reason."
+    caption = f"Biopsies not used in the primary analysis set, {which}, each with its reason."
     return _table("unused", caption, rows, columns)
 
 
@@ -402,7 +402,7 @@ def _worded(result: Result, rows: pd.DataFrame) -> pd.DataFrame:
     rows = rows.assign(set=[set_label(str(s), result) for s in rows["set"]])
     if "effect_unit" not in rows.columns:
         return rows
-    return rows.assign(effect_unit=[effect_unit(result, row) for _, row in rows.iterrows()])
+    return rows.assign(effect_unit=effect_units(result, rows))
 
 
 def _effects_table(result: Result, key: str, caption: str, rows: pd.DataFrame) -> Table:

@@ -10,6 +10,7 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+from pdbiomarker import plot
 from pdbiomarker.plot.select import select, set_label
 from pdbiomarker.report.findings import SIMULATED, find_doubts, key_findings, notices
 from pdbiomarker.report.methods import limits_text, methods_text
@@ -196,6 +197,8 @@ def test_a_missing_value_is_a_doubt_and_a_reason(fake: ModuleType) -> None:
     told = "Noted by the analysis: no value in 1 biopsy: P02-1 (96 cells, fewer than 100)."
     assert told in _doubts(result)
     assert "1 of 12 participants gives no evaluable pair (1 no value)" in _doubts(result)
+    ax = plot.waterfall(result, DENSITY)
+    assert [t.get_text() for t in ax.texts if t.get_text().startswith("NE")] == ["NE · no value"]
 
 
 def test_a_change_in_log2_units_is_told_as_a_ratio_too(fake: ModuleType) -> None:

@@ -183,6 +183,15 @@ def test_planted_effects_stand_beside_the_estimates(made: tuple[str, Page, objec
         assert own["interval holds it"][0] == ("yes" if row["ci_low"] <= true <= row["ci_high"] else "no")
 
 
+def test_the_caption_tells_the_diamonds_from_the_estimate(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3)
+    told = "Diamonds: geometric mean of the pairs; the heading's estimate is the model's"
+    assert f"{told}." in "".join(_page(fake, genes=3)[1].text)
+    more = fake.dataclasses.replace(result, table=result.table.assign(n_participants=12))
+    text = "".join(Page(render_html(build(result.study, more))).text)
+    assert f"{told}, which also uses participants with one visit." in text
+
+
 def test_slide_quality_shows_what_a_person_reads(fake: ModuleType) -> None:
     result = fake.make_result(genes=3)
     slides = result.qc["slides"].assign(
