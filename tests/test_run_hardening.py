@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import shutil
 import subprocess
@@ -64,3 +63,42 @@ def test_no_file_of_the_working_directory_is_run(
     )
     assert not canary.exists(), canary.read_text(encoding="utf-8")
     assert done.returncode == 0, done.stderr
+
+
+# --- one content, one slide ---
+
+
+def items(outcome: RunOutcome, code: str) -> list[str | None]:
+    return [p.item for p in outcome.problems if p.code == code]
+
+
+@pytest.mark.parametrize("how", ["copied", "renamed"])
+def test_slides_of_two_biopsies_with_one_content_are_both_left_out(
+    slides: Path, tmp_path: Path, how: str
+) -> None:
+    study = copy(slides, tmp_path / "study")
+    if how == "copied":
+        shutil.copy(study / "slides/P01-S.tif", study / "slides/P01-T.tif")
+    else:
+        replace(study / "slides.csv", "slides/P01-T.tif", "./slides/../slides/P01-S.tif")
+    outcome = run(study, tmp_path / "out")
+    assert outcome.exit_code == 4
+    assert items(outcome, "E-SLIDE-011") == [biopsy(0, 0), biopsy(0, 1)]
+    assert not (outcome.out / "slides" / biopsy(0, 0)).exists()
+    assert (outcome.out / "slides" / biopsy(1, 0)).exists()
+    left_out = pd.read_csv(outcome.out / "results/quarantine.csv")
+    assert left_out["item"].tolist() == [biopsy(0, 0), biopsy(0, 1)]
+
+
+def test_of_one_biopsy_the_second_slide_with_the_same_content_is_left_out(
+    slides: Path, tmp_path: Path
+) -> None:
+    study = copy(slides, tmp_path / "study")
+    shutil.copy(study / "slides/P01-S.tif", study / "slides/again.tif")
+    with (study / "slides.csv").open("a", encoding="utf-8") as sheet:
+        sheet.write("Z,P01-S,slides/again.tif,B1\n")
+    told = [(p.code, p.item, p.severity) for p in pb.check(study)]
+    assert told == [("E-SLIDE-011", "Z", "quarantine")]
+    outcome = run(study, tmp_path / "out", dry_run=True)
+    assert not any("slide Z" in line for line in outcome.todo)
+    assert any("slide P01-S" in line for line in outcome.todo)

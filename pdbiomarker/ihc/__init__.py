@@ -11,7 +11,7 @@ from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quan
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
 from pdbiomarker.ihc.outputs import check_cells, write_slide
 from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
-from pdbiomarker.ihc.quantify import quantify
+from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
 from pdbiomarker.ihc.score import pool_scores, score_cells
 from pdbiomarker.ihc.slide import Slide, open_slide
@@ -36,6 +36,7 @@ __all__ = [
     "check_regions",
     "check_slide",
     "find_tissue",
+    "find_twins",
     "measure_white",
     "open_slide",
     "optical_density",

@@ -11,7 +11,7 @@ import dataclasses
 import multiprocessing
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
@@ -29,7 +29,7 @@ from pdbiomarker.provenance import slug
 from pdbiomarker.study import Study
 from pdbiomarker.tables import read_table, to_number
 
-__all__ = ["quantify"]
+__all__ = ["find_twins", "quantify"]
 
 
 def quantify(
@@ -213,30 +213,49 @@ def _without_twins(
     done: list[tuple[_Job, SlideResult]], problems: Problems
 ) -> list[tuple[_Job, SlideResult]]:
     """Leave out slides whose content another slide has: they would count twice, or for two biopsies."""
-    first: dict[tuple[str, str], _Job] = {}
+    twins = find_twins(
+        [(job.slide_id, job.biopsy_id, str(result.qc["sha256"]), job.panel.hash) for job, result in done]
+    )
+    for job, _ in done:
+        if job.slide_id in twins:
+            problems.add(
+                "E-SLIDE-011",
+                twins[job.slide_id],
+                remedy="Correct the paths in slides.csv.",
+                file=job.path.name,
+                severity="quarantine",
+                item=job.slide_id,
+            )
+    return [(job, result) for job, result in done if job.slide_id not in twins]
+
+
+def find_twins(slides: Sequence[tuple[str, str, str, str]]) -> dict[str, str]:
+    """Find the slides to be left out because another slide has the same content.
+
+    Parameters
+    ----------
+    slides : sequence of (slide id, biopsy id, SHA-256 of the content, hash of the panel)
+
+    Returns
+    -------
+    dict
+        Slide id -> reason. Of one biopsy, the first of the slides stays; where biopsies differ, none does.
+    """
+    first: dict[tuple[str, str], str] = {}
     owners: dict[tuple[str, str], set[str]] = {}
-    for job, result in done:
-        key = (str(result.qc["sha256"]), job.panel.hash)
-        first.setdefault(key, job)
-        owners.setdefault(key, set()).add(job.biopsy_id)
-    kept = []
-    for job, result in done:
-        key = (str(result.qc["sha256"]), job.panel.hash)
-        if first[key] is job and len(owners[key]) == 1:
-            kept.append((job, result))
-            continue
-        contested = len(owners[key]) > 1
-        problems.add(
-            "E-SLIDE-011",
-            "The slide has the same content as a slide of another biopsy: which it shows is unknown."
-            if contested
-            else f"The slide has the same content as {first[key].slide_id!r} and would count twice.",
-            remedy="Correct the paths in slides.csv.",
-            file=job.path.name,
-            severity="quarantine",
-            item=job.slide_id,
-        )
-    return kept
+    for slide, biopsy, content, panel in slides:
+        first.setdefault((content, panel), slide)
+        owners.setdefault((content, panel), set()).add(biopsy)
+    reasons = {}
+    for slide, _, content, panel in slides:
+        original = first[content, panel]
+        if len(owners[content, panel]) > 1:
+            reasons[slide] = (
+                "The slide has the same content as a slide of another biopsy: which it shows is unknown."
+            )
+        elif original != slide:
+            reasons[slide] = f"The slide has the same content as {original!r} and would count twice."
+    return reasons
 
 
 def _collect(done: list[tuple[_Job, SlideResult]], sheet: pd.DataFrame, problems: Problems) -> AnnData:

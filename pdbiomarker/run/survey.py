@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
@@ -30,7 +31,7 @@ __all__ = [
     "Survey",
     "count_assays",
     "describe",
-    "empty_assay",
+    "expected_assay",
     "plan_file_of",
     "plan_of",
     "slide_files",
@@ -42,6 +43,7 @@ __all__ = [
 SIGNATURES: Final = "_signatures"
 _USUAL_SIGNATURES: Final = ("CYT",)
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
+_TWIN: Final = "E-SLIDE-011"
 _TRUTH: Final = "truth/features.csv"
 _COMPARTMENTS: Final = ("tissue", "nest", "stroma")
 _SPACE_AT_LEAST: Final = 64 << 20
@@ -99,6 +101,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         found.extend(study.problems)
         with _collecting(found):
             _check_panels(study)
+            found.extend(_twins(study))
         with _collecting(found):
             assays = count_assays(study, found)
         found.extend(_before_first_dose(study))
@@ -172,10 +175,8 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
     for spec in study.spec.assays:
         if spec.kind == "ihc":
             possible = _compartments(study, spec)
-            panels = {name: ihc.read_panel(name) for name in sorted(possible)}
-            found = [(panel, possible[name]) for name, panel in panels.items()]
-            assays[spec.name] = empty_assay(found)
-            drawn = empty_assay([(panel, _COMPARTMENTS) for panel in panels.values()])
+            assays[spec.name] = empty_assay(possible)
+            drawn = empty_assay(dict.fromkeys(possible, _COMPARTMENTS))
             for feature in drawn.var_names.difference(assays[spec.name].var_names):
                 lacking[spec.name, str(feature)] = _why_lacking(spec, str(feature))
     problems = Problems()
@@ -234,14 +235,20 @@ def _why_lacking(spec: AssaySpec, feature: str) -> str:
     return f"no slide of its panel has a file {file} with a region of the class {compartment}."
 
 
-def empty_assay(panels: Sequence[tuple[ihc.Panel, Sequence[str]]]) -> AnnData:
+def expected_assay(study: Study, spec: AssaySpec) -> AnnData:
+    """Return an assay without biopsies that has every feature its slides can give, measured or not."""
+    return empty_assay(_compartments(study, spec))
+
+
+def empty_assay(compartments: Mapping[str, Sequence[str]]) -> AnnData:
     """Return an assay without biopsies that has the features which panels give in their compartments."""
     cells = pd.DataFrame({"class": pd.Series(dtype="int8"), "compartment": pd.Series(dtype=object)})
+    panels = {name: ihc.read_panel(name) for name in sorted(compartments)}
     scores = [
-        ihc.score_cells(cells, dict.fromkeys(compartments, 0.0), panel) for panel, compartments in panels
+        (name, "", ihc.score_cells(cells, dict.fromkeys(compartments[name], 0.0), panel))
+        for name, panel in panels.items()
     ]
-    of_slides = [(str(k), "", frame) for k, frame in enumerate(scores)]
-    whole = ihc.assemble(of_slides, [panel for panel, _ in panels])
+    whole = ihc.assemble(scores, list(panels.values()))
     return whole[:0].copy()
 
 
@@ -256,6 +263,29 @@ def _check_panels(study: Study) -> None:
         except InputError as error:
             problems.extend(error.problems)
     problems.raise_if_any()
+
+
+def _twins(study: Study) -> Iterator[Problem]:
+    """Slides whose content another slide has: they would count twice, or for two biopsies."""
+    files = slide_files(study)
+    sizes = Counter(slide.file.stat().st_size for slide in files)
+    alike = [slide for slide in files if sizes[slide.file.stat().st_size] > 1]
+    reasons = ihc.find_twins(
+        [(s.slide_id, s.biopsy_id, sha256_file(s.file), ihc.read_panel(s.panel).hash) for s in alike]
+    )
+    for slide in alike:
+        if slide.slide_id in reasons:
+            yield Problem(
+                _TWIN,
+                reasons[slide.slide_id],
+                f"Correct the paths in {slide.sheet}.",
+                slide.sheet,
+                slide.line,
+                "path",
+                slide.name,
+                severity="quarantine",
+                item=slide.slide_id,
+            )
 
 
 def _panel_file(study: Study, panel: str) -> str:
@@ -316,6 +346,8 @@ def survey_slides(file: Path, panel: str | None) -> Survey:
             problems.extend(error.problems)
     sheet = read_table(file, problems=problems)
     study = None if sheet is None else _slides_study(sheet, file, panel, problems)
+    if study is not None and not problems.errors:
+        problems.extend(_twins(study))
     return Survey(None if problems.errors else study, plan, None, {}, problems)
 
 
@@ -390,7 +422,8 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     for done, (name, path) in enumerate(sorted(files.items()), start=1):
         inputs[name] = sha256_file(path)
         tell("check", done, len(files))
-    slides = _slides(study, inputs)
+    twins = {problem.item for problem in found.problems if problem.code == _TWIN}
+    slides = [slide for slide in _slides(study, inputs) if slide["slide_id"] not in twins]
     measured = {name for slide in slide_files(study) for name in (slide.name, slide.regions)}
     shared = {name: digest for name, digest in inputs.items() if name not in measured}
     spec = study_facts(study.spec)
