@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -102,3 +103,29 @@ def test_of_one_biopsy_the_second_slide_with_the_same_content_is_left_out(
     outcome = run(study, tmp_path / "out", dry_run=True)
     assert not any("slide Z" in line for line in outcome.todo)
     assert any("slide P01-S" in line for line in outcome.todo)
+
+
+# --- no path of this machine ---
+
+
+def test_no_output_names_a_folder_outside_the_study(slides: Path, tmp_path: Path) -> None:
+    study, secret = copy(slides, tmp_path / "study"), tmp_path / "home-of-alice" / "secret"
+    secret.mkdir(parents=True)
+    sheet = study / "slides.csv"
+    for name in ("P01-S", "P01-T"):
+        shutil.move(study / f"slides/{name}.tif", secret / f"{name}.tif")
+    (secret / "P01-T.tif").write_bytes(b"no slide")
+    replace(sheet, "slides/P01-S.tif", str(secret / "P01-S.tif"))  # absolute, can be measured
+    replace(sheet, "slides/P01-T.tif", "../home-of-alice/secret/P01-T.tif")  # relative, cannot
+    replace(sheet, "slides/P02-S.tif", str(study / "slides/P02-S.tif"))  # absolute, inside
+    replace(sheet, "slides/P02-T.tif", str(secret / "P02-T.tif"))  # absolute, not there
+    outcome = run(study, tmp_path / "out")
+    assert sorted(p.item or "" for p in outcome.problems) == ["P01-T", "P02-T"]
+    for path in (p for p in outcome.out.rglob("*") if p.is_file()):
+        data = path.read_bytes()
+        assert b"home-of-alice" not in data, path.name
+        assert str(tmp_path).encode() not in data, path.name
+    inputs = json.loads((outcome.out / "manifest.json").read_text(encoding="utf-8"))["inputs"]
+    assert {"P01-S: P01-S.tif", "P01-T: P01-T.tif", "slides/P02-S.tif"} <= set(inputs)
+    assert pb.read_result(outcome.out).study.slides["path"].tolist()[:2] == ["P01-S.tif", "P01-T.tif"]
+    assert "secret" not in "".join(str(p) for p in pb.check(study))

@@ -36,7 +36,7 @@ from pdbiomarker.run.survey import (
     survey_slides,
 )
 from pdbiomarker.simulate import simulate_study
-from pdbiomarker.study import Study, read_study
+from pdbiomarker.study import Study, read_study, shown_path
 from pdbiomarker.tables import read_table, to_typed, write_table
 
 __all__ = [
@@ -139,7 +139,12 @@ def make_change(*, task: Task, tell: Tell) -> str:
     if plan is None:
         raise RuntimeError("the study has no plan")
     measured = {**_slide_assays(study, task, out), **counts}
-    study = dataclasses.replace(study, problems=tuple(Problem(**row) for row in task["problems"]))
+    shown = [shown_path(str(path), Path(task["study"])) for path in study.slides["path"]]
+    study = dataclasses.replace(
+        study,
+        slides=study.slides.assign(path=pd.Series(shown, index=study.slides.index, dtype=object)),
+        problems=tuple(Problem(**row) for row in task["problems"]),
+    )
     for name in sorted(measured, key=_place_of([spec.name for spec in study.spec.assays])):
         study = study.with_assay(name, measured[name])
     of = len(study.assays) + 1

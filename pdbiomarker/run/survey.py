@@ -22,7 +22,7 @@ from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
-from pdbiomarker.study import AssaySpec, Study, StudySpec, read_study
+from pdbiomarker.study import AssaySpec, Study, StudySpec, read_study, shown_path
 from pdbiomarker.tables import add_rows, read_table, to_number
 
 __all__ = [
@@ -385,7 +385,7 @@ def _slides_study(sheet: pd.DataFrame, file: Path, panel: str | None, problems: 
             file=file.name,
             row=int(str(slides.at[slide, "line"])),
             column="path",
-            value=slides.at[slide, "path"],
+            value=shown_path(str(slides.at[slide, "path"]), file.parent),
             severity="quarantine",
             item=slide,
         )
@@ -516,7 +516,7 @@ def slide_files(study: Study) -> list[SlideFile]:
                 slide_id=str(slide_id),
                 biopsy_id=str(row["biopsy_id"]),
                 assay=spec.name,
-                name=f"{slide_id}: {path.name}" if path.is_absolute() else path.as_posix(),
+                name=_slide_name(str(slide_id), str(path), folder),
                 file=folder / path,
                 sheet=spec.slides or ("slides.csv" if (folder / "slides.csv").exists() else "biopsies.csv"),
                 line=None if line is None or pd.isna(line) else int(line),
@@ -529,6 +529,12 @@ def slide_files(study: Study) -> list[SlideFile]:
 
 
 def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
+def _slide_name(slide_id: str, path: str, folder: Path) -> str:
+    shown = shown_path(path, folder)
+    inside = (folder / shown).is_file() and (folder / shown).samefile(folder / path)
+    return shown if inside else f"{slide_id}: {shown}"
+
+
     """Describe the measuring of each slide; its key holds everything that the outcome depends on."""
     taken: list[str] = []
     slides = []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 from typing import Final
@@ -164,7 +165,9 @@ def _paths(sheet: Sheet, ids: pd.Series, owners: pd.Series, folder: Path) -> pd.
             continue
         other = seen.setdefault(text, int(line))
         if other != int(line):
-            twice.append((int(line), text, f"The file is named in lines {other} and {line}."))
+            twice.append(
+                (int(line), shown_path(text, folder), f"The file is named in lines {other} and {line}.")
+            )
         _check_slide_file(sheet, int(line), (slide, owner), text, folder)
     if sheet.has("path"):
         sheet.tell("E-SHEET-017", "path", missing, remedy="Give the path of its file.")
@@ -175,6 +178,28 @@ def _paths(sheet: Sheet, ids: pd.Series, owners: pd.Series, folder: Path) -> pd.
         remedy="Give every slide its own file; one file counted twice is one slide.",
     )
     return pd.Series(values, index=raw.index, name="path", dtype=object)
+
+
+def shown_path(text: str, folder: Path) -> str:
+    """Give a path as messages and results may show it: they name no folder outside the study.
+
+    Parameters
+    ----------
+    text : str
+        Relative to the study folder, or absolute.
+    folder : Path
+        The study folder.
+
+    Returns
+    -------
+    str
+        The path from the study folder where it lies inside, else the name of the file.
+    """
+    path = Path(os.path.normpath(folder.absolute() / text))
+    for root in (folder.absolute(), folder.resolve()):
+        if path.is_relative_to(root):
+            return path.relative_to(root).as_posix()
+    return path.name
 
 
 def _check_slide_file(
@@ -197,7 +222,7 @@ def _check_slide_file(
         file=sheet.file,
         row=line,
         column=sheet.label("path"),
-        value=text,
+        value=shown_path(text, folder),
         severity="quarantine",
         item=slide,
     )
