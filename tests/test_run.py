@@ -387,6 +387,16 @@ BAD_STUDIES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "plan.yaml:1",
     ),
     "contrast": (lambda s: replace(s / "plan.yaml", "C2D1 -", "C3D1 -"), "E-PLAN-002", "plan.yaml:2"),
+    "contrast of a column that does not exist": (
+        lambda s: replace(s / "plan.yaml", "- screening}", "- screening at dose = 10}"),
+        "E-PLAN-002",
+        "plan.yaml:2 [contrasts.on_treatment]",
+    ),
+    "contrast of no visits": (
+        lambda s: replace(s / "plan.yaml", "C2D1 - screening}", "'dose_mg: 20 - 10'}"),
+        "E-PLAN-002",
+        "plan.yaml:2 [contrasts.on_treatment]",
+    ),
     "family": (
         lambda s: replace(s / "plan.yaml", "genes: rna", "genes: rna:NOSUCH"),
         "E-PLAN-003",
@@ -452,7 +462,15 @@ def test_a_feature_of_a_compartment_without_regions_is_refused_before_slides_are
     (problem,) = refused(other, tmp_path / "out")
     assert "regions/SLIDE_ID.geojson with a region of the class stroma" in problem.message
     (other / "regions" / "P01-S.geojson").write_text(REGION, encoding="utf-8")
-    assert run(other, tmp_path / "out", dry_run=True).exit_code == 0
+    (other / "slides" / "P01-S.tif").write_bytes(b"cut short")  # the only slide with stroma: no refusal later
+    outcome = pb.change_study(other, tmp_path / "out", progress=False)
+    assert outcome.exit_code == 4
+    table = pb.read_result(tmp_path / "out")["ihc"].table
+    rows = table[table["feature"] == "CD8_density_stroma"]
+    assert set(rows["family"]) == {"primary"}
+    assert len(rows) == 3  # a row in every set, without a p-value, with the reason
+    assert rows["p"].isna().all()
+    assert (rows["note"] != "").all()
 
 
 # --- quarantined, the rest goes on ---

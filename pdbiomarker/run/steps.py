@@ -14,8 +14,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 from anndata import AnnData
+from numpy.typing import NDArray
 
 from pdbiomarker import ihc
 from pdbiomarker.change import pd_change
@@ -29,7 +31,7 @@ from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, writ
 from pdbiomarker.run.survey import (
     count_assays,
     describe,
-    empty_assay,
+    expected_assay,
     plan_file_of,
     plan_of,
     survey,
@@ -208,11 +210,34 @@ def _slide_assays(study: Study, task: Task, out: Path) -> dict[str, AnnData]:
             scores = [(s["slide_id"], s["biopsy_id"], _scores(out, s)) for s in own]
             panels = [ihc.read_panel(name) for name in sorted({s["panel"] for s in own})]
             facts = study.slides[[c for c in ("batch", "scanner") if c in study.slides]]
-            assays[spec.name] = ihc.assemble(scores, panels, facts=facts)
+            measured = ihc.assemble(scores, panels, facts=facts)
+            assays[spec.name] = _with_features(measured, expected_assay(study, spec))
         else:
-            assays[spec.name] = empty_assay([(ihc.read_panel(spec.panel), ("tissue",))] if spec.panel else [])
+            assays[spec.name] = expected_assay(study, spec)
         assays[spec.name].uns.pop("problems", None)  # they are the study's
     return assays
+
+
+def _with_features(measured: AnnData, expected: AnnData) -> AnnData:
+    """Add, without values, the features that no measured slide has: of regions on quarantined slides."""
+    own, every = frame_of(measured.var), frame_of(expected.var)
+    lacking = every.index.difference(own.index)
+    if lacking.empty:
+        return measured
+    var = pd.concat([own, every.loc[lacking]])
+    var = var.loc[[*every.index, *own.index.difference(every.index)]]
+    place = var.index.get_indexer(own.index)
+
+    def widened(values: Any) -> NDArray[np.float64]:
+        wide = np.full((measured.n_obs, len(var)), np.nan)
+        wide[:, place] = np.asarray(values, dtype=float)
+        return wide
+
+    whole = AnnData(X=widened(measured.X), obs=frame_of(measured.obs), var=var)
+    for layer in ("numerator", "denominator"):
+        whole.layers[layer] = widened(measured.layers[layer])
+    whole.uns = dict(measured.uns)
+    return whole
 
 
 def _scores(out: Path, slide: Task) -> pd.DataFrame:

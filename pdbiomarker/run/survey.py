@@ -248,8 +248,9 @@ def empty_assay(compartments: Mapping[str, Sequence[str]]) -> AnnData:
         (name, "", ihc.score_cells(cells, dict.fromkeys(compartments[name], 0.0), panel))
         for name, panel in panels.items()
     ]
-    whole = ihc.assemble(scores, list(panels.values()))
-    return whole[:0].copy()
+    whole = ihc.assemble(scores, list(panels.values()))[:0].copy()
+    whole.var["unmeasured"] = "{}"  # what was said of a biopsy that is not there
+    return whole
 
 
 def _check_panels(study: Study) -> None:
@@ -528,13 +529,13 @@ def slide_files(study: Study) -> list[SlideFile]:
     return found
 
 
-def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
 def _slide_name(slide_id: str, path: str, folder: Path) -> str:
     shown = shown_path(path, folder)
     inside = (folder / shown).is_file() and (folder / shown).samefile(folder / path)
     return shown if inside else f"{slide_id}: {shown}"
 
 
+def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
     """Describe the measuring of each slide; its key holds everything that the outcome depends on."""
     taken: list[str] = []
     slides = []
