@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import Final
 
@@ -9,13 +10,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
-from pdbiomarker.plot.select import Result, set_label, sets_of
+from pdbiomarker.plot.select import Result, flow_of, set_label, sets_of
 from pdbiomarker.plot.style import ACCENT, GRID, INK, MUTED, UP, empty, new_axes, plain, style, titles
 
 __all__ = ["accountability"]
 
 _WRAP: Final = 76
 _LINES: Final = 3
+_MORE: Final = re.compile(r"(and \d+ more), listed in .*$")
 
 
 def accountability(
@@ -42,7 +44,7 @@ def accountability(
         Boxes from top to bottom hold the participants (and biopsies) that remain; a box to the right names
         how many were lost at that step and why.
     """
-    rows = result.accountability
+    rows = flow_of(result)
     with style():
         if rows.empty:
             return empty(new_axes(ax, 7.6, 2.4), "Biopsy accountability", "No biopsy was analysed.")
@@ -170,6 +172,7 @@ def _draw_loss(ax: Axes, i: int, lost: int, reason: object) -> None:
     if lost <= 0:
         return
     why = plain(reason, 2000) if isinstance(reason, str) and reason else "no reason recorded"
+    why = _MORE.sub(r"\1 (all in pairs.csv)", why)
     lines = textwrap.wrap(f"−{lost}: {why}", _WRAP, max_lines=_LINES, placeholder=" … (all in pairs.csv)")
     ax.plot([4.2, 4.55], [i, i], color=UP, lw=0.9, zorder=1)
     ax.text(

@@ -21,6 +21,7 @@ __all__ = [
     "effect_unit",
     "effect_units",
     "find_feature",
+    "flow_of",
     "not_evaluable",
     "primary_set",
     "reason_word",
@@ -213,6 +214,17 @@ def _own_unit(result: Result, assay: str, feature: str) -> str:
         return ""
     unit = adata.var.at[feature, "unit"]
     return unit.replace("mm2", "mm²") if isinstance(unit, str) else ""
+
+
+def flow_of(result: Result) -> pd.DataFrame:
+    """The accountability of a result, without steps of adequacy where the study has no rule of it."""
+    flow = result.accountability
+    if flow.empty or getattr(result.study.spec, "adequacy", None):
+        return flow
+    idle = flow["step"].astype(str).str.endswith(" adequate")
+    if "n_lost" in flow.columns:
+        idle &= flow["n_lost"] == 0
+    return flow[~idle]
 
 
 def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:

@@ -13,7 +13,15 @@ from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
 from pdbiomarker.plot.numbers import format_number, p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, contrast_visits, effect_units, primary_set, set_label
+from pdbiomarker.plot.select import (
+    RATIO_KINDS,
+    Result,
+    contrast_visits,
+    effect_units,
+    flow_of,
+    primary_set,
+    set_label,
+)
 from pdbiomarker.plot.style import figure, style
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.content import (
@@ -200,7 +208,7 @@ def _front(result: Result) -> Section | None:
 
 
 def _accountability(result: Result) -> Section:
-    flow, biopsies = result.accountability, result.biopsies
+    flow, biopsies = flow_of(result), result.biopsies
     blocks: list[Block] = []
     if flow.empty:
         return Section("accountability", "Participants and biopsies", (Text(("No biopsy was analysed.",)),))

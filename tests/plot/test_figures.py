@@ -304,6 +304,15 @@ def test_a_long_reason_points_to_the_file(fake: ModuleType) -> None:
     flow = result.accountability
     flow.loc[flow["n_lost"] > 0, "reason"] = "; ".join(f"P{i} (no usable biopsy)" for i in range(60))
     assert "(all in pairs.csv)" in _texts(plot.accountability(result, "ihc"))
+    flow.loc[flow["n_lost"] > 0, "reason"] = "P1 (none); and 6 more, listed in biopsies.csv of the results"
+    assert "P1 (none); and 6 more (all in pairs.csv)" in _texts(plot.accountability(result, "ihc"))
+
+
+def test_a_flow_without_a_rule_of_adequacy_has_no_such_step(fake: ModuleType) -> None:
+    result = fake.make_result(genes=3, lost={2: "on"})
+    assert "C2D1 biopsy adequate" in _texts(plot.accountability(result, "ihc"))
+    result.study.spec.adequacy = {}
+    assert "adequate" not in _texts(plot.accountability(result, "ihc"))
 
 
 def test_a_name_in_two_assays_must_be_qualified(fake: ModuleType) -> None:

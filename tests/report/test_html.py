@@ -171,13 +171,13 @@ def test_planted_effects_stand_beside_the_estimates(made: tuple[str, Page, objec
     """Planted by the fake: log2 ratio 1.05 of the density, .7 of the signature."""
     _, page, result = made
     table: pd.DataFrame = result.table  # type: ignore[attr-defined]
-    strict = table[table["set"] == "strict"].set_index("feature")
+    strict = {str(r["feature"]): r for _, r in table[table["set"] == "strict"].iterrows()}
     head, *rows = page.tables["t-truth-primary"]
     heads = [text for text, _ in head]
     planted = {"CD8_density_tissue": (1.05, 2.0**1.05), "CYT": (0.7, 0.7)}
     assert len(rows) == 2
     for cells, (feature, (true, shown)) in zip(rows, planted.items(), strict=True):
-        own, row = dict(zip(heads, cells, strict=True)), strict.loc[feature]
+        own, row = dict(zip(heads, cells, strict=True)), strict[feature]
         assert own["planted"][0] == format_number(shown)
         assert own["estimate"] == (format_number(row["effect"]), repr(float(row["effect"])))
         assert own["interval holds it"][0] == ("yes" if row["ci_low"] <= true <= row["ci_high"] else "no")
