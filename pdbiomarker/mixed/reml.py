@@ -27,9 +27,9 @@ and with E = L^-1 (sum k^2 m m') L^-T and F = L^-1 (sum k^3 m m') L^-T, partitio
 
 An evaluation for G features is one batched product of (k, k^2, k^3) with the precomputed m m', and a few p
 x p steps. f is minimised over phi = log(1 + theta max a), in which it is convex for balanced data: first on
-a coarse grid, because f may have two minima, then by Newton steps kept inside the bracket that the grid
-gives. phi >= 0 unless a negative intraclass correlation is allowed; then phi may fall until V is no longer
-positive definite.
+a grid, because f may have two minima, then by Newton steps kept inside the bracket that the grid gives. Every
+grid point that is lower than its neighbours starts a search, and the lowest end counts. phi >= 0 unless a
+negative intraclass correlation is allowed; then phi may fall until V is no longer positive definite.
 
 Sources: Patterson and Thompson 1971, doi:10.1093/biomet/58.3.545; Bates, Machler, Bolker and Walker 2015,
 doi:10.18637/jss.v067.i01 (definition of the criterion). The expressions above were derived for this module.
@@ -56,6 +56,10 @@ PHI_FAR, PHI_MAX = float(np.log(1e8)), float(np.log(1e22))
 PHI_MIN, PHI_MIN_ALONE = float(np.log(1e-12)), float(np.log(0.01))
 GRID = np.array([0.0, 0.35, 0.8, 1.5, 2.5, 4.0, 6.0, 9.0])
 GRID_NEGATIVE = np.array([-4.0, -2.0, -1.0, -0.4])
+#: The same where there are few groups, whose criterion bends more and is cheap.
+FEW_GROUPS = 30
+GRID_FINE = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.25, 1.5, 1.8, 2.1, 2.5, 3, 3.5, 4, 5, 6, 7.5, 9])
+GRID_NEGATIVE_FINE = -np.array([4.4, 4, 3.5, 3, 2.5, 2, 1.6, 1.3, 1, 0.8, 0.6, 0.4, 0.25, 0.1])
 GRID_FAR = np.arange(PHI_FAR - 2.0, PHI_MAX, 4.0)
 STEP_TOLERANCE = 1e-9
 MAX_STEPS = 80
@@ -89,7 +93,7 @@ class Moments:
 
     def take(self, rows: Indices) -> Moments:
         """Those of some features."""
-        if len(rows) == len(self.dof):
+        if len(rows) == len(self.dof) and (rows == np.arange(len(rows))).all():
             return self
         shared_x, shared_total = len(self.outer_x) == 1, len(self.total) == 1
         return Moments(
@@ -346,33 +350,57 @@ def _minimise(
 ) -> tuple[Array, Flags]:
     """Find phi at the minimum of f between floor and ceiling, and whether it was found.
 
-    The grid lies between both. A minimum on the floor or the ceiling is found by sliding into it.
+    The grid lies between both. A minimum on the floor or the ceiling is found by sliding into it. Every grid
+    point that is lower than its neighbours starts a search of its own, and the lowest end counts.
     """
     g = len(data.dof)
     ends = np.full((g, 1), ceiling)
     points = np.concatenate([floor[:, None], np.broadcast_to(grid, (g, len(grid))), ends], axis=1)
-    best = _values(data, np.expm1(grid)[None, :] / largest[:, None]).argmin(axis=1) + 1
-    every = np.arange(g)
-    phi, low, high = points[every, best], points[every, best - 1], points[every, best + 1]
-    found = np.zeros(g, dtype=bool)
-    active = every
+    values = _values(data, np.expm1(grid)[None, :] / largest[:, None])
+    best, every = values.argmin(axis=1), np.arange(g)
+    phi, value, found = _descend(data, largest, points, every, best + 1)
+    beyond = np.full((g, 1), np.inf)
+    others = (values < np.concatenate([beyond, values[:, :-1]], axis=1)) & (
+        values <= np.concatenate([values[:, 1:], beyond], axis=1)
+    )
+    others[every, best] = False
+    rows, starts = np.nonzero(others)
+    if len(rows):
+        other_phi, other_value, other_found = _descend(data, largest, points, rows, starts + 1)
+        for i in np.flatnonzero(other_found):
+            if other_value[i] < value[rows[i]] or not found[rows[i]]:
+                phi[rows[i]], value[rows[i]], found[rows[i]] = other_phi[i], other_value[i], True
+    return phi, found
+
+
+def _descend(
+    data: Moments, largest: Array, points: Array, rows: Indices, starts: Indices
+) -> tuple[Array, Array, Flags]:
+    """Newton steps for the features `rows`, each from its own grid point: phi, f there, whether it was found.
+
+    `points` (all features, grid with both ends); the neighbours of the start bracket the minimum.
+    """
+    phi, low, high = points[rows, starts], points[rows, starts - 1], points[rows, starts + 1]
+    floor, ceiling = points[rows, 0], points[rows, -1]
+    value, found = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=bool)
+    active = np.arange(len(rows))
     for _ in range(MAX_STEPS):
         if not len(active):
             break
-        now, unit = phi[active], largest[active]
-        point = _evaluate(data.take(active), np.expm1(now) / unit)
+        now, unit = phi[active], largest[rows[active]]
+        point = _evaluate(data.take(rows[active]), np.expm1(now) / unit)
         slope, curvature = _by_phi(point, now, unit)
         high[active] = np.where(slope > 0, now, high[active])
         low[active] = np.where(slope > 0, low[active], now)
         following = _safe_step(now, slope, curvature, low[active], high[active])
-        outward = ((now <= floor[active]) & (slope >= 0)) | ((now >= ceiling) & (slope <= 0))
-        following = np.where(outward, now, np.clip(following, floor[active], ceiling))
+        outward = ((now <= floor[active]) & (slope >= 0)) | ((now >= ceiling[active]) & (slope <= 0))
+        following = np.where(outward, now, np.clip(following, floor[active], ceiling[active]))
         finite = np.isfinite(slope)
         done = (np.abs(following - now) <= STEP_TOLERANCE) | ~finite
         phi[active] = np.where(finite, following, now)
-        found[active[done]] = finite[done]
+        value[active], found[active[done]] = point.value, finite[done]
         active = active[~done]
-    return phi, found
+    return phi, value, found
 
 
 def _by_phi(point: _Point, phi: Array, unit: Array) -> tuple[Array, Array]:
@@ -476,7 +504,9 @@ def _first_pass(
     origin = _evaluate(data, np.zeros(g))
     identified = origin.expected > IDENTIFIABLE * origin.squares
     floor = _lower_bound(data, largest) if allow_negative else np.full(g, -np.inf)
-    grid = np.concatenate([GRID_NEGATIVE, GRID]) if allow_negative else GRID
+    few = data.total.shape[1] <= FEW_GROUPS
+    grid, below = (GRID_FINE, GRID_NEGATIVE_FINE) if few else (GRID, GRID_NEGATIVE)
+    grid = np.concatenate([below, grid]) if allow_negative else grid
     phi, found = np.zeros(g), ~identified
     search = np.flatnonzero(identified)
     if len(search):
