@@ -16,6 +16,7 @@ from small_study import biopsy, copy, replace, small_study
 
 import pdbiomarker as pb
 from pdbiomarker.errors import InputError, Problem
+from pdbiomarker.provenance import DONE
 from pdbiomarker.run import RunOutcome
 
 SCRIPT = Path(sys.executable).parent / "pdbiomarker"
@@ -129,3 +130,28 @@ def test_no_output_names_a_folder_outside_the_study(slides: Path, tmp_path: Path
     assert {"P01-S: P01-S.tif", "P01-T: P01-T.tif", "slides/P02-S.tif"} <= set(inputs)
     assert pb.read_result(outcome.out).study.slides["path"].tolist()[:2] == ["P01-S.tif", "P01-T.tif"]
     assert "secret" not in "".join(str(p) for p in pb.check(study))
+
+
+# --- refusals before any work ---
+
+
+def test_an_assay_may_not_take_the_name_of_the_signatures_of_another(plain: Path, tmp_path: Path) -> None:
+    study = copy(plain, tmp_path / "study")
+    line = "  rna: {kind: count, file: counts.csv.gz}\n"
+    replace(study / "study.yaml", line, line + "  rna_signatures: {kind: count, file: counts.csv.gz}\n")
+    (problem,) = refused(study, tmp_path / "out")
+    assert (problem.code, problem.column) == ("E-STUDY-001", "assays.rna_signatures")
+    assert "'rna'" in problem.message
+
+
+@pytest.mark.parametrize("linked", ["results", "run.log", DONE])
+def test_a_link_in_the_results_folder_is_refused(plain: Path, tmp_path: Path, linked: str) -> None:
+    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
+    run(plain, out)
+    (out / linked).rename(elsewhere)
+    (out / linked).symlink_to(elsewhere)
+    before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
+    for fresh in (False, True):
+        problems = refused(plain, out, fresh=fresh)
+        assert [(p.code, p.value) for p in problems] == [("E-RUN-006", linked)]
+    assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before

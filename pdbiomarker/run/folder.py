@@ -35,6 +35,7 @@ __all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
 
 BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
+_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", "results", "review.html", "slides")
 _FORMAT: Final = "pdbiomarker-results-1"
 
 
@@ -73,6 +74,15 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
     problems = Problems()
     if not out.exists():
         return
+    for link in _links(out):
+        problems.add(
+            "E-RUN-006",
+            f"{link!r} in the results folder is a link: what a run writes there would land elsewhere.",
+            remedy="Remove the link, or give another folder to -o; nothing was changed.",
+            file=str(out),
+            value=link,
+        )
+    problems.raise_if_any()
     entries = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else [out.name]
     if not entries:
         return
@@ -102,6 +112,19 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=new,
         )
     problems.raise_if_any(VerificationError)
+
+
+def _links(out: Path) -> list[str]:
+    """Give the symbolic links among what a run writes, relative to the results folder."""
+    found = [name for name in _OURS if (out / name).is_symlink()]
+    for name in _OURS:
+        if name in found or not (out / name).is_dir():
+            continue
+        for folder, folders, files in (out / name).walk():  # does not follow links
+            found += [
+                (folder / n).relative_to(out).as_posix() for n in folders + files if (folder / n).is_symlink()
+            ]
+    return sorted(found)
 
 
 def prepare_folder(out: Path, basis: Basis, *, fresh: bool, slides: Mapping[str, str]) -> None:

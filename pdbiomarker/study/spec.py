@@ -16,6 +16,7 @@ from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, val
 
 FILE: Final = "study.yaml"
 _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
+_SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
 _FARTHEST_DAY: Final = 20_000  # 55 years
 
 
@@ -319,8 +320,19 @@ def _check_names(names: Iterable[str], key: str, document: YamlDocument, problem
             )
 
 
-def _check_assay_names(names: Iterable[str], document: YamlDocument, problems: Problems) -> None:
-    for name in names:
+def _check_assay_names(assays: Mapping[str, _Assay], document: YamlDocument, problems: Problems) -> None:
+    for name in assays:
+        counts = name.removesuffix(_SIGNATURES)
+        if counts != name and counts in assays and assays[counts].kind == "count":
+            problems.add(
+                "E-STUDY-001",
+                f"The signatures of the assay {counts!r} become an assay {name!r}: that name is taken.",
+                remedy=f"Give the assay another name than that of {counts!r} with '{_SIGNATURES}' behind it.",
+                file=document.file,
+                row=document.line(("assays", name)),
+                column=f"assays.{name}",
+                value=name,
+            )
         if not _ASSAY_NAME.fullmatch(name):
             problems.add(
                 "E-STUDY-001",
