@@ -518,6 +518,4 @@ def _losses(lost: Sequence[str], biopsies: pd.DataFrame, visit: str) -> str:
         told.append(f"{participant} ({' '.join(reasons) if reasons else f'no {visit} biopsy'})")
     shown = told[:_TOLD_LIMIT]
     more = len(told) - len(shown)
-    return "; ".join(shown) + (
-        f"; and {more} more, listed in biopsies.csv of the results" if more > 0 else ""
-    )
+    return "; ".join(shown) + (f"; and {more} more, all in pairs.csv of the results" if more > 0 else "")
