@@ -165,14 +165,33 @@ class CellFinder:
     def _measured(self, box: _Box) -> tuple[npt.NDArray[np.uint8], Labels, Float]:
         """Pixels, nuclei, and per nucleus: sum of x, sum of y, area (pixels), DAB, haematoxylin."""
         rgb, missing = self._slide.resample(box.y, box.x, box.h, box.w, self.pixel_um)
-        density = optical_density(rgb, self._white.rgb)
+        gone = self._nodata(box)
         if missing is not None:
-            density[missing] = 0
+            gone = missing if gone is None else gone | missing
+        if gone is not None:
+            rgb[gone] = np.rint(self._white.rgb).astype(np.uint8)
+        density = optical_density(rgb, self._white.rgb)
+        if gone is not None:
+            density[gone] = 0
         if self._segmenter is None:
             labels = segment(density, self.pixel_um, self._panel.options)
         else:
             labels = self._segmenter(density, self.pixel_um)
         return rgb, labels, self._measure(density, labels, box)
+
+    def _nodata(self, box: _Box) -> npt.NDArray[np.bool_] | None:
+        """Which pixels of a box have no data by the tissue's mask; None: all have."""
+        if not self._tissue.nodata.any():
+            return None
+        rows, columns = self._places(box.y, box.h, 0), self._places(box.x, box.w, 1)
+        gone: npt.NDArray[np.bool_] = self._tissue.nodata[np.ix_(rows, columns)]
+        return gone if gone.any() else None
+
+    def _places(self, start: int, count: int, axis: int) -> npt.NDArray[np.int64]:
+        """Rows or columns of the tissue's masks for pixels of the working grid."""
+        places = ((np.arange(start, start + count) + 0.5) * self.pixel_um / self._tissue.mpp).astype(np.int64)
+        found: npt.NDArray[np.int64] = np.minimum(places, self._tissue.mask.shape[axis] - 1)
+        return found
 
     def _measure(self, density: npt.NDArray[np.float32], labels: Labels, box: _Box) -> Float:
         hematoxylin, dab = unmix(density, self._matrix, (0, 1))
@@ -213,10 +232,9 @@ class CellFinder:
         green = np.ascontiguousarray(rgb[..., 1])
         edges = cv2.Laplacian(green, cv2.CV_16S, ksize=1, borderType=cv2.BORDER_REFLECT_101).astype(np.int64)
         own = edges[box.top - box.y : box.bottom - box.y, box.left - box.x : box.right - box.x]
-        rows = ((np.arange(box.top, box.bottom) + 0.5) * self.pixel_um / self._tissue.mpp).astype(np.int64)
-        columns = ((np.arange(box.left, box.right) + 0.5) * self.pixel_um / self._tissue.mpp).astype(np.int64)
-        mask = self._tissue.mask
-        inside = mask[np.minimum(rows, mask.shape[0] - 1)][:, np.minimum(columns, mask.shape[1] - 1)]
+        rows = self._places(box.top, box.bottom - box.top, 0)
+        columns = self._places(box.left, box.right - box.left, 1)
+        inside = self._tissue.mask[np.ix_(rows, columns)]
         self.focus.total += int((own[inside] ** 2).sum())
         self.focus.pixels += int(inside.sum())
 

@@ -6,11 +6,13 @@ import dataclasses
 from pathlib import Path
 from typing import Final
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from pdbiomarker.errors import ItemError, Problem, Problems
+from pdbiomarker.ihc.blank import find_blank
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Segmenter
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
@@ -18,7 +20,7 @@ from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
 from pdbiomarker.ihc.slide import Slide, open_slide
-from pdbiomarker.ihc.stain import White, measure_white, stain_matrix
+from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
 from pdbiomarker.provenance import sha256_file
 
@@ -27,6 +29,7 @@ __all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
 _THUMBNAIL_UM: Final = 8.0
 _COARSEST_UM: Final = 1.0
 _FINE_SIDE: Final = 256
+_DARK_MEDIAN: Final = 120  # grey levels: real fields 144 to 244, inverted ones 11 to 103
 _REDDISH: Final = -0.08  # haematoxylin-eosin: -0.15; six haematoxylin-DAB fields: 0.01 to 0.23
 
 
@@ -173,9 +176,17 @@ def _survey(
     """Thumbnail, tissue and white of a slide."""
     um = _thumbnail_um(slide)
     thumbnail, nodata = slide.thumbnail_masked(um)
+    blank = find_blank(slide, thumbnail, nodata, um=um, declared=allowed.declared)
+    nodata, white = blank.nodata, blank.white
     if nodata.any():
         _tell_missing(slide.name, nodata, problems)
-    white = measure_white(thumbnail, nodata=nodata, declared=allowed.declared)
+    if not white.measured and _inverted(thumbnail, nodata):
+        raise refuse(
+            "E-SLIDE-008",
+            "The background is darker than the tissue: the image looks inverted, or is not brightfield.",
+            slide.name,
+            remedy="Export the brightfield image as it was scanned.",
+        )
     low, high = allowed.low, allowed.high
     if not all(low <= value <= high for value in white.rgb):
         shown = "/".join(f"{value:.0f}" for value in white.rgb)
@@ -206,6 +217,19 @@ def _survey(
             remedy="Check that this is the IHC slide; other chromogens are not measured.",
         )
     return thumbnail, tissue, white
+
+
+def _inverted(thumbnail: npt.NDArray[np.uint8], nodata: npt.NDArray[np.bool_]) -> bool:
+    """Whether most of the image is dark, and its smooth parts are darker than its textured ones."""
+    grey = thumbnail.astype(np.float32).mean(axis=-1)
+    mean = cv2.blur(grey, (5, 5))
+    spread = np.maximum(cv2.blur(grey * grey, (5, 5)) - mean * mean, 0)[~nodata]
+    values = grey[~nodata]
+    if values.size == 0:
+        return False
+    low, high = np.quantile(spread, [0.25, 0.75])
+    smooth, textured = np.median(values[spread <= low]), np.median(values[spread >= high])
+    return bool(np.median(values) < _DARK_MEDIAN and smooth < textured)
 
 
 def _no_tissue(name: str) -> ItemError:
