@@ -18,6 +18,7 @@ import pdbiomarker as pb
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.provenance import DONE
 from pdbiomarker.run import RunOutcome
+from pdbiomarker.run.survey import describe, survey
 
 SCRIPT = Path(sys.executable).parent / "pdbiomarker"
 COMMANDS = ((sys.executable, "-m", "pdbiomarker"), (str(SCRIPT),))
@@ -155,3 +156,63 @@ def test_a_link_in_the_results_folder_is_refused(plain: Path, tmp_path: Path, li
         problems = refused(plain, out, fresh=fresh)
         assert [(p.code, p.value) for p in problems] == [("E-RUN-006", linked)]
     assert {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()} == before
+
+
+def test_a_study_without_assays_is_refused_before_any_work(plain: Path, tmp_path: Path) -> None:
+    study = copy(plain, tmp_path / "study")
+    replace(study / "study.yaml", "assays:\n  rna: {kind: count, file: counts.csv.gz}\n", "")
+    (study / "plan.yaml").unlink()
+    assert [(p.code, p.column) for p in pb.check(study)] == [("E-STUDY-001", "assays")]
+    assert [(p.code, p.column) for p in refused(study, tmp_path / "out")] == [("E-STUDY-001", "assays")]
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize("panel", ["../outside/p.yaml", "../outside/p", "/outside/P.YAML"])
+def test_a_panel_of_a_slide_sheet_lies_in_the_study_folder(slides: Path, tmp_path: Path, panel: str) -> None:
+    study = copy(slides, tmp_path / "study")
+    _give_panel(study, panel)
+    (problem,) = pb.check(study).errors
+    assert (problem.code, problem.file, problem.column) == ("E-FILE-006", "slides.csv", "panel")
+
+
+def test_a_panel_named_by_slides_alone_is_an_input(slides: Path, tmp_path: Path) -> None:
+    study = copy(slides, tmp_path / "study")
+    _give_panel(study, "panels/own.yaml")
+    replace(study / "study.yaml", ", panel: cd8", "")
+    (study / "panels").mkdir()
+    shutil.copy(next(Path(pb.__file__).parents[1].glob("**/panels/cd8.yaml")), study / "panels/own.yaml")
+    work = describe(survey(study), lambda *_: None)
+    assert "panels/own.yaml" in work["inputs"]
+    assert {slide["panel"] for slide in work["slides"]} == {str(study / "panels/own.yaml")}
+
+
+def _give_panel(study: Path, panel: str) -> None:
+    lines = (study / "slides.csv").read_text(encoding="utf-8").splitlines()
+    text = "".join(f"{x},{panel if k == 1 or 'own' in panel else ''}\n" for k, x in enumerate(lines[1:], 1))
+    (study / "slides.csv").write_text(f"{lines[0]},panel\n{text}", encoding="utf-8")
+
+
+# --- a truth that cannot be used ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "assay,feature,contrast,true\nrna,GZMA,on_treatment,much\n",
+        "assay,feature,contrast,true\nrna,GZMA,on_treatment,1\nrna,GZMA,on_treatment,2\n",
+        "assay,feature\nrna,GZMA\n",
+        "",
+    ],
+    ids=["text", "twice", "columns", "empty"],
+)
+def test_a_malformed_truth_is_left_out_with_a_warning(plain: Path, tmp_path: Path, text: str) -> None:
+    study = copy(plain, tmp_path / "study")
+    (study / "truth").mkdir()
+    (study / "truth/features.csv").write_text(text, encoding="utf-8")
+    told = [(p.file, p.severity) for p in pb.check(study)]
+    assert told == [("truth/features.csv", "warning")]
+    if "much" in text:
+        outcome = run(study, tmp_path / "out")
+        assert outcome.exit_code == 0
+        assert [p.file for p in outcome.problems] == ["truth/features.csv"]
+        assert pb.read_result(outcome.out).truth is None

@@ -12,7 +12,7 @@ import dataclasses
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -34,6 +34,7 @@ from pdbiomarker.run.survey import (
     expected_assay,
     plan_file_of,
     plan_of,
+    read_truth,
     survey,
     survey_slides,
 )
@@ -50,8 +51,6 @@ __all__ = [
     "measure_slide",
     "simulate_trial",
 ]
-
-_TRUTH: Final = "truth/features.csv"
 
 Task = Mapping[str, Any]
 
@@ -281,14 +280,9 @@ def _typed_table(path: Path) -> pd.DataFrame:
 
 def _truth(study: Study) -> pd.DataFrame | None:
     """Planted effects of a simulated study (model scale), for the features that were measured."""
-    path = study.resolve(_TRUTH)
-    if not path.is_file():
+    truth, _ = read_truth(study)
+    if truth is None:
         return None
-    planted = _typed_table(path)
-    keys = ["assay", "feature", "contrast"]
-    if not {*keys, "true"} <= set(planted.columns):
-        return None
-    truth = planted[[*keys, "true"]].rename(columns={"true": "effect"})
     homes = {str(f): name for name, adata in study.assays.items() for f in adata.var_names}
     truth["assay"] = [
         homes.get(str(f), a) if a not in study.assays or f not in study.assays[a].var_names else a
@@ -296,7 +290,7 @@ def _truth(study: Study) -> pd.DataFrame | None:
     ]
     pairs = zip(truth["assay"], truth["feature"], strict=True)
     known = [a in study.assays and f in study.assays[a].var_names for a, f in pairs]
-    return truth[known].dropna(subset=["effect"]).reset_index(drop=True)
+    return truth[known].reset_index(drop=True)
 
 
 def _images(study: Study, task: Task) -> dict[str, dict[str, str]]:

@@ -22,7 +22,7 @@ from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
-from pdbiomarker.study import AssaySpec, Study, StudySpec, read_study, shown_path
+from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
 from pdbiomarker.tables import add_rows, read_table, to_number
 
 __all__ = [
@@ -34,6 +34,7 @@ __all__ = [
     "expected_assay",
     "plan_file_of",
     "plan_of",
+    "read_truth",
     "slide_files",
     "survey",
     "survey_slides",
@@ -44,7 +45,8 @@ SIGNATURES: Final = "_signatures"
 _USUAL_SIGNATURES: Final = ("CYT",)
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
 _TWIN: Final = "E-SLIDE-011"
-_TRUTH: Final = "truth/features.csv"
+#: Where a simulated study keeps what was planted.
+TRUTH: Final = "truth/features.csv"
 _COMPARTMENTS: Final = ("tissue", "nest", "stroma")
 _SPACE_AT_LEAST: Final = 64 << 20
 _SPACE_PER_SLIDE_BYTE: Final = 0.2
@@ -96,9 +98,21 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
     study: Study | None = None
     with _collecting(found):
         study = read_study(folder)
+    if study is not None and not study.spec.assays:
+        found.append(
+            Problem(
+                "E-STUDY-001",
+                "The study has no assay: there is nothing to measure.",
+                "Name one under 'assays', such as 'rna: {kind: count, file: counts.csv.gz}'.",
+                "study.yaml",
+                column="assays",
+            )
+        )
+        return Survey(study, None, plan_file, {}, Problems([*study.problems, *found]))
     assays: Mapping[str, AnnData] = {}
     if study is not None:
         found.extend(study.problems)
+        found.extend(read_truth(study)[1])
         with _collecting(found):
             _check_panels(study)
             found.extend(_twins(study))
@@ -112,6 +126,38 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         with _collecting(found):
             _check_plan(study, the_plan, assays)
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
+
+
+def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
+    """Read the planted effects of a simulated study, if it has any.
+
+    Returns
+    -------
+    DataFrame or None
+        assay, feature, contrast (texts) and effect (float64, model scale). None without the file, and where
+        the file cannot be used.
+    list of Problem
+        Why it cannot be used, as warnings: nothing that is estimated depends on it.
+    """
+    path = study.resolve(TRUTH)
+    if not path.is_file():
+        return None, []
+    problems = Problems()
+    table = read_table(path, name=TRUTH, problems=problems)
+    keys = ["assay", "feature", "contrast"]
+    truth: pd.DataFrame | None = None
+    if table is not None and {*keys, "true"} <= set(table.columns):
+        effect = to_number(table["true"], file=TRUTH, problems=problems)
+        truth = table[keys].assign(effect=effect).dropna().reset_index(drop=True)
+        if truth.duplicated(keys).any():
+            problems.add("E-SHEET-005", "An assay, feature and contrast occur twice.", file=TRUTH)
+    elif table is not None:
+        problems.add("E-SHEET-001", "The columns are not assay, feature, contrast and true.", file=TRUTH)
+    if not problems.errors:
+        return truth, []
+    first = problems.errors[0]
+    why = f"{first.message} The planted effects are left out of the report."
+    return None, [dataclasses.replace(first, message=why, severity="warning")]
 
 
 class _collecting:  # noqa: N801 - reads as what it does
@@ -291,7 +337,7 @@ def _twins(study: Study) -> Iterator[Problem]:
 
 def _panel_file(study: Study, panel: str) -> str:
     """Return a panel's name, or the path of its file when it is one of the study's."""
-    return str(study.resolve(panel)) if panel.endswith((".yaml", ".yml")) else panel
+    return str(study.resolve(panel)) if is_panel_file(panel) else panel
 
 
 def _before_first_dose(study: Study) -> Iterator[Problem]:
@@ -452,13 +498,16 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
 def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Every file that a study is made of: its name in the manifest, and where it is."""
     folder = study.path or Path()
-    names = [name for name in (*_SHEETS, _TRUTH) if (folder / name).is_file()]
+    names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
         names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
-        if spec.panel is not None and spec.panel.endswith((".yaml", ".yml")):
+        if spec.panel is not None and is_panel_file(spec.panel):
             names.append(spec.panel)
     for name in dict.fromkeys(names):
         yield name, folder / name
+    for panel in sorted(set(study.slides["panel"].dropna()) if "panel" in study.slides else ()):
+        if is_panel_file(panel):
+            yield shown_path(panel, folder), folder / panel
     for slide in slide_files(study):
         yield slide.name, slide.file
         if slide.regions is not None:

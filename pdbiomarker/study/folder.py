@@ -12,6 +12,8 @@ from pdbiomarker.errors import Problems, StudyError
 from pdbiomarker.study.items import (
     LIBRARY_COLUMNS,
     SLIDE_COLUMNS,
+    is_panel_file,
+    leads_outside,
     libraries_of_biopsies,
     no_slides,
     read_libraries,
@@ -125,7 +127,7 @@ def _columns_of_a_faulty_spec(path: Path) -> dict[str, str]:
 def _open(
     folder: Path, file: str, columns: Mapping[str, str], required: tuple[str, ...], problems: Problems
 ) -> Sheet | None:
-    if _leads_outside(folder, file):
+    if leads_outside(folder, file):
         problems.add(
             "E-FILE-006",
             "The path leads outside the study folder.",
@@ -135,13 +137,6 @@ def _open(
         )
         return None
     return open_sheet(folder / file, file=file, columns=columns, required=required, problems=problems)
-
-
-def _leads_outside(folder: Path, path: str) -> bool:
-    try:
-        return Path(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError):
-        return True
 
 
 def _libraries(
@@ -222,13 +217,13 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
         named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions}
-        if assay.panel is not None and assay.panel.casefold().endswith((".yaml", ".yml")):
+        if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():
             if value is None:
                 continue
             column = f"assays.{assay.name}.{key}"
-            if _leads_outside(folder, value):
+            if leads_outside(folder, value):
                 problems.add(
                     "E-FILE-006",
                     "The path leads outside the study folder.",

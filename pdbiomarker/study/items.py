@@ -133,7 +133,7 @@ def read_slides(
     if biopsies is not None:
         check_known(sheet, owners, map(str, biopsies.index.dropna()), what="biopsies.csv")
     paths = _paths(sheet, ids, owners, folder)
-    panels, names = _panels(sheet, assays)
+    panels, names = _panels(sheet, assays, folder)
     mpp = to_number(
         sheet.column("mpp"),
         file=sheet.file,
@@ -228,7 +228,20 @@ def _check_slide_file(
     )
 
 
-def _panels(sheet: Sheet, assays: Sequence[AssaySpec]) -> tuple[pd.Series, pd.Series]:
+def leads_outside(folder: Path, path: str) -> bool:
+    """Tell whether a path of the study's own files is absolute, or leaves the study folder."""
+    try:
+        return Path(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve())
+    except (OSError, ValueError):
+        return True
+
+
+def is_panel_file(panel: str) -> bool:
+    """Tell whether a panel is given by its file, not by the name of one that comes with the package."""
+    return "/" in panel or panel.casefold().endswith((".yaml", ".yml"))
+
+
+def _panels(sheet: Sheet, assays: Sequence[AssaySpec], folder: Path) -> tuple[pd.Series, pd.Series]:
     """Give each slide its panel (its own, or the assay's) and its assay."""
     given = read_names(sheet, "panel") if sheet.has("panel") else sheet.column("panel")
     default = assays[0].panel if len(assays) == 1 else None
@@ -245,6 +258,13 @@ def _panels(sheet: Sheet, assays: Sequence[AssaySpec]) -> tuple[pd.Series, pd.Se
             missing.append((int(line), None, "Neither the slide nor its assay in study.yaml names a panel."))
         elif len(assays) > 1 and panel not in by_panel:
             foreign.append((int(line), panel, "No assay of study.yaml that uses this sheet has this panel."))
+    outside = [
+        (int(line), shown_path(text, folder), "The path leads outside the study folder.")
+        for line, text in zip(given.index, given.tolist(), strict=True)
+        if text is not None and is_panel_file(text) and leads_outside(folder, text)
+    ]
+    remedy = "Put the panel into the study folder, and give its path from there."
+    sheet.tell("E-FILE-006", "panel", outside, remedy=remedy)
     sheet.tell("E-SHEET-017", "panel", missing, remedy="Add a panel, such as cd8.")
     options = ", ".join(repr(panel) for panel in by_panel)
     sheet.tell("E-SHEET-006", "panel", foreign, remedy=f"Use one of: {options}.")
