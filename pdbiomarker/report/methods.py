@@ -134,9 +134,9 @@ def _scales(result: Result) -> str:
 def _model(plan: Any) -> str:
     negative = getattr(plan, "allow_negative_icc", True)
     icc = (
-        " Where every participant has both visits, the covariance of a participant's biopsies may be negative "
-        "(compound symmetry), so that complete pairs give exactly the paired t-test; beside unpaired biopsies "
-        "the participant variance is not allowed below zero."
+        " Where every participant has both visits, the covariance of a participant's biopsies may be "
+        "negative (compound symmetry), so that complete pairs give exactly the paired t-test; beside "
+        "unpaired biopsies the participant variance is not allowed below zero."
         if negative
         else " The participant variance is not allowed below zero."
     )
