@@ -471,6 +471,12 @@ def test_a_feature_of_a_compartment_without_regions_is_refused_before_slides_are
     assert len(rows) == 3  # a row in every set, without a p-value, with the reason
     assert rows["p"].isna().all()
     assert (rows["note"] != "").all()
+    table = pb.read_result(tmp_path / "out").table
+    strict = table[table["set"] == "strict"]  # one contrast: a row for each feature; a test has a p-value
+    tests, features = strict["p"].notna().sum(), len(strict)
+    assert 0 < tests < features
+    log = (tmp_path / "out" / "run.log").read_text(encoding="utf-8")
+    assert f"{tests:,} tests of {features:,} features" in log
 
 
 # --- quarantined, the rest goes on ---
