@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, cast, get_args
@@ -23,6 +24,8 @@ FILE: Final = "plan.yaml"
 Replicates = Literal["select", "all"]
 DegreesOfFreedom = Literal["kenward-roger", "satterthwaite", "residual"]
 Adjustment = Literal["holm", "bh"]
+
+_CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
 #: Appended to the name of a count assay for the assay of its signature scores.
 _SIGNATURES: Final = "_signatures"
@@ -230,6 +233,7 @@ class _Checks:
         formula = self._formula()
         if formula is not None:
             self._replicates(formula)
+        self._contrast_names()
         visits = None if study is None else study.spec.visit_names
         if study is not None and visits is not None:
             self._baseline(visits)
@@ -281,6 +285,20 @@ class _Checks:
                 ("replicates",),
                 self.plan.replicates,
             )
+
+    def _contrast_names(self) -> None:
+        """Refuse names that a table, a spreadsheet or a file name could take for something else."""
+        given = self.document.data.get("contrasts")
+        for name in given if isinstance(given, dict) else ():
+            if not _CONTRAST_NAME.fullmatch(name):
+                self._refuse(
+                    "E-PLAN-001",
+                    "The name of a contrast must start with a letter or digit and hold letters, digits, "
+                    "spaces and _ - . only.",
+                    "Rename it, for example 'on_treatment'.",
+                    ("contrasts", name),
+                    name,
+                )
 
     def _baseline(self, visits: Sequence[str]) -> None:
         if self.plan.baseline not in visits:

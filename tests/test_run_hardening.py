@@ -18,7 +18,7 @@ import pdbiomarker as pb
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.provenance import DONE
 from pdbiomarker.run import RunOutcome
-from pdbiomarker.run.survey import describe, survey
+from pdbiomarker.run.survey import describe, survey, survey_slides
 
 SCRIPT = Path(sys.executable).parent / "pdbiomarker"
 COMMANDS = ((sys.executable, "-m", "pdbiomarker"), (str(SCRIPT),))
@@ -178,12 +178,48 @@ def test_a_panel_of_a_slide_sheet_lies_in_the_study_folder(slides: Path, tmp_pat
 def test_a_panel_named_by_slides_alone_is_an_input(slides: Path, tmp_path: Path) -> None:
     study = copy(slides, tmp_path / "study")
     _give_panel(study, "panels/own.yaml")
-    replace(study / "study.yaml", ", panel: cd8", "")
     (study / "panels").mkdir()
     shutil.copy(next(Path(pb.__file__).parents[1].glob("**/panels/cd8.yaml")), study / "panels/own.yaml")
     work = describe(survey(study), lambda *_: None)
     assert "panels/own.yaml" in work["inputs"]
     assert {slide["panel"] for slide in work["slides"]} == {str(study / "panels/own.yaml")}
+
+
+def test_two_panels_of_one_marker_in_an_assay_are_refused(slides: Path, tmp_path: Path) -> None:
+    study = copy(slides, tmp_path / "study")
+    _give_panel(study, "own.yaml")
+    replace(study / "slides.csv", "own.yaml", "cd8")
+    text = next(Path(pb.__file__).parents[1].glob("**/panels/cd8.yaml")).read_text(encoding="utf-8")
+    (study / "own.yaml").write_text(text.replace("0.2", "0.3"), encoding="utf-8")
+    (problem,) = pb.check(study).errors
+    assert (problem.code, problem.column) == ("E-PANEL-001", "panel")
+
+
+def test_a_panel_file_given_by_hand_starts_from_the_working_directory(
+    slides: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = next(Path(pb.__file__).parents[1].glob("**/panels/cd8.yaml")).read_text(encoding="utf-8")
+    (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    for source in (slides, slides / "slides.csv"):
+        work = describe(survey_slides(source, "own.yaml"), lambda *_: None)
+        assert {slide["panel"] for slide in work["slides"]} == {str(tmp_path / "own.yaml")}
+        assert "own.yaml" in work["inputs"]
+        assert not any(str(tmp_path) in name for name in work["inputs"])
+
+
+@pytest.mark.parametrize("name", ["", "../x", "=1+1", "a/b", "-x", ".hidden", "a\\nb"])
+def test_the_name_of_a_contrast_is_a_plain_one(plain: Path, tmp_path: Path, name: str) -> None:
+    study = copy(plain, tmp_path / "study")
+    replace(study / "plan.yaml", "{on_treatment:", f'{{"{name}":')
+    assert [p.code for p in pb.check(study).errors] == ["E-PLAN-001"]
+
+
+@pytest.mark.parametrize("name", ["C2D1 v1.0", "on-treatment_2", "Ära"])
+def test_usual_names_of_contrasts_are_accepted(plain: Path, tmp_path: Path, name: str) -> None:
+    study = copy(plain, tmp_path / "study")
+    replace(study / "plan.yaml", "{on_treatment:", f'{{"{name}":')
+    assert list(pb.check(study)) == []
 
 
 def _give_panel(study: Path, panel: str) -> None:

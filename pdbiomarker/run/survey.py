@@ -256,9 +256,10 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
 def _compartments(study: Study, spec: AssaySpec) -> dict[str, tuple[str, ...]]:
     """Give the compartments that the slides of each panel of an assay can have, from their region files."""
     found: dict[str, set[str]] = {}
-    if spec.panel is not None:
+    slides = slide_files(study)
+    if spec.panel is not None and not any(slide.assay == spec.name for slide in slides):
         found[_panel_file(study, spec.panel)] = set()
-    for slide in slide_files(study):
+    for slide in slides:
         if slide.assay != spec.name:
             continue
         own = found.setdefault(slide.panel, set())
@@ -289,7 +290,8 @@ def expected_assay(study: Study, spec: AssaySpec) -> AnnData:
 def empty_assay(compartments: Mapping[str, Sequence[str]]) -> AnnData:
     """Return an assay without biopsies that has the features which panels give in their compartments."""
     cells = pd.DataFrame({"class": pd.Series(dtype="int8"), "compartment": pd.Series(dtype=object)})
-    panels = {name: ihc.read_panel(name) for name in sorted(compartments)}
+    of_marker = {ihc.read_panel(name).marker: name for name in sorted(compartments, reverse=True)}
+    panels = {name: ihc.read_panel(name) for name in sorted(of_marker.values())}
     scores = [
         (name, "", ihc.score_cells(cells, dict.fromkeys(compartments[name], 0.0), panel))
         for name, panel in panels.items()
@@ -301,15 +303,35 @@ def empty_assay(compartments: Mapping[str, Sequence[str]]) -> AnnData:
 
 def _check_panels(study: Study) -> None:
     problems = Problems()
-    named = {spec.panel for spec in study.spec.assays if spec.kind == "ihc" and spec.panel is not None}
-    if "panel" in study.slides:
-        named |= {str(panel) for panel in study.slides["panel"].dropna()}
-    for panel in sorted(named):
+    for panel in sorted(_panels(study)):
         try:
             ihc.read_panel(_panel_file(study, panel))
         except InputError as error:
             problems.extend(error.problems)
     problems.raise_if_any()
+    for spec in study.spec.assays:
+        markers: set[str] = set()
+        for name in sorted(_compartments(study, spec)) if spec.kind == "ihc" else ():
+            marker = ihc.read_panel(name).marker
+            if marker in markers:
+                problems.add(
+                    "E-PANEL-001",
+                    f"Two panels of the assay {spec.name!r} measure {marker}: their features have one name.",
+                    remedy="Measure all of its slides with one panel, or make two assays of them.",
+                    file=spec.slides or "slides.csv",
+                    column="panel",
+                    value=Path(name).name,
+                )
+            markers.add(marker)
+    problems.raise_if_any()
+
+
+def _panels(study: Study) -> set[str]:
+    """Every panel that study.yaml or a slide names."""
+    named = {spec.panel for spec in study.spec.assays if spec.kind == "ihc" and spec.panel is not None}
+    return named | (
+        {str(panel) for panel in study.slides["panel"].dropna()} if "panel" in study.slides else set()
+    )
 
 
 def _twins(study: Study) -> Iterator[Problem]:
@@ -371,6 +393,8 @@ def survey_slides(file: Path, panel: str | None) -> Survey:
     panel : str, optional
         A panel by name or file; needed with a sheet, and overrides that of a study.
     """
+    if panel is not None and is_panel_file(panel):
+        panel = str(Path(panel).absolute())  # what is given by hand is not sought in the study
     if file.is_dir():
         found = survey(file)
         if found.study is None or panel is None:
@@ -501,11 +525,9 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
         names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
-        if spec.panel is not None and is_panel_file(spec.panel):
-            names.append(spec.panel)
     for name in dict.fromkeys(names):
         yield name, folder / name
-    for panel in sorted(set(study.slides["panel"].dropna()) if "panel" in study.slides else ()):
+    for panel in sorted(_panels(study)):
         if is_panel_file(panel):
             yield shown_path(panel, folder), folder / panel
     for slide in slide_files(study):
