@@ -13,7 +13,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Basis", "contrast_coordinates", "orthonormal_basis", "unit_coefficients"]
+__all__ = ["Basis", "contrast_coordinates", "orthonormal_basis", "unit_coefficients", "within_groups"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -113,6 +113,57 @@ def contrast_coordinates(basis: Basis, contrasts: Array) -> tuple[Array, Flags]:
         estimable &= ~aliased | (np.abs(rest) <= limit)
         coordinates[:, :, j] = np.where(aliased, 0.0, rest / R[:, None, j, j])
     return coordinates, estimable
+
+
+def within_groups(
+    basis: Basis, observed: Flags, starts: NDArray[np.intp], coordinates: Array
+) -> tuple[NDArray[np.int64], Flags]:
+    """Residual degrees of freedom within groups, and which contrasts X tells within groups alone.
+
+    With D the deviations of Q from its group means, n observations and q groups among them, n - q - rank D
+    degrees of freedom within groups tell the residual variance apart from that of the groups, whatever the
+    weights. Where there are none, more and more of the variance can be moved to the groups at no cost, and
+    a contrast in the row space of D would lose its whole variance: nothing tells how well it is known. Other
+    contrasts rest on the means of groups, whose variance the groups tell.
+
+    Parameters
+    ----------
+    basis : Basis
+        Bases of m patterns.
+    observed : (m, n) array of bool
+        The observations of each pattern, sorted by group.
+    starts : (q,) array of int
+        First observation of each group.
+    coordinates : (m, k, p) array
+        Contrasts in the coordinates of the bases.
+
+    Returns
+    -------
+    dof : (m,) array of int
+    within : (m, k) array of bool
+        Contrasts in the row space of D; looked for only where `dof` is not positive.
+    """
+    seen = np.add.reduceat(observed.astype(np.int64), starts, axis=1)
+    room = observed.sum(axis=1) - (seen > 0).sum(axis=1)
+    # The rank is at most the number of columns, so most patterns need no more than counting.
+    dof = room - basis.kept.sum(axis=1)
+    within = np.zeros(coordinates.shape[:2], dtype=bool)
+    close = np.flatnonzero(dof <= 0)
+    if not len(close):
+        return dof, within
+    Q = basis.columns[close]
+    means = np.add.reduceat(Q, starts, axis=1) / np.maximum(seen[close], 1)[..., None]
+    group = np.repeat(np.arange(len(starts)), np.diff(starts, append=observed.shape[1]))
+    D = np.where(observed[close][..., None], Q - means[:, group], 0.0)
+    _, values, rows = np.linalg.svd(D, full_matrices=False)
+    rows = np.where((values > ALIAS_TOLERANCE)[..., None], rows, 0.0)
+    dof[close] = room[close] - (values > ALIAS_TOLERANCE).sum(axis=1)
+    c = coordinates[close]
+    rest = c - np.matmul(np.matmul(c, rows.transpose(0, 2, 1)), rows)
+    size = np.linalg.norm(c, axis=2)
+    inside = (np.linalg.norm(rest, axis=2) <= ALIAS_TOLERANCE * size) & (size > 0)
+    within[close] = inside & (dof[close] <= 0)[:, None]
+    return dof, within
 
 
 def unit_coefficients(X: Array) -> Array | None:

@@ -75,6 +75,8 @@ __all__ = [
 ]
 
 Array = NDArray[np.float64]
+#: Fewer degrees of freedom than this are none: the variance of the contrast is not known at all.
+FEWEST_DF = 1e-3
 DdfMethod = Literal["kenward-roger", "satterthwaite", "residual"]
 
 
@@ -136,6 +138,7 @@ def infer(solution: Solution, coordinates: Array, ddf: DdfMethod) -> ContrastTab
             df = nu / (1.0 + lack / expected)
             enlarged = v + np.where(identified, 4.0 / expected * np.maximum(gap, 0.0), 0.0)
         df = np.where(identified, df, unidentified_df)
+        df = np.where(df >= FEWEST_DF, df, np.nan)
         se = np.where(np.isfinite(df), np.sqrt(solution.s2[:, None] * enlarged), np.nan)
     return ContrastTable(estimate, se, df)
 
@@ -299,7 +302,7 @@ def infer_from(known: Uncertainty, coordinates: Array, ddf: DdfMethod) -> Contra
             scaled = t / known.size[:, None]
             lost = np.matmul(scaled, known.untold)
             told = np.abs(lost).max(axis=2) <= 1e-6 * np.abs(scaled).max(axis=2)
-            df = np.where(told, df, np.nan)
+            df = np.where(told & (df >= FEWEST_DF), df, np.nan)
             v = v + 2.0 * (np.matmul(u, known.enlargement) * u).sum(axis=2)
         se = np.where(np.isfinite(df), np.sqrt(known.scale[:, None] * v), np.nan)
     return ContrastTable(estimate, se, df)

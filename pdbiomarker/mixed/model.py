@@ -58,11 +58,18 @@ class MixedFit:
         tr((I - H)^2), H the hat matrix of fixed and random effects: the residual degrees of freedom that
         dream moderates with.
     status : (G,) array of str
-        ``ok``; ``singular``: a component lies on the bound of its range, or the data do not tell it;
-        ``not_estimable``: no contrast is; ``too_few``: no residual degree of freedom, one group only, or as
-        many random effects of a term with slopes as observations;
-        ``constant``: nothing varies around the fit, so estimates stand without a test; ``not_converged``: no
-        maximum was found (also where the sums of all pairs are equal and theta may be negative).
+        ``ok``; ``singular``: a component lies on the bound of its range, or the data do not tell it, or
+        nothing is left around the fit (the same change in everybody: sigma2 is 0, the estimates stand, and
+        se, df, t and p are NaN), or some contrasts have no test;
+        ``not_estimable``: no contrast is, or the estimates stand but none has a test, because the variance
+        of none is told. With one intercept that is so by rank where the columns of X use up all degrees of
+        freedom within groups (observations - groups - rank of X within groups <= 0): se, df, t and p of
+        contrasts within groups are NaN then, and of all contrasts where theta runs out of its range;
+        ``too_few``: no residual degree of freedom, one group only, or as many random effects of a term with
+        slopes as observations;
+        ``constant``: all responses are equal, so estimates stand, with se 0 and without a test;
+        ``not_converged``: no maximum was found (also where the sums of all pairs are equal and theta may be
+        negative).
     n_obs, n_groups : (G,) arrays of int
         Observations used, and groups of the first term among them.
     terms : tuple of str
@@ -148,9 +155,7 @@ class MixedFit:
         return joint_test(dataclasses.replace(self.inputs, contrasts=rows), self._optima())
 
     def _optima(self) -> Optima:
-        usable = np.isin(self.status, ["ok", "singular"]) | (
-            (self.status == "not_estimable") & np.isfinite(self.loglik)
-        )
+        usable = np.isin(self.status, ["ok", "singular", "not_estimable"]) & np.isfinite(self.loglik)
         return Optima(self.sigma2, self.variance, self.singular, usable)
 
 
@@ -272,9 +277,12 @@ def _as_limma(inputs: Inputs) -> MixedFit:
     result.t[:] = np.divide(found.estimate, se, out=np.full(se.shape, np.nan), where=tested)
     result.p[:] = t_tail(result.t, result.df)
     flat = np.isfinite(se).any(axis=1) & ~tested.any(axis=1)
+    top = np.where(observed, inputs.Y, -np.inf).max(axis=1, initial=-np.inf)
+    equal = top == np.where(observed, inputs.Y, np.inf).min(axis=1, initial=np.inf)
+    result.se[flat & ~equal] = np.nan
     result.status[:] = np.select(
-        [found.df_residual <= 0, ~result.estimable.any(axis=1), flat],
-        ["too_few", "not_estimable", "constant"],
+        [found.df_residual <= 0, ~result.estimable.any(axis=1), flat & equal, flat],
+        ["too_few", "not_estimable", "constant", "singular"],
         "ok",
     )
     return result
@@ -325,7 +333,9 @@ def _fit_block(
     told = block.estimable[block.pattern] & enough[:, None]
     flat = np.abs(block.residual).max(axis=1) <= block.rounding
     status = np.select(
-        [~enough, ~told[:, :k].any(axis=1), flat], ["too_few", "not_estimable", "constant"], "ok"
+        [~enough, ~told[:, :k].any(axis=1), flat & ~block.varies, flat],
+        ["too_few", "not_estimable", "constant", "singular"],
+        "ok",
     )
 
     result.n_obs[rows] = n_obs
@@ -335,7 +345,7 @@ def _fit_block(
     result.status[rows] = status
     result.sigma2[rows[enough & flat]] = 0.0
     _store(result, rows, np.where(told, offsets(block, layout), np.nan))
-    result.se[rows] = np.where(told[:, :k] & flat[:, None], 0.0, np.nan)
+    result.se[rows] = np.where(told[:, :k] & (flat & ~block.varies)[:, None], 0.0, np.nan)
     live = np.flatnonzero(enough & ~flat)
     if len(live):
         _fit_live(inputs, layout, rows[live], take(block, live), result, optima)
@@ -368,22 +378,30 @@ def _fit_live(
     else:
         found = solve_any(inputs, layout, block, None if optima is None else optima.take(rows))
     exact, failed = found.exact, ~found.converged
-    fate = np.select([failed, exact, found.edge], ["not_converged", "constant", "singular"], "ok")
-    named = result.status[rows] != "ok"
-    result.status[rows] = np.where(named, result.status[rows], fate)
-
     size, table = block.scale, found.table
     k = len(inputs.contrasts)
     told = block.estimable[block.pattern] & ~failed[:, None]
     _store(result, rows, np.where(told, offsets(block, layout) + table.estimate * size[:, None], np.nan))
     told = told[:, :k]
-    se = np.where(exact[:, None], 0.0, table.se[:, :k] * size[:, None])
-    result.se[rows] = np.where(told, se, np.nan)
+    result.se[rows] = np.where(told & ~exact[:, None], table.se[:, :k] * size[:, None], np.nan)
     tested = told & (result.se[rows] > 0)
     result.df[rows] = np.where(tested, table.df[:, :k], np.nan)
     t = np.divide(result.estimate[rows], result.se[rows], out=np.full(told.shape, np.nan), where=tested)
     result.t[rows] = t
     result.p[rows] = t_tail(t, result.df[rows])
+    untested = told & ~tested
+    fate = np.select(
+        [
+            failed,
+            exact,
+            (tested | ~told).all(axis=1) & ~found.edge,
+            ~tested.any(axis=1) & untested.any(axis=1),
+        ],
+        ["not_converged", "singular", "ok", "not_estimable"],
+        "singular",
+    )
+    named = result.status[rows] != "ok"
+    result.status[rows] = np.where(named, result.status[rows], fate)
     _store_variances(rows, found, block, result)
     result.loglik[rows] = np.where(failed | exact, np.nan, _log_likelihood(found, block))
 

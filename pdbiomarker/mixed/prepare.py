@@ -7,7 +7,7 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from .basis import Basis, contrast_coordinates, orthonormal_basis, unit_coefficients
+from .basis import Basis, contrast_coordinates, orthonormal_basis, unit_coefficients, within_groups
 from .inputs import Inputs
 from .structure import Effects, Layout, arrange, number_effects
 
@@ -80,7 +80,9 @@ class Block:
     """Some features: which observations they have, their bases, and their responses brought to unit size.
 
     Response = scale (constant + Q g + residual). All arrays have one row a feature, but `basis`,
-    `aliased`, `coordinates` and `estimable` have one row a pattern of observation, and `pattern` says which.
+    `aliased`, `coordinates`, `estimable`, `within_dof` and `within` have one row a pattern of observation,
+    and `pattern` says which. The last two are those of `basis.within_groups`, for the groups of the first
+    term; `varies` tells whether the responses differ by more than rounding.
     """
 
     observed: Flags
@@ -91,6 +93,9 @@ class Block:
     aliased: Flags
     coordinates: Array
     estimable: Flags
+    within_dof: NDArray[np.int64]
+    within: Flags
+    varies: Flags
     residual: Array
     coefficients: Array
     constant: Array
@@ -110,6 +115,7 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
     patterns, which = _patterns(observed)
     basis = orthonormal_basis(layout.X, patterns)
     coordinates, estimable = contrast_coordinates(basis, layout.contrasts)
+    within_dof, within = within_groups(basis, patterns, layout.starts, coordinates)
     # The rank does not depend on the order of the columns, but which of them are named does.
     aliased = ~basis.kept if basis.kept.all() else aliased_columns(inputs.X[layout.rows], patterns)
 
@@ -118,10 +124,11 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
     first = _power_of_two(peak)
     y = y / first[:, None]
     constant = np.zeros(len(rows))
+    upper = np.where(observed, y, -np.inf).max(axis=1, initial=-np.inf)
+    lower = np.where(observed, y, np.inf).min(axis=1, initial=np.inf)
+    varies = upper - lower > ROUNDING * peak / first
     if layout.unit is not None:
         # The middle of the range, not the mean: of equal values it is exactly their value.
-        upper = np.where(observed, y, -np.inf).max(axis=1, initial=-np.inf)
-        lower = np.where(observed, y, np.inf).min(axis=1, initial=np.inf)
         constant = np.where(observed.any(axis=1), 0.5 * (np.maximum(upper, lower) + lower), 0.0)
         y = np.where(observed, y - constant[:, None], 0.0)
     second = _power_of_two(np.abs(y).max(axis=1, initial=0.0))
@@ -141,6 +148,9 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
         aliased=aliased,
         coordinates=coordinates,
         estimable=estimable,
+        within_dof=within_dof,
+        within=within,
+        varies=varies,
         residual=y,
         coefficients=coefficients,
         constant=constant / second,
@@ -163,6 +173,7 @@ def take(block: Block, rows: Indices) -> Block:
         weights=None if block.weights is None else block.weights[rows],
         known=None if block.known is None else block.known[rows],
         pattern=block.pattern[rows],
+        varies=block.varies[rows],
         residual=block.residual[rows],
         coefficients=block.coefficients[rows],
         constant=block.constant[rows],

@@ -439,7 +439,9 @@ def _lower_bound(data: Moments, largest: Array) -> Array:
     return np.where(enough, PHI_MIN, PHI_MIN_ALONE)
 
 
-def solve(design: GroupedDesign, response: Array, *, allow_negative: bool) -> Solution:
+def solve(
+    design: GroupedDesign, response: Array, *, allow_negative: bool, told: Flags | None = None
+) -> Solution:
     """Fit G features by REML.
 
     Parameters
@@ -450,6 +452,9 @@ def solve(design: GroupedDesign, response: Array, *, allow_negative: bool) -> So
         Responses, 0 where not observed; scaled to about 1.
     allow_negative : bool
         Whether theta may be negative, down to the bound where V is positive definite.
+    told : (G,) array of bool, optional
+        Whether there are degrees of freedom within the groups. Without them f tends to a constant for large
+        theta: its minimum may be at infinity, which is then taken as phi = log(1e8).
 
     Returns
     -------
@@ -464,15 +469,17 @@ def solve(design: GroupedDesign, response: Array, *, allow_negative: bool) -> So
         # The residual of a fit carries more digits than the response: go on with what is left.
         offset = _coefficients(_evaluate(data, np.expm1(phi) / largest))
         data = design.moments(response - design.fitted(offset))
-        far = np.flatnonzero(found & (phi >= PHI_FAR - 1.0))
+        told = np.ones(len(phi), dtype=bool) if told is None else told
+        unbounded = found & ~told & (phi >= PHI_FAR - 1.0)
+        far = np.flatnonzero(found & told & (phi >= PHI_FAR - 1.0))
         if len(far):
             phi[far], found[far] = _minimise(
                 data.take(far), largest[far], GRID_FAR, np.full(len(far), GRID_FAR[0] - 1.0), PHI_MAX
             )
-        at_lower, at_upper = phi <= floor + 1e-3, phi >= PHI_MAX - 1.0
+        at_lower, at_upper = phi <= floor + 1e-3, unbounded | (phi >= PHI_MAX - 1.0)
         phi, point = _finish(data, largest, phi, movable=found & ~(at_zero | at_lower | at_upper))
         # X may use up all that varies within the groups: f is then flat for large theta, its minimum far out.
-        empty = identified & ~(point.expected > IDENTIFIABLE * point.squares)
+        empty = identified & (unbounded | ~(point.expected > IDENTIFIABLE * point.squares))
         at_upper |= empty & (phi > 0)
         identified &= ~empty
     return Solution(

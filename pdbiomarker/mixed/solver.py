@@ -95,15 +95,20 @@ def solve_one_intercept(inputs: Inputs, layout: SharedLayout, block: Block) -> F
     weights, norm = precision(block)
     which = pick(block)
     design = GroupedDesign(block.basis.columns[which], weights, layout.starts, block.basis.kept[which])
-    solution = solve(design, block.residual, allow_negative=inputs.allow_negative)
-    exact = solution.converged & (solution.at_upper | (solution.s2 <= np.square(block.rounding)))
-    edge = solution.at_zero | solution.at_lower
+    told = block.within_dof[block.pattern] > 0
+    solution = solve(design, block.residual, allow_negative=inputs.allow_negative, told=told)
+    exact = solution.converged & ((solution.at_upper & told) | (solution.s2 <= np.square(block.rounding)))
+    edge = solution.at_zero | solution.at_lower | solution.at_upper
+    table = infer(solution, block.coordinates[which], inputs.ddf)
+    if not told.all():
+        blank = block.within[block.pattern] | (solution.at_upper & ~told)[:, None]
+        table.se[blank] = table.df[blank] = np.nan
     theta, c = solution.theta, solution.trace
     with np.errstate(all="ignore"):
         both = solution.expected + c * c / solution.dof
         rdf = np.maximum(solution.dof - 2.0 * theta * c + theta * theta * both, 0.0)
     return Found(
-        table=infer(solution, block.coordinates[which], inputs.ddf),
+        table=table,
         components=theta[:, None],
         s2=solution.s2,
         criterion=solution.criterion,

@@ -173,3 +173,50 @@ def test_type_one_error(
         error = np.sqrt(rate * (1 - rate) * (1 / sets + 1 / 200_000))
         rounding = 0.0005
         assert abs((result.p < alpha).mean() - rate) < 3 * error + rounding
+
+
+@pytest.mark.parametrize("ddf", ["kenward-roger", "satterthwaite", "residual"])
+@pytest.mark.parametrize("negative", [False, True])
+def test_no_degree_of_freedom_within_participants(ddf: str, negative: bool) -> None:
+    """Two pairs and ten unpaired; visit and a covariate use up both changes, so nothing tells their variance.
+
+    Without the covariate one degree of freedom is left: every feature has its test. With two covariates more,
+    the change is told by the unpaired too: tested, but never with next to no degrees of freedom.
+    """
+    rng = np.random.default_rng(12)
+    groups = np.concatenate([[0, 0, 1, 1], np.arange(2, 12)])
+    visit = np.concatenate([[0.0, 1.0, 0.0, 1.0], np.repeat([0.0, 1.0], 5)])
+    X = np.column_stack([np.ones(14), visit, rng.normal(size=(14, 3))])
+    y = rng.normal(size=(200, 14)) + rng.normal(size=(200, 12))[:, groups] * rng.choice([0, 1, 3], (200, 1))
+    change = {"contrasts": [[0, 1, 0]], "ddf": ddf, "allow_negative_icc": negative}
+    result = fit(y, X[:, :3], groups, **change)
+    assert set(result.status) <= {"not_estimable", "not_converged"}
+    assert (result.status == "not_estimable").mean() > 0.9
+    stands = result.status == "not_estimable"
+    assert np.isfinite(result.estimate[stands]).all()
+    for name in ("se", "df", "t", "p"):
+        assert np.isnan(getattr(result, name)).all()
+    plain = fit(y, X[:, :2], groups, **(change | {"contrasts": [[0, 1]]}))
+    assert np.isfinite(plain.p[plain.status == "ok"]).all()
+    assert (plain.status == "ok").any()
+    more = fit(y, X, groups, ddf=ddf, allow_negative_icc=negative)
+    tested = np.isfinite(more.p)
+    assert (more.df[tested] >= 1e-3).all()
+    assert np.isfinite(more.p[more.status == "ok"]).all()
+    assert tested.any()
+
+
+def test_degrees_of_freedom_within_participants_are_counted_for_each_pattern() -> None:
+    """A missing biopsy takes the last one: a test for the complete feature, none for the other."""
+    rng = np.random.default_rng(13)
+    groups = np.concatenate([np.repeat(np.arange(3), 2), np.arange(3, 10)])
+    visit = np.concatenate([np.tile([0.0, 1.0], 3), np.arange(7) % 2])
+    X = np.column_stack([np.ones(13), visit, rng.normal(size=13)])
+    y = np.tile(rng.normal(size=13) + rng.normal(size=10)[groups], (2, 1))
+    y[1, 0] = np.nan
+    result = fit(y, X, groups)
+    assert np.isfinite(result.p[0, 1])
+    assert np.isnan(result.p[1, 1:]).all()
+    assert result.status[1] in {"singular", "not_estimable"}
+    weights = rng.lognormal(0, 3, y.shape)
+    assert np.isnan(fit(y, X, groups, weights=weights).p[1, 1:]).all()

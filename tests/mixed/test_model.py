@@ -186,9 +186,24 @@ def test_constant_feature(value: float, ddf: str) -> None:
 def test_the_same_change_in_everybody_has_no_test(negative: bool) -> None:
     start = np.random.default_rng(2).normal(size=PAIRS)
     result = _pairs(np.repeat(start, 2) + PAIR_X[:, 1] * 0.7, allow_negative_icc=negative)
-    assert result.status[0] == "constant"
+    assert result.status[0] == "singular"
+    assert result.sigma2[0] == 0
     assert result.estimate[0, 1] == pytest.approx(0.7, abs=1e-12)
+    for name in ("se", "df", "t", "p"):
+        assert np.isnan(getattr(result, name)).all()
+
+
+def test_constant_is_told_from_a_perfect_fit() -> None:
+    """Equal responses; responses that X fits exactly; the same change in everybody."""
+    start = np.random.default_rng(2).normal(size=PAIRS)
+    features = np.full(2 * PAIRS, 3.0), PAIR_X[:, 1] * 0.5 + 1, np.repeat(start, 2) + PAIR_X[:, 1]
+    result = _pairs(*features)
+    assert list(result.status) == ["constant", "singular", "singular"]
+    np.testing.assert_allclose(result.estimate[:, 1], [0, 0.5, 1], atol=1e-12)
+    np.testing.assert_array_equal(result.sigma2, 0)
+    np.testing.assert_array_equal(np.isnan(result.se[:, 1]), [False, True, True])
     assert np.isnan(result.p).all()
+    assert np.isnan(result.joint([[0, 1]]).p).all()
 
 
 def test_opposite_pairs() -> None:
