@@ -170,6 +170,7 @@ _catalogue(
         11: "Two slides have the same content.",
         12: "Part of the image has no data.",
         13: "The colours are not those of haematoxylin and DAB.",
+        14: "The slide looks out of focus.",
     },
 )
 _catalogue(

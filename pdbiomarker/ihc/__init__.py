@@ -5,7 +5,7 @@ outlined (:func:`segment`) and measured (:class:`CellFinder`); cells become scor
 and area, and slides an assay of biopsies x features (:func:`quantify`). Optical densities are decadic.
 """
 
-from pdbiomarker.ihc.assemble import assemble
+from pdbiomarker.ihc.assemble import assemble, problems_of
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
@@ -41,6 +41,7 @@ __all__ = [
     "open_slide",
     "optical_density",
     "pool_scores",
+    "problems_of",
     "quantify",
     "quantify_slide",
     "read_panel",

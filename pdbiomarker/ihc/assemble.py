@@ -16,7 +16,7 @@ from pdbiomarker.ihc.panel import Panel
 from pdbiomarker.ihc.score import feature_name, pool_scores
 from pdbiomarker.provenance import package_version
 
-__all__ = ["assemble"]
+__all__ = ["assemble", "problems_of"]
 
 _SCORE_LIMITS: Final = {"density": (0.0, np.inf), "proportion": (0.0, 1.0), "score": (0.0, 300.0)}
 _SCORE_UNITS: Final = {"density": "cells/mm2", "proportion": "share", "score": "points"}
@@ -42,7 +42,7 @@ def assemble(
         Index slide id; columns such as batch, scanner, white_red, mpp: each biopsy gets the one value of its
         slides, the mean of differing numbers, or differing texts joined by ``;``.
     problems : iterable of Problem
-        What was quarantined or told, kept in ``uns["problems"]``.
+        What was quarantined or told, kept in ``uns["problems"]``: see :func:`problems_of`.
 
     Returns
     -------
@@ -95,8 +95,19 @@ def assemble(
         "version": package_version(),
         **{f"panel_{p.marker}": p.hash for p in panels},
     }
-    assay.uns["problems"] = [dataclasses.asdict(problem) for problem in problems]
+    told = [dataclasses.asdict(problem) for problem in problems]
+    assay.uns["problems"] = json.dumps(told, ensure_ascii=False, default=str)
     return assay
+
+
+def problems_of(adata: AnnData) -> tuple[Problem, ...]:
+    """Quarantined slides and warnings that were told while slides were quantified.
+
+    ``uns["problems"]`` is JSON text, a list of objects with the fields of
+    :class:`~pdbiomarker.errors.Problem`, because a list of mappings does not survive an h5ad file.
+    """
+    rows = json.loads(str(adata.uns.get("problems", "[]")))
+    return tuple(Problem(**row) for row in rows)
 
 
 def _pool_marker(scores: list[pd.DataFrame], panel: Panel) -> pd.DataFrame:

@@ -62,7 +62,7 @@ def quantify(
     Returns
     -------
     AnnData
-        See :func:`assemble`. ``uns["problems"]`` lists the slides that were quarantined, and warnings.
+        See :func:`assemble`. Slides that were quarantined, and warnings: :func:`problems_of`.
 
     Raises
     ------

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 import tifffile
 from pictures import paint, write_tiff
+from scipy.ndimage import gaussian_filter
 from small_study import draw_slide
 
 from pdbiomarker.errors import ItemError
-from pdbiomarker.ihc import SlideOptions, SlideResult, quantify_slide
+from pdbiomarker.ihc import SlideOptions, SlideResult, open_slide, quantify_slide
 
 QUICK = SlideOptions(overlay=False)
 
@@ -105,3 +107,55 @@ def test_an_inverted_image_is_refused(tmp_path: Path) -> None:
             scored(tmp_path, 255 - image)
         assert caught.value.problem.code == "E-SLIDE-008"
         assert "inverted" in caught.value.problem.message
+
+
+# -- focus ---------------------------------------------------------------------------------------------------
+
+REAL = (
+    "bcdata_ki67/ihc/22_2.png",
+    "bcdata_ki67/ihc/34_3.png",
+    "bcdata_ki67/ihc/6_2.png",
+    "bcdata_ki67/ihc/799_2.png",
+    "skimage_ihc/ihc.png",
+    "os2_two_scanners/OS-2-ndpi.ome.tif",
+    "os2_two_scanners/OS-2-vsi.ome.tif",
+    "lymphoid_cytoplasmic/ROI_127.png",
+)
+
+
+def judged(folder: Path, image: np.ndarray, mpp: float, blur_um: float) -> bool:
+    """Whether the slide is called out of focus, blurred by a Gaussian of that standard deviation."""
+    if blur_um:
+        image = gaussian_filter(image, (blur_um / mpp, blur_um / mpp, 0))
+    result = quantify_slide(write_tiff(folder / "b.tif", image, mpp=mpp), "ki67", options=QUICK)
+    (*told,) = (p for p in result.problems if p.code == "E-SLIDE-014")
+    assert all(p.severity == "warning" and f"{result.qc['focus_ratio']:.2f}" in p.message for p in told)
+    return bool(told)
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", REAL)
+def test_real_fields_are_sharp_until_they_are_blurred(
+    shared_data: Callable[[str], Path], tmp_path: Path, name: str
+) -> None:
+    path = shared_data(f"ihc/{name}")
+    with open_slide(path, mpp=None if path.suffix == ".tif" else 0.5) as slide:
+        height, width = (min(side, 1600) for side in slide.shape)
+        image, mpp = slide.read(0, 0, height, width), slide.mpp
+    assert not judged(tmp_path, image, mpp, 0.0)
+    assert not judged(tmp_path, image, mpp, 0.5)
+    assert judged(tmp_path, image, mpp, 1.5)  # 3 pixels of 0.5 um
+    assert judged(tmp_path, image, mpp, 3.0)
+
+
+def test_painted_slides_are_sharp_until_they_are_blurred(tmp_path: Path) -> None:
+    for image in (drawn(tmp_path, 2), paint(side=600, seed=8).image):
+        assert not judged(tmp_path, image, 0.5, 0.0)
+        assert judged(tmp_path, image, 0.5, 1.5)
+        assert judged(tmp_path, image, 0.5, 3.0)
+
+
+def test_the_noise_of_the_camera_does_not_hide_the_blur(tmp_path: Path) -> None:
+    image = gaussian_filter(drawn(tmp_path, 2).astype(float), (6, 6, 0))
+    image += np.random.default_rng(2).normal(0, 1.5, image.shape)
+    assert judged(tmp_path, np.clip(np.rint(image), 0, 255).astype(np.uint8), 0.5, 0.0)

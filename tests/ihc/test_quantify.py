@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
+import anndata
 import numpy as np
 import pandas as pd
 import pytest
@@ -18,6 +20,7 @@ from pdbiomarker.ihc import (
     check_panel,
     check_slide,
     pool_scores,
+    problems_of,
     quantify,
     quantify_slide,
     read_panel,
@@ -159,6 +162,34 @@ def test_assay_contract(panel) -> None:
     assert assay.var["unit"].tolist() == ["cells/mm2", "share", "points"]
 
 
+def test_why_a_feature_has_no_value(panel) -> None:
+    panel = panel.model_copy(update={"min_cells": 100})
+    few = score_cells(frame([1] * 40 + [0] * 56), {"tissue": 1.0}, panel)
+    many = score_cells(frame([1] * 40 + [0] * 60), {"tissue": 1.0}, panel)
+    none = score_cells(frame([]), {"tissue": 1.0}, panel)
+    assay = assemble([("s1", "B1", few), ("s2", "B2", many), ("s3", "B3", none)], panel)
+    why = {name: json.loads(text) for name, text in assay.var["unmeasured"].items()}
+    reasons = {"B1": "96 cells, fewer than 100", "B3": "no cells"}
+    assert why == {"X_density_tissue": {}, "X_pct_tissue": reasons, "X_hscore_tissue": reasons}
+    # two slides of one biopsy with 96 cells each are enough together
+    pooled = assemble([("s1", "B1", few), ("s4", "B1", few)], panel)
+    assert set(pooled.var["unmeasured"]) == {"{}"}
+    assert pooled["B1", "X_pct_tissue"].X[0, 0] == 80 / 192
+
+
+def test_problems_and_reasons_survive_a_file(panel, tmp_path: Path) -> None:
+    told = Problems()
+    told.add("E-SLIDE-012", "No data.", file="ä.tif", severity="warning", item="007", value=0.25)
+    told.add("E-SLIDE-002", "Cut short.", file="b.tif", severity="quarantine", item="NA", row=3)
+    few = score_cells(frame([1, 0]), {"tissue": 1.0}, panel)
+    assay = assemble([("007", "B1", few)], panel, problems=told)
+    assay.write_h5ad(tmp_path / "a.h5ad")
+    back = anndata.read_h5ad(tmp_path / "a.h5ad")
+    assert problems_of(back) == problems_of(assay) == tuple(told)
+    assert back.var["unmeasured"].tolist() == assay.var["unmeasured"].tolist()
+    assert problems_of(assemble([], panel)) == ()
+
+
 def test_an_assay_of_nothing(panel) -> None:
     assay = assemble([], panel)
     assert assay.shape[0] == 0
@@ -189,7 +220,7 @@ def test_bad_slides_are_quarantined_and_the_others_go_on(sheet: Path, tmp_path: 
     assay = quantify(sheet, panel="ki67", out=tmp_path / "out")
     assert list(assay.obs_names) == ["B1", "B2"]
     assert assay.obs["n_slides"].tolist() == [2, 1]
-    left = {(p["item"], p["code"]) for p in assay.uns["problems"] if p["severity"] == "quarantine"}
+    left = {(p.item, p.code) for p in problems_of(assay) if p.severity == "quarantine"}
     assert left == {("004", "E-SLIDE-002"), ("005", "E-SLIDE-003")}
     assert not check_assay(assay, "ihc").errors
     single = quantify_slide(sheet.parent / "3.tif", "ki67")
@@ -226,7 +257,7 @@ def test_one_slide_under_two_names(sheet: Path) -> None:
         }
     )
     assay = quantify(twice, panel="ki67")
-    assert [(p["item"], p["code"]) for p in assay.uns["problems"]] == [("b", "E-SLIDE-011")]
+    assert [(p.item, p.code) for p in problems_of(assay)] == [("b", "E-SLIDE-011")]
     twice["biopsy_id"] = ["B1", "B9", "B2"]
     assert list(quantify(twice, panel="ki67").obs_names) == ["B2"]
 
