@@ -152,7 +152,14 @@ class MixedFit:
                     )
                 ]
             )
-        return joint_test(dataclasses.replace(self.inputs, contrasts=rows), self._optima())
+        inputs = dataclasses.replace(self.inputs, contrasts=rows)
+        found = joint_test(inputs, self._optima())
+        if inputs.one_intercept:
+            # A hypothesis with a row that has no test of its own has none either.
+            lost = np.isnan(_run(inputs, self._optima()).se).any(axis=1)
+            for values in (found.F, found.num_df, found.den_df, found.p):
+                values[lost] = np.nan
+        return found
 
     def _optima(self) -> Optima:
         usable = np.isin(self.status, ["ok", "singular", "not_estimable"]) & np.isfinite(self.loglik)

@@ -196,6 +196,7 @@ def test_no_degree_of_freedom_within_participants(ddf: str, negative: bool) -> N
     assert np.isfinite(result.estimate[stands]).all()
     for name in ("se", "df", "t", "p"):
         assert np.isnan(getattr(result, name)).all()
+    assert np.isnan(result.joint([[0, 1, 0]]).p).all()
     plain = fit(y, X[:, :2], groups, **(change | {"contrasts": [[0, 1]]}))
     assert np.isfinite(plain.p[plain.status == "ok"]).all()
     assert (plain.status == "ok").any()
