@@ -397,22 +397,25 @@ def _judge(rows: pd.DataFrame, tested: NDArray[np.bool_], caution: str) -> None:
     rows.loc[blank, list(NUMBERS)] = np.nan
     rows.loc[rows["status"] == "constant", ["se", "t", "p", "ci_low", "ci_high"]] = np.nan
     notes = []
-    for note, n_pairs, status in zip(rows["note"], rows["n_pairs"], rows["status"], strict=True):
+    for note, n_pairs, status, p in zip(
+        rows["note"], rows["n_pairs"], rows["status"], rows["p"], strict=True
+    ):
         text = note
         if status == "too_few" and n_pairs < _MIN_PAIRS:
             text = _join(text, f"{n_pairs} evaluable pair{'s' if n_pairs != 1 else ''}, at least 2 needed")
         elif status == "too_few":
             text = _join(text, "too few biopsies for the terms of the formula")
-        elif status not in {"excluded"}:
+        elif status != "excluded":
             text = _join(text, caution)
             if status == "constant":
-                text = _join(text, "no residual variation: not tested")
-            if status == "not_estimable" and not note:
-                text = _join(text, "the design does not separate this contrast from other terms")
-            if n_pairs < _PAIRS_FOR_EXACT and status != "not_estimable":
-                text = _join(
-                    text, f"{n_pairs} pairs: an exact sign-flip test cannot go below p {2 / 2**n_pairs:g}"
-                )
+                text = _join(text, "no variation: not tested")
+            elif status == "not_estimable":
+                text = _join(text, "aliased with other terms, or no residual degrees of freedom")
+            elif np.isnan(p):
+                text = _join(text, "no residual variation within participants: not tested")
+            if n_pairs < _PAIRS_FOR_EXACT and not np.isnan(p):
+                exact = f"{n_pairs} pairs: an exact sign-flip test cannot go below p {2 / 2**n_pairs:g}"
+                text = _join(text, exact)
         notes.append(text)
     rows["note"] = notes
     kinds = rows["kind"].to_numpy()

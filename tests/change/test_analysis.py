@@ -325,3 +325,13 @@ def test_negative_correlations_are_for_complete_pairs_only(tmp_path):
     assert table.loc["strict", "var_participant"] == 0
     assert table.loc["strict", "status"] == "singular"
     assert table.loc["strict_pairs", "var_participant"] < 0
+
+
+def test_the_same_change_in_everyone_is_not_tested_and_says_so(tmp_path):
+    before = np.array(SLEEP[0]).reshape(-1, 1)
+    study = with_values(paired_study(tmp_path, 10), before, before + 1.5)
+    row = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.iloc[0]
+    assert row["estimate"] == pytest.approx(1.5)
+    assert np.isnan(row["p"])
+    assert row["q"] != row["q"]
+    assert "no residual variation within participants: not tested" in row["note"]
