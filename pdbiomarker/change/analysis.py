@@ -20,7 +20,7 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL, adjust, resolve_families
-from pdbiomarker.change.fitting import LINEAR, NUMBERS, Values, fit_rows
+from pdbiomarker.change.fitting import LINEAR, NUMBERS, Values, fit_rows, join_notes
 from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS, PDResult
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Contrast, Formula, contrast_vector, design_matrix, parse, parse_contrast
@@ -292,7 +292,9 @@ def _fit_contrast(
     tested = var["tested"].to_numpy(dtype=bool) if "tested" in var else np.ones(len(rows), dtype=bool)
     if len(rows) <= FEATURE_COUNT_OF_A_PANEL:
         values = np.isfinite(np.asarray(data.layers["y"], dtype=float).T)
-        rows["note"] = [_join(n, t) for n, t in zip(rows["note"], _without_value(values, data), strict=True)]
+        rows["note"] = [
+            join_notes(n, t) for n, t in zip(rows["note"], _without_value(values, data), strict=True)
+        ]
     _estimate(rows, y, data, frame, contrast, model)
     _judge(rows, tested, _aliasing(frame, reference, compared))
     return rows
@@ -346,7 +348,7 @@ def _estimate(
     reference, compared = model.visits[contrast]
     if not {reference, compared} <= set(frame["visit"]):
         missing = [v for v in (reference, compared) if not (frame["visit"] == v).any()]
-        rows["note"] = [_join(n, f"no usable biopsy at {' and '.join(missing)}") for n in rows["note"]]
+        rows["note"] = [join_notes(n, f"no usable biopsy at {' and '.join(missing)}") for n in rows["note"]]
         return
     try:
         design = design_matrix(model.formula, frame, levels={"visit": [reference, compared]})
@@ -354,10 +356,10 @@ def _estimate(
     except FormulaError as error:
         rows["status"] = "not_estimable"
         why = "; ".join(p.message.partition("\n")[0] for p in error.problems)
-        rows["note"] = [_join(n, why) for n in rows["note"]]
+        rows["note"] = [join_notes(n, why) for n in rows["note"]]
         return
     held = _held(model, contrast, frame)
-    rows["note"] = [_join(n, held) for n in rows["note"]]
+    rows["note"] = [join_notes(n, held) for n in rows["note"]]
     var, layers = data.var, data.layers
     values = Values(
         y=y,
@@ -402,20 +404,22 @@ def _judge(rows: pd.DataFrame, tested: NDArray[np.bool_], caution: str) -> None:
     ):
         text = note
         if status == "too_few" and n_pairs < _MIN_PAIRS:
-            text = _join(text, f"{n_pairs} evaluable pair{'s' if n_pairs != 1 else ''}, at least 2 needed")
+            text = join_notes(
+                text, f"{n_pairs} evaluable pair{'s' if n_pairs != 1 else ''}, at least 2 needed"
+            )
         elif status == "too_few":
-            text = _join(text, "too few biopsies for the terms of the formula")
+            text = join_notes(text, "too few biopsies for the terms of the formula")
         elif status != "excluded":
-            text = _join(text, caution)
+            text = join_notes(text, caution)
             if status == "constant":
-                text = _join(text, "no variation: not tested")
+                text = join_notes(text, "no variation: not tested")
             elif status == "not_estimable":
-                text = _join(text, "aliased with other terms, or no residual degrees of freedom")
+                text = join_notes(text, "aliased with other terms, or no residual degrees of freedom")
             elif np.isnan(p):
-                text = _join(text, "no residual variation within participants: not tested")
+                text = join_notes(text, "no residual variation within participants: not tested")
             if n_pairs < _PAIRS_FOR_EXACT and not np.isnan(p):
                 exact = f"{n_pairs} pairs: an exact sign-flip test cannot go below p {2 / 2**n_pairs:g}"
-                text = _join(text, exact)
+                text = join_notes(text, exact)
         notes.append(text)
     rows["note"] = notes
     kinds = rows["kind"].to_numpy()
@@ -440,10 +444,6 @@ def _aliasing(frame: pd.DataFrame, reference: str, compared: str) -> str:
     if first and second and not first & second:
         return f"not separable: no batch holds both {reference} and {compared}"
     return ""
-
-
-def _join(first: str, second: str) -> str:
-    return "; ".join(part for part in (first, second) if part)
 
 
 def _changes(block: _Block, contrast: str, model: _Model) -> pd.DataFrame:

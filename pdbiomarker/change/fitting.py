@@ -36,7 +36,7 @@ from pdbiomarker.mixed.glmm import GlmmFit, fit_counts, fit_proportions
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from pdbiomarker.plan import Plan
 
-__all__ = ["LINEAR", "NUMBERS", "Values", "fit_rows"]
+__all__ = ["LINEAR", "NUMBERS", "Values", "fit_rows", "join_notes"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -74,6 +74,11 @@ class Values:
     small: Flags
 
 
+def join_notes(first: str, second: str) -> str:
+    """Put two notes of a row together; an empty one leaves the other."""
+    return "; ".join(part for part in (first, second) if part)
+
+
 def fit_rows(
     rows: pd.DataFrame,
     values: Values,
@@ -88,7 +93,7 @@ def fit_rows(
     Parameters
     ----------
     rows : DataFrame
-        One row per feature, with ``kind``; index 0..F-1.
+        One row per feature, with ``kind, note, n_biopsies, n_pairs``; index 0..F-1.
     values : Values
     design : Design
         Of the n biopsies.
@@ -136,7 +141,8 @@ def _linear(
     present = np.isfinite(values.y)
     plain = bool(np.isin(values.w[present], (0.0, 1.0)).all())
     weights = None if plain else np.where(present, values.w, 0.0)
-    complete = _complete(present, participants) & plan.allow_negative_icc
+    # One biopsy per participant and visit: every participant has both where biopsies are twice the pairs.
+    complete = (rows["n_biopsies"] == 2 * rows["n_pairs"]).to_numpy() & plan.allow_negative_icc
     for chosen, negative in ((complete, True), (~complete, False)):
         if not chosen.any():
             continue
@@ -161,15 +167,6 @@ def _linear(
     rows["df_method"] = plan.ddf
     rows["model"] = LINEAR
     _limits(rows, np.arange(len(rows)))
-
-
-def _complete(present: Flags, participants: NDArray[np.str_]) -> Flags:
-    """Say of each feature whether every participant with a value has two, one per visit."""
-    _, codes = np.unique(participants, return_inverse=True)
-    member = np.zeros((len(participants), int(codes.max()) + 1))
-    member[np.arange(len(participants)), codes] = 1.0
-    counts = present.astype(float) @ member
-    return np.asarray(((counts == 0) | (counts == 2)).all(axis=1))
 
 
 def _moderate(rows: pd.DataFrame) -> None:
@@ -216,10 +213,8 @@ def _take(rows: pd.DataFrame, chosen: NDArray[np.intp], fit: GlmmFit, unit: floa
     separated = np.char.find(np.asarray(fit.boundary, dtype=str), "separated") >= 0
     for at, apart in zip(index, separated, strict=True):
         if apart:
-            note = rows.loc[at, "note"]
-            rows.loc[at, "note"] = f"{note}; no cell at one visit: the ratio has no finite estimate".lstrip(
-                "; "
-            )
+            told = "no cell at one visit: the ratio has no finite estimate"
+            rows.loc[at, "note"] = join_notes(str(rows.loc[at, "note"]), told)
     _limits(rows, chosen)
 
 
