@@ -26,7 +26,9 @@ import os
 import platform
 import re
 import secrets
+import signal
 import socket
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -305,6 +307,15 @@ class FolderLock:
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
+        try:
+            with _signals_held():  # one between making and keeping would leave the file
+                self._acquire()
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def _acquire(self) -> None:
         while self._descriptor is None:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             try:
@@ -323,15 +334,38 @@ class FolderLock:
         owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _process_start(os.getpid())}
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
-        return self
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self._release()
+
+    def _release(self) -> None:
         if self._descriptor is not None:
             self._path.unlink(missing_ok=True)
             os.close(self._descriptor)
             self._descriptor = None
+
+
+@contextlib.contextmanager
+def _signals_held() -> Iterator[None]:
+    """Hold Ctrl-C and SIGTERM back while the block runs, and act on them after it (main thread only).
+
+    The handlers are exchanged, not the thread's signal mask: another thread could take the signal.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    came: list[int] = []
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, lambda n, _: came.append(n)) for number in numbers}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for sent in came:
+            signal.raise_signal(sent)
 
 
 def _same_file(path: Path, descriptor: int) -> bool:

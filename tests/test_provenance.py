@@ -10,9 +10,11 @@ import subprocess
 import sys
 import textwrap
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pdbiomarker import provenance
 from pdbiomarker.errors import FolderInUseError, StudyError
 from pdbiomarker.provenance import (
     FolderLock,
@@ -187,6 +189,33 @@ def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
         holder = json.loads((tmp_path / ".lock").read_text(encoding="utf-8"))
     assert holder["pid"] == os.getpid()
     assert not (tmp_path / ".lock").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("where", ["fcntl.flock", "socket.gethostname"])
+def test_a_signal_while_the_lock_is_taken_leaves_no_lock(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals, where: str
+) -> None:
+    def stopped(*_: object) -> None:
+        raise InterruptedError
+
+    module, name = where.split(".")
+    target = getattr(provenance, module)
+    real = getattr(target, name)
+
+    def interrupted(*args: Any) -> Any:
+        signal.raise_signal(number)
+        return real(*args)
+
+    monkeypatch.setattr(target, name, interrupted)
+    before = signal.signal(number, stopped)
+    try:
+        with pytest.raises(InterruptedError), FolderLock(tmp_path):
+            pytest.fail("the block ran in spite of the signal")
+        assert signal.getsignal(number) is stopped
+    finally:
+        signal.signal(number, before)
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_lock_that_is_a_link_is_not_followed(tmp_path: Path) -> None:
