@@ -18,7 +18,7 @@ setup: .venv/.ready
 # uv reads the Python version from .python-version and finds or fetches it.
 .venv/.ready: pyproject.toml constraints.txt .python-version | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) venv --quiet --allow-existing .venv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet -c constraints.txt -e . --group dev
+	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet -c constraints.txt -e '.[openslide,dicom,singlecell]' --group dev
 	touch $@
 
 demo: setup
@@ -50,7 +50,7 @@ bench: setup
 # Pins without any download address, for every platform and Python version we support.
 constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) pip compile --quiet --universal --python-version 3.12 --no-header --no-annotate --no-emit-index-url \
-		--group dev --extra openslide pyproject.toml -o constraints.txt
+		--group dev --all-extras pyproject.toml -o constraints.txt
 
 # Hashes of reference/MANIFEST.tsv, after a file of reference/ was changed on purpose.
 reference: setup
