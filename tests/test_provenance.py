@@ -349,7 +349,12 @@ def test_verify_finds_every_single_byte_edit(results: Path) -> None:
         except StudyError as error:
             problems = error.problems
         name = path.relative_to(results).as_posix()
-        assert [(p.code, p.file) for p in problems if p.severity == "error"] == [("E-RUN-003", name)]
+        found = [(p.code, p.file) for p in problems if p.severity == "error"]
+        if name == "manifest.json":  # where the edit hit a file's name or hash, that file is told as well
+            assert found[0] == ("E-RUN-003", name)
+            assert len(found) <= 2
+        else:
+            assert found == [("E-RUN-003", name)]
         path.write_bytes(whole)
     assert verify(results) == []
 
