@@ -38,11 +38,12 @@ doi:10.18637/jss.v067.i01 (definition of the criterion). The expressions above w
 from __future__ import annotations
 
 import dataclasses
+import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupedDesign", "Moments", "Solution", "cholesky", "inverse_triangle", "lower", "solve"]
+__all__ = ["GroupedDesign", "Moments", "Solution", "cholesky", "inverse_triangle", "lower", "solve", "triangle"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -61,7 +62,8 @@ FEW_GROUPS = 30
 GRID_FINE = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.25, 1.5, 1.8, 2.1, 2.5, 3, 3.5, 4, 5, 6, 7.5, 9])
 GRID_NEGATIVE_FINE = -np.array([4.4, 4, 3.5, 3, 2.5, 2, 1.6, 1.3, 1, 0.8, 0.6, 0.4, 0.25, 0.1])
 GRID_FAR = np.arange(PHI_FAR - 2.0, PHI_MAX, 4.0)
-STEP_TOLERANCE = 1e-9
+#: Steps of the search, whose end is within about their square of the minimum, and of the polishing after it.
+SEARCH_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-9
 MAX_STEPS = 80
 #: 1 + theta * max a this close to 1 is theta = 0.
 ZERO = 1e-10
@@ -231,8 +233,23 @@ def _rows_times(rows: Array, blocks: Array) -> Array:
 
 def lower(matrices: Array) -> Array:
     """Lower triangles, row by row, of (G, p, p) matrices."""
-    rows, columns = np.tril_indices(matrices.shape[1])
+    rows, columns = triangle(matrices.shape[1])
     return np.ascontiguousarray(matrices[:, rows, columns])
+
+
+@functools.cache
+def triangle(size: int) -> tuple[Indices, Indices]:
+    """Rows and columns of a lower triangle, row by row."""
+    return np.tril_indices(size)
+
+
+@functools.cache
+def _mirror(size: int) -> Indices:
+    """Where each entry of a symmetric matrix stands in its lower triangle."""
+    index = np.zeros((size, size), dtype=np.intp)
+    rows, columns = triangle(size)
+    index[rows, columns] = index[columns, rows] = np.arange(len(rows))
+    return index
 
 
 def _lower_products(vectors: Array) -> Array:
@@ -247,10 +264,7 @@ def _lower_products(vectors: Array) -> Array:
 
 def _full(lower: Array, size: int) -> Array:
     """Symmetric matrices (G, size, size) from their lower triangles."""
-    index = np.zeros((size, size), dtype=np.intp)
-    rows, columns = np.tril_indices(size)
-    index[rows, columns] = index[columns, rows] = np.arange(len(rows))
-    return np.take(lower, index, axis=1)
+    return np.take(lower, _mirror(size), axis=1)
 
 
 def cholesky(lower: Array, size: int) -> Array:
@@ -358,32 +372,48 @@ def _minimise(
     points = np.concatenate([floor[:, None], np.broadcast_to(grid, (g, len(grid))), ends], axis=1)
     values = _values(data, np.expm1(grid)[None, :] / largest[:, None])
     best, every = values.argmin(axis=1), np.arange(g)
-    phi, value, found = _descend(data, largest, points, every, best + 1)
+    starts = points[every, best + 1] + _vertex(grid, values, best)
+    phi, value, found = _descend(data, largest, points, (every, best + 1), starts)
     beyond = np.full((g, 1), np.inf)
     others = (values < np.concatenate([beyond, values[:, :-1]], axis=1)) & (
         values <= np.concatenate([values[:, 1:], beyond], axis=1)
     )
     others[every, best] = False
-    rows, starts = np.nonzero(others)
+    rows, places = np.nonzero(others)
     if len(rows):
-        other_phi, other_value, other_found = _descend(data, largest, points, rows, starts + 1)
+        from_there = points[rows, places + 1]
+        other_phi, other_value, other_found = _descend(data, largest, points, (rows, places + 1), from_there)
         for i in np.flatnonzero(other_found):
             if other_value[i] < value[rows[i]] or not found[rows[i]]:
                 phi[rows[i]], value[rows[i]], found[rows[i]] = other_phi[i], other_value[i], True
     return phi, found
 
 
-def _descend(
-    data: Moments, largest: Array, points: Array, rows: Indices, starts: Indices
-) -> tuple[Array, Array, Flags]:
-    """Newton steps for the features `rows`, each from its own grid point: phi, f there, whether it was found.
+def _vertex(grid: Array, values: Array, best: Indices) -> Array:
+    """From the lowest grid point to the vertex of the parabola through it and its neighbours; 0 at the ends."""
+    every = np.arange(len(best))
+    middle = np.clip(best, 1, len(grid) - 2)
+    left, right = grid[middle] - grid[middle - 1], grid[middle + 1] - grid[middle]
+    centre = values[every, middle]
+    down = (centre - values[every, middle - 1]) / left
+    up = (values[every, middle + 1] - centre) / right
+    step = -(down * right + up * left) / (2.0 * (up - down))
+    return np.where(np.isfinite(step) & (best == middle), np.clip(step, -0.5 * left, 0.5 * right), 0.0)
 
-    `points` (all features, grid with both ends); the neighbours of the start bracket the minimum.
+
+def _descend(
+    data: Moments, largest: Array, points: Array, places: tuple[Indices, Indices], starts: Array
+) -> tuple[Array, Array, Flags]:
+    """Newton steps for some features, from `starts`: phi, f there, whether it was found.
+
+    `points` (all features, grid with both ends); `places` are the features and the grid points whose
+    neighbours bracket the minimum.
     """
-    phi, low, high = points[rows, starts], points[rows, starts - 1], points[rows, starts + 1]
+    rows, at = places
+    phi, low, high = starts.copy(), points[rows, at - 1], points[rows, at + 1]
     floor, ceiling = points[rows, 0], points[rows, -1]
     value, found = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=bool)
-    active = np.arange(len(rows))
+    untried, active = np.ones(len(rows), dtype=bool), np.arange(len(rows))
     for _ in range(MAX_STEPS):
         if not len(active):
             break
@@ -393,10 +423,14 @@ def _descend(
         high[active] = np.where(slope > 0, now, high[active])
         low[active] = np.where(slope > 0, low[active], now)
         following = _safe_step(now, slope, curvature, low[active], high[active])
+        # What runs downhill to the floor of its range is looked at there, once, before it halves its way.
+        falls = untried[active] & (low[active] == floor[active]) & (slope > 0)
+        falls &= ~(now - slope / curvature > floor[active])
+        following, untried[active[falls]] = np.where(falls, floor[active], following), False
         outward = ((now <= floor[active]) & (slope >= 0)) | ((now >= ceiling[active]) & (slope <= 0))
         following = np.where(outward, now, np.clip(following, floor[active], ceiling[active]))
         finite = np.isfinite(slope)
-        done = (np.abs(following - now) <= STEP_TOLERANCE) | ~finite
+        done = (np.abs(following - now) <= SEARCH_TOLERANCE) | ~finite
         phi[active] = np.where(finite, following, now)
         value[active], found[active[done]] = point.value, finite[done]
         active = active[~done]
@@ -467,7 +501,7 @@ def solve(
         phi, found, identified, at_zero, floor = _first_pass(data, largest, allow_negative)
 
         # The residual of a fit carries more digits than the response: go on with what is left.
-        offset = _coefficients(_evaluate(data, np.expm1(phi) / largest))
+        offset = _least_squares(data, np.expm1(phi) / largest)
         data = design.moments(response - design.fitted(offset))
         told = np.ones(len(phi), dtype=bool) if told is None else told
         unbounded = found & ~told & (phi >= PHI_FAR - 1.0)
@@ -541,3 +575,14 @@ def _coefficients(point: _Point) -> Array:
     """Coefficients from the last row of L^-1, which is (-b', 1) / sqrt(r2)."""
     row = point.root_inverse[:, -1]
     return np.asarray(-row[:, :-1] / row[:, -1:])
+
+
+def _least_squares(data: Moments, theta: Array) -> Array:
+    """Coefficients at one theta for each feature, without the rest of an evaluation: L_xx' b = L_yx."""
+    size = _columns(data)
+    power = (data.total / (1.0 + theta[:, None] * data.total))[:, None]
+    factor = cholesky(np.ascontiguousarray((_sums(data, power)[:, 0] + data.within).T), size)
+    b = factor[-1, :-1].copy()
+    for j in range(size - 2, -1, -1):
+        b[j] = (b[j] - (factor[j + 1 : -1, j] * b[j + 1 :]).sum(axis=0)) / factor[j, j]
+    return np.asarray(b.T)
