@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python tests/calibration_study.py
 
-writes `tests/calibration/results.csv` (about four minutes) from the seed below. `tests/test_calibration.py` runs
-every scenario small, and holds the committed full results against the same bounds. A bound is what is
+writes `tests/calibration/results.csv` (about four minutes) from the seed below. `tests/test_calibration.py`
+runs every scenario small, and holds the committed full results against the same bounds. A bound is what is
 nominal, or what is known of the method, and three Monte-Carlo standard errors around it.
 """
 
@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from pdbiomarker.expression.library_size import tmm_factors
 from pdbiomarker.mixed import MixedFit, fit
 from pdbiomarker.mixed.adjust import adjust
 from pdbiomarker.mixed.glmm import fit_counts
@@ -68,7 +69,9 @@ def pairs(n: int) -> tuple[np.ndarray, np.ndarray]:
     return np.column_stack([np.ones(2 * n), np.repeat([0.0, 1.0], n)]), np.tile(np.arange(n), 2)
 
 
-def null_sets(rng: np.random.Generator, sets: int, n: int, icc: float, *, missing: bool = False) -> np.ndarray:
+def null_sets(
+    rng: np.random.Generator, sets: int, n: int, icc: float, *, missing: bool = False
+) -> np.ndarray:
     """Standard normal values of pairs (sets x 2 n) with an intraclass correlation."""
     level = rng.normal(size=(sets, n)) * np.sqrt(icc)
     y = np.concatenate([level, level], axis=1) + rng.normal(size=(sets, 2 * n)) * np.sqrt(1 - icc)
@@ -125,7 +128,7 @@ def large_counts(rng: np.random.Generator, sets: int, *, late: float) -> dict[st
 
 
 def shrinking_area(rng: np.random.Generator, sets: int) -> dict[str, float]:
-    """(ii) .3 cells/mm2, 8 then 2 mm2, participant SD .7, dispersion .3: counts with an offset, and densities."""
+    """(ii) .3 cells/mm2, 8 then 2 mm2, SD .7, dispersion .3: counts with an offset, and densities."""
     n = 12
     X, people = pairs(n)
     area = np.repeat([8.0, 2.0], n)
@@ -141,7 +144,7 @@ def shrinking_area(rng: np.random.Generator, sets: int) -> dict[str, float]:
 
 
 def replicates(rng: np.random.Generator, sets: int) -> dict[str, float]:
-    """(iii) Three biopsies a visit, SD of participant, visit and biopsy 1, .7, .7; with and without the visit."""
+    """(iii) Three biopsies a visit, SDs 1, .7, .7 of participant, visit, biopsy; with and without a visit term."""
     n, k = 12, 3
     people, visit = np.repeat(np.arange(n), 2 * k), np.tile(np.repeat([0, 1], k), n)
     X = np.column_stack([np.ones(len(people)), visit.astype(float)])
@@ -154,7 +157,7 @@ def replicates(rng: np.random.Generator, sets: int) -> dict[str, float]:
 
 
 def late_heterogeneity(rng: np.random.Generator, sets: int) -> dict[str, float]:
-    """(iii) Three visits, slope SD 1 at the late one: each on its own two visits, and all under one intercept."""
+    """(iii) Three visits, slope SD 1 at the late one: each on its own two, and all under one intercept."""
     n = 12
     level = rng.normal(size=(sets, n))
     first, early, late = (level + 0.7 * rng.normal(size=(sets, n)) for _ in range(3))
@@ -185,7 +188,7 @@ def overdispersed(rng: np.random.Generator, sets: int, *, n: int) -> dict[str, f
 
 
 def trial(seed: int, genes: int) -> tuple[np.ndarray, np.ndarray]:
-    """Counts (genes x 88) of a trial on the golden design, and the true log2 change of each gene on treatment."""
+    """Counts (genes x 88) of a trial on the golden design, and the true log2 change of each gene."""
     rng = np.random.default_rng([SEED, seed])
     samples = pd.read_csv(DESIGN / "samples.csv")
     people = pd.factorize(samples.participant)[0]
@@ -213,9 +216,9 @@ def trial_model() -> tuple[np.ndarray, np.ndarray]:
 
 
 def ours_on_trial(counts: np.ndarray) -> np.ndarray:
-    """P of each gene's change on treatment: voom, Kenward-Roger, moderated variances."""
+    """P of each gene's change on treatment: TMM, voom, Kenward-Roger, moderated variances."""
     X, people = trial_model()
-    prepared = voom(counts, X)
+    prepared = voom(counts, X, norm_factors=tmm_factors(counts))
     contrast = np.eye(X.shape[1])[1:2]
     found = fit(prepared.E, X, people, weights=prepared.weights, contrasts=contrast)
     prior = squeeze_variances(found.sigma2, found.df[:, 0], definition="limma-3.62")
@@ -224,7 +227,7 @@ def ours_on_trial(counts: np.ndarray) -> np.ndarray:
 
 
 def discoveries(p: np.ndarray, change: np.ndarray) -> dict[str, float]:
-    """At a BH false discovery rate of 5 %: the share of false ones, and of the true changes that are found."""
+    """At a BH false discovery rate of 5 %: the share of false ones, and of true changes that are found."""
     found = adjust(p, "bh").rejected
     null = change == 0
     return {

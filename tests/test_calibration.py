@@ -1,8 +1,8 @@
 """Error rates of what `pd_change` does by default, by simulation with known truth.
 
 `calibration_study` holds the scenarios and their bounds: what is nominal (or known of the method), and three
-Monte-Carlo standard errors. Every scenario runs small here, always. Its full size (100,000 sets) is committed in
-`calibration/results.csv` with its seed, and held against the same bounds; `--slow` makes it again.
+Monte-Carlo standard errors. Every scenario runs small here, always. Its full size (100,000 sets) is committed
+in `calibration/results.csv` with its seed, and held against the same bounds; `--slow` makes it again.
 """
 
 from __future__ import annotations

@@ -333,7 +333,7 @@ def f_tail(F: Array, numerator: Array, denominator: Array) -> Array:
 
 
 def _upper_tail(ratio: Array, a: Array, b: Array) -> Array:
-    """Upper tail of the beta distribution (a, b) at ratio / (1 + ratio), from the side on which it is small."""
+    """Upper tail of the beta distribution (a, b) at ratio / (1 + ratio), by the side where it is small."""
     ratio, a, b = np.broadcast_arrays(ratio, a, b)
     near = ratio < 1.0
     p = np.full(ratio.shape, np.nan)

@@ -27,7 +27,8 @@ and with E = L^-1 (sum k^2 m m') L^-T and F = L^-1 (sum k^3 m m') L^-T, partitio
 
 An evaluation for G features is one batched product of (k, k^2, k^3) with the precomputed m m', and a few p
 x p steps. f is minimised over phi = log(1 + theta max a), in which it is convex for balanced data: first on
-a grid, because f may have two minima, then by Newton steps kept inside the bracket that the grid gives. Every
+a grid, because f may have two minima, then by Newton steps from the vertex of a parabola through three of its
+points, kept inside the bracket that they give. Every
 grid point that is lower than its neighbours starts a search, and the lowest end counts. phi >= 0 unless a
 negative intraclass correlation is allowed; then phi may fall until V is no longer positive definite.
 
@@ -43,7 +44,16 @@ import functools
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupedDesign", "Moments", "Solution", "cholesky", "inverse_triangle", "lower", "solve", "triangle"]
+__all__ = [
+    "GroupedDesign",
+    "Moments",
+    "Solution",
+    "cholesky",
+    "inverse_triangle",
+    "lower",
+    "solve",
+    "triangle",
+]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -390,7 +400,7 @@ def _minimise(
 
 
 def _vertex(grid: Array, values: Array, best: Indices) -> Array:
-    """From the lowest grid point to the vertex of the parabola through it and its neighbours; 0 at the ends."""
+    """From the lowest grid point to the vertex of the parabola through it and its two neighbours; 0 at ends."""
     every = np.arange(len(best))
     middle = np.clip(best, 1, len(grid) - 2)
     left, right = grid[middle] - grid[middle - 1], grid[middle + 1] - grid[middle]

@@ -1,18 +1,19 @@
-# limma's voom with duplicateCorrelation (twice) on the simulated trials of tests/calibration_study.py:
+# edgeR's TMM, limma's voom with duplicateCorrelation (twice) on the simulated trials of tests/calibration_study.py:
 #   python tests/calibration_study.py FOLDER
 #   Rscript tests/calibration/trial_limma.R FOLDER tests/calibration/trial_limma.csv
 # BH at 5 % of the change on treatment (second coefficient): false discoveries, power, null p below .001.
-suppressMessages(library(limma))
+suppressMessages({library(limma); library(edgeR)})
 given <- commandArgs(trailingOnly = TRUE)
 X <- as.matrix(read.csv(file.path(given[1], "design.csv")))
 people <- read.csv(file.path(given[1], "participant.csv"))$participant
 rows <- NULL
 for (seed in 0:2) {
   counts <- as.matrix(read.csv(file.path(given[1], sprintf("counts_%d.csv", seed))))
+  library_sizes <- calcNormFactors(DGEList(counts))
   change <- read.csv(file.path(given[1], sprintf("change_%d.csv", seed)))$change
-  v <- voom(counts, X)
+  v <- voom(library_sizes, X)
   rho <- duplicateCorrelation(v, X, block = people)$consensus
-  v <- voom(counts, X, block = people, correlation = rho)
+  v <- voom(library_sizes, X, block = people, correlation = rho)
   rho <- duplicateCorrelation(v, X, block = people)$consensus
   fitted <- eBayes(lmFit(v, X, block = people, correlation = rho))
   p <- fitted$p.value[, 2]
