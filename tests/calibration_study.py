@@ -2,7 +2,7 @@
 
     OMP_NUM_THREADS=1 python tests/calibration_study.py
 
-writes `tests/calibration/results.csv` (about four minutes) from the seed below. `tests/test_calibration.py`
+writes `tests/calibration/results.csv` (a minute and a half) from the seed below. `tests/test_calibration.py`
 runs every scenario small, and holds the committed full results against the same bounds. A bound is what is
 nominal, or what is known of the method, and three Monte-Carlo standard errors around it.
 """
@@ -144,7 +144,7 @@ def shrinking_area(rng: np.random.Generator, sets: int) -> dict[str, float]:
 
 
 def replicates(rng: np.random.Generator, sets: int) -> dict[str, float]:
-    """(iii) Three biopsies a visit, SDs 1, .7, .7 of participant, visit, biopsy; with and without a visit term."""
+    """(iii) Three biopsies a visit, SDs 1, .7, .7 of participant, visit, biopsy; visit in or out."""
     n, k = 12, 3
     people, visit = np.repeat(np.arange(n), 2 * k), np.tile(np.repeat([0, 1], k), n)
     X = np.column_stack([np.ones(len(people)), visit.astype(float)])

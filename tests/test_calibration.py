@@ -49,7 +49,7 @@ def test_no_committed_result_is_left_over() -> None:
 def test_full_results_again(request: pytest.FixtureRequest) -> None:
     """Every committed number, to the digits that stand there."""
     if not request.config.getoption("--slow"):
-        pytest.skip("about four minutes: give --slow")
+        pytest.skip("a minute and a half: give --slow")
     now, committed = study.results(), pd.read_csv(study.RESULTS)
     pd.testing.assert_frame_equal(
         now[["scenario", "measure", "sets"]], committed[["scenario", "measure", "sets"]]

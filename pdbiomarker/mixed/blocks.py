@@ -39,8 +39,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from .reml import cholesky, inverse_triangle, lower, triangle
 from .structure import Effects, Layout
+from .triangles import cholesky, inverse_triangle, lower, triangle
 
 __all__ = ["BlockedData", "Point", "criterion", "evaluate"]
 

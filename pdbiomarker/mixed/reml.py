@@ -39,21 +39,13 @@ doi:10.18637/jss.v067.i01 (definition of the criterion). The expressions above w
 from __future__ import annotations
 
 import dataclasses
-import functools
 
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "GroupedDesign",
-    "Moments",
-    "Solution",
-    "cholesky",
-    "inverse_triangle",
-    "lower",
-    "solve",
-    "triangle",
-]
+from .triangles import cholesky, full, inverse_triangle, lower, lower_products
+
+__all__ = ["GroupedDesign", "Moments", "Solution", "solve"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -201,7 +193,7 @@ class GroupedDesign:
         deviations *= self._root_weights[..., None]
         self.means, self.deviations = means, deviations
         self.outer, self.within = (
-            _lower_products(means),
+            lower_products(means),
             lower(np.matmul(deviations.transpose(0, 2, 1), deviations)),
         )
         # An aliased column is zero everywhere: a unit pivot keeps it out of every sum.
@@ -239,71 +231,6 @@ def _rows_times(rows: Array, blocks: Array) -> Array:
     if rows.ndim == 2:
         return np.asarray(np.matmul(rows[:, None, :], blocks)[:, 0])
     return np.asarray(np.matmul(rows, blocks))
-
-
-def lower(matrices: Array) -> Array:
-    """Lower triangles, row by row, of (G, p, p) matrices."""
-    rows, columns = triangle(matrices.shape[1])
-    return np.ascontiguousarray(matrices[:, rows, columns])
-
-
-@functools.cache
-def triangle(size: int) -> tuple[Indices, Indices]:
-    """Rows and columns of a lower triangle, row by row."""
-    return np.tril_indices(size)
-
-
-@functools.cache
-def _mirror(size: int) -> Indices:
-    """Where each entry of a symmetric matrix stands in its lower triangle."""
-    index = np.zeros((size, size), dtype=np.intp)
-    rows, columns = triangle(size)
-    index[rows, columns] = index[columns, rows] = np.arange(len(rows))
-    return index
-
-
-def _lower_products(vectors: Array) -> Array:
-    """Lower triangles of v v' for vectors (G, q, p)."""
-    g, q, p = vectors.shape
-    out = np.empty((g, q, p * (p + 1) // 2))
-    for i in range(p):
-        first = i * (i + 1) // 2
-        np.multiply(vectors[..., i : i + 1], vectors[..., : i + 1], out=out[..., first : first + i + 1])
-    return out
-
-
-def _full(lower: Array, size: int) -> Array:
-    """Symmetric matrices (G, size, size) from their lower triangles."""
-    return np.take(lower, _mirror(size), axis=1)
-
-
-def cholesky(lower: Array, size: int) -> Array:
-    """Cholesky factors, (size, size, G), of matrices given as lower triangles (V, G); NaN if not definite.
-
-    Own code because the library's batched routine raises for the whole batch when one matrix fails.
-    """
-    factor = np.zeros((size, size, lower.shape[1]))
-    first = np.cumsum(np.arange(size))
-    for j in range(size):
-        column = lower[first[j:] + j]
-        if j:
-            column = column - np.einsum("ikg,kg->ig", factor[j:, :j], factor[j, :j])
-        pivot = np.sqrt(column[0])
-        factor[j, j] = pivot
-        if j + 1 < size:
-            np.divide(column[1:], pivot, out=factor[j + 1 :, j])
-    return factor
-
-
-def inverse_triangle(factor: Array) -> Array:
-    """Inverses of lower triangular factors, both (size, size, G)."""
-    inverse = np.zeros_like(factor)
-    for i in range(len(factor)):
-        inverse[i, i] = 1.0 / factor[i, i]
-        if i:
-            row = np.einsum("kg,kjg->jg", factor[i, :i], inverse[:i, :i])
-            inverse[i, :i] = -row * inverse[i, i]
-    return inverse
 
 
 def _columns(data: Moments) -> int:
@@ -344,8 +271,8 @@ def _evaluate(data: Moments, theta: Array) -> _Point:
     logs = np.log(pivots)
     value = np.log(spread).sum(axis=1) + 2.0 * (logs[:, :p].sum(axis=1) + nu * logs[:, p])
     inverse = np.ascontiguousarray(inverse_triangle(factor).transpose(2, 0, 1))
-    second = np.matmul(np.matmul(inverse, _full(sums[:, 1], size)), inverse.transpose(0, 2, 1))
-    third = _full(sums[:, 2], size)
+    second = np.matmul(np.matmul(inverse, full(sums[:, 1], size)), inverse.transpose(0, 2, 1))
+    third = full(sums[:, 2], size)
     cubes = (np.matmul(inverse, third) * inverse).sum(axis=2)
 
     diagonal = np.diagonal(second, axis1=1, axis2=2)
@@ -400,7 +327,7 @@ def _minimise(
 
 
 def _vertex(grid: Array, values: Array, best: Indices) -> Array:
-    """From the lowest grid point to the vertex of the parabola through it and its two neighbours; 0 at ends."""
+    """From the lowest grid point to the vertex of a parabola through it and its neighbours; 0 at an end."""
     every = np.arange(len(best))
     middle = np.clip(best, 1, len(grid) - 2)
     left, right = grid[middle] - grid[middle - 1], grid[middle + 1] - grid[middle]
@@ -478,7 +405,7 @@ def _lower_bound(data: Moments, largest: Array) -> Array:
     unsure = np.flatnonzero((count > 1) & ~enough)
     if len(unsure):
         products = _rows_times(top[unsure, None, :].astype(float), data.take(unsure).outer_x)[:, 0]
-        rank = np.linalg.matrix_rank(_full(products, p), rtol=1e-12, hermitian=True)
+        rank = np.linalg.matrix_rank(full(products, p), rtol=1e-12, hermitian=True)
         enough[unsure] = count[unsure] > rank
     return np.where(enough, PHI_MIN, PHI_MIN_ALONE)
 
