@@ -44,7 +44,7 @@ check: lint types floors test
 
 bench: setup
 	$(BIN)/python benchmarks/bench_import.py
-	$(BIN)/python benchmarks/bench_mixed.py
+	$(BIN)/python benchmarks/mixed.py
 	$(BIN)/python benchmarks/bench_ihc.py
 
 # Pins without any download address, for every platform and Python version we support.

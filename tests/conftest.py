@@ -12,8 +12,8 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--slow`: simulations with ten times the sets."""
-    parser.addoption("--slow", action="store_true", help="run simulations with ten times the sets")
+    """Add `--slow`: simulations at full size."""
+    parser.addoption("--slow", action="store_true", help="run simulations at full size")
 
 
 def _shared_root() -> Path:

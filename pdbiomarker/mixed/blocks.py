@@ -39,8 +39,8 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-from .reml import cholesky, inverse_triangle, lower
 from .structure import Effects, Layout
+from .triangles import cholesky, inverse_triangle, lower, triangle
 
 __all__ = ["BlockedData", "Point", "criterion", "evaluate"]
 
@@ -185,7 +185,7 @@ class _Covariance:
         """Set R^-1, (m, m, G, q), and return log|D|; NaN where D is not positive definite."""
         m, _, g, q = V.shape
         if self.small:
-            rows, columns = np.tril_indices(m)
+            rows, columns = triangle(m)
             factor = cholesky(V[rows, columns].reshape(len(rows), -1), m)
             self._root = inverse_triangle(factor).reshape(V.shape)
             log = np.log(np.diagonal(factor)).sum(axis=1).reshape(g, q)

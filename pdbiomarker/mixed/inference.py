@@ -322,20 +322,26 @@ def t_tail(t: Array, df: Array) -> Array:
     """
     with np.errstate(all="ignore"):
         ratio = np.square(t) / df
-        near = special.betaincc(0.5, 0.5 * df, ratio / (1.0 + ratio))
-        far = special.betainc(0.5 * df, 0.5, 1.0 / (1.0 + ratio))
-        p = np.where(ratio < 1.0, near, far)
-        return np.where(np.isnan(p), np.nan, np.clip(p, np.finfo(float).tiny, 1.0))
+        return _upper_tail(ratio, np.asarray(0.5), 0.5 * df)
 
 
 def f_tail(F: Array, numerator: Array, denominator: Array) -> Array:
     """Upper tail of the F distribution, accurate where it is small, and never 0."""
     with np.errstate(all="ignore"):
         ratio = numerator * F / denominator
-        near = special.betaincc(0.5 * numerator, 0.5 * denominator, ratio / (1.0 + ratio))
-        far = special.betainc(0.5 * denominator, 0.5 * numerator, 1.0 / (1.0 + ratio))
-        p = np.where(ratio < 1.0, near, far)
-        return np.where(np.isnan(p), np.nan, np.clip(p, np.finfo(float).tiny, 1.0))
+        return _upper_tail(ratio, 0.5 * numerator, 0.5 * denominator)
+
+
+def _upper_tail(ratio: Array, a: Array, b: Array) -> Array:
+    """Upper tail of the beta distribution (a, b) at ratio / (1 + ratio), by the side where it is small."""
+    ratio, a, b = np.broadcast_arrays(ratio, a, b)
+    near = ratio < 1.0
+    p = np.full(ratio.shape, np.nan)
+    x = ratio[near]
+    p[near] = special.betaincc(a[near], b[near], x / (1.0 + x))
+    far = ratio >= 1.0
+    p[far] = special.betainc(b[far], a[far], 1.0 / (1.0 + ratio[far]))
+    return np.where(np.isnan(p), np.nan, np.clip(p, np.finfo(float).tiny, 1.0))
 
 
 def t_quantile(share: float, df: Array) -> Array:

@@ -27,7 +27,8 @@ and with E = L^-1 (sum k^2 m m') L^-T and F = L^-1 (sum k^3 m m') L^-T, partitio
 
 An evaluation for G features is one batched product of (k, k^2, k^3) with the precomputed m m', and a few p
 x p steps. f is minimised over phi = log(1 + theta max a), in which it is convex for balanced data: first on
-a grid, because f may have two minima, then by Newton steps kept inside the bracket that the grid gives. Every
+a grid, because f may have two minima, then by Newton steps from the vertex of a parabola through three of its
+points, kept inside the bracket that they give. Every
 grid point that is lower than its neighbours starts a search, and the lowest end counts. phi >= 0 unless a
 negative intraclass correlation is allowed; then phi may fall until V is no longer positive definite.
 
@@ -42,7 +43,9 @@ import dataclasses
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["GroupedDesign", "Moments", "Solution", "cholesky", "inverse_triangle", "lower", "solve"]
+from .triangles import cholesky, full, inverse_triangle, lower, lower_products
+
+__all__ = ["GroupedDesign", "Moments", "Solution", "solve"]
 
 Array = NDArray[np.float64]
 Flags = NDArray[np.bool_]
@@ -61,7 +64,8 @@ FEW_GROUPS = 30
 GRID_FINE = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.25, 1.5, 1.8, 2.1, 2.5, 3, 3.5, 4, 5, 6, 7.5, 9])
 GRID_NEGATIVE_FINE = -np.array([4.4, 4, 3.5, 3, 2.5, 2, 1.6, 1.3, 1, 0.8, 0.6, 0.4, 0.25, 0.1])
 GRID_FAR = np.arange(PHI_FAR - 2.0, PHI_MAX, 4.0)
-STEP_TOLERANCE = 1e-9
+#: Steps of the search, whose end is within about their square of the minimum, and of the polishing after it.
+SEARCH_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-9
 MAX_STEPS = 80
 #: 1 + theta * max a this close to 1 is theta = 0.
 ZERO = 1e-10
@@ -189,7 +193,7 @@ class GroupedDesign:
         deviations *= self._root_weights[..., None]
         self.means, self.deviations = means, deviations
         self.outer, self.within = (
-            _lower_products(means),
+            lower_products(means),
             lower(np.matmul(deviations.transpose(0, 2, 1), deviations)),
         )
         # An aliased column is zero everywhere: a unit pivot keeps it out of every sum.
@@ -227,59 +231,6 @@ def _rows_times(rows: Array, blocks: Array) -> Array:
     if rows.ndim == 2:
         return np.asarray(np.matmul(rows[:, None, :], blocks)[:, 0])
     return np.asarray(np.matmul(rows, blocks))
-
-
-def lower(matrices: Array) -> Array:
-    """Lower triangles, row by row, of (G, p, p) matrices."""
-    rows, columns = np.tril_indices(matrices.shape[1])
-    return np.ascontiguousarray(matrices[:, rows, columns])
-
-
-def _lower_products(vectors: Array) -> Array:
-    """Lower triangles of v v' for vectors (G, q, p)."""
-    g, q, p = vectors.shape
-    out = np.empty((g, q, p * (p + 1) // 2))
-    for i in range(p):
-        first = i * (i + 1) // 2
-        np.multiply(vectors[..., i : i + 1], vectors[..., : i + 1], out=out[..., first : first + i + 1])
-    return out
-
-
-def _full(lower: Array, size: int) -> Array:
-    """Symmetric matrices (G, size, size) from their lower triangles."""
-    index = np.zeros((size, size), dtype=np.intp)
-    rows, columns = np.tril_indices(size)
-    index[rows, columns] = index[columns, rows] = np.arange(len(rows))
-    return np.take(lower, index, axis=1)
-
-
-def cholesky(lower: Array, size: int) -> Array:
-    """Cholesky factors, (size, size, G), of matrices given as lower triangles (V, G); NaN if not definite.
-
-    Own code because the library's batched routine raises for the whole batch when one matrix fails.
-    """
-    factor = np.zeros((size, size, lower.shape[1]))
-    first = np.cumsum(np.arange(size))
-    for j in range(size):
-        column = lower[first[j:] + j]
-        if j:
-            column = column - np.einsum("ikg,kg->ig", factor[j:, :j], factor[j, :j])
-        pivot = np.sqrt(column[0])
-        factor[j, j] = pivot
-        if j + 1 < size:
-            np.divide(column[1:], pivot, out=factor[j + 1 :, j])
-    return factor
-
-
-def inverse_triangle(factor: Array) -> Array:
-    """Inverses of lower triangular factors, both (size, size, G)."""
-    inverse = np.zeros_like(factor)
-    for i in range(len(factor)):
-        inverse[i, i] = 1.0 / factor[i, i]
-        if i:
-            row = np.einsum("kg,kjg->jg", factor[i, :i], inverse[:i, :i])
-            inverse[i, :i] = -row * inverse[i, i]
-    return inverse
 
 
 def _columns(data: Moments) -> int:
@@ -320,8 +271,8 @@ def _evaluate(data: Moments, theta: Array) -> _Point:
     logs = np.log(pivots)
     value = np.log(spread).sum(axis=1) + 2.0 * (logs[:, :p].sum(axis=1) + nu * logs[:, p])
     inverse = np.ascontiguousarray(inverse_triangle(factor).transpose(2, 0, 1))
-    second = np.matmul(np.matmul(inverse, _full(sums[:, 1], size)), inverse.transpose(0, 2, 1))
-    third = _full(sums[:, 2], size)
+    second = np.matmul(np.matmul(inverse, full(sums[:, 1], size)), inverse.transpose(0, 2, 1))
+    third = full(sums[:, 2], size)
     cubes = (np.matmul(inverse, third) * inverse).sum(axis=2)
 
     diagonal = np.diagonal(second, axis1=1, axis2=2)
@@ -358,32 +309,48 @@ def _minimise(
     points = np.concatenate([floor[:, None], np.broadcast_to(grid, (g, len(grid))), ends], axis=1)
     values = _values(data, np.expm1(grid)[None, :] / largest[:, None])
     best, every = values.argmin(axis=1), np.arange(g)
-    phi, value, found = _descend(data, largest, points, every, best + 1)
+    starts = points[every, best + 1] + _vertex(grid, values, best)
+    phi, value, found = _descend(data, largest, points, (every, best + 1), starts)
     beyond = np.full((g, 1), np.inf)
     others = (values < np.concatenate([beyond, values[:, :-1]], axis=1)) & (
         values <= np.concatenate([values[:, 1:], beyond], axis=1)
     )
     others[every, best] = False
-    rows, starts = np.nonzero(others)
+    rows, places = np.nonzero(others)
     if len(rows):
-        other_phi, other_value, other_found = _descend(data, largest, points, rows, starts + 1)
+        from_there = points[rows, places + 1]
+        other_phi, other_value, other_found = _descend(data, largest, points, (rows, places + 1), from_there)
         for i in np.flatnonzero(other_found):
             if other_value[i] < value[rows[i]] or not found[rows[i]]:
                 phi[rows[i]], value[rows[i]], found[rows[i]] = other_phi[i], other_value[i], True
     return phi, found
 
 
-def _descend(
-    data: Moments, largest: Array, points: Array, rows: Indices, starts: Indices
-) -> tuple[Array, Array, Flags]:
-    """Newton steps for the features `rows`, each from its own grid point: phi, f there, whether it was found.
+def _vertex(grid: Array, values: Array, best: Indices) -> Array:
+    """From the lowest grid point to the vertex of a parabola through it and its neighbours; 0 at an end."""
+    every = np.arange(len(best))
+    middle = np.clip(best, 1, len(grid) - 2)
+    left, right = grid[middle] - grid[middle - 1], grid[middle + 1] - grid[middle]
+    centre = values[every, middle]
+    down = (centre - values[every, middle - 1]) / left
+    up = (values[every, middle + 1] - centre) / right
+    step = -(down * right + up * left) / (2.0 * (up - down))
+    return np.where(np.isfinite(step) & (best == middle), np.clip(step, -0.5 * left, 0.5 * right), 0.0)
 
-    `points` (all features, grid with both ends); the neighbours of the start bracket the minimum.
+
+def _descend(
+    data: Moments, largest: Array, points: Array, places: tuple[Indices, Indices], starts: Array
+) -> tuple[Array, Array, Flags]:
+    """Newton steps for some features, from `starts`: phi, f there, whether it was found.
+
+    `points` (all features, grid with both ends); `places` are the features and the grid points whose
+    neighbours bracket the minimum.
     """
-    phi, low, high = points[rows, starts], points[rows, starts - 1], points[rows, starts + 1]
+    rows, at = places
+    phi, low, high = starts.copy(), points[rows, at - 1], points[rows, at + 1]
     floor, ceiling = points[rows, 0], points[rows, -1]
     value, found = np.full(len(rows), np.inf), np.zeros(len(rows), dtype=bool)
-    active = np.arange(len(rows))
+    untried, active = np.ones(len(rows), dtype=bool), np.arange(len(rows))
     for _ in range(MAX_STEPS):
         if not len(active):
             break
@@ -393,10 +360,14 @@ def _descend(
         high[active] = np.where(slope > 0, now, high[active])
         low[active] = np.where(slope > 0, low[active], now)
         following = _safe_step(now, slope, curvature, low[active], high[active])
+        # What runs downhill to the floor of its range is looked at there, once, before it halves its way.
+        falls = untried[active] & (low[active] == floor[active]) & (slope > 0)
+        falls &= ~(now - slope / curvature > floor[active])
+        following, untried[active[falls]] = np.where(falls, floor[active], following), False
         outward = ((now <= floor[active]) & (slope >= 0)) | ((now >= ceiling[active]) & (slope <= 0))
         following = np.where(outward, now, np.clip(following, floor[active], ceiling[active]))
         finite = np.isfinite(slope)
-        done = (np.abs(following - now) <= STEP_TOLERANCE) | ~finite
+        done = (np.abs(following - now) <= SEARCH_TOLERANCE) | ~finite
         phi[active] = np.where(finite, following, now)
         value[active], found[active[done]] = point.value, finite[done]
         active = active[~done]
@@ -434,7 +405,7 @@ def _lower_bound(data: Moments, largest: Array) -> Array:
     unsure = np.flatnonzero((count > 1) & ~enough)
     if len(unsure):
         products = _rows_times(top[unsure, None, :].astype(float), data.take(unsure).outer_x)[:, 0]
-        rank = np.linalg.matrix_rank(_full(products, p), rtol=1e-12, hermitian=True)
+        rank = np.linalg.matrix_rank(full(products, p), rtol=1e-12, hermitian=True)
         enough[unsure] = count[unsure] > rank
     return np.where(enough, PHI_MIN, PHI_MIN_ALONE)
 
@@ -467,7 +438,7 @@ def solve(
         phi, found, identified, at_zero, floor = _first_pass(data, largest, allow_negative)
 
         # The residual of a fit carries more digits than the response: go on with what is left.
-        offset = _coefficients(_evaluate(data, np.expm1(phi) / largest))
+        offset = _least_squares(data, np.expm1(phi) / largest)
         data = design.moments(response - design.fitted(offset))
         told = np.ones(len(phi), dtype=bool) if told is None else told
         unbounded = found & ~told & (phi >= PHI_FAR - 1.0)
@@ -541,3 +512,14 @@ def _coefficients(point: _Point) -> Array:
     """Coefficients from the last row of L^-1, which is (-b', 1) / sqrt(r2)."""
     row = point.root_inverse[:, -1]
     return np.asarray(-row[:, :-1] / row[:, -1:])
+
+
+def _least_squares(data: Moments, theta: Array) -> Array:
+    """Coefficients at one theta for each feature, without the rest of an evaluation: L_xx' b = L_yx."""
+    size = _columns(data)
+    power = (data.total / (1.0 + theta[:, None] * data.total))[:, None]
+    factor = cholesky(np.ascontiguousarray((_sums(data, power)[:, 0] + data.within).T), size)
+    b = factor[-1, :-1].copy()
+    for j in range(size - 2, -1, -1):
+        b[j] = (b[j] - (factor[j + 1 : -1, j] * b[j + 1 :]).sum(axis=0)) / factor[j, j]
+    return np.asarray(b.T)

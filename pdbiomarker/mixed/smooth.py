@@ -14,21 +14,22 @@ doi:10.1080/01621459.1979.10481038.
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["local_trend", "lowess_trend", "natural_spline_basis"]
+__all__ = ["local_trend", "lowess", "lowess_trend", "natural_spline_basis"]
 
 Array = NDArray[np.float64]
 Indices = NDArray[np.intp]
 
 #: Lowess: kernel and bisquare weights are 1 below the first share of their reach and 0 above the second.
 CORE, EDGE = 0.001, 0.999
-#: Lowess: points nearer than this share of the range to the last anchor are interpolated.
-SKIP = 0.01
 #: Lowess: a window whose standard deviation is below this share of the range is fitted by its mean.
 FLAT = 0.001
-ROBUST_STEPS = 3
+#: Lowess: robustness stops when the median residual is below this share of the mean residual.
+EXACT_FIT = 1e-7
 #: Anchors of the weighted local line: every point up to the first number, else about the second.
 ALL_ANCHORS, ANCHORS = 400, 200
 
@@ -55,34 +56,53 @@ def natural_spline_basis(x: Array, knots: Array) -> Array:
     return np.column_stack([np.ones_like(at), at, ramps[:, :-1] - ramps[:, -1:]])
 
 
-def lowess_trend(x: Array, y: Array, at: Array, *, span: float) -> Array:
-    """Cleveland's robust local lines through (x, y), read at `at` (ends continue level).
+def lowess(x: Array, y: Array, *, span: float = 0.5, robust_steps: int = 3, skip: float = 0.01) -> Array:
+    """Cleveland's robust locally linear smoother, as R's ``lowess``.
 
-    The window, the anchors and the steps are those of R's `lowess(f=span, iter=3)`.
+    Parameters
+    ----------
+    x : array, n
+        Ascending.
+    y : array, n
+    span : float
+        Share of the points in each window.
+    robust_steps : int
+        Reweighting steps by the bisquare of the residuals.
+    skip : float
+        Points nearer than this share of the range to the last fitted one are interpolated.
+
+    Returns
+    -------
+    array, n
+        Smoothed values at `x`.
+
+    References
+    ----------
+    Cleveland WS. JASA 1979;74:829-836, doi 10.1080/01621459.1979.10481038.
     """
-    order = np.argsort(x, kind="stable")
-    x, y = x[order], y[order]
-    n = len(x)
-    reach = float(x[-1] - x[0])
-    anchors = _skipping(x, SKIP * reach)
-    distance = np.abs(x[anchors][:, None] - x)
-    count = max(2, min(n, int(span * n + 1e-7)))
-    h = np.partition(distance, count - 1, axis=1)[:, count - 1 : count]
-    kernel = np.where(distance <= CORE * h, 1.0, _tricube(distance, h))
-    kernel[distance > EDGE * h] = 0.0
-    # An anchor whose whole window lies on it has the weight of its own ties.
-    kernel = np.where((h == 0) & (distance == 0), 1.0, kernel)
+    n = x.size
+    if n < 2:
+        return y.astype(np.float64)
+    anchors = _skipping(x, skip * float(x[-1] - x[0]))
+    windows = _windows(x, anchors, max(2, min(n, int(span * n + 1e-7))))
     robustness = np.ones(n)
-    heights = y[anchors]
-    for step in range(ROBUST_STEPS + 1):
-        heights = _lines(x, y, anchors, kernel * robustness, flat=FLAT * reach)
-        size = np.abs(y - np.interp(x, x[anchors], heights))
-        limit = 6.0 * float(np.median(size))
-        if step == ROBUST_STEPS or limit <= 1e-7 * float(size.mean()):
+    smooth = y
+    for step in range(robust_steps + 1):
+        at_anchors = np.array([_local_fit(x, y, robustness, w) for w in windows])
+        smooth = np.interp(x, x[anchors], at_anchors)
+        size = np.abs(y - smooth)
+        scale = 6 * float(np.median(size))
+        if step == robust_steps or scale <= EXACT_FIT * float(size.mean()):
             break
-        bisquare = np.square(1.0 - np.square(size / limit))
-        robustness = np.where(size <= CORE * limit, 1.0, np.where(size <= EDGE * limit, bisquare, 0.0))
-    return np.interp(at, x[anchors], heights)
+        bisquare = (1 - (size / scale) ** 2) ** 2
+        robustness = np.where(size <= CORE * scale, 1.0, np.where(size <= EDGE * scale, bisquare, 0.0))
+    return smooth
+
+
+def lowess_trend(x: Array, y: Array, at: Array, *, span: float) -> Array:
+    """Robust local lines through (x, y) in any order, read at `at` (ends continue level)."""
+    order = np.argsort(x, kind="stable")
+    return np.interp(at, x[order], lowess(x[order], y[order], span=span))
 
 
 def local_trend(x: Array, y: Array, weights: Array, at: Array, *, span: float) -> Array:
@@ -139,14 +159,62 @@ def _lines(x: Array, y: Array, anchors: Indices, weights: Array, *, flat: float)
 
 
 def _skipping(x: Array, reach: float) -> Indices:
-    """Anchors of lowess in ascending x: from each, the farthest point within `reach`, or the next one."""
+    """Points that are fitted: from each, the farthest one within `reach`, or the next beyond it."""
+    n = x.size
     found = [0]
     while True:
-        tied = int(np.searchsorted(x, x[found[-1]], side="right")) - 1
-        if tied >= len(x) - 1:
+        # Points tied with the last anchor have its value; the search goes on from the last of them.
+        last = int(np.searchsorted(x, x[found[-1]], side="right")) - 1
+        if last >= n - 1:
             return np.asarray(found, dtype=np.intp)
-        within = int(np.searchsorted(x, x[tied] + reach, side="right")) - 1
-        found.append(max(tied + 1, within))
+        beyond = int(np.searchsorted(x, x[last] + reach, side="right"))
+        found.append(max(last + 1, min(beyond, n) - 1))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, eq=False)
+class _Window:
+    """Points with weight in the fit at one anchor."""
+
+    start: int
+    stop: int
+    anchor: int
+    kernel: Array
+
+
+def _windows(x: Array, anchors: Indices, width: int) -> list[_Window]:
+    """For each anchor the `width` nearest points, and the tricube weights of all within their reach."""
+    n = x.size
+    left = 0
+    found: list[_Window] = []
+    for i in anchors:
+        # The window slides right while the point it would gain is nearer than the one it would lose.
+        nearer = x[i] - x[left : n - width] > x[left + width :] - x[i]
+        left += int(nearer.size if nearer.all() else np.argmin(nearer))
+        reach = max(x[i] - x[left], x[left + width - 1] - x[i])
+        stop = int(np.searchsorted(x, x[i] + EDGE * reach, side="right"))
+        stop = max(stop, int(i) + 1)
+        distance = np.abs(x[left:stop] - x[i])
+        with np.errstate(invalid="ignore", divide="ignore"):
+            tricube = (1 - (distance / reach) ** 3) ** 3
+        kernel = np.where(distance <= CORE * reach, 1.0, np.where(distance <= EDGE * reach, tricube, 0.0))
+        found.append(_Window(left, stop, int(i), kernel))
+    return found
+
+
+def _local_fit(x: Array, y: Array, robustness: Array, window: _Window) -> float:
+    """Weighted straight line through the window, at its anchor; the point itself where no weight is left."""
+    part = slice(window.start, window.stop)
+    weight = window.kernel * robustness[part]
+    total = float(weight.sum())
+    if total <= 0:
+        return float(y[window.anchor])
+    weight = weight / total
+    centre = float(weight @ x[part])
+    offset = x[part] - centre
+    spread = float(weight @ offset**2)
+    if np.sqrt(spread) > FLAT * float(x[-1] - x[0]):
+        weight = weight * (1 + (x[window.anchor] - centre) / spread * offset)
+    return float(weight @ y[part])
 
 
 def _spread(x: Array) -> Indices:

@@ -250,6 +250,32 @@ def test_features_that_cannot_be_fitted_have_a_status() -> None:
     assert list(change_only.status) == ["ok", "not_estimable"]
 
 
+@pytest.mark.parametrize("groups", [PAIR_ID, {"participant": PAIR_ID, "batch": np.arange(16) % 3}])
+def test_more_coefficients_than_biopsies_have_a_status(groups: Any) -> None:
+    """Of all features, or of one that misses most values; the aliased columns are named all the same."""
+    rng = np.random.default_rng(3)
+    wide = rng.normal(size=(16, 20))
+    none = fit(rng.normal(size=(2, 16)), wide, groups)
+    assert list(none.status) == ["too_few", "too_few"]
+    assert np.isnan(none.p).all()
+    np.testing.assert_array_equal(none.aliased.sum(axis=1), 4)
+    Y = rng.normal(size=(2, 16))
+    Y[1, 5:] = np.nan
+    some = fit(Y, np.column_stack([PAIR_X, wide[:, :3]]), groups)
+    assert some.status[0] in {"ok", "singular"}
+    assert some.status[1] == "too_few"
+    assert np.isnan(some.p[1]).all()
+    assert np.isfinite(some.p[0]).all()
+
+
+@pytest.mark.parametrize("ddf", METHODS)
+def test_one_participant_and_one_biopsy_have_a_status(ddf: str) -> None:
+    one = fit(GOOD, PAIR_X, np.zeros(16), ddf=ddf)
+    assert set(one.status) == {"too_few"}
+    assert np.isnan(one.p).all()
+    assert list(fit(GOOD[:, :1], PAIR_X[:1], PAIR_ID[:1], ddf=ddf).status) == ["too_few"] * 3
+
+
 def test_aliased_columns_leave_the_other_contrasts_alone() -> None:
     trial = Trial()
     aliased = np.column_stack([trial.X, trial.X[:, 3] * 2])

@@ -131,6 +131,26 @@ def test_maximum_of_the_likelihood_integrated_by_scipy() -> None:
     np.testing.assert_allclose(fit.se[0], np.sqrt(np.diag(covariance))[:2], rtol=1e-3)
 
 
+@pytest.mark.parametrize(("nodes", "error"), [(None, 2e-6), (40, 1e-10)])
+@pytest.mark.parametrize("case", range(4))
+def test_kept_optima_by_quadrature(golden: Path, case: int, nodes: int | None, error: float) -> None:
+    """`golden/tobit/make_tobit.py`, exact to rounding: estimates, log SD and log-likelihood.
+
+    Standard errors to 1e-5 at the default number of nodes, and to 2e-9 with 40.
+    """
+    folder = golden / "tobit"
+    data = pd.read_csv(folder / "tobit_data.csv").query("case == @case")
+    expected = pd.read_csv(folder / "tobit_results.csv").query("case == @case").set_index("parameter")
+    visits = np.arange(1, data.visit.max() + 1)
+    X = np.column_stack([np.ones(len(data)), data.visit.to_numpy()[:, None] == visits]).astype(float)
+    options = {} if nodes is None else {"nodes": nodes}
+    fit = fit_tobit([data.y], X, data.participant, censored=data.side.to_numpy(), **options)
+    found = [*fit.estimate[0], np.log(fit.sigma[0]), np.log(fit.residual[0]), fit.loglik[0]]
+    np.testing.assert_allclose(found, [*expected.value, expected.loglik.iloc[0]], rtol=0, atol=error)
+    se = expected.se.to_numpy()[: X.shape[1]]
+    np.testing.assert_allclose(fit.se[0], se, rtol=1e-5 if nodes is None else 2e-9)
+
+
 @pytest.mark.parametrize(
     ("residual", "nodes", "error"),
     [(0.2, 15, 1e-4), (0.2, 20, 1e-5), (0.2, 30, 1e-7), (0.06, 15, 5e-4), (0.06, 20, 2e-4), (0.06, 30, 5e-6)],
