@@ -27,7 +27,16 @@ import pandas as pd
 from pdbiomarker.errors import PlanError, Problems
 from pdbiomarker.study import Study, Visit
 
-__all__ = ["SETS", "accountability", "adequacy", "assign_visits", "is_baseline", "pairs", "usable"]
+__all__ = [
+    "SETS",
+    "accountability",
+    "adequacy",
+    "assign_visits",
+    "is_baseline",
+    "pair_table",
+    "pairs",
+    "usable",
+]
 
 AnalysisSet = Literal["strict", "strict_pairs", "all_biopsied"]
 
@@ -381,14 +390,46 @@ def pairs(
     PlanError
         A visit that the study does not have.
     """
-    _check_visits(study, (baseline, on))
+    return pair_table(study, (baseline, on), assay=assay, set_=set_)
+
+
+def pair_table(
+    study: Study,
+    visits: Sequence[str],
+    *,
+    assay: str | None = None,
+    set_: str = "strict",
+    replicates: str = "select",
+) -> pd.DataFrame:
+    """As :func:`pairs`, of the visits of any contrast: evaluable is who has a usable biopsy at each of them.
+
+    Parameters
+    ----------
+    study : Study
+    visits : sequence of str
+        Two or more. `baseline_biopsy` is of the first, `on_biopsy` of the last.
+    assay, set_
+        As in :func:`pairs`.
+    replicates : {"select", "all"}
+        With ``all``, ids of several biopsies of a visit are joined by semicolons.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    PlanError
+        A visit that the study does not have.
+    """
+    _check_visits(study, visits)
     names: Sequence[str | None] = [assay] if assay is not None else (list(study.assays) or [None])
     rows = []
     for name in names:
-        biopsies = usable(study, name, visits=(baseline, on), set_=set_)
+        biopsies = usable(study, name, visits=visits, set_=set_, replicates=replicates)
         for participant in study.participants.index:
             mine = biopsies[biopsies["participant_id"] == participant]
-            rows.append(_pair_row(str(participant), name or "", mine, (baseline, on)))
+            rows.append(_pair_row(str(participant), name or "", mine, visits))
     columns = [
         *("participant_id", "assay", "baseline_biopsy", "on_biopsy"),
         *("evaluable", "code", "reason", "days_between"),
@@ -396,33 +437,33 @@ def pairs(
     return pd.DataFrame(rows, columns=columns).astype({"days_between": "Int64"})
 
 
-def _pair_row(participant: str, assay: str, mine: pd.DataFrame, visits: tuple[str, str]) -> dict[str, Any]:
-    chosen: list[str | None] = []
+def _pair_row(participant: str, assay: str, mine: pd.DataFrame, visits: Sequence[str]) -> dict[str, Any]:
+    chosen: list[list[str]] = []
     codes: list[str] = []
     reasons: list[str] = []
     for visit in visits:
         used = mine[mine["used"] & (mine["visit"] == visit)]
         if len(used):
-            chosen.append(str(used.index[0]))
+            chosen.append([str(b) for b in used.index])
             continue
-        chosen.append(None)
+        chosen.append([])
         tried = mine[(mine["visit"] == visit) & ~mine["used"]]
         lost = mine[mine["visit"].isna()]
         told = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True)]
         told += [f"{b}: {r}" for b, r in zip(lost.index, lost["reason"], strict=True)]
         codes.append(str(tried["code"].iloc[0]) if len(tried) else "E-PAIR-007")
         reasons.append(f"no usable biopsy at {visit}" + (f" ({' '.join(told)})" if told else ""))
-    first, second = chosen
+    first, second = chosen[0], chosen[-1]
     gap = None
-    if first is not None and second is not None:
-        days = mine.loc[[first, second], "study_day"]
+    if len(first) == len(second) == 1:
+        days = mine.loc[[*first, *second], "study_day"]
         if days.notna().all():
             gap = _days_between(int(days.iloc[0]), int(days.iloc[1]))
     return {
         "participant_id": participant,
         "assay": assay,
-        "baseline_biopsy": first,
-        "on_biopsy": second,
+        "baseline_biopsy": ";".join(first) or None,
+        "on_biopsy": ";".join(second) or None,
         "evaluable": not codes,
         "code": codes[0] if codes else "",
         "reason": "; ".join(reasons),
@@ -437,18 +478,22 @@ def _days_between(first: int, second: int) -> int:
 
 def accountability(
     study: Study,
-    contrasts: Mapping[str, tuple[str, str]],
+    contrasts: Mapping[str, Sequence[str]],
     *,
     sets: Sequence[str] = ("strict", "all_biopsied"),
+    replicates: str = "select",
 ) -> pd.DataFrame:
     """Count participants from enrolment to an evaluable pair, with the reason of every loss.
 
     Parameters
     ----------
     study : Study
-    contrasts : mapping of contrast name to (baseline visit, on-treatment visit)
+    contrasts : mapping of contrast name to its visits
+        Such as the baseline and an on-treatment visit.
     sets : sequence of str
         Analysis sets.
+    replicates : {"select", "all"}
+        See :func:`usable`.
 
     Returns
     -------
@@ -461,16 +506,16 @@ def accountability(
     for set_ in sets:
         names: list[str | None] = [*study.assays] or [None]
         for assay in names:
-            for contrast, (baseline, on) in contrasts.items():
-                biopsies = usable(study, assay, visits=(baseline, on), set_=set_)
-                for step in _steps(study, biopsies, baseline, on, strict=set_ != "all_biopsied"):
+            for contrast, visits in contrasts.items():
+                biopsies = usable(study, assay, visits=visits, set_=set_, replicates=replicates)
+                for step in _steps(study, biopsies, visits, strict=set_ != "all_biopsied"):
                     rows.append({"set": set_, "assay": assay or "", "contrast": contrast, **step})
     columns = ["set", "assay", "contrast", "step", "n_participants", "n_lost", "n_biopsies", "reason"]
     return pd.DataFrame(rows, columns=columns)
 
 
 def _steps(
-    study: Study, biopsies: pd.DataFrame, baseline: str, on: str, *, strict: bool
+    study: Study, biopsies: pd.DataFrame, visits: Sequence[str], *, strict: bool
 ) -> Iterable[dict[str, Any]]:
     remaining = [str(p) for p in study.participants.index]
     yield {
@@ -480,7 +525,7 @@ def _steps(
         "n_biopsies": len(biopsies),
         "reason": "",
     }
-    for visit in (baseline, on):
+    for visit in visits:
         at_visit = biopsies[biopsies["visit"] == visit]
         tests = [(f"{visit} biopsy taken", at_visit)]
         if strict:
@@ -500,7 +545,7 @@ def _steps(
             }
     used = biopsies[biopsies["used"] & biopsies["participant_id"].isin(remaining)]
     yield {
-        "step": "evaluable pair",
+        "step": "evaluable pair" if len(visits) > 1 else "evaluable",
         "n_participants": len(remaining),
         "n_lost": 0,
         "n_biopsies": len(used),

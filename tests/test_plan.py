@@ -143,9 +143,13 @@ BAD_CONTRASTS = [
     (DOSE, "C2D1 - screening at dose_mg = high", "finite number", "dose_mg = 1"),
     (DOSE, "C2D1 - screening at batch = a", "not in the fixed part", "Add it to the formula"),
     ("", "C2D1 - screening at dose_mg = 100", "not in the fixed part", "Add it to the formula"),
-    (DOSE, "dose_mg: 100 - 10 at C2D1", "not the change between two visits", "'C2D1 - screening'"),
     (DOSE, "dose: 100 - 10 at C2D1", "cannot be read", "'dose_mg'"),
-    (DOSE, "(C2D1 + C1D15)/2 - screening", "not the change between two visits", "'C2D1 - screening'"),
+    (
+        DOSE,
+        "(C2D1 - screening at dose_mg = 10) - (C1D15 - screening at dose_mg = 3)",
+        "different visits in different participants",
+        "Split it",
+    ),
 ]
 
 
