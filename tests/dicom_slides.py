@@ -106,7 +106,9 @@ def write_dicom(
 
 
 def _jpeg(tile: Pixels) -> bytes:
-    return imagecodecs.jpeg8_encode(tile, level=95, colorspace="RGB", outcolorspace="YCBCR", subsampling="422")
+    return imagecodecs.jpeg8_encode(
+        tile, level=95, colorspace="RGB", outcolorspace="YCBCR", subsampling="422"
+    )
 
 
 def _place(y: int, x: int) -> Dataset:

@@ -14,7 +14,7 @@ from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
 from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
 from pdbiomarker.ihc.score import pool_scores, score_cells
-from pdbiomarker.ihc.slide import Slide, open_slide
+from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, measure_white, optical_density, stain_matrix, unmix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue
 
@@ -48,6 +48,7 @@ __all__ = [
     "read_regions",
     "score_cells",
     "segment",
+    "slide_hash",
     "stain_matrix",
     "unmix",
     "write_slide",

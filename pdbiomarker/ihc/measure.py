@@ -19,10 +19,9 @@ from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
-from pdbiomarker.ihc.slide import Slide, open_slide
+from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
-from pdbiomarker.provenance import sha256_file
 
 __all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
 
@@ -67,8 +66,8 @@ class SlideResult:
         Columns feature, kind, value, numerator, denominator, area_mm2, n_cells, note.
     qc : dict
         tissue_mm2, n_cells, white_red/green/blue, white_measured, mpp, pixel_um, focus (edge strength, grey
-        levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, sha256, panel,
-        panel_sha256.
+        levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, format, icc_profile
+        (noted, not applied), sha256, panel, panel_sha256.
     overview, field : array of uint8, shape (Y, X, 3), or None
         Pictures for the reviewer.
     problems : tuple of Problem
@@ -152,7 +151,9 @@ def quantify_slide(
             "focus_ratio": finder.focus.ratio,
             "nodata_share": tissue.nodata_share,
             "artefact_share": tissue.artefact_share,
-            "sha256": sha256_file(file),
+            "format": slide.facts.format,
+            "icc_profile": slide.facts.icc_profile,
+            "sha256": slide_hash(file),
             "panel": found.marker,
             "panel_sha256": found.hash,
         }

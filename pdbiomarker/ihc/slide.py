@@ -126,14 +126,21 @@ class Slide:
         y, x, h, w : int
             In pixels of :meth:`grid`.
         mpp : float
-            Not finer than the slide's own.
+            Not finer than the slide's own. The coarsest level that is fine enough is read.
 
         Returns
         -------
         pixels : array of uint8, shape (h, w, 3)
         missing : array of bool, shape (h, w), or None
             Where any part of the pixel has no data.
+
+        Raises
+        ------
+        ValueError
+            When `mpp` is finer than the slide: detail would be invented.
         """
+        if not mpp >= self.mpp * (1 - 1e-6):
+            raise ValueError(f"{mpp:g} um per pixel is finer than the slide, {self.mpp:g}")
         level = self._level_for(mpp)
         height, width = self.levels[level]
         step_y, step_x = _step(height, self, mpp, 0), _step(width, self, mpp, 1)

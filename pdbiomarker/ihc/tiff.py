@@ -33,7 +33,7 @@ _APERIO_YCC = 33003
 _PROFILE, _ORIENTATION = 34675, 274
 # Vendors that do not lay their slides out as a TIFF viewer expects: strips that hold whole images
 # (Hamamatsu), several scanned areas (Leica), overlapping tiles (Ventana), padded levels (Philips).
-_ELSEWHERE: Final = ("is_ndpi", "is_scn", "is_bif", "is_philips")
+_ELSEWHERE: Final = ("is_scn", "is_bif", "is_philips")
 _SAME_SIZE: Final = 0.8  # a further image of this share of the first one's sides is a second main image
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
@@ -78,6 +78,8 @@ class TiffReader:
         self._cache = TileCache()
         try:
             self._tiff = tifffile.TiffFile(self._stream, name=self._name)
+            if self._tiff.tiff.is_ndpi:
+                raise LayoutElsewhere("ndpi")  # noqa: TRY301 - told to the caller below
             pages = self._pages()
             for flag in _ELSEWHERE:
                 if getattr(self._tiff, flag):
@@ -203,9 +205,12 @@ class TiffReader:
     def _resolutions(self, pages: list[Any]) -> list[Any]:
         """The main image and its reductions: sub-directories (OME), else later tiled pages of its shape."""
         top = pages[0]
-        others = (
-            list(top.pages or []) if top.subifds else [p for p in pages[1:] if p.is_tiled or p.is_reduced]
-        )
+        if top.subifds:
+            others = list(top.pages or [])
+        else:
+            # Aperio's thumbnail, label and macro are strips, some of them flagged as reductions.
+            svs = _format(top) == "svs"
+            others = [p for p in pages[1:] if p.is_tiled or (p.is_reduced and not svs)]
         levels = [top]
         for page in others[:_MAX_PAGES]:
             if not _is_reduction(page, top):

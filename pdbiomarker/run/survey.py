@@ -340,7 +340,7 @@ def _twins(study: Study) -> Iterator[Problem]:
     sizes = Counter(slide.file.stat().st_size for slide in files)
     alike = [slide for slide in files if sizes[slide.file.stat().st_size] > 1]
     reasons = ihc.find_twins(
-        [(s.slide_id, s.biopsy_id, sha256_file(s.file), ihc.read_panel(s.panel).hash) for s in alike]
+        [(s.slide_id, s.biopsy_id, ihc.slide_hash(s.file), ihc.read_panel(s.panel).hash) for s in alike]
     )
     for slide in alike:
         if slide.slide_id in reasons:
@@ -490,8 +490,9 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))
     inputs: dict[str, str] = {}
+    slide_names = {slide.name for slide in slide_files(study)}
     for done, (name, path) in enumerate(sorted(files.items()), start=1):
-        inputs[name] = sha256_file(path)
+        inputs[name] = (ihc.slide_hash if name in slide_names else sha256_file)(path)
         tell("check", done, len(files))
     twins = {problem.item for problem in found.problems if problem.code == _TWIN}
     slides = [slide for slide in _slides(study, inputs) if slide["slide_id"] not in twins]
