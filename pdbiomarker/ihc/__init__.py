@@ -6,6 +6,7 @@ and area, and slides an assay of biopsies x features (:func:`quantify`). Optical
 """
 
 from pdbiomarker.ihc.assemble import assemble, problems_of
+from pdbiomarker.ihc.calibrate import Calibration, calibrate, match_cells
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
@@ -20,6 +21,7 @@ from pdbiomarker.ihc.tissue import Tissue, find_tissue
 
 __all__ = [
     "CELL_COLUMNS",
+    "Calibration",
     "CellFinder",
     "Panel",
     "Regions",
@@ -31,12 +33,14 @@ __all__ = [
     "Tissue",
     "White",
     "assemble",
+    "calibrate",
     "check_cells",
     "check_panel",
     "check_regions",
     "check_slide",
     "find_tissue",
     "find_twins",
+    "match_cells",
     "measure_white",
     "open_slide",
     "optical_density",

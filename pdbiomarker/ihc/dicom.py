@@ -270,7 +270,7 @@ class DicomReader:
         try:
             encoded = bytes(image.get_encoded_tile(point, image.default_z, image.default_path))
             whole = str(image.transfer_syntax) not in _JPEG or b"\xff\xd9" in encoded[-16:]
-            tile = np.asarray(image.decoder.decode(encoded)) if whole else np.zeros(0)
+            tile: npt.NDArray[np.uint8] = np.asarray(image.decoder.decode(encoded) if whole else [])
         except Exception as error:  # each codec raises its own class
             raise self._damaged(index) from error
         if tile.dtype != np.uint8 or tile.shape != (image.tile_size.height, image.tile_size.width, 3):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -13,9 +14,10 @@ import pandas as pd
 
 from pdbiomarker.errors import ItemError, Problem, Problems
 from pdbiomarker.ihc.blank import find_blank
+from pdbiomarker.ihc.calibrate import apply_calibration
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus, Segmenter
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
-from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
+from pdbiomarker.ihc.panel import Panel, Scale, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
@@ -67,7 +69,7 @@ class SlideResult:
     qc : dict
         tissue_mm2, n_cells, white_red/green/blue, white_measured, mpp, pixel_um, focus (edge strength, grey
         levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, format, icc_profile
-        (noted, not applied), sha256, panel, panel_sha256.
+        (noted, not applied), sha256, panel, panel_sha256, dab_slope and dab_intercept (calibration).
     overview, field : array of uint8, shape (Y, X, 3), or None
         Pictures for the reviewer.
     problems : tuple of Problem
@@ -93,6 +95,7 @@ def quantify_slide(
     *,
     mpp: float | None = None,
     regions: str | Path | None = None,
+    origin: Mapping[str, str | None] | None = None,
     options: SlideOptions | None = None,
 ) -> SlideResult:
     """Find and score the cells of one slide.
@@ -106,6 +109,8 @@ def quantify_slide(
         Micrometres per pixel from the sheet, where the file does not state it.
     regions : path, optional
         GeoJSON with nest, stroma and exclusions.
+    origin : mapping, optional
+        ``scanner`` and ``batch`` of the slide, for panels that calibrate by one of them.
     options : SlideOptions, optional
 
     Returns
@@ -131,8 +136,12 @@ def quantify_slide(
                 value=f"{slide.mpp:g}",
             )
         thumbnail, tissue, white = _survey(slide, found.white, found.stains, problems)
-        finder = CellFinder(slide, tissue, found, white=white, segmenter=how.segmenter)
+        scale = _scale(found, origin or {}, slide.name)
+        finder = CellFinder(slide, tissue, _on_scale(found, scale), white=white, segmenter=how.segmenter)
         cells = finder.find(tile=how.tile)
+        if scale is not None:
+            slope, intercept = scale.slope, scale.intercept
+            cells = apply_calibration(cells, slope=slope, intercept=intercept, thresholds=found.thresholds)
         _judge_focus(finder.focus, slide.name, problems)
         areas, cells = _compartments(slide, tissue, cells, regions, problems)
         scores = score_cells(cells, areas, found)
@@ -156,8 +165,35 @@ def quantify_slide(
             "sha256": slide_hash(file),
             "panel": found.marker,
             "panel_sha256": found.hash,
+            "dab_slope": 1.0 if scale is None else scale.slope,
+            "dab_intercept": 0.0 if scale is None else scale.intercept,
         }
     return SlideResult(cells, scores, qc, overview, field, tuple(problems))
+
+
+def _scale(panel: Panel, origin: Mapping[str, str | None], name: str) -> Scale | None:
+    """How the slide's DAB is put on the panel's scale; None where it is on it."""
+    try:
+        return panel.scale_of(origin)
+    except KeyError as error:
+        table = panel.calibration
+        by = "scanner" if table is None else table.by
+        known = [] if table is None else sorted([table.reference, *table.scales])
+        raise refuse(
+            "E-SLIDE-021",
+            f"The panel calibrates DAB by {by}, and this slide's {by} is not among {', '.join(known)}.",
+            name,
+            remedy=f"State the {by} in slides.csv, or add its scale to the panel's calibration.",
+            value=error.args[0],
+        ) from error
+
+
+def _on_scale(panel: Panel, scale: Scale | None) -> Panel:
+    """The panel with its thresholds turned to the slide's own scale, for calls made on its pixels."""
+    if scale is None:
+        return panel
+    own = tuple((value - scale.intercept) / scale.slope for value in panel.thresholds)
+    return panel.model_copy(update={"thresholds": own})
 
 
 def check_slide(path: str | Path, mpp: float | None = None) -> Problems:

@@ -570,6 +570,7 @@ class SlideFile:
     panel: str
     mpp: float | None
     regions: str | None
+    origin: dict[str, str | None]  # scanner and batch, by which a panel may calibrate
 
 
 def slide_files(study: Study) -> list[SlideFile]:
@@ -596,9 +597,14 @@ def slide_files(study: Study) -> list[SlideFile]:
                 panel=_panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),
                 regions=region if region is not None and (folder / region).is_file() else None,
+                origin={name: _text(row.get(name)) for name in ("scanner", "batch")},
             )
         )
     return found
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _slide_name(slide_id: str, path: str, folder: Path) -> str:
@@ -617,7 +623,7 @@ def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
         taken.append(name)
         region = "" if slide.regions is None else inputs[slide.regions]
         panel = ihc.read_panel(slide.panel).hash
-        key = [code_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region]
+        key = [code_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region, slide.origin]
         slides.append(
             {
                 **dataclasses.asdict(slide),
