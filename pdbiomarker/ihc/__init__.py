@@ -16,8 +16,17 @@ from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
 from pdbiomarker.ihc.score import pool_scores, score_cells
 from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
-from pdbiomarker.ihc.stain import White, measure_white, optical_density, stain_matrix, unmix
+from pdbiomarker.ihc.stain import (
+    White,
+    measure_white,
+    optical_density,
+    stain_matrix,
+    stain_tables,
+    unmix,
+    unmix_rgb,
+)
 from pdbiomarker.ihc.tissue import Tissue, find_tissue
+from pdbiomarker.ihc.vectors import estimate_stains, stain_vectors
 
 __all__ = [
     "CELL_COLUMNS",
@@ -38,6 +47,7 @@ __all__ = [
     "check_panel",
     "check_regions",
     "check_slide",
+    "estimate_stains",
     "find_tissue",
     "find_twins",
     "match_cells",
@@ -54,6 +64,9 @@ __all__ = [
     "segment",
     "slide_hash",
     "stain_matrix",
+    "stain_tables",
+    "stain_vectors",
     "unmix",
+    "unmix_rgb",
     "write_slide",
 ]

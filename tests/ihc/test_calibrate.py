@@ -111,7 +111,7 @@ def percent(frame: pd.DataFrame, threshold: float = 0.2) -> float:
 def test_two_scanners_agree_where_they_were_not_fitted(
     scanners: dict[str, pd.DataFrame], how: str, which: int
 ) -> None:
-    """Fitted on one half of the field, judged on the other: percent positive, and the slope of nuclear DAB."""
+    """Fitted on one half of the field, judged on the other: percent positive, slope of nuclear DAB."""
     here = [side(scanners[name], which, how) for name in ("ndpi", "vsi")]
     there = [side(scanners[name], 1 - which, how) for name in ("ndpi", "vsi")]
     fitted = calibrate(*here)
