@@ -41,7 +41,8 @@ _SLOPES: Final = (0.2, 5.0)
 _FAR: Final = 3.0
 _ROUNDS: Final = 20
 _QUANTILES: Final = np.linspace(0.01, 0.99, 197)
-_COLUMNS: Final = ("x_um", "y_um", "dab_od")
+_PLACE: Final = ("x_um", "y_um")
+_DENSITY: Final = ("dab_od_mean", "dab_od")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -94,7 +95,8 @@ def calibrate(
     Parameters
     ----------
     reference, other : DataFrame
-        Cells (columns x_um, y_um, dab_od) of the same tissue: the same slide scanned twice, or a control.
+        Cells (columns x_um, y_um, dab_od_mean) of the same tissue: the same slide scanned twice, or a
+        control.
     method : {"matched", "quantiles"}
         Cell by cell, for one slide on two scanners; or by the quantiles of both distributions, for sections
         of one control block stained in two batches (it takes the two to hold the same mixture of cells).
@@ -121,19 +123,14 @@ def calibrate(
     >>> line.slope  # doctest: +SKIP
     2.11
     """
-    for name, cells in (("reference", reference), ("other", other)):
-        absent = [column for column in _COLUMNS if column not in cells]
-        if absent:
-            raise _refused(f"The {name} cells have no column {absent[0]!r}.", "Give cells.parquet tables.")
+    y, x = _density(reference, "reference"), _density(other, "other")
     offset = (0.0, 0.0)
     if method == "matched":
         pairs, offset = match_cells(reference, other, radius_um=radius_um)
-        y = reference["dab_od"].to_numpy(dtype=np.float64)[pairs[:, 0]]
-        x = other["dab_od"].to_numpy(dtype=np.float64)[pairs[:, 1]]
+        y, x = y[pairs[:, 0]], x[pairs[:, 1]]
         count = len(pairs)
         fit_x, fit_y = x, y
     else:
-        y, x = (cells["dab_od"].to_numpy(dtype=np.float64) for cells in (reference, other))
         count = min(len(x), len(y))
         fit_x, fit_y = (np.quantile(v, _QUANTILES) if len(v) else v for v in (x, y))
     if count < _MIN_MATCHED:
@@ -243,21 +240,18 @@ def _line(x: Float, y: Float) -> tuple[float, float, npt.NDArray[np.bool_]]:
     return slope, intercept, kept
 
 
-def apply_calibration(
-    cells: pd.DataFrame, *, slope: float, intercept: float, thresholds: tuple[float, float, float]
-) -> pd.DataFrame:
-    """Put the cells of a slide on the reference's scale, and call them again.
+def apply_calibration(cells: pd.DataFrame, *, slope: float, intercept: float) -> pd.DataFrame:
+    """Put the densities of a slide's cells on the reference's scale.
 
-    Every column whose name starts with ``dab_od`` is turned: they are means over pixels, to which a line
-    carries over.
+    Every column whose name starts with ``dab_od`` is turned: means and quantiles, to which a rising line
+    carries over. Calls stay: they were made with the panel's thresholds on the slide's own scale, which is
+    the same.
 
     Parameters
     ----------
     cells : DataFrame
         As :meth:`pdbiomarker.ihc.CellFinder.find` gives it.
     slope, intercept : float
-    thresholds : three floats
-        Of the panel, on the reference's scale.
 
     Returns
     -------
@@ -265,12 +259,16 @@ def apply_calibration(
         A copy.
     """
     columns = [name for name in cells.columns if name.startswith("dab_od")]
-    changed = cells.assign(**{name: intercept + slope * cells[name] for name in columns})
-    grade = np.searchsorted(np.asarray(thresholds), changed["dab_od"].to_numpy(), side="right").astype(
-        np.int8
-    )
-    changed["class"], changed["positive"] = grade, grade > 0
-    return changed
+    return cells.assign(**{name: intercept + slope * cells[name] for name in columns})
+
+
+def _density(cells: pd.DataFrame, name: str) -> Float:
+    """DAB of the cells, where the panel measures it."""
+    columns = [column for column in _DENSITY if column in cells]
+    absent = [column for column in _PLACE if column not in cells] or ([] if columns else [_DENSITY[0]])
+    if absent:
+        raise _refused(f"The {name} cells have no column {absent[0]!r}.", "Give cells.parquet tables.")
+    return cells[columns[0]].to_numpy(dtype=np.float64)
 
 
 def _percent(density: Float, threshold: float) -> float:

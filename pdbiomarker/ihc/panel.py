@@ -23,6 +23,7 @@ from pdbiomarker.tables import load_yaml, nearest, validate_yaml
 __all__ = [
     "CalibrationTable",
     "Detection",
+    "Detectors",
     "FeatureSpec",
     "Panel",
     "Scale",
@@ -101,6 +102,16 @@ class Detection(_Frozen):
     min_score: Share = 0.09
 
 
+class Detectors(_Frozen):
+    """Which artefacts are looked for and left out; see :mod:`pdbiomarker.ihc.artefacts`."""
+
+    pen: bool = True
+    fold: bool = True
+    edge: bool = True
+    blur: bool = True
+    necrosis: bool = False
+
+
 class FeatureSpec(_Frozen):
     """One score of the marker."""
 
@@ -127,6 +138,8 @@ class Panel(_Frozen):
         Fewer cells give no percentage and no H-score.
     calibration : CalibrationTable or None
         How the DAB of scanners or batches is put on one scale.
+    artefacts : Detectors
+        Which artefacts are left out: all but ``necrosis``, unless the panel says otherwise.
     features : mapping
         Which scores are made: ``density``, ``pct``, ``hscore``, with labels.
     """
@@ -150,6 +163,7 @@ class Panel(_Frozen):
     white: WhiteRange = WhiteRange()
     detection: Detection = Detection()
     calibration: CalibrationTable | None = None
+    artefacts: Detectors = Detectors()
     features: dict[Score, FeatureSpec]
 
     @model_validator(mode="after")

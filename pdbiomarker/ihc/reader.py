@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib
+import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from typing import Any, Final, Protocol
@@ -76,23 +77,26 @@ class LayoutElsewhere(Exception):  # noqa: N818 - a message between readers, not
 
 
 class TileCache:
-    """The tiles that were decoded last, up to 64 MB."""
+    """The tiles that were decoded last, up to 64 MB. Threads may share it."""
 
     def __init__(self) -> None:
+        self._lock = threading.Lock()
         self._tiles: OrderedDict[tuple[int, int], Pixels] = OrderedDict()
         self._bytes = 0
 
     def get(self, key: tuple[int, int], decode: Callable[[], Pixels]) -> Pixels:
         """Return a tile by (level, index), decoded where it is not at hand."""
-        if key in self._tiles:
-            self._tiles.move_to_end(key)
-            return self._tiles[key]
+        with self._lock:
+            if key in self._tiles:
+                self._tiles.move_to_end(key)
+                return self._tiles[key]
         tile = decode()
-        self._tiles[key] = tile
-        self._bytes += tile.nbytes
-        while self._bytes > _CACHE_BYTES and len(self._tiles) > 1:
-            _, oldest = self._tiles.popitem(last=False)
-            self._bytes -= oldest.nbytes
+        with self._lock:
+            self._bytes += tile.nbytes - (self._tiles[key].nbytes if key in self._tiles else 0)
+            self._tiles[key] = tile
+            while self._bytes > _CACHE_BYTES and len(self._tiles) > 1:
+                _, oldest = self._tiles.popitem(last=False)
+                self._bytes -= oldest.nbytes
         return tile
 
 

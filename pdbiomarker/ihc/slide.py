@@ -13,12 +13,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
 from pdbiomarker.errors import ItemError, MissingExtraError
 from pdbiomarker.ihc import pixelsize
+from pdbiomarker.ihc.compiled import kernel
 from pdbiomarker.ihc.dicom import DicomReader, dicom_series, is_dicom
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.plain import JPEG_MAGIC, PNG_MAGIC, PlainReader
@@ -160,7 +160,9 @@ class Slide:
             out[top : top + count] = np.rint(band).astype(np.uint8)
             if gaps is not None:
                 missing = np.zeros((h, w), bool) if missing is None else missing
-                share = _average(gaps[..., None], (first_y - low, weight_y), (first_x - left, weight_x))
+                share = _average(
+                    gaps[..., None].view(np.uint8), (first_y - low, weight_y), (first_x - left, weight_x)
+                )
                 missing[top : top + count] = share[..., 0] > 0
         return out, missing
 
@@ -204,28 +206,44 @@ def _taps(
 
 
 def _average(
-    source: npt.NDArray[np.generic],
+    source: npt.NDArray[np.uint8],
     rows: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
     columns: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
 ) -> npt.NDArray[np.float32]:
-    """Weighted sums of rows, then of columns; elementwise, so that no value depends on its place."""
-    channels = source.shape[2]
-    half = _weighted(source, *rows)
-    turned = _weighted(cv2.transpose(half).reshape(source.shape[1], -1, channels), *columns)
-    return np.asarray(cv2.transpose(turned), dtype=np.float32).reshape(len(rows[0]), -1, channels)
+    """Weighted sums of rows, then columns, in the order of their taps: no value depends on its place."""
+    out = np.empty((len(rows[0]), len(columns[0]), source.shape[2]), np.float32)
+    _area_means(np.ascontiguousarray(source), *rows, *columns, out)
+    return out
 
 
-def _weighted(
-    source: npt.NDArray[np.generic], first: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    last = source.shape[0] - 1
-    total = np.zeros((len(first), *source.shape[1:]), np.float32)
-    part = np.empty_like(total)
-    for tap, weight in enumerate(weights):
-        if weight.any():
-            np.multiply(source[np.minimum(first + tap, last)], weight[:, None, None], out=part)
-            total += part
-    return total
+@kernel
+def _area_means(
+    source: npt.NDArray[np.uint8],
+    first_row: npt.NDArray[np.int64],
+    row_weights: npt.NDArray[np.float32],
+    first_column: npt.NDArray[np.int64],
+    column_weights: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+) -> None:
+    height, width, channels = source.shape
+    flat = source.reshape(height, width * channels)
+    line = np.empty(width * channels, np.float32)
+    for i in range(len(first_row)):
+        line[:] = 0
+        for tap in range(len(row_weights)):
+            weight = row_weights[tap, i]
+            if weight > 0:
+                row = flat[min(first_row[i] + tap, height - 1)]
+                for k in range(len(line)):
+                    line[k] += weight * np.float32(row[k])
+        for j in range(len(first_column)):
+            for c in range(channels):
+                total = np.float32(0)
+                for tap in range(len(column_weights)):
+                    weight = column_weights[tap, j]
+                    if weight > 0:
+                        total += weight * line[min(first_column[j] + tap, width - 1) * channels + c]
+                out[i, j, c] = total
 
 
 def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:

@@ -10,6 +10,7 @@ import dataclasses
 import logging
 import math
 import struct
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -76,6 +77,7 @@ class TiffReader:
         self._size = path.stat().st_size
         self._stream: BinaryIO = path.open("rb")
         self._cache = TileCache()
+        self._reading = threading.Lock()
         try:
             self._tiff = tifffile.TiffFile(self._stream, name=self._name)
             if self._tiff.tiff.is_ndpi:
@@ -337,8 +339,9 @@ class TiffReader:
     def _raw_rows(self, plan: _Level, index: int, rows: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """Rows of an uncompressed strip, without reading the others."""
         stride = plan.width * plan.samples
-        self._stream.seek(int(plan.offsets[index]) + rows[0] * stride)
-        data = self._stream.read((rows[1] - rows[0]) * stride)
+        with self._reading:
+            self._stream.seek(int(plan.offsets[index]) + rows[0] * stride)
+            data = self._stream.read((rows[1] - rows[0]) * stride)
         if len(data) < (rows[1] - rows[0]) * stride:
             raise self._damaged(index)
         image = np.frombuffer(data, np.uint8).reshape(-1, plan.width, plan.samples)
@@ -347,8 +350,9 @@ class TiffReader:
     def _segment(self, level: int, index: int) -> npt.NDArray[np.uint8]:
         """One decoded tile or strip (rows, columns, 3)."""
         plan = self._levels[level]
-        self._stream.seek(int(plan.offsets[index]))
-        data = self._stream.read(int(plan.counts[index]))
+        with self._reading:
+            self._stream.seek(int(plan.offsets[index]))
+            data = self._stream.read(int(plan.counts[index]))
         if int(plan.page.compression) == _JPEG and b"\xff\xd9" not in data[-16:]:
             raise self._damaged(index)
         try:

@@ -75,7 +75,7 @@ def test_matching_is_mutual_and_within_the_radius() -> None:
         (cells(60), "60 cells of both are matched"),
         (cells().assign(dab_od=0.01), "0 stained cells|do not follow one line"),
         (cells().assign(dab_od=np.random.default_rng(5).uniform(0, 1, 600)), "do not follow one line"),
-        (cells().drop(columns="dab_od"), "no column 'dab_od'"),
+        (cells().drop(columns="dab_od"), "no column 'dab_od_mean'"),
     ],
 )
 def test_what_cannot_be_calibrated_is_refused(other: pd.DataFrame, told: str) -> None:
