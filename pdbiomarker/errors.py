@@ -171,6 +171,10 @@ _catalogue(
         12: "Part of the image has no data.",
         13: "The colours are not those of haematoxylin and DAB.",
         14: "The slide looks out of focus.",
+        20: "The reader of the slide's format is not installed.",
+        21: "The slide's scanner or batch has no calibration in the panel.",
+        22: "Part of the tissue is out of focus, folded, or under ink, and is left out.",
+        23: "Stain vectors or a calibration cannot be estimated from these slides.",
     },
 )
 _catalogue(

@@ -6,6 +6,7 @@ and area, and slides an assay of biopsies x features (:func:`quantify`). Optical
 """
 
 from pdbiomarker.ihc.assemble import assemble, problems_of
+from pdbiomarker.ihc.calibrate import Calibration, calibrate, match_cells
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
@@ -14,12 +15,22 @@ from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
 from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
 from pdbiomarker.ihc.score import pool_scores, score_cells
-from pdbiomarker.ihc.slide import Slide, open_slide
-from pdbiomarker.ihc.stain import White, measure_white, optical_density, stain_matrix, unmix
+from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
+from pdbiomarker.ihc.stain import (
+    White,
+    measure_white,
+    optical_density,
+    stain_matrix,
+    stain_tables,
+    unmix,
+    unmix_rgb,
+)
 from pdbiomarker.ihc.tissue import Tissue, find_tissue
+from pdbiomarker.ihc.vectors import estimate_stains, stain_vectors
 
 __all__ = [
     "CELL_COLUMNS",
+    "Calibration",
     "CellFinder",
     "Panel",
     "Regions",
@@ -31,12 +42,15 @@ __all__ = [
     "Tissue",
     "White",
     "assemble",
+    "calibrate",
     "check_cells",
     "check_panel",
     "check_regions",
     "check_slide",
+    "estimate_stains",
     "find_tissue",
     "find_twins",
+    "match_cells",
     "measure_white",
     "open_slide",
     "optical_density",
@@ -48,7 +62,11 @@ __all__ = [
     "read_regions",
     "score_cells",
     "segment",
+    "slide_hash",
     "stain_matrix",
+    "stain_tables",
+    "stain_vectors",
     "unmix",
+    "unmix_rgb",
     "write_slide",
 ]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -12,17 +13,18 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdbiomarker.errors import ItemError, Problem, Problems
+from pdbiomarker.ihc.artefacts import CAUSES, flag_artefacts
 from pdbiomarker.ihc.blank import find_blank
+from pdbiomarker.ihc.calibrate import apply_calibration
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus, Segmenter
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
-from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
+from pdbiomarker.ihc.panel import Panel, Scale, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
-from pdbiomarker.ihc.slide import Slide, open_slide
+from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
-from pdbiomarker.provenance import sha256_file
 
 __all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
 
@@ -33,6 +35,8 @@ _DARK_MEDIAN: Final = 120  # grey levels: real fields 144 to 244, inverted ones 
 # Eight sharp haematoxylin-DAB fields: 0.63 to 0.85 (painted: 0.54); under a Gaussian blur of 0.5 um 0.48
 # to 0.69, of 1.5 um 0.35 to 0.42, of 3 um 0.30 to 0.34; the same at working resolutions of 0.25 to 1 um.
 _SHARP: Final = 0.42
+_MOST_BLUR: Final = 0.8
+_MUCH_LOST: Final = 0.1
 _REDDISH: Final = -0.08  # haematoxylin-eosin: -0.15; six haematoxylin-DAB fields: 0.01 to 0.23
 
 
@@ -67,8 +71,9 @@ class SlideResult:
         Columns feature, kind, value, numerator, denominator, area_mm2, n_cells, note.
     qc : dict
         tissue_mm2, n_cells, white_red/green/blue, white_measured, mpp, pixel_um, focus (edge strength, grey
-        levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, sha256, panel,
-        panel_sha256.
+        levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, lost_*_mm2 by cause
+        (pen, fold, edge, blur, necrosis), nodata_mm2, format, icc_profile
+        (noted, not applied), sha256, panel, panel_sha256, dab_slope and dab_intercept (calibration).
     overview, field : array of uint8, shape (Y, X, 3), or None
         Pictures for the reviewer.
     problems : tuple of Problem
@@ -94,6 +99,7 @@ def quantify_slide(
     *,
     mpp: float | None = None,
     regions: str | Path | None = None,
+    origin: Mapping[str, str | None] | None = None,
     options: SlideOptions | None = None,
 ) -> SlideResult:
     """Find and score the cells of one slide.
@@ -107,6 +113,8 @@ def quantify_slide(
         Micrometres per pixel from the sheet, where the file does not state it.
     regions : path, optional
         GeoJSON with nest, stroma and exclusions.
+    origin : mapping, optional
+        ``scanner`` and ``batch`` of the slide, for panels that calibrate by one of them.
     options : SlideOptions, optional
 
     Returns
@@ -131,9 +139,12 @@ def quantify_slide(
                 remedy="Scan or export the slide at 20x (0.5 um) or finer.",
                 value=f"{slide.mpp:g}",
             )
-        thumbnail, tissue, white = _survey(slide, found.white, found.stains, problems)
-        finder = CellFinder(slide, tissue, found, white=white, segmenter=how.segmenter)
+        thumbnail, tissue, white = _survey(slide, found, problems)
+        scale = _scale(found, origin or {}, slide.name)
+        finder = CellFinder(slide, tissue, _on_scale(found, scale), white=white, segmenter=how.segmenter)
         cells = finder.find(tile=how.tile)
+        if scale is not None:
+            cells = apply_calibration(cells, slope=scale.slope, intercept=scale.intercept)
         _judge_focus(finder.focus, slide.name, problems)
         areas, cells = _compartments(slide, tissue, cells, regions, problems)
         scores = score_cells(cells, areas, found)
@@ -152,11 +163,42 @@ def quantify_slide(
             "focus_ratio": finder.focus.ratio,
             "nodata_share": tissue.nodata_share,
             "artefact_share": tissue.artefact_share,
-            "sha256": sha256_file(file),
+            **{f"lost_{cause}_mm2": tissue.lost_mm2.get(cause, 0.0) for cause in CAUSES},
+            "nodata_mm2": float(tissue.nodata.sum()) * tissue.mpp**2 * 1e-6,
+            "format": slide.facts.format,
+            "icc_profile": slide.facts.icc_profile,
+            "sha256": slide_hash(file),
             "panel": found.marker,
             "panel_sha256": found.hash,
+            "dab_slope": 1.0 if scale is None else scale.slope,
+            "dab_intercept": 0.0 if scale is None else scale.intercept,
         }
     return SlideResult(cells, scores, qc, overview, field, tuple(problems))
+
+
+def _scale(panel: Panel, origin: Mapping[str, str | None], name: str) -> Scale | None:
+    """How the slide's DAB is put on the panel's scale; None where it is on it."""
+    try:
+        return panel.scale_of(origin)
+    except KeyError as error:
+        table = panel.calibration
+        by = "scanner" if table is None else table.by
+        known = [] if table is None else sorted([table.reference, *table.scales])
+        raise refuse(
+            "E-SLIDE-021",
+            f"The panel calibrates DAB by {by}, and this slide's {by} is not among {', '.join(known)}.",
+            name,
+            remedy=f"State the {by} in slides.csv, or add its scale to the panel's calibration.",
+            value=error.args[0],
+        ) from error
+
+
+def _on_scale(panel: Panel, scale: Scale | None) -> Panel:
+    """The panel with its thresholds turned to the slide's own scale, for calls made on its pixels."""
+    if scale is None:
+        return panel
+    own = tuple((value - scale.intercept) / scale.slope for value in panel.thresholds)
+    return panel.model_copy(update={"thresholds": own})
 
 
 def check_slide(path: str | Path, mpp: float | None = None) -> Problems:
@@ -164,7 +206,7 @@ def check_slide(path: str | Path, mpp: float | None = None) -> Problems:
     problems = Problems()
     try:
         with open_slide(path, mpp=mpp) as slide:
-            _survey(slide, WhiteRange(), StainVectors(), problems)
+            _survey(slide, None, problems)
     except ItemError as error:
         problems.extend([dataclasses.replace(error.problem, severity="error")])
     return problems
@@ -177,9 +219,11 @@ def _thumbnail_um(slide: Slide) -> float:
 
 
 def _survey(
-    slide: Slide, allowed: WhiteRange, stains: StainVectors, problems: Problems
+    slide: Slide, panel: Panel | None, problems: Problems
 ) -> tuple[npt.NDArray[np.uint8], Tissue, White]:
-    """Thumbnail, tissue and white of a slide."""
+    """Thumbnail, tissue and white of a slide; without a panel, focus is not looked up at full resolution."""
+    allowed = WhiteRange() if panel is None else panel.white
+    stains = StainVectors() if panel is None else panel.stains
     um = _thumbnail_um(slide)
     thumbnail, nodata = slide.thumbnail_masked(um)
     blank = find_blank(slide, thumbnail, nodata, um=um, declared=allowed.declared)
@@ -222,7 +266,47 @@ def _survey(
             slide.name,
             remedy="Check that this is the IHC slide; other chromogens are not measured.",
         )
-    return thumbnail, tissue, white
+    clean = flag_artefacts(
+        None if panel is None else slide,
+        thumbnail,
+        tissue,
+        white=white,
+        matrix=matrix,
+        detectors=None if panel is None else panel.artefacts,
+    )
+    _judge_artefacts(clean, slide.name, problems)
+    return thumbnail, clean, white
+
+
+def _judge_artefacts(tissue: Tissue, name: str, problems: Problems) -> None:
+    """Refuse a slide that is nearly all blurred, or all artefact; tell when much of it was left out."""
+    lost = {cause: area for cause, area in tissue.lost_mm2.items() if area > 0}
+    whole = tissue.area_mm2 + sum(lost.values())
+    blurred = lost.get("blur", 0.0)
+    if blurred > _MOST_BLUR * whole:
+        raise refuse(
+            "E-SLIDE-014",
+            f"The slide is out of focus: {100 * blurred / whole:.0f} % of its tissue has no fine detail.",
+            name,
+            remedy="Scan the slide again in focus: blur hides cells.",
+            value=f"{100 * blurred / whole:.0f} %",
+        )
+    if not tissue.mask.any():
+        raise refuse(
+            "E-SLIDE-007",
+            f"No tissue is left: all of it is taken for {', '.join(lost)}.",
+            name,
+            remedy="Look at the slide; if it is fit, turn the detector off in the panel (artefacts).",
+        )
+    if sum(lost.values()) > _MUCH_LOST * whole:
+        told = ", ".join(f"{cause} {area:.3g} mm2" for cause, area in lost.items())
+        problems.add(
+            "E-SLIDE-022",
+            f"{100 * sum(lost.values()) / whole:.0f} % of the tissue is left out: {told}.",
+            remedy="Look at the overview; scan the slide again where that helps.",
+            file=name,
+            severity="warning",
+        )
 
 
 def _inverted(thumbnail: npt.NDArray[np.uint8], nodata: npt.NDArray[np.bool_]) -> bool:

@@ -6,19 +6,32 @@ estimated per tile or per visit.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
+import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.ihc.nuclei import SegmentOptions
 from pdbiomarker.ihc.stain import stain_matrix
-from pdbiomarker.provenance import sha256_json
+from pdbiomarker.provenance import atomic_path, sha256_json
 from pdbiomarker.reference import list_reference, reference_path
 from pdbiomarker.tables import load_yaml, nearest, validate_yaml
 
-__all__ = ["Detection", "FeatureSpec", "Panel", "StainVectors", "WhiteRange", "check_panel", "read_panel"]
+__all__ = [
+    "CalibrationTable",
+    "Detection",
+    "Detectors",
+    "FeatureSpec",
+    "Panel",
+    "Scale",
+    "StainVectors",
+    "WhiteRange",
+    "check_panel",
+    "read_panel",
+]
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Vector = tuple[Share, Share, Share]
@@ -31,10 +44,43 @@ class _Frozen(BaseModel):
 
 
 class StainVectors(_Frozen):
-    """Optical densities of pure stain in red, green and blue."""
+    """Optical densities of pure stain in red, green and blue; `source` says where estimated ones are from."""
 
     hematoxylin: Vector = (0.65, 0.70, 0.29)
     dab: Vector = (0.27, 0.57, 0.78)
+    source: str = ""
+
+
+class Scale(_Frozen):
+    """How the DAB of a scanner or batch is put on the reference's scale: intercept + slope * density."""
+
+    slope: Annotated[float, Field(ge=0.2, le=5)]
+    intercept: Annotated[float, Field(ge=-0.5, le=0.5)] = 0.0
+    source: str = ""
+
+
+class CalibrationTable(_Frozen):
+    """Scales of the scanners or batches of an assay; see :func:`pdbiomarker.ihc.calibrate`.
+
+    Attributes
+    ----------
+    by : {"scanner", "batch"}
+        The column of slides.csv whose value chooses the scale.
+    reference : str
+        The value whose slides stay as they are.
+    scales : mapping
+        Every other value. A slide with a value that is neither is refused.
+    """
+
+    by: Literal["scanner", "batch"]
+    reference: str
+    scales: dict[str, Scale] = {}
+
+    @model_validator(mode="after")
+    def _apart(self) -> CalibrationTable:
+        if self.reference in self.scales:
+            raise ValueError(f"scales must not hold the reference {self.reference!r}")
+        return self
 
 
 class WhiteRange(_Frozen):
@@ -54,6 +100,16 @@ class Detection(_Frozen):
     max_area_um2: Annotated[float, Field(gt=0, le=1000)] = 350.0
     typical_area_um2: Annotated[float, Field(gt=0, le=1000)] = 60.0
     min_score: Share = 0.09
+
+
+class Detectors(_Frozen):
+    """Which artefacts are looked for and left out; see :mod:`pdbiomarker.ihc.artefacts`."""
+
+    pen: bool = True
+    fold: bool = True
+    edge: bool = True
+    blur: bool = True
+    necrosis: bool = False
 
 
 class FeatureSpec(_Frozen):
@@ -80,6 +136,10 @@ class Panel(_Frozen):
         Mean DAB optical density (decadic) from which a cell is 1+, 2+ and 3+; 1+ is positive.
     min_cells : int
         Fewer cells give no percentage and no H-score.
+    calibration : CalibrationTable or None
+        How the DAB of scanners or batches is put on one scale.
+    artefacts : Detectors
+        Which artefacts are left out: all but ``necrosis``, unless the panel says otherwise.
     features : mapping
         Which scores are made: ``density``, ``pct``, ``hscore``, with labels.
     """
@@ -102,6 +162,8 @@ class Panel(_Frozen):
     stains: StainVectors = StainVectors()
     white: WhiteRange = WhiteRange()
     detection: Detection = Detection()
+    calibration: CalibrationTable | None = None
+    artefacts: Detectors = Detectors()
     features: dict[Score, FeatureSpec]
 
     @model_validator(mode="after")
@@ -122,6 +184,40 @@ class Panel(_Frozen):
     def hash(self) -> str:
         """SHA-256 of everything the panel says."""
         return sha256_json(self.model_dump(mode="json"))
+
+    def to_yaml(self, path: str | Path) -> Path:
+        """Write the panel as a file that :func:`read_panel` reads back to the same panel and hash.
+
+        Parameters
+        ----------
+        path : path
+            A ``.yaml`` file; what was there is replaced.
+        """
+        target = Path(path)
+        text = yaml.safe_dump(self.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=100)
+        with atomic_path(target) as partial:
+            partial.write_text(
+                f"# Panel of {self.marker}. SHA-256 of its content: {self.hash}\n{text}", "utf-8"
+            )
+        return target
+
+    def scale_of(self, origin: Mapping[str, str | None]) -> Scale | None:
+        """Scale of a slide's DAB by its origin (``scanner``, ``batch``); None where it stays as it is.
+
+        Raises
+        ------
+        KeyError
+            With what was found, when the panel calibrates and the slide's value has no scale.
+        """
+        table = self.calibration
+        if table is None:
+            return None
+        value = origin.get(table.by)
+        if value == table.reference:
+            return None
+        if value is None or value not in table.scales:
+            raise KeyError(value)
+        return table.scales[value]
 
     @property
     def options(self) -> SegmentOptions:

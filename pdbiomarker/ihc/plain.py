@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pdbiomarker.ihc.pixelsize import refuse
+from pdbiomarker.ihc.reader import Facts
 
 __all__ = ["JPEG_MAGIC", "PNG_MAGIC", "PlainReader"]
 
@@ -20,6 +21,9 @@ JPEG_MAGIC: Final = b"\xff\xd8\xff"
 _MAX_PIXELS: Final = 100_000_000
 _MAX_FILE: Final = 512 * 2**20
 _PNG_COLOUR: Final = {0: "grey", 2: "RGB", 3: "palette", 4: "grey with alpha", 6: "RGB with alpha"}
+_APP1, _APP2 = 0xE1, 0xE2
+_EXIF: Final = b"Exif\x00\x00"
+_ORIENTATION: Final = 274
 _START_OF_FRAME: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 
 
@@ -34,14 +38,14 @@ class PlainReader:
     Raises
     ------
     ItemError
-        E-SLIDE-002 (cut short), E-SLIDE-005 (not 8-bit RGB), E-SLIDE-006 (more than 100 million pixels:
-        such an image belongs into a tiled TIFF).
+        E-SLIDE-002 (cut short), E-SLIDE-005 (not 8-bit RGB, or turned), E-SLIDE-006 (more than 100 million
+        pixels: such an image belongs into a tiled TIFF).
     """
-
-    stated_mpp: tuple[float, float] | None = None
 
     def __init__(self, path: Path) -> None:
         self._name = path.name
+        self.stated_mpp: tuple[float, float] | None = None
+        self._profile = False
         if path.stat().st_size > _MAX_FILE:
             raise refuse(
                 "E-SLIDE-006",
@@ -67,8 +71,14 @@ class PlainReader:
                 self._name,
                 remedy="Check the file.",
             )
-        self.shapes: tuple[tuple[int, int], ...] = ((height, width),)
+        self.facts = Facts("png" if self._png else "jpeg", self._profile)
+        self._shape = (height, width)
         self._pixels: npt.NDArray[np.uint8] | None = None
+
+    @property
+    def shapes(self) -> tuple[tuple[int, int], ...]:
+        """Height and width: one level."""
+        return (self._shape,)
 
     def close(self) -> None:
         """Drop the pixels."""
@@ -87,7 +97,7 @@ class PlainReader:
             image = imagecodecs.png_decode(self._data) if self._png else imagecodecs.jpeg8_decode(self._data)
         except Exception as error:  # the codecs' own classes derive from Exception alone
             raise self._cut() from error
-        if image.shape[:2] != self.shapes[0] or image.dtype != np.uint8 or image.ndim != 3:
+        if image.shape[:2] != self._shape or image.dtype != np.uint8 or image.ndim != 3:
             raise self._kind("an unexpected layout")
         if image.shape[2] == 4:
             if np.any(image[..., 3] != 255):
@@ -114,6 +124,9 @@ class PlainReader:
             if kind == b"IHDR" and length == 13:
                 header = struct.unpack_from(">IIBB", data, at + 8)
             transparent |= kind == b"tRNS"
+            self._profile |= kind == b"iCCP"
+            if kind == b"eXIf":
+                self._check_upright(data[at + 8 : end - 4])
             if kind == b"IEND":
                 break
             at = end
@@ -142,8 +155,23 @@ class PlainReader:
                 if b"\xff\xd9" not in data[-64:]:
                     raise self._cut()
                 return width, height
+            if marker == _APP1 and data.startswith(_EXIF, at + 4):
+                self._check_upright(data[at + 4 + len(_EXIF) : at + 2 + length])
+            self._profile |= marker == _APP2 and data.startswith(b"ICC_PROFILE", at + 4)
             at += 2 + length
         raise self._cut()
+
+    def _check_upright(self, exif: bytes) -> None:
+        """Refuse an image that a viewer would turn: positions would not be those that people see."""
+        turned = _orientation(exif)
+        if turned != 1:
+            raise refuse(
+                "E-SLIDE-005",
+                f"The image is stored mirrored or turned (orientation {turned}).",
+                self._name,
+                remedy="Save the image upright, so that positions and regions fit.",
+                value=turned,
+            )
 
     def _cut(self) -> Exception:
         return refuse(
@@ -157,3 +185,20 @@ class PlainReader:
             self._name,
             remedy="Export the brightfield image as 8-bit RGB.",
         )
+
+
+def _orientation(exif: bytes) -> int:
+    """Orientation of an EXIF block: 1 (upright) where it states none, or cannot be read."""
+    order = {b"II": "<", b"MM": ">"}.get(exif[:2])
+    if order is None:
+        return 1
+    try:
+        (at,) = struct.unpack_from(f"{order}I", exif, 4)
+        (count,) = struct.unpack_from(f"{order}H", exif, at)
+        for entry in range(min(count, 256)):
+            tag, kind, _, value = struct.unpack_from(f"{order}HHIH", exif, at + 2 + 12 * entry)
+            if (tag, kind) == (_ORIENTATION, 3):
+                return int(value)
+    except struct.error:
+        return 1
+    return 1

@@ -89,6 +89,7 @@ def quantify(
                 chosen,
                 None if mpp is None or pd.isna(mpp) else float(mpp),
                 region if region is not None and region.is_file() else None,
+                {name: _text(row.get(name)) for name in ("scanner", "batch")},
             )
         )
     done: list[tuple[_Job, SlideResult]] = []
@@ -112,6 +113,11 @@ class _Job:
     panel: Panel
     mpp: float | None
     regions: Path | None
+    origin: dict[str, str | None]
+
+
+def _text(value: object) -> str | None:
+    return str(value) if isinstance(value, str | int) and str(value) else None
 
 
 def _panel_of(text: str, root: Path) -> str | Path:
@@ -169,7 +175,7 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
 
 def _attempt(job: _Job) -> SlideResult | Problem:
     try:
-        return quantify_slide(job.path, job.panel, mpp=job.mpp, regions=job.regions)
+        return quantify_slide(job.path, job.panel, mpp=job.mpp, regions=job.regions, origin=job.origin)
     except ItemError as error:
         return dataclasses.replace(error.problem, severity="quarantine", item=job.slide_id)
 

@@ -1,8 +1,9 @@
-"""Brightfield slides: one face for SVS, OME-TIFF, TIFF, PNG and JPEG, read tile by tile.
+"""Brightfield slides: one face for SVS, OME-TIFF, TIFF, PNG, JPEG, DICOM and vendors' formats, tile by tile.
 
-A slide is opened by its header; pixels are decoded only where they are read. Label and macro images are
-never read. The resampler works on a grid fixed to the slide, so that a pixel at a given resolution has one
-value, however the slide is cut into tiles.
+tifffile and imagecodecs read what they can; openslide reads NDPI, MRXS and other vendors' layouts, and
+wsidicom reads DICOM, where they are installed. A slide is opened by its header; pixels are decoded only where
+they are read. Label and macro images are never read. The resampler works on a grid fixed to the slide, so
+that a pixel at a given resolution has one value, however the slide is cut into tiles.
 """
 
 from __future__ import annotations
@@ -12,16 +13,21 @@ from pathlib import Path
 from types import TracebackType
 from typing import Final, Self
 
-import cv2
 import numpy as np
 import numpy.typing as npt
 
+from pdbiomarker.errors import ItemError, MissingExtraError
 from pdbiomarker.ihc import pixelsize
+from pdbiomarker.ihc.compiled import kernel
+from pdbiomarker.ihc.dicom import DicomReader, dicom_series, is_dicom
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.plain import JPEG_MAGIC, PNG_MAGIC, PlainReader
+from pdbiomarker.ihc.reader import Facts, LayoutElsewhere, Reader
 from pdbiomarker.ihc.tiff import TiffReader
+from pdbiomarker.ihc.virtual import VIRTUAL_SUFFIXES, VirtualReader, companions
+from pdbiomarker.provenance import sha256_file, sha256_json
 
-__all__ = ["Slide", "open_slide"]
+__all__ = ["Slide", "open_slide", "slide_hash"]
 
 _TIFF_MAGIC: Final = (b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")
 _BAND_BYTES: Final = 24 * 2**20
@@ -43,12 +49,15 @@ class Slide:
         Height and width of level 0.
     levels : tuple of tuple of int
         Height and width of every level, the finest first.
+    facts : Facts
+        The file's format, and whether it carries a colour profile.
     """
 
-    def __init__(self, name: str, reader: TiffReader | PlainReader, mpp: float) -> None:
+    def __init__(self, name: str, reader: Reader, mpp: float) -> None:
         self.name = name
         self.mpp = mpp
         self._reader = reader
+        self.facts: Facts = reader.facts
         self.levels = reader.shapes
         self.shape = self.levels[0]
 
@@ -117,14 +126,21 @@ class Slide:
         y, x, h, w : int
             In pixels of :meth:`grid`.
         mpp : float
-            Not finer than the slide's own.
+            Not finer than the slide's own. The coarsest level that is fine enough is read.
 
         Returns
         -------
         pixels : array of uint8, shape (h, w, 3)
         missing : array of bool, shape (h, w), or None
             Where any part of the pixel has no data.
+
+        Raises
+        ------
+        ValueError
+            When `mpp` is finer than the slide: detail would be invented.
         """
+        if not mpp >= self.mpp * (1 - 1e-6):
+            raise ValueError(f"{mpp:g} um per pixel is finer than the slide, {self.mpp:g}")
         level = self._level_for(mpp)
         height, width = self.levels[level]
         step_y, step_x = _step(height, self, mpp, 0), _step(width, self, mpp, 1)
@@ -144,7 +160,9 @@ class Slide:
             out[top : top + count] = np.rint(band).astype(np.uint8)
             if gaps is not None:
                 missing = np.zeros((h, w), bool) if missing is None else missing
-                share = _average(gaps[..., None], (first_y - low, weight_y), (first_x - left, weight_x))
+                share = _average(
+                    gaps[..., None].view(np.uint8), (first_y - low, weight_y), (first_x - left, weight_x)
+                )
                 missing[top : top + count] = share[..., 0] > 0
         return out, missing
 
@@ -188,37 +206,53 @@ def _taps(
 
 
 def _average(
-    source: npt.NDArray[np.generic],
+    source: npt.NDArray[np.uint8],
     rows: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
     columns: tuple[npt.NDArray[np.int64], npt.NDArray[np.float32]],
 ) -> npt.NDArray[np.float32]:
-    """Weighted sums of rows, then of columns; elementwise, so that no value depends on its place."""
-    channels = source.shape[2]
-    half = _weighted(source, *rows)
-    turned = _weighted(cv2.transpose(half).reshape(source.shape[1], -1, channels), *columns)
-    return np.asarray(cv2.transpose(turned), dtype=np.float32).reshape(len(rows[0]), -1, channels)
+    """Weighted sums of rows, then columns, in the order of their taps: no value depends on its place."""
+    out = np.empty((len(rows[0]), len(columns[0]), source.shape[2]), np.float32)
+    _area_means(np.ascontiguousarray(source), *rows, *columns, out)
+    return out
 
 
-def _weighted(
-    source: npt.NDArray[np.generic], first: npt.NDArray[np.int64], weights: npt.NDArray[np.float32]
-) -> npt.NDArray[np.float32]:
-    last = source.shape[0] - 1
-    total = np.zeros((len(first), *source.shape[1:]), np.float32)
-    part = np.empty_like(total)
-    for tap, weight in enumerate(weights):
-        if weight.any():
-            np.multiply(source[np.minimum(first + tap, last)], weight[:, None, None], out=part)
-            total += part
-    return total
+@kernel
+def _area_means(
+    source: npt.NDArray[np.uint8],
+    first_row: npt.NDArray[np.int64],
+    row_weights: npt.NDArray[np.float32],
+    first_column: npt.NDArray[np.int64],
+    column_weights: npt.NDArray[np.float32],
+    out: npt.NDArray[np.float32],
+) -> None:
+    height, width, channels = source.shape
+    flat = source.reshape(height, width * channels)
+    line = np.empty(width * channels, np.float32)
+    for i in range(len(first_row)):
+        line[:] = 0
+        for tap in range(len(row_weights)):
+            weight = row_weights[tap, i]
+            if weight > 0:
+                row = flat[min(first_row[i] + tap, height - 1)]
+                for k in range(len(line)):
+                    line[k] += weight * np.float32(row[k])
+        for j in range(len(first_column)):
+            for c in range(channels):
+                total = np.float32(0)
+                for tap in range(len(column_weights)):
+                    weight = column_weights[tap, j]
+                    if weight > 0:
+                        total += weight * line[min(first_column[j] + tap, width - 1) * channels + c]
+                out[i, j, c] = total
 
 
 def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
-    """Open a slide: SVS, OME-TIFF, plain or tiled TIFF, PNG or JPEG.
+    """Open a slide: SVS, OME-TIFF, plain or tiled TIFF, PNG, JPEG; DICOM; NDPI, MRXS and others by openslide.
 
     Parameters
     ----------
     path : path
-        A regular file.
+        A regular file; for DICOM a file of the slide's series, or the folder of its files.
     mpp : float, optional
         Micrometres per pixel from the sheet, where the file does not state it.
 
@@ -232,7 +266,8 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
     ItemError
         E-FILE-001/002/004 (no such file, no regular file, empty), E-SLIDE-001 (not an image that is read
         here), E-SLIDE-002 (cut short), E-SLIDE-003, -004, -010 (pixel size unknown, contradictory,
-        implausible), E-SLIDE-005 (not 8-bit RGB), E-SLIDE-006 (claims more than the file can hold).
+        implausible), E-SLIDE-005 (not 8-bit RGB, or turned), E-SLIDE-006 (claims more than the file can hold,
+        or several images), E-SLIDE-020 (the reader of the format is not installed).
 
     Examples
     --------
@@ -240,7 +275,13 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
     ...     corner = slide.read(0, 0, 256, 256)
     """
     file = Path(path)
-    reader = _reader(file)
+    try:
+        reader = _reader(file)
+    except MissingExtraError as error:
+        reason, _, remedy = str(error).partition(" Remedy: ")
+        raise refuse(
+            "E-SLIDE-020", f"The slide's format needs a package: {reason}", file.name, remedy=remedy
+        ) from error
     try:
         return Slide(file.name, reader, pixelsize.agree(reader.stated_mpp, mpp, file.name))
     except BaseException:
@@ -248,13 +289,75 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
         raise
 
 
-def _reader(file: Path) -> TiffReader | PlainReader:
+def slide_hash(path: str | Path) -> str:
+    """SHA-256 of a slide's content; of a slide of several files (MRXS, DICOM), that of all their hashes.
+
+    Examples
+    --------
+    >>> slide_hash("slide.svs") == sha256_file("slide.svs")  # doctest: +SKIP
+    True
+    """
+    file = Path(path)
+    several = file.is_dir() or is_dicom(file)
+    files = dicom_series(file) if several else [file, *companions(file)]
+    hashes = sorted(sha256_file(part) for part in files)
+    return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
+
+
+def _reader(file: Path) -> Reader:
+    magic = _magic(file)
+    if magic is None or magic[128:132] == b"DICM":
+        return DicomReader(file)
+    if file.suffix.lower() in VIRTUAL_SUFFIXES:
+        return VirtualReader(file)
+    if magic.startswith(_TIFF_MAGIC):
+        try:
+            return TiffReader(file)
+        except LayoutElsewhere as layout:
+            return _elsewhere(file, layout)
+    if magic.startswith((PNG_MAGIC, JPEG_MAGIC)):
+        return PlainReader(file)
+    raise refuse(
+        "E-SLIDE-001",
+        "The file is no SVS, TIFF, PNG, JPEG, DICOM, NDPI or MRXS image, whatever its name says.",
+        file.name,
+        remedy="Export the slide as SVS, OME-TIFF, TIFF or PNG.",
+        value=file.suffix,
+    )
+
+
+def _elsewhere(file: Path, layout: LayoutElsewhere) -> Reader:
+    """Read a vendor's TIFF by openslide, and tell both reasons where openslide cannot either."""
+    try:
+        return VirtualReader(file)
+    except ItemError as error:
+        if error.problem.code != "E-SLIDE-001":
+            raise
+        raise refuse(
+            "E-SLIDE-005",
+            f"The TIFF is laid out in a way that is not read here ({layout}), nor by openslide.",
+            file.name,
+            remedy="Export the slide as OME-TIFF with JPEG, LZW, Deflate or Zstandard.",
+        ) from error
+
+
+def _magic(file: Path) -> bytes | None:
+    """First bytes of a file; None for a folder."""
+    if str(file).startswith(("http:/", "https:/", "s3:/", "gs:/", "ftp:/", "file:/")):
+        raise refuse(
+            "E-FILE-002",
+            "The slide is an address, not a file.",
+            file.name,
+            remedy="Copy the slide to this computer.",
+        )
     try:
         status = file.stat()
     except (OSError, ValueError) as error:
         raise refuse(
             "E-FILE-001", "There is no such slide file.", file.name, remedy="Correct the path."
         ) from error
+    if stat.S_ISDIR(status.st_mode):
+        return None
     if not stat.S_ISREG(status.st_mode):
         raise refuse(
             "E-FILE-002",
@@ -266,7 +369,7 @@ def _reader(file: Path) -> TiffReader | PlainReader:
         raise refuse("E-FILE-004", "The slide file is empty.", file.name, remedy="Copy the slide again.")
     try:
         with file.open("rb") as stream:
-            magic = stream.read(8)
+            return stream.read(132)
     except OSError as error:
         raise refuse(
             "E-SLIDE-001",
@@ -274,14 +377,3 @@ def _reader(file: Path) -> TiffReader | PlainReader:
             file.name,
             remedy="Check that the file may be read.",
         ) from error
-    if magic.startswith(_TIFF_MAGIC):
-        return TiffReader(file)
-    if magic.startswith((PNG_MAGIC, JPEG_MAGIC)):
-        return PlainReader(file)
-    raise refuse(
-        "E-SLIDE-001",
-        "The file is no SVS, TIFF, PNG or JPEG image, whatever its name says.",
-        file.name,
-        remedy="Export the slide as SVS, OME-TIFF, TIFF or PNG.",
-        value=file.suffix,
-    )

@@ -20,7 +20,17 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["DAB", "HEMATOXYLIN", "White", "measure_white", "optical_density", "stain_matrix", "unmix"]
+__all__ = [
+    "DAB",
+    "HEMATOXYLIN",
+    "White",
+    "measure_white",
+    "optical_density",
+    "stain_matrix",
+    "stain_tables",
+    "unmix",
+    "unmix_rgb",
+]
 
 #: Stain vectors of Ruifrok and Johnston (red, green, blue), before normalisation.
 HEMATOXYLIN: Final = (0.65, 0.70, 0.29)
@@ -112,6 +122,46 @@ def unmix(
     planes = [np.ascontiguousarray(density[..., channel]) for channel in range(3)]
     return tuple(
         planes[0] * inverse[0, s] + planes[1] * inverse[1, s] + planes[2] * inverse[2, s] for s in stains
+    )
+
+
+def stain_tables(
+    white: Sequence[float] = (255.0, 255.0, 255.0),
+    matrix: npt.NDArray[np.float64] | None = None,
+    stains: Sequence[int] = (0, 1, 2),
+) -> Float32:
+    """What each value of each channel adds to the amounts of stain: density and unmixing in one look-up.
+
+    Returns
+    -------
+    array of float32, shape (stains, 3, 256)
+        The amount of stain s in a pixel (r, g, b) is ``t[s, 0, r] + t[s, 1, g] + t[s, 2, b]``.
+    """
+    values = np.maximum(np.arange(256, dtype=np.float64), 1.0)
+    glass = np.maximum(np.asarray(white, dtype=np.float64), 1.0)
+    density = np.maximum(-np.log10(values[None] / glass[:, None]), 0.0)
+    inverse = np.linalg.inv(stain_matrix() if matrix is None else matrix)
+    return np.stack([inverse[:, s, None] * density for s in stains]).astype(np.float32)
+
+
+def unmix_rgb(rgb: npt.NDArray[np.uint8], tables: Float32) -> tuple[Float32, ...]:
+    """Amounts of stain of an 8-bit image, by :func:`stain_tables`: as density and :func:`unmix`, but faster.
+
+    Parameters
+    ----------
+    rgb : array of uint8, shape (Y, X, 3)
+    tables : array of float32, shape (stains, 3, 256)
+
+    Returns
+    -------
+    tuple of arrays of float32, shape (Y, X), one per stain. Negative values are kept.
+    """
+    planes = [np.ascontiguousarray(rgb[..., channel]) for channel in range(3)]
+    if rgb.size == 0:
+        return tuple(np.zeros(rgb.shape[:2], np.float32) for _ in tables)
+    return tuple(
+        np.asarray(cv2.LUT(planes[0], table[0]) + cv2.LUT(planes[1], table[1]) + cv2.LUT(planes[2], table[2]))
+        for table in tables
     )
 
 

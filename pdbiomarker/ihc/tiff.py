@@ -10,7 +10,7 @@ import dataclasses
 import logging
 import math
 import struct
-from collections import OrderedDict
+import threading
 from pathlib import Path
 from typing import Any, BinaryIO, Final
 
@@ -20,19 +20,22 @@ import tifffile
 
 from pdbiomarker.ihc import pixelsize
 from pdbiomarker.ihc.pixelsize import refuse
+from pdbiomarker.ihc.reader import MAX_PIXELS, MAX_SIDE, Facts, LayoutElsewhere, TileCache, assemble_tiles
 
 __all__ = ["TiffReader"]
 
 _MAX_PAGES: Final = 512
-_MAX_SIDE: Final = 2**20
-_MAX_PIXELS: Final = 6 * 10**10
 _MAX_SEGMENT_BYTES: Final = 256 * 2**20
 _MAX_RATIO: Final = 1000
-_CACHE_BYTES: Final = 64 * 2**20
 _NONE, _JPEG = 1, 7
 _CODECS: Final = {1, 5, 7, 8, 32773, 32946, 33005, 34712, 50000, 50001, 34927}
 _RGB, _YCBCR = 2, 6
 _APERIO_YCC = 33003
+_PROFILE, _ORIENTATION = 34675, 274
+# Vendors that do not lay their slides out as a TIFF viewer expects: strips that hold whole images
+# (Hamamatsu), several scanned areas (Leica), overlapping tiles (Ventana), padded levels (Philips).
+_ELSEWHERE: Final = ("is_scn", "is_bif", "is_philips")
+_SAME_SIZE: Final = 0.8  # a further image of this share of the first one's sides is a second main image
 
 logging.getLogger("tifffile").setLevel(logging.CRITICAL)
 
@@ -62,6 +65,8 @@ class TiffReader:
 
     Raises
     ------
+    LayoutElsewhere
+        The file is laid out or compressed in a vendor's way that is not read here.
     ItemError
         E-SLIDE-001 (not readable), E-SLIDE-002 (cut short), E-SLIDE-005 (not 8-bit RGB), E-SLIDE-006
         (claims that the file cannot hold).
@@ -71,14 +76,21 @@ class TiffReader:
         self._name = path.name
         self._size = path.stat().st_size
         self._stream: BinaryIO = path.open("rb")
-        self._cache: OrderedDict[tuple[int, int], npt.NDArray[np.uint8]] = OrderedDict()
-        self._cached = 0
+        self._cache = TileCache()
+        self._reading = threading.Lock()
         try:
             self._tiff = tifffile.TiffFile(self._stream, name=self._name)
+            if self._tiff.tiff.is_ndpi:
+                raise LayoutElsewhere("ndpi")  # noqa: TRY301 - told to the caller below
             pages = self._pages()
+            for flag in _ELSEWHERE:
+                if getattr(self._tiff, flag):
+                    raise LayoutElsewhere(flag.removeprefix("is_"))  # noqa: TRY301 - told to the caller below
+            self._check_pages(pages)
             self.stated_mpp, ome = self._metadata(pages[0])
             self._levels = [self._plan(page) for page in self._resolutions(pages)]
             self._check_ome(ome)
+            self.facts = Facts(_format(pages[0]), _PROFILE in pages[0].tags)
         except (
             tifffile.TiffFileError,
             OSError,
@@ -137,6 +149,29 @@ class TiffReader:
             )
         return found
 
+    def _check_pages(self, pages: list[Any]) -> None:
+        """Refuse what would leave open which image is the slide, or which way up it is."""
+        top = pages[0]
+        orientation = top.tags.get(_ORIENTATION)
+        if orientation is not None and int(orientation.value) != 1:
+            raise refuse(
+                "E-SLIDE-005",
+                f"The image is stored mirrored or turned (orientation {int(orientation.value)}).",
+                self._name,
+                remedy="Export the slide upright, so that positions and regions fit.",
+                value=int(orientation.value),
+            )
+        for page in pages[1:]:
+            width, height = int(page.imagewidth), int(page.imagelength)
+            if width >= _SAME_SIZE * top.imagewidth and height >= _SAME_SIZE * top.imagelength:
+                raise refuse(
+                    "E-SLIDE-006",
+                    f"The file holds several images of full size ({top.imagewidth} x {top.imagelength} and "
+                    f"{width} x {height} px): which is the slide is unknown.",
+                    self._name,
+                    remedy="Export one brightfield plane, with its own pyramid.",
+                )
+
     def _metadata(self, page: Any) -> tuple[tuple[float, float] | None, pixelsize.OmeImage | None]:
         description = page.description or ""
         ome = pixelsize.from_ome(description, self._name) if "<OME" in description[:4000] else None
@@ -172,9 +207,12 @@ class TiffReader:
     def _resolutions(self, pages: list[Any]) -> list[Any]:
         """The main image and its reductions: sub-directories (OME), else later tiled pages of its shape."""
         top = pages[0]
-        others = (
-            list(top.pages or []) if top.subifds else [p for p in pages[1:] if p.is_tiled or p.is_reduced]
-        )
+        if top.subifds:
+            others = list(top.pages or [])
+        else:
+            # Aperio's thumbnail, label and macro are strips, some of them flagged as reductions.
+            svs = _format(top) == "svs"
+            others = [p for p in pages[1:] if p.is_tiled or (p.is_reduced and not svs)]
         levels = [top]
         for page in others[:_MAX_PAGES]:
             if not _is_reduction(page, top):
@@ -192,7 +230,7 @@ class TiffReader:
                 self._name,
                 remedy="Copy or export the slide again.",
             )
-        if max(height, width) > _MAX_SIDE or height * width > _MAX_PIXELS:
+        if max(height, width) > MAX_SIDE or height * width > MAX_PIXELS:
             raise refuse(
                 "E-SLIDE-006",
                 f"The image claims {width} x {height} px: more than any slide has.",
@@ -219,12 +257,7 @@ class TiffReader:
 
     def _check_kind(self, page: Any) -> None:
         if int(page.compression) == _APERIO_YCC or int(page.compression) not in _CODECS:
-            raise refuse(
-                "E-SLIDE-005",
-                f"The image is compressed by a scheme that is not read here ({int(page.compression)}).",
-                self._name,
-                remedy="Export the slide with JPEG, JPEG 2000 RGB, LZW, Deflate or Zstandard.",
-            )
+            raise LayoutElsewhere(f"compressed by scheme {int(page.compression)}")
         bits = page.bitspersample
         photometric, samples = int(page.photometric), int(page.samplesperpixel)
         colour = photometric == _RGB or (
@@ -291,46 +324,35 @@ class TiffReader:
     ) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.bool_] | None]:
         """Pixels of a region (Y, X, 3), and which of them the file holds no data for (None: none)."""
         plan = self._levels[level]
-        out = np.empty((h, w, 3), np.uint8)
-        missing: npt.NDArray[np.bool_] | None = None
-        for row in range(y // plan.rows, (y + h - 1) // plan.rows + 1):
-            for column in range(x // plan.columns, (x + w - 1) // plan.columns + 1):
-                index = row * plan.across + column
-                top, left = row * plan.rows, column * plan.columns
-                y0, y1 = max(y, top), min(y + h, top + plan.rows, plan.height)
-                x0, x1 = max(x, left), min(x + w, left + plan.columns, plan.width)
-                target = (slice(y0 - y, y1 - y), slice(x0 - x, x1 - x))
-                if plan.offsets[index] == 0 or plan.counts[index] == 0:
-                    missing = np.zeros((h, w), bool) if missing is None else missing
-                    missing[target] = True
-                    out[target] = 255
-                    continue
-                if int(plan.page.compression) == _NONE and not plan.page.is_tiled:
-                    out[target] = self._raw_rows(plan, index, (y0 - top, y1 - top))[:, x0:x1]
-                else:
-                    segment = self._segment(level, index)
-                    out[target] = segment[y0 - top : y1 - top, x0 - left : x1 - left]
-        return out, missing
+        raw = int(plan.page.compression) == _NONE and not plan.page.is_tiled
+
+        def fetch(row: int, column: int, part: tuple[slice, slice]) -> npt.NDArray[np.uint8] | None:
+            index = row * plan.across + column
+            if plan.offsets[index] == 0 or plan.counts[index] == 0:
+                return None
+            if raw:
+                return self._raw_rows(plan, index, (part[0].start, part[0].stop))[:, part[1]]
+            return self._cache.get((level, index), lambda: self._segment(level, index))[part]
+
+        return assemble_tiles((y, x, h, w), (plan.rows, plan.columns), (plan.height, plan.width), fetch)
 
     def _raw_rows(self, plan: _Level, index: int, rows: tuple[int, int]) -> npt.NDArray[np.uint8]:
         """Rows of an uncompressed strip, without reading the others."""
         stride = plan.width * plan.samples
-        self._stream.seek(int(plan.offsets[index]) + rows[0] * stride)
-        data = self._stream.read((rows[1] - rows[0]) * stride)
+        with self._reading:
+            self._stream.seek(int(plan.offsets[index]) + rows[0] * stride)
+            data = self._stream.read((rows[1] - rows[0]) * stride)
         if len(data) < (rows[1] - rows[0]) * stride:
             raise self._damaged(index)
         image = np.frombuffer(data, np.uint8).reshape(-1, plan.width, plan.samples)
         return self._opaque(image)
 
     def _segment(self, level: int, index: int) -> npt.NDArray[np.uint8]:
-        """One decoded tile or strip (rows, columns, 3), from the cache where it is there."""
-        key = (level, index)
-        if key in self._cache:
-            self._cache.move_to_end(key)
-            return self._cache[key]
+        """One decoded tile or strip (rows, columns, 3)."""
         plan = self._levels[level]
-        self._stream.seek(int(plan.offsets[index]))
-        data = self._stream.read(int(plan.counts[index]))
+        with self._reading:
+            self._stream.seek(int(plan.offsets[index]))
+            data = self._stream.read(int(plan.counts[index]))
         if int(plan.page.compression) == _JPEG and b"\xff\xd9" not in data[-16:]:
             raise self._damaged(index)
         try:
@@ -341,13 +363,7 @@ class TiffReader:
             raise self._damaged(index)
         row, column = divmod(index, plan.across)
         inside = (slice(plan.height - row * plan.rows), slice(plan.width - column * plan.columns))
-        image = self._opaque(decoded.reshape(decoded.shape[-3:])[inside])  # beyond the image is padding
-        self._cache[key] = image
-        self._cached += image.nbytes
-        while self._cached > _CACHE_BYTES and len(self._cache) > 1:
-            _, oldest = self._cache.popitem(last=False)
-            self._cached -= oldest.nbytes
-        return image
+        return self._opaque(decoded.reshape(decoded.shape[-3:])[inside])  # beyond the image is padding
 
     def _opaque(self, image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
         if image.dtype != np.uint8 or image.shape[-1] not in {3, 4}:
@@ -379,6 +395,13 @@ class TiffReader:
 
 
 _INCH_DEFAULT = 2
+
+
+def _format(page: Any) -> str:
+    description = page.description or ""
+    if description.startswith("Aperio"):
+        return "svs"
+    return "ome-tiff" if "<OME" in description[:4000] else "tiff"
 
 
 def _rational(page: Any, name: str) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Final
 
 import cv2
@@ -35,20 +36,28 @@ class Tissue:
     mask : array of bool, shape (Y, X)
         Evaluable tissue: without artefacts and unscanned parts.
     artefact, nodata : arrays of bool, shape (Y, X)
-        Pen, pigment and other foreign colours; parts the file holds no data for.
+        What was taken out of the tissue; parts the file holds no data for.
     mpp : float
         Micrometres per pixel of the masks.
+    causes : mapping of str to array of bool
+        The artefacts by cause, without overlap; see :func:`pdbiomarker.ihc.artefacts.flag_artefacts`.
     """
 
     mask: Mask
     artefact: Mask
     nodata: Mask
     mpp: float
+    causes: Mapping[str, Mask] = dataclasses.field(default_factory=dict)
 
     @property
     def area_mm2(self) -> float:
         """Evaluable area in mm2."""
         return float(self.mask.sum()) * self.mpp**2 * 1e-6
+
+    @property
+    def lost_mm2(self) -> dict[str, float]:
+        """Area that each cause took, in mm2."""
+        return {cause: float(mask.sum()) * self.mpp**2 * 1e-6 for cause, mask in self.causes.items()}
 
     @property
     def artefact_share(self) -> float:
@@ -124,7 +133,7 @@ def foreign_tint(
         Residual stain as a share of the optical density, the median over stained tissue: about 0 to 0.25 in
         haematoxylin-DAB slides, negative where red is in play (eosin, AEC). NaN where nothing is stained.
     """
-    density = optical_density(thumbnail, white.rgb)[tissue.mask][None]
+    density = optical_density(thumbnail, white.rgb)[tissue.mask | tissue.artefact][None]
     total = np.sqrt((density * density).sum(axis=-1))
     (residual,) = unmix(density, matrix, (2,))
     stained = total > _STAINED_OD

@@ -87,7 +87,11 @@ def measure_slide(*, slide: Task, out: str, tell: Tell) -> None:
     folder = root / "slides" / slide["slug"]
     try:
         found = ihc.quantify_slide(
-            slide["file"], ihc.read_panel(slide["panel"]), mpp=slide["mpp"], regions=slide["regions"]
+            slide["file"],
+            ihc.read_panel(slide["panel"]),
+            mpp=slide["mpp"],
+            regions=slide["regions"],
+            origin=slide["origin"],
         )
     except ItemError as error:
         row = _problem_row(error.problem, slide)

@@ -340,7 +340,7 @@ def _twins(study: Study) -> Iterator[Problem]:
     sizes = Counter(slide.file.stat().st_size for slide in files)
     alike = [slide for slide in files if sizes[slide.file.stat().st_size] > 1]
     reasons = ihc.find_twins(
-        [(s.slide_id, s.biopsy_id, sha256_file(s.file), ihc.read_panel(s.panel).hash) for s in alike]
+        [(s.slide_id, s.biopsy_id, ihc.slide_hash(s.file), ihc.read_panel(s.panel).hash) for s in alike]
     )
     for slide in alike:
         if slide.slide_id in reasons:
@@ -490,8 +490,9 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))
     inputs: dict[str, str] = {}
+    slide_names = {slide.name for slide in slide_files(study)}
     for done, (name, path) in enumerate(sorted(files.items()), start=1):
-        inputs[name] = sha256_file(path)
+        inputs[name] = (ihc.slide_hash if name in slide_names else sha256_file)(path)
         tell("check", done, len(files))
     twins = {problem.item for problem in found.problems if problem.code == _TWIN}
     slides = [slide for slide in _slides(study, inputs) if slide["slide_id"] not in twins]
@@ -569,6 +570,7 @@ class SlideFile:
     panel: str
     mpp: float | None
     regions: str | None
+    origin: dict[str, str | None]  # scanner and batch, by which a panel may calibrate
 
 
 def slide_files(study: Study) -> list[SlideFile]:
@@ -595,9 +597,14 @@ def slide_files(study: Study) -> list[SlideFile]:
                 panel=_panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),
                 regions=region if region is not None and (folder / region).is_file() else None,
+                origin={name: _text(row.get(name)) for name in ("scanner", "batch")},
             )
         )
     return found
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
 
 
 def _slide_name(slide_id: str, path: str, folder: Path) -> str:
@@ -616,7 +623,7 @@ def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
         taken.append(name)
         region = "" if slide.regions is None else inputs[slide.regions]
         panel = ihc.read_panel(slide.panel).hash
-        key = [code_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region]
+        key = [code_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region, slide.origin]
         slides.append(
             {
                 **dataclasses.asdict(slide),

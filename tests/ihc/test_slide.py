@@ -13,10 +13,10 @@ import imagecodecs
 import numpy as np
 import pytest
 import tifffile
-from pictures import write_tiff
+from pictures import paint, write_tiff
 
 from pdbiomarker.errors import ItemError
-from pdbiomarker.ihc import check_slide, open_slide
+from pdbiomarker.ihc import check_slide, open_slide, quantify_slide, write_slide
 
 RNG = np.random.default_rng(0)
 IMAGE = RNG.integers(0, 256, (300, 420, 3), dtype=np.uint8)
@@ -26,6 +26,10 @@ SMOOTH = np.clip(
 
 
 def refused(path: Path, mpp: float | None = None) -> str:
+    return told(path, mpp)[0]
+
+
+def told(path: Path, mpp: float | None = None) -> tuple[str, str]:
     with pytest.raises(ItemError) as caught:  # noqa: SIM117 - the reading is what may fail
         with open_slide(path, mpp=mpp) as slide:
             slide.read(0, 0, *slide.shape)
@@ -33,7 +37,7 @@ def refused(path: Path, mpp: float | None = None) -> str:
     assert problem.message
     assert problem.remedy
     assert problem.file == path.name
-    return problem.code
+    return problem.code, problem.message
 
 
 @pytest.mark.parametrize(
@@ -79,6 +83,107 @@ def test_png_and_jpeg(tmp_path: Path) -> None:
         assert slide.levels == ((300, 420),)
     with open_slide(jpg, mpp=0.25) as slide:
         assert np.abs(slide.read(0, 0, 300, 420).astype(int) - SMOOTH).mean() < 3
+
+
+def write_pages(path: Path, pages: list[tuple[np.ndarray, dict[str, object]]]) -> Path:
+    with tifffile.TiffWriter(path) as tiff:
+        for image, options in pages:
+            defaults: dict[str, object] = {"photometric": "rgb", "compression": "zlib", "metadata": None}
+            tiff.write(
+                image, **(defaults | {"resolution": (2e4, 2e4), "resolutionunit": "CENTIMETER"} | options)
+            )
+    return path
+
+
+def half(image: np.ndarray) -> np.ndarray:
+    h, w = image.shape[:2]
+    return image.reshape(h // 2, 2, w // 2, 2, 3).mean((1, 3)).astype(np.uint8)
+
+
+MAGENTA = np.full((150, 210, 3), (255, 0, 255), np.uint8)  # of the same proportions as IMAGE
+APERIO = "Aperio Image Library\n{}|AppMag = 20|MPP = 0.5|Patient = DOE|MRN = 4711|Barcode = 4711"
+
+
+def label_slide(path: Path, image: np.ndarray, label: np.ndarray) -> Path:
+    """An SVS with thumbnail, level, label and macro; the label could be mistaken for a level by its shape."""
+    main = APERIO.format(
+        f"{image.shape[1]}x{image.shape[0]} [0,0 {image.shape[1]}x{image.shape[0]}] (256x256)"
+    )
+    return write_pages(
+        path,
+        [
+            (image, {"tile": (256, 256), "description": main}),
+            (half(half(image)), {"description": main}),
+            (half(image), {"tile": (256, 256), "description": main}),
+            (label, {"subfiletype": 1, "description": "Aperio Image Library\nlabel 99x99", "tile": (64, 64)}),
+            (label, {"subfiletype": 1, "description": "Aperio Image Library\n"}),
+            (label, {"subfiletype": 9, "description": "Aperio Image Library\nmacro 99x99"}),
+        ],
+    )
+
+
+def test_a_label_in_the_shape_of_a_level_is_none(tmp_path: Path) -> None:
+    with open_slide(label_slide(tmp_path / "a.svs", IMAGE, MAGENTA[:148, :208])) as slide:
+        assert slide.levels == ((300, 420), (150, 210))
+        assert slide.facts.format == "svs"
+        np.testing.assert_array_equal(slide.read(0, 0, 150, 210, level=1), half(IMAGE))
+        assert slide.thumbnail(4.0).min(axis=(0, 1))[1] > 60  # no magenta in it
+
+
+def test_nothing_of_label_or_metadata_reaches_the_outputs(tmp_path: Path) -> None:
+    image = paint(side=600, seed=3).image
+    label = np.full((300, 300, 3), (255, 0, 255), np.uint8)
+    result = quantify_slide(label_slide(tmp_path / "a.svs", image, label), "ki67")
+    for path in write_slide(result, "S1", tmp_path / "out"):
+        data = path.read_bytes()
+        assert b"DOE" not in data
+        assert b"4711" not in data
+        if path.suffix == ".png":
+            shown = imagecodecs.png_decode(data).astype(int)
+            assert not ((shown[..., 0] > 200) & (shown[..., 1] < 60) & (shown[..., 2] > 200)).any()
+    assert result.qc["format"] == "svs"
+
+
+def test_a_colour_profile_is_noted(tmp_path: Path) -> None:
+    for name, options in (("a.tif", {}), ("b.tif", {"iccprofile": b"\x00" * 128})):
+        with open_slide(write_tiff(tmp_path / name, IMAGE, **options)) as slide:
+            assert slide.facts.icc_profile is bool(options)
+            np.testing.assert_array_equal(slide.read(0, 0, 300, 420), IMAGE)
+
+
+@pytest.mark.parametrize("orientation", [2, 3, 6, 8])
+def test_a_turned_image_is_refused(tmp_path: Path, orientation: int) -> None:
+    tags = [(274, "H", 1, orientation, True)]
+    path = write_tiff(tmp_path / "a.tif", IMAGE, extratags=tags)
+    code, message = told(path)
+    assert code == "E-SLIDE-005"
+    assert f"orientation {orientation}" in message
+    exif = b"II*\x00\x08\x00\x00\x00\x01\x00" + struct.pack("<HHIHH", 274, 3, 1, orientation, 0) + bytes(4)
+    data = imagecodecs.jpeg8_encode(SMOOTH, level=95)
+    block = b"Exif\x00\x00" + exif
+    (tmp_path / "a.jpg").write_bytes(
+        data[:2] + b"\xff\xe1" + struct.pack(">H", len(block) + 2) + block + data[2:]
+    )
+    assert f"orientation {orientation}" in told(tmp_path / "a.jpg", 0.5)[1]
+    data = imagecodecs.png_encode(IMAGE)
+    chunk = struct.pack(">I", len(exif)) + b"eXIf" + exif + struct.pack(">I", zlib.crc32(b"eXIf" + exif))
+    (tmp_path / "a.png").write_bytes(data[:33] + chunk + data[33:])
+    assert f"orientation {orientation}" in told(tmp_path / "a.png", 0.5)[1]
+
+
+@pytest.mark.parametrize("second", [IMAGE, np.vstack([IMAGE, IMAGE])], ids=["twice", "larger"])
+def test_two_main_images(tmp_path: Path, second: np.ndarray) -> None:
+    path = write_pages(tmp_path / "a.tif", [(IMAGE, {"tile": (256, 256)}), (second, {"tile": (256, 256)})])
+    code, message = told(path)
+    assert code == "E-SLIDE-006"
+    assert "several images of full size" in message
+
+
+def test_nothing_is_invented_between_pixels(tmp_path: Path) -> None:
+    with open_slide(write_tiff(tmp_path / "a.tif", IMAGE, mpp=0.5)) as slide:
+        with pytest.raises(ValueError, match="finer than the slide"):
+            slide.resample(0, 0, 10, 10, 0.25)
+        assert slide.thumbnail(0.1).shape == IMAGE.shape  # the slide's own where that is coarser
 
 
 def test_an_opaque_alpha_channel_is_dropped(tmp_path: Path) -> None:
@@ -243,6 +348,12 @@ def test_no_slide_at_all(tmp_path: Path) -> None:
     assert refused(tmp_path / "text.png", 0.5) == "E-SLIDE-001"
     (tmp_path / "head.tif").write_bytes(b"II*\x00")
     assert refused(tmp_path / "head.tif", 0.5) in {"E-SLIDE-001", "E-SLIDE-002"}
+    for address in ("https://example.org/a.svs", "s3://bucket/a.svs"):
+        code, message = told(Path(address))
+        assert code == "E-FILE-002"
+        assert "an address, not a file" in message
+    assert refused(Path("/dev/null")) == "E-FILE-002"
+    assert refused(Path("/dev/zero")) == "E-FILE-002"
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes on this system")
@@ -320,11 +431,28 @@ def test_missing_tiles_have_no_data(tmp_path: Path) -> None:
         (np.dstack([IMAGE, IMAGE[..., :1]]), {"photometric": "separated"}),
         (IMAGE[..., 0], {"photometric": "palette", "colormap": np.zeros((3, 256), np.uint16)}),
         (np.moveaxis(IMAGE, 2, 0), {"planarconfig": "separate"}),
+        (IMAGE.astype(np.uint16) << 4, {}),
+        (np.concatenate([IMAGE, IMAGE[..., :2]], axis=2), {"extrasamples": ["unspecified"] * 2}),
+        (IMAGE[..., :2].copy(), {"photometric": "minisblack", "extrasamples": ["unspecified"]}),
+        (IMAGE.astype(np.int8), {}),
     ],
-    ids=["grey", "16-bit", "float", "cmyk", "palette", "planar"],
+    ids=[
+        "grey",
+        "16-bit",
+        "float",
+        "cmyk",
+        "palette",
+        "planar",
+        "12-in-16",
+        "5-channel",
+        "2-channel",
+        "signed",
+    ],
 )
 def test_other_pixels_than_8_bit_rgb(tmp_path: Path, image: np.ndarray, options: dict[str, object]) -> None:
-    assert refused(write_tiff(tmp_path / "a.tif", image, **options)) == "E-SLIDE-005"
+    code, message = told(write_tiff(tmp_path / "a.tif", image, **options))
+    assert code == "E-SLIDE-005"
+    assert "not 8-bit RGB" in message
 
 
 @pytest.mark.parametrize("image", [IMAGE[..., 0], IMAGE.astype(np.uint16) * 257], ids=["grey", "16-bit"])

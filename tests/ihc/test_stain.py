@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from skimage.color import separate_stains
 
-from pdbiomarker.ihc import measure_white, optical_density, stain_matrix, unmix
+from pdbiomarker.ihc import measure_white, optical_density, stain_matrix, stain_tables, unmix, unmix_rgb
 
 
 def test_density_by_hand() -> None:
@@ -39,6 +39,21 @@ def test_unmixing_recovers_the_amounts(hematoxylin: float, dab: float) -> None:
     np.testing.assert_allclose(
         [found[0][0, 0], found[1][0, 0], found[2][0, 0]], [hematoxylin, dab, 0], atol=2e-5
     )
+
+
+def test_tables_give_the_same_amounts() -> None:
+    rng = np.random.default_rng(6)
+    image = rng.integers(0, 256, (60, 50, 3), dtype=np.uint8)
+    image[0, 0] = 0
+    white = (226.0, 224.0, 235.0)
+    matrix = stain_matrix((0.82, 0.5, 0.28), (0.43, 0.56, 0.71))
+    plain = unmix(optical_density(image, white), matrix)
+    found = unmix_rgb(image, stain_tables(white, matrix))
+    for ours, expected in zip(found, plain, strict=True):
+        np.testing.assert_allclose(ours, expected, atol=4e-6)
+    (dab,) = unmix_rgb(image, stain_tables(white, matrix, (1,)))
+    np.testing.assert_array_equal(dab, found[1])
+    assert unmix_rgb(image[:0], stain_tables())[0].shape == (0, 50)
 
 
 def test_white_is_the_median_of_the_glass() -> None:
