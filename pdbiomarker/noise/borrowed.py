@@ -78,9 +78,7 @@ def borrowed_noises(path: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame([entry.model_dump() for entry in _read(path).entries])
 
 
-def borrow_noise(
-    feature: str, scale: Scale, *, path: str | Path | None = None, level: float = 0.95
-) -> Noise:
+def borrow_noise(feature: str, scale: Scale, *, path: str | Path | None = None, level: float = 0.95) -> Noise:
     """Borrow the noise of a feature from another study; the result is marked as borrowed.
 
     Parameters

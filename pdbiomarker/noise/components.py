@@ -157,7 +157,7 @@ class VarianceComponents:
 
     def _estimates(self) -> Array:
         told = self.table["status"].to_numpy() != "not_separable"
-        return self.table.loc[told, "variance"].to_numpy(dtype=float)
+        return np.asarray(self.table.loc[told, "variance"], dtype=float)
 
     def _position(self, component: str) -> int:
         if component in self._names:
@@ -281,7 +281,11 @@ def _design(
     unknown = [name for name in levels if name not in LEVELS]
     for name in unknown:
         problems.add(
-            "E-NOISE-001", "There is no such level.", remedy=nearest(name, LEVELS), column="levels", value=name
+            "E-NOISE-001",
+            "There is no such level.",
+            remedy=nearest(name, LEVELS),
+            column="levels",
+            value=name,
         )
     order = [LEVELS.index(name) for name in levels if name not in unknown]
     if order != sorted(order) or not levels:

@@ -22,7 +22,7 @@ Altman 1996 for repeatability from within-subject variance (doi:10.1136/bmj.313.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, cast
 
 import numpy as np
@@ -356,8 +356,10 @@ def _units_per_biopsy(values: ArrayLike, levels: Mapping[str, ArrayLike], last: 
     return out
 
 
-def noise_of_study(study: Study, assay: str) -> dict[str, Noise | str]:
-    """Estimate the noise of every feature of an assay from participants with several biopsies at a visit.
+def noise_of_study(
+    study: Study, assay: str, *, features: Sequence[str] | None = None
+) -> dict[str, Noise | str]:
+    """Estimate the noise of the features of an assay from participants with several biopsies at a visit.
 
     All adequate biopsies with a visit are used. The means of the visits are fixed; participants, their visits
     and, where biopsies.csv has the column ``lesion_id`` or ``lesion``, their lesions vary; what is left is the
@@ -367,6 +369,8 @@ def noise_of_study(study: Study, assay: str) -> dict[str, Noise | str]:
     ----------
     study : Study
     assay : str
+    features : sequence of str, optional
+        Default: all of them.
 
     Returns
     -------
@@ -398,6 +402,8 @@ def noise_of_study(study: Study, assay: str) -> dict[str, Noise | str]:
     kinds = cast("pd.DataFrame", scaled.var)["kind"].astype(str)
     out: dict[str, Noise | str] = {}
     for k, feature in enumerate(map(str, scaled.var_names)):
+        if features is not None and feature not in features:
+            continue
         try:
             out[feature] = estimate_noise(
                 y[:, k],

@@ -102,7 +102,7 @@ def responders(
     d = changes["change"].to_numpy(dtype=float)
     counted = np.full(len(d), np.nan) if counting is None else np.asarray(counting, dtype=float)
     known = np.isfinite(counted)
-    biology = 2 * noise.sigma**2
+    biology = np.full(d.shape, 2 * noise.sigma**2)
     if np.isfinite(noise.counting_variance):
         biology = np.where(known, 2 * max(noise.sigma**2 - noise.counting_variance, 0.0), biology)
     variance = biology + np.where(known, counted, 0.0)
@@ -117,7 +117,7 @@ def responders(
             "change": d,
             "ratio": from_scale(d, noise.scale),
             "counting_se": np.sqrt(counted),
-            "noise_se": np.sqrt(np.broadcast_to(biology, d.shape)),
+            "noise_se": np.sqrt(biology),
             "se": np.where(np.isfinite(d), np.sqrt(variance), np.nan),
             "df": df,
             "counting_low": _shown(d - counting_half, noise),
