@@ -231,6 +231,24 @@ _catalogue(
     },
 )
 _catalogue(
+    "NOISE",
+    {
+        1: "A value, a level, a label or an option given to an estimate of noise cannot be used.",
+        2: "Nothing is replicated, so noise cannot be estimated.",
+        3: "No noise of that feature can be borrowed on that scale.",
+        4: "A key of a file of borrowed noise is unknown, missing or of the wrong type.",
+    },
+)
+_catalogue(
+    "RULE",
+    {
+        1: "A key of a decision rule is unknown, missing or of the wrong type.",
+        2: "No decision rule of that name.",
+        3: "A rule, or what it is given, does not fit together.",
+        4: "An option of a plan for power or enrolment is out of its range.",
+    },
+)
+_catalogue(
     "RUN",
     {
         1: "The folder was made with another plan, study or package version.",
