@@ -77,6 +77,8 @@ __all__ = [
 Array = NDArray[np.float64]
 #: Fewer degrees of freedom than this are none: the variance of the contrast is not known at all.
 FEWEST_DF = 1e-3
+#: Tails: t^2 / df below this is too near 0 to come from the other end; half the df above this, too many.
+NEAR, LARGE_SHAPE = 0.01, 500.0
 DdfMethod = Literal["kenward-roger", "satterthwaite", "residual"]
 
 
@@ -333,14 +335,21 @@ def f_tail(F: Array, numerator: Array, denominator: Array) -> Array:
 
 
 def _upper_tail(ratio: Array, a: Array, b: Array) -> Array:
-    """Upper tail of the beta distribution (a, b) at ratio / (1 + ratio), by the side where it is small."""
+    """Upper tail of the beta distribution (a, b) at ratio / (1 + ratio), to about 1e-13 relative.
+
+    Small tails come from the other end of the distribution, as long as 1 / (1 + ratio) can be told from 1 and
+    b does not magnify its rounding; large ones from 1; what is left, from scipy's slow complement.
+    """
     ratio, a, b = np.broadcast_arrays(ratio, a, b)
-    near = ratio < 1.0
     p = np.full(ratio.shape, np.nan)
-    x = ratio[near]
-    p[near] = special.betaincc(a[near], b[near], x / (1.0 + x))
-    far = ratio >= 1.0
-    p[far] = special.betainc(b[far], a[far], 1.0 / (1.0 + ratio[far]))
+    small = (ratio >= 1.0) | ((ratio >= NEAR) & (b <= LARGE_SHAPE))
+    p[small] = special.betainc(b[small], a[small], 1.0 / (1.0 + ratio[small]))
+    rest = ~small & (ratio >= 0.0)
+    x = ratio[rest] / (1.0 + ratio[rest])
+    p[rest] = 1.0 - special.betainc(a[rest], b[rest], x)
+    again = rest & (p < 0.1)
+    x = ratio[again] / (1.0 + ratio[again])
+    p[again] = special.betaincc(a[again], b[again], x)
     return np.where(np.isnan(p), np.nan, np.clip(p, np.finfo(float).tiny, 1.0))
 
 

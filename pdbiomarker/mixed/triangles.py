@@ -39,13 +39,14 @@ def _mirror(size: int) -> Indices:
 
 
 def lower_products(vectors: Array) -> Array:
-    """Lower triangles of v v' for vectors (G, q, p)."""
+    """Lower triangles of v v' for vectors (G, q, p): (G, q, V), with V first in memory, which is fastest."""
     g, q, p = vectors.shape
-    out = np.empty((g, q, p * (p + 1) // 2))
+    first = np.ascontiguousarray(vectors.transpose(2, 0, 1))
+    out = np.empty((p * (p + 1) // 2, g, q))
     for i in range(p):
-        first = i * (i + 1) // 2
-        np.multiply(vectors[..., i : i + 1], vectors[..., : i + 1], out=out[..., first : first + i + 1])
-    return out
+        start = i * (i + 1) // 2
+        np.multiply(first[i], first[: i + 1], out=out[start : start + i + 1])
+    return out.transpose(1, 2, 0)
 
 
 def full(lower: Array, size: int) -> Array:
