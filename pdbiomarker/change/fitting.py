@@ -69,19 +69,15 @@ class Values:
     small: Flags
     side: Floats | None = None
 
-    def take(self, features: Indices | Flags, rows: Indices | None = None) -> Values:
-        """Keep some features, and some biopsies."""
+    def take(self, features: Indices | Flags) -> Values:
+        """Keep some features."""
 
         def part(table: Floats | None) -> Floats | None:
-            if table is None:
-                return None
-            return table[features] if rows is None else table[features][:, rows]
+            return None if table is None else table[features]
 
-        y, w = part(self.y), part(self.w)
-        if y is None or w is None:
-            raise RuntimeError("values without y and w")
-        small = self.small[features]
-        return Values(y, w, part(self.numerator), part(self.denominator), small, part(self.side))
+        numerator, denominator, side = (part(t) for t in (self.numerator, self.denominator, self.side))
+        y, w = self.y[features], self.w[features]
+        return Values(y, w, numerator, denominator, self.small[features], side)
 
 
 def join_notes(first: str, second: str) -> str:

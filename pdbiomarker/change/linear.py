@@ -65,12 +65,6 @@ class Setting:
     ddf: str
     allow_negative: bool
 
-    def take(self, rows: Indices) -> Setting:
-        """Keep some of the biopsies."""
-        return dataclasses.replace(
-            self, layout=self.layout.take(rows), matrix=self.matrix[rows], random=self.random.take(rows)
-        )
-
     def summed(self) -> tuple[Floats, Flags]:
         """Rows of the design of participants' weighted sums, (P, p), and who has all visits, (P,)."""
         means = self.layout.means(self.matrix.T.copy())

@@ -54,14 +54,6 @@ class RandomPart:
         """Whether the count models have these terms: the participant, and perhaps the visit within."""
         return not self.slopes and list(self.groups) in ([PARTICIPANT], [PARTICIPANT, VISITS])
 
-    def take(self, rows: NDArray[np.intp]) -> RandomPart:
-        """Keep some of the biopsies."""
-        slopes = {
-            name: RandomSlopes(np.asarray(part.covariates)[rows], part.correlated)
-            for name, part in self.slopes.items()
-        }
-        return RandomPart({name: labels[rows] for name, labels in self.groups.items()}, slopes, self.note)
-
 
 def random_part(
     formula: Formula, design: Design, frame: pd.DataFrame, *, visits: Sequence[str]
