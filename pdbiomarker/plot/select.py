@@ -17,6 +17,7 @@ __all__ = [
     "RATIO_KINDS",
     "Result",
     "Selection",
+    "compares_two_visits",
     "contrast_visits",
     "effect_unit",
     "effect_units",
@@ -239,9 +240,23 @@ def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:
         parsed = parse_contrast(text, [v.name for v in result.study.spec.visits])
     except FormulaError:
         return "baseline", "on treatment"
-    if not parsed.is_difference or parsed.factor != "visit":
-        return "baseline", "on treatment"
-    return parsed.subtrahend, parsed.minuend
+    if parsed.is_difference and parsed.factor == "visit":
+        return parsed.subtrahend, parsed.minuend
+    weights = parsed.visit_weights or {}
+    before, after = ([v for v, w in weights.items() if sign * w > 0] for sign in (-1, 1))
+    if len(before) == len(after) == 1:
+        return before[0], after[0]  # a difference of such changes, or a multiple of one
+    return "baseline", "on treatment"
+
+
+def compares_two_visits(result: Result, contrast: str) -> bool:
+    """Whether a contrast is one visit minus another, at some values of covariates perhaps."""
+    text = str(dict(result.plan.contrasts).get(contrast, ""))
+    try:
+        parsed = parse_contrast(text, [v.name for v in result.study.spec.visits])
+    except FormulaError:
+        return True
+    return parsed.is_difference and parsed.factor == "visit"
 
 
 def refuse(message: str, value: str, known: Sequence[str], column: str) -> InputError:

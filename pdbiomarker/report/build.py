@@ -41,6 +41,7 @@ from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_r
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.robustness import robustness_of
 from pdbiomarker.report.thumbnails import thumbnail_rows
 
 __all__ = ["TOP_GENES", "build"]
@@ -379,8 +380,12 @@ def _diamonds(row: pd.Series) -> str:
 def _primary(result: Result, hue: str | None) -> Section:
     rows = primary_rows(result)
     blocks: list[Block] = []
+    paired = set(result.changes["contrast"])
     for _, row in rows.head(_MAX_PRIMARY).iterrows():
-        blocks += _pair_of_figures(result, row, hue)
+        blocks += _pair_of_figures(result, row, hue) if row["contrast"] in paired else []
+    robust = robustness_of(result)
+    if robust is not None:
+        blocks.append(_table("robustness", robust.caption, robust.rows, list(robust.columns)))
     if len(rows) > _MAX_PRIMARY:
         blocks.append(
             Text((f"{len(rows) - _MAX_PRIMARY} more primary rows are in the forest and the table.",))
@@ -470,6 +475,7 @@ def _signatures(result: Result, hue: str | None) -> Section | None:
         if _is_signature_family(result.table[result.table["family"] == family]):
             blocks += _family_blocks(result, str(family))
     shown = rows[(rows["set"] == primary_set(rows)) & rows["status"].isin(USABLE)]
+    shown = shown[shown["contrast"].isin(set(result.changes["contrast"]))]
     for _, row in shown.sort_values("p", kind="stable").head(2).iterrows():
         blocks += _pair_of_figures(result, row, hue)
     return Section("signatures", "Signatures", tuple(blocks))

@@ -27,6 +27,7 @@ from pdbiomarker.plot.select import (
     RATIO_KINDS,
     Result,
     Selection,
+    compares_two_visits,
     not_evaluable,
     primary_set,
     select,
@@ -67,17 +68,19 @@ def key_findings(result: Result) -> tuple[KeyFinding, ...]:
 
 def _finding(result: Result, chosen: Selection) -> KeyFinding:
     row = chosen.row
-    comparison = f"{chosen.on} against {chosen.baseline}"
-    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
-    pairs = f"{n} evaluable pair{'' if n == 1 else 's'}"
+    plain = compares_two_visits(result, str(row["contrast"]))
+    text = str(dict(result.plan.contrasts).get(row["contrast"], row["contrast"]))
+    comparison = f"{chosen.on} against {chosen.baseline}" if plain else text
+    n, pairs = _counted_pairs(row)
     if str(row["status"]) not in USABLE or pd.isna(row["effect"]) or pd.isna(row["p"]):
         note = (
             clean(str(row["note"]))
             if isinstance(row["note"], str) and row["note"]
             else "no reason was recorded"
         )
-        sentence = f"{chosen.label} from {chosen.baseline} to {chosen.on} cannot be judged: {note} ({pairs})."
-        doubts = _missing_pairs(result, chosen, estimated=False)
+        way = f"from {chosen.baseline} to {chosen.on}" if plain else f"in the contrast {text}"
+        sentence = f"{chosen.label} {way} cannot be judged: {note} ({pairs})."
+        doubts = _missing_pairs(result, chosen, estimated=False) if pd.notna(row["n_pairs"]) else []
         return KeyFinding(
             chosen.label,
             comparison,
@@ -95,7 +98,9 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
     inseparable = "not separable" in str(row["note"])
     verdict, tone = _verdict(adjusted < LEVEL, inseparable)
     basis = f"95 % CI {format_interval(row['effect_low'], row['effect_high'])}"
-    what = _in_words(chosen, adjusted < LEVEL)
+    what = (
+        _in_words(chosen, adjusted < LEVEL) if plain else _contrast_in_words(chosen, text, adjusted < LEVEL)
+    )
     told = p_equals(name, adjusted).replace(" ", "\u00a0")
     sentence = f"{what} ({basis}), {pairs}, {told}."
     if verdict == "Consider":
@@ -112,6 +117,26 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
         sentence=sentence,
         doubts=tuple(find_doubts(result, chosen)),
     )
+
+
+def _counted_pairs(row: pd.Series) -> tuple[int, str]:
+    """How many participants stand behind a row, and what they are."""
+    if pd.isna(row["n_pairs"]):
+        n = int(row["n_participants"])
+        return n, f"{n} participant{'' if n == 1 else 's'}"
+    n = int(row["n_pairs"])
+    return n, f"{n} evaluable pair{'' if n == 1 else 's'}"
+
+
+def _contrast_in_words(chosen: Selection, text: str, called: bool) -> str:
+    """A contrast that is no change from one visit to another, in words."""
+    effect = float(chosen.row["effect"])
+    unit = "times" if chosen.kind in RATIO_KINDS else str(chosen.row["effect_unit"])
+    subject = f"the odds of {chosen.label}" if chosen.kind == "proportion" else chosen.label
+    told = f"the contrast {text} of {subject} is {format_number(effect)} {unit}"
+    if called:
+        return told[0].upper() + told[1:]
+    return f"No effect is shown: {told}, and the data agree with anything inside the interval"
 
 
 def _verdict(called: bool, inseparable: bool) -> tuple[str, Tone]:
@@ -172,8 +197,8 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
             f"{chosen.on}, "
             "so a shift between runs would look exactly like this effect."
         )
-    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
-    if n < _FEW_PAIRS:
+    n = _counted_pairs(row)[0]
+    if n < _FEW_PAIRS and pd.notna(row["n_pairs"]):
         doubts.append(
             f"Only {n} pairs: an exact sign-flip test could not give a two-sided p below "
             f"{format_p(smallest_exact_p(n))}, whatever the data; the p shown rests on the normal model."
@@ -183,7 +208,7 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
     doubts += _other_sets(result, chosen)
     doubts += _wrong_way(result, chosen)
     doubts += _low_counts(result, chosen)
-    doubts += _missing_pairs(result, chosen)
+    doubts += _missing_pairs(result, chosen) if pd.notna(row["n_pairs"]) else []
     doubts += [f"Noted by the analysis: {part}." for part in _other_notes(note)]
     doubts.append(
         "Single arm: without an untreated control, the biopsy itself, time, and regression to the mean "
@@ -244,7 +269,7 @@ def _other_sets(result: Result, chosen: Selection) -> list[str]:
         mask &= table[column] == row[column]
     out = []
     for _, other in table[mask & table["status"].isin(USABLE)].iterrows():
-        name, n = set_label(str(other["set"]), result), int(other["n_pairs"])
+        name, n = set_label(str(other["set"]), result), _counted_pairs(other)[0]
         told = f"{name}, {n} pairs: {format_number(other['effect'])}, p = {format_p(other['p'])}"
         if np.sign(other["estimate"]) != np.sign(row["estimate"]):
             out.append(f"The direction turns in another analysis set ({told}).")

@@ -26,7 +26,7 @@ def limited(tmp_path, *, n=10, seed=1):
     rng = np.random.default_rng(seed)
     rows, values = ["participant_id,biopsy_id,visit,batch"], {}
     for i in range(n):
-        level = rng.normal(1.2, 1.3)
+        level = rng.normal(1.8, 1.5)
         for v, visit in (("a", "Pre"), ("b", "On")):
             rows.append(f"P{i:02d},P{i:02d}{v},{visit},R{i % 2}")
             value = 2 ** (level + 0.5 * rng.normal() + 1.0 * (v == "b"))
@@ -45,7 +45,7 @@ def limited(tmp_path, *, n=10, seed=1):
 def test_values_beyond_a_limit_go_to_the_tobit_model(tmp_path):
     study = limited(tmp_path)
     x = np.asarray(study.assays["serum"].X)[:, 0]
-    assert ((x < 1).sum(), (x > 8).sum()) == (2, 3)  # there is something to see
+    assert min((x < 1).sum(), (x > 8).sum()) > 0  # there is something to see
     found = strict(pd_change(study, Plan.default(study))).set_index("feature")
     y = np.log2(np.clip(x, 1, 8))
     X = np.column_stack([np.ones(20), [b.endswith("b") for b in study.assays["serum"].obs_names]]).astype(
