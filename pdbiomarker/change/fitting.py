@@ -1,7 +1,7 @@
 """Fit one question to all features of a block, each by the model that suits its values.
 
-The linear mixed model for every kind of number (:mod:`pdbiomarker.change.linear`); in its place, chosen feature
-by feature before any test and named in the row, a count or Tobit model
+The linear mixed model for every kind of number (:mod:`pdbiomarker.change.linear`); in its place, chosen
+feature by feature before any test and named in the row, a count or Tobit model
 (:mod:`pdbiomarker.change.count_models`).
 
 Genes may be moderated: the residual variances of all features are drawn towards their common prior (empirical
@@ -9,8 +9,8 @@ Bayes), which adds the prior's degrees of freedom to those of the contrast. Only
 are, whose variance is that of the residual alone: with the participant as the only random term. Moderating
 others raised their error rates in simulation.
 
-``ddf: permutation`` puts the sign-flip test of the participants' changes in the place of t, where the contrast
-is the mean of these changes.
+``ddf: permutation`` puts the sign-flip test of the participants' changes in the place of t, where the
+contrast is the mean of these changes.
 """
 
 from __future__ import annotations
@@ -86,7 +86,7 @@ def join_notes(first: str, second: str) -> str:
 
 
 def fit_rows(rows: pd.DataFrame, values: Values, setting: Setting, *, plan: Plan) -> None:
-    """Fill :data:`NUMBERS`, ``df_method``, ``model``, ``var_other`` and ``status`` of a question's rows, in place.
+    """Fill :data:`NUMBERS`, ``df_method``, ``model``, ``var_other`` and ``status`` of rows, in place.
 
     Parameters
     ----------

@@ -1,9 +1,9 @@
 """The random terms of a formula on the biopsies of one question.
 
 A plan's terms are those that some data could identify (:mod:`pdbiomarker.plan.structure`). In the biopsies of
-one question a term may still say nothing of its own: all in one batch, a batch for each biopsy, no participant
-with several biopsies of a visit. Such a term leaves the model as it is, whatever its variance, and is left out
-with a note.
+one question a term may still say nothing of its own: all in one batch, a batch for each biopsy, no
+participant with several biopsies of a visit. Such a term leaves the model as it is, whatever its variance,
+and is left out with a note.
 """
 
 from __future__ import annotations

@@ -12,8 +12,9 @@ compared). With d_i the change of participant i on the model scale, where all vi
 * **bootstrap** over participants, percentile interval of the mean of d, 5,000 draws: below 20 participants a
   secondary figure, which is too short.
 
-Tests and bootstrap are of the mean change. Where the formula lets the change depend on covariates, that is not
-the contrast, and they are left out. Changes between values of which one is censored are unknown, and left out.
+Tests and bootstrap are of the mean change. Where the formula lets the change depend on covariates, that is
+not the contrast, and they are left out. Changes between values of which one is censored are unknown, and
+left out.
 """
 
 from __future__ import annotations

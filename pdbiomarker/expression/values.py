@@ -6,8 +6,8 @@ censored`` the value is known to lie beyond the limit and the model is told so; 
 counts as not measured, and the feature's note says how many. Without the key such a cell is refused: half the
 limit, or the limit itself, is never put in its place.
 
-A table of features may say of each its ``label``, ``unit``, ``kind`` (where it differs from the assay's), ``lloq``,
-``uloq`` and ``expected_direction``.
+A table of features may say of each its ``label``, ``unit``, ``kind`` (where it differs from the assay's),
+``lloq``, ``uloq`` and ``expected_direction``.
 """
 
 from __future__ import annotations
@@ -100,7 +100,7 @@ def read_values(path: str | Path, *, study: Study, spec: AssaySpec) -> AnnData:
         adata.layers["censored"] = np.ascontiguousarray(cells.side.T[order])
     elif cells.side.any():
         lost = [{b: "beyond a limit" for b, s in zip(biopsies, row, strict=True) if s} for row in cells.side]
-        adata.X = np.where(cells.side.T[order] != 0, np.nan, adata.X)
+        adata.X = np.where(cells.side.T[order] != 0, np.nan, cells.x.T[order])
         adata.var["unmeasured"] = [json.dumps(told, ensure_ascii=False) for told in lost]
     adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
     adata.uns["provenance"] = {

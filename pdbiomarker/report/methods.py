@@ -47,11 +47,11 @@ _ADJUST: Final[Mapping[str, str]] = {
 _MODELS: Final[Mapping[str, str]] = {
     "negative binomial mixed": "Densities with a median count below 10 at a visit were fitted as counts: a "
     "negative binomial mixed model with log(area) as offset.",
-    "beta-binomial mixed": "Proportions of few cells (fewer than 5 positive or negative in most biopsies) were "
-    "fitted as k of n cells: a beta-binomial mixed model.",
+    "beta-binomial mixed": "Proportions of few cells (fewer than 5 positive or negative in most biopsies) "
+    "were fitted as k of n cells: a beta-binomial mixed model.",
     "linear": "Contrasts at one visit were fitted by least squares on the biopsies of that visit.",
-    "linear, of participants' weighted sums": "Contrasts over three visits or more rest on one number of each "
-    "participant who has all of them, the weighted sum of the visits, fitted by least squares.",
+    "linear, of participants' weighted sums": "Contrasts over three visits or more rest on one number of "
+    "each participant who has all of them, the weighted sum of the visits, fitted by least squares.",
 }
 _CELLS: Final = ("negative binomial mixed", "beta-binomial mixed")
 
@@ -184,8 +184,8 @@ def _other_models(result: Result) -> str:
     told += [text for model, text in _MODELS.items() if model in plain - set(_CELLS)]
     if "tobit mixed" in plain:
         told.append(
-            "Values below or above a limit of quantification were taken as censored there: a Tobit mixed model, "
-            "fitted by maximum likelihood (quadrature) and tested by t with pairs - 1 degrees of freedom."
+            "Values below or above a limit of quantification were taken as censored there: a Tobit mixed "
+            "model, fitted by maximum likelihood (quadrature) and tested by t with pairs - 1 degrees of freedom."
         )
     if any(str(model).endswith(", moderated") for model in models):
         told.append(

@@ -56,10 +56,10 @@ def _caption(rows: pd.DataFrame) -> str:
     sampled = bool((rows["sign_flip_method"] == "monte-carlo").any())
     flips = "100,000 sampled sign flips above 20 pairs" if sampled else "all sign flips"
     return (
-        "How far the primary features rest on the model and on single participants. Sign-flip test of the mean "
-        f"change ({flips}) and Wilcoxon's signed-rank test (zero changes left out), both two-sided, p not "
-        "adjusted; the effect of the model when it is fitted without each participant, from the smallest to the "
-        f"largest; percentile bootstrap over participants.{caution} All features: results/robustness.csv."
+        "How far the primary features rest on the model and on single participants. Sign-flip test of the "
+        f"mean change ({flips}) and Wilcoxon's signed-rank test (zero changes left out), both two-sided, p "
+        "not adjusted; the effect of the model when it is fitted without each participant, from the smallest "
+        f"to the largest; percentile bootstrap over participants.{caution} All features: results/robustness.csv."
     )
 
 

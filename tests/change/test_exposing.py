@@ -58,7 +58,7 @@ def near(rate, level, n):
 
 
 def test_constant_noise_does_not_turn_into_weights(tmp_path):
-    """(i) sigma_w .6 (ln), counts near 400, participant SD 1: .05; and no change where only the spread grows."""
+    """(i) sigma_w .6 (ln), counts near 400, participant SD 1: .05, also where the spread grows."""
     rng = np.random.default_rng(1)
     n = 12
     study = study_of(tmp_path, n, ("Pre", "On"))

@@ -128,7 +128,7 @@ def test_by_and_none_by_hand(plan):
     ],
 )
 def test_declared_looks_come_before_holm(plan, looks, told, published):
-    """Levels of two looks: Pocock .0294, O'Brien-Fleming .00517 (Jennison and Turnbull 2000, tables 2.1, 2.3)."""
+    """Two looks: Pocock .0294, O'Brien-Fleming .00517 (Jennison and Turnbull 2000, tables 2.1, 2.3)."""
     plan = dataclasses.replace(plan, looks=looks, adjust={})
     genes = family_table([0.001, 0.004, 0.01, 0.2]).assign(family="genes", contrast="a")
     for share, called in ((0.99, True), (1.01, False)):
