@@ -202,7 +202,8 @@ def _replace_censored(rows: pd.DataFrame, values: Values, setting: Setting) -> N
     index = rows.index[chosen]
     rows.loc[index, list(NUMBERS)] = np.nan
     rows.loc[index, "status"], rows.loc[index, "var_other"] = "not_estimable", ""
-    _note(rows, chosen, "values beyond a limit: the Tobit model has two visits and (1|participant) only")
+    why = "values beyond a limit: the Tobit model has two visits and (1|participant) only"
+    rows.loc[index, "note"] = [join_notes(why, str(note)) for note in rows.loc[index, "note"]]
 
 
 def _take(rows: pd.DataFrame, chosen: Indices, fit: Likelihood) -> None:

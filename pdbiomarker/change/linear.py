@@ -31,7 +31,7 @@ Indices = NDArray[np.intp]
 
 LINEAR: Final = "linear mixed"
 LEAST_SQUARES: Final = "linear"
-SUMMED: Final = "linear, of participants' weighted sums"
+SUMMED: Final = "linear on weighted sums"
 _ROUNDING: Final = 1e-12
 
 

@@ -14,6 +14,7 @@ from pdbiomarker.errors import FormulaError, InputError, Problem
 from pdbiomarker.formula import parse_contrast
 
 __all__ = [
+    "CENSORED",
     "RATIO_KINDS",
     "Result",
     "Selection",
@@ -382,6 +383,10 @@ def _ratio(change: float, kind: str) -> float:
     return float(np.exp(change) if kind == "proportion" else np.exp2(change))
 
 
+#: The word for a pair whose change is not known although the model uses it.
+CENSORED: Final = "censored"
+
+
 def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str]]:
     """Participants of the study without a change: (participant, two words, full reason), by id.
 
@@ -389,9 +394,15 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
     """
     paired = set(chosen.pairs["participant_id"])
     told = _reasons_of_pairs(result, chosen) or {}
+    values = chosen.changes
+    both = values[values["baseline_value"].notna() & values["on_value"].notna() & values["change"].isna()]
+    bounded = set(both["participant_id"].astype(str))
     out = []
     for participant in sorted(str(p) for p in result.study.participants.index):
         if participant in paired:
+            continue
+        if participant in bounded:
+            out.append((participant, CENSORED, "a value lies beyond a limit: its change is not known"))
             continue
         code, reason = told.get(participant, ("", ""))
         if code in {"", "E-PAIR-007"}:  # a biopsy may exist and have lost its visit

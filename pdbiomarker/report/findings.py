@@ -24,6 +24,7 @@ from pdbiomarker.plot.numbers import (
     smallest_exact_p,
 )
 from pdbiomarker.plot.select import (
+    CENSORED,
     RATIO_KINDS,
     Result,
     Selection,
@@ -48,6 +49,10 @@ SIMULATED: Final = "SIMULATED DATA: no patient stands behind these numbers."
 _FEW_PAIRS: Final = 6
 _LOW_COUNT: Final = 10.0
 _SKEW: Final = 1.5
+#: What stands behind a finding, by whether it has pairs.
+_COUNTED: Final = {True: "evaluable pairs", False: "participants"}
+#: Notes that say what a row rests on; they are no reason to doubt it.
+_FACTS: Final = ("fitted on ", "all biopsies of each visit")
 
 
 def primary_rows(result: Result) -> pd.DataFrame:
@@ -92,6 +97,7 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
             "–",
             sentence,
             tuple(doubts),
+            counted=_COUNTED[pd.notna(row["n_pairs"])],
         )
     adjusted = float(row["q"]) if pd.notna(row["q"]) else float(row["p"])
     name = p_name(row["adjustment"]) if pd.notna(row["q"]) else "p"
@@ -116,6 +122,7 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
         p=p_equals(name, adjusted),
         sentence=sentence,
         doubts=tuple(find_doubts(result, chosen)),
+        counted=_COUNTED[pd.notna(row["n_pairs"])],
     )
 
 
@@ -131,11 +138,16 @@ def _counted_pairs(row: pd.Series) -> tuple[int, str]:
 def _contrast_in_words(chosen: Selection, text: str, called: bool) -> str:
     """A contrast that is no change from one visit to another, in words."""
     effect = float(chosen.row["effect"])
-    unit = "times" if chosen.kind in RATIO_KINDS else str(chosen.row["effect_unit"])
+    unit = str(chosen.row["effect_unit"])
+    size = (
+        f"a ratio of {format_number(effect)}"
+        if chosen.kind in RATIO_KINDS
+        else f"{format_number(effect)} {unit}"
+    )
     subject = f"the odds of {chosen.label}" if chosen.kind == "proportion" else chosen.label
-    told = f"the contrast {text} of {subject} is {format_number(effect)} {unit}"
+    told = f"the contrast {text} of {subject} is estimated at {size}"
     if called:
-        return told[0].upper() + told[1:]
+        return f"An effect is shown: {told}"
     return f"No effect is shown: {told}, and the data agree with anything inside the interval"
 
 
@@ -220,7 +232,8 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
 
 def _other_notes(note: str) -> list[str]:
     parts = [part.strip().rstrip(".") for part in note.split(";")]
-    return [p for p in parts if p and "not separable" not in p and "sign-flip" not in p]
+    told = [p for p in parts if p and "not separable" not in p and "sign-flip" not in p]
+    return [p for p in told if not p.startswith(_FACTS)]
 
 
 def _one_participant(chosen: Selection) -> list[str]:
@@ -322,7 +335,7 @@ def _low_counts(result: Result, chosen: Selection) -> list[str]:
 
 
 def _missing_pairs(result: Result, chosen: Selection, *, estimated: bool = True) -> list[str]:
-    lost = not_evaluable(result, chosen)
+    lost = [one for one in not_evaluable(result, chosen) if one[1] != CENSORED]
     if not lost:
         return []
     total = len(result.study.participants)

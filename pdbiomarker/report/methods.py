@@ -50,7 +50,7 @@ _MODELS: Final[Mapping[str, str]] = {
     "beta-binomial mixed": "Proportions of few cells (fewer than 5 positive or negative in most biopsies) "
     "were fitted as k of n cells: a beta-binomial mixed model.",
     "linear": "Contrasts at one visit were fitted by least squares on the biopsies of that visit.",
-    "linear, of participants' weighted sums": "Contrasts over three visits or more rest on one number of "
+    "linear on weighted sums": "Contrasts over three visits or more rest on one number of "
     "each participant who has all of them, the weighted sum of the visits, fitted by least squares.",
 }
 _CELLS: Final = ("negative binomial mixed", "beta-binomial mixed")
@@ -185,7 +185,8 @@ def _other_models(result: Result) -> str:
     if "tobit mixed" in plain:
         told.append(
             "Values below or above a limit of quantification were taken as censored there: a Tobit mixed "
-            "model, fitted by maximum likelihood (quadrature) and tested by t with pairs - 1 degrees of freedom."
+            "model, fitted by maximum likelihood (quadrature) and tested by t with pairs - 1 degrees of "
+            "freedom."
         )
     if any(str(model).endswith(", moderated") for model in models):
         told.append(
@@ -217,7 +218,12 @@ def _families(result: Result) -> str:
     if not lines:
         return "No adjustment for multiplicity was made: no feature could be tested."
     looks = sorted({str(look) for look in rows["look"]} - {""}) if "look" in rows else []
-    looked = f" Their p were first adjusted for the declared looks: look {looks[0]}." if looks else ""
+    looked = (
+        " Before that, p of families under Holm's method or a fixed sequence were adjusted for the declared "
+        f"looks at accumulating data: look {looks[0]}."
+        if looks
+        else ""
+    )
     return (
         f"Families for multiplicity, fixed in the plan: {'; '.join(lines)}. An adjusted p below 0.05 is "
         "called. Adjusted "

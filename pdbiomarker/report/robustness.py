@@ -34,18 +34,24 @@ def robustness_of(result: Result) -> Robustness | None:
     ]
     if rows.empty:
         return None
-    shown = rows.assign(without=_spans(rows, "without_effect"), bootstrap=_spans(rows, "bootstrap_effect"))
+    without = [
+        f"{span} ({who})" if who else span
+        for span, who in zip(_spans(rows, "without_effect"), rows["moves_most"], strict=True)
+    ]
+    shown = rows.assign(without=without, bootstrap=_spans(rows, "bootstrap_effect"))
+    exact = [
+        ("sign_flip_p", Column("sign-flip p", "p")),
+        ("signed_rank_p", Column("rank p", "p")),
+        ("sign_flip_smallest_p", Column("least p", "p")),
+        ("bootstrap", Column("bootstrap")),
+    ]
     columns = [
         ("label", Column("feature", "name")),
         *([("contrast", Column("contrast"))] if rows["contrast"].nunique() > 1 else []),
         ("n_changes", Column("changes", "number")),
-        ("sign_flip_p", Column("sign-flip p", "p")),
-        ("signed_rank_p", Column("signed-rank p", "p")),
-        ("sign_flip_smallest_p", Column("smallest possible p", "p")),
-        ("without", Column("effect without one participant")),
-        ("moves_most", Column("moved most by", "id")),
-        ("without_largest_p", Column("largest p without one", "p")),
-        ("bootstrap", Column("bootstrap 95 % CI")),
+        *(exact if rows["sign_flip_p"].notna().any() else []),
+        ("without", Column("without one")),
+        ("without_largest_p", Column("largest p", "p")),
     ]
     return Robustness(_caption(rows), shown.reset_index(drop=True), tuple(columns))
 
@@ -55,11 +61,18 @@ def _caption(rows: pd.DataFrame) -> str:
     caution = " Below 20 participants the bootstrap interval is too short: a secondary figure." if few else ""
     sampled = bool((rows["sign_flip_method"] == "monte-carlo").any())
     flips = "100,000 sampled sign flips above 20 pairs" if sampled else "all sign flips"
+    start = "How far the primary features rest on the model and on single participants. "
+    without = (
+        "Without one: the effect of the model fitted without each participant, from the smallest to the "
+        "largest (in brackets the participant who moves it most), and the largest p of these fits. "
+    )
+    end = "All features: results/robustness.csv."
+    if rows["sign_flip_p"].isna().all():
+        return f"{start}{without}{end}"
     return (
-        "How far the primary features rest on the model and on single participants. Sign-flip test of the "
-        f"mean change ({flips}) and Wilcoxon's signed-rank test (zero changes left out), both two-sided, p "
-        "not adjusted; the effect of the model when it is fitted without each participant, from the smallest "
-        f"to the largest; percentile bootstrap over participants.{caution} All features: results/robustness.csv."
+        f"{start}Sign-flip test of the mean change ({flips}) and Wilcoxon's signed-rank test (zero changes "
+        "left out), both two-sided, not adjusted; least p: the smallest that so many changes could give; "
+        f"95 % percentile bootstrap over participants.{caution} {without}{end}"
     )
 
 

@@ -143,7 +143,7 @@ def test_three_visits_with_doses_are_a_regression_of_everybodys_own_contrast(stu
     line = [stats.linregress(dose, column) for column in np.array(z).T]
     np.testing.assert_allclose(found["estimate"], [7 * one.slope for one in line], rtol=1e-8)
     np.testing.assert_allclose(found["p"], [one.pvalue for one in line], rtol=1e-7)
-    assert (found["model"] == "linear, of participants' weighted sums").all()
+    assert (found["model"] == "linear on weighted sums").all()
     robust = result.robustness.iloc[0]
     assert np.isnan(robust["sign_flip_p"])
     assert "not the mean of the changes" in robust["note"]
