@@ -1,9 +1,9 @@
 """Paired change: a study and a plan become a :class:`PDResult`.
 
 ``question`` reads what a plan asks, ``blocks`` chooses biopsies and brings their values to the model scale,
-``rows`` fits a question to every feature (``linear``, ``count_models``, ``fitting``; ``random`` and ``layout``
-say how its biopsies hang together), ``robustness`` asks how far that rests on the model and on single
-participants, ``families`` adjusts p-values, ``result`` holds what comes out.
+``rows`` fits a question to every feature (``linear``, ``count_models``, ``fitting``; ``random`` and
+``layout`` say how its biopsies hang together), ``robustness`` asks how far that rests on the model and on
+single participants, ``families`` adjusts p-values, ``result`` holds what comes out.
 """
 
 from pdbiomarker.change.analysis import pd_change

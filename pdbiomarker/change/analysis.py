@@ -1,10 +1,10 @@
 """From a study and a plan to the paired change of every feature.
 
 For every assay and analysis set: the usable biopsies are chosen (:mod:`pdbiomarker.pairing`), their values
-are brought to the model scale (:mod:`pdbiomarker.normalize`), and every contrast is fitted on the visits that it
-touches (:mod:`pdbiomarker.change.question`), because one participant intercept over three visits would share
-one variance between an early and a late change. With two visits the intraclass correlation may be negative,
-so that complete pairs give exactly the paired t-test.
+are brought to the model scale (:mod:`pdbiomarker.normalize`), and every contrast is fitted on the visits
+that it touches (:mod:`pdbiomarker.change.question`), because one participant intercept over three visits
+would share one variance between an early and a late change. With two visits the intraclass correlation may
+be negative, so that complete pairs give exactly the paired t-test.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Models of what is no number on a line: counts of cells, k of n cells, and values beyond a limit.
 
-* densities with few cells (a median count below 10 at a visit): the negative binomial mixed model of the count
-  with log(area) as offset, because log2((n + 1/2)/area) turns a change of area into an effect;
+* densities with few cells (a median count below 10 at a visit): the negative binomial mixed model of the
+  count with log(area) as offset, because log2((n + 1/2)/area) turns a change of area into an effect;
 * proportions of few cells (n p or n (1 - p) below 5 in most biopsies): the beta-binomial mixed model;
 * values below an LLOQ or above a ULOQ: the Tobit mixed model.
 
@@ -22,7 +22,7 @@ from pdbiomarker.change.linear import Setting
 from pdbiomarker.mixed.glmm import fit_counts, fit_proportions
 from pdbiomarker.mixed.tobit import fit_tobit
 
-__all__ = ["COUNTS", "PROPORTIONS", "TOBIT", "Likelihood", "fit_censored", "fit_cells"]
+__all__ = ["COUNTS", "PROPORTIONS", "TOBIT", "Likelihood", "fit_cells", "fit_censored"]
 
 Floats = NDArray[np.float64]
 

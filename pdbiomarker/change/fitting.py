@@ -1,7 +1,7 @@
 """Fit one question to all features of a block, each by the model that suits its values.
 
-The linear mixed model for every kind of number (:mod:`pdbiomarker.change.linear`); in its place, chosen feature
-by feature before any test and named in the row, a count or Tobit model
+The linear mixed model for every kind of number (:mod:`pdbiomarker.change.linear`); in its place, chosen
+feature by feature before any test and named in the row, a count or Tobit model
 (:mod:`pdbiomarker.change.count_models`).
 
 Genes may be moderated: the residual variances of all features are drawn towards their common prior (empirical
@@ -9,8 +9,8 @@ Bayes), which adds the prior's degrees of freedom to those of the contrast. Only
 are, whose variance is that of the residual alone: with the participant as the only random term. Moderating
 others raised their error rates in simulation.
 
-``ddf: permutation`` puts the sign-flip test of the participants' changes in the place of t, where the contrast
-is the mean of these changes.
+``ddf: permutation`` puts the sign-flip test of the participants' changes in the place of t, where the
+contrast is the mean of these changes.
 """
 
 from __future__ import annotations
@@ -69,19 +69,15 @@ class Values:
     small: Flags
     side: Floats | None = None
 
-    def take(self, features: Indices | Flags, rows: Indices | None = None) -> Values:
-        """Keep some features, and some biopsies."""
+    def take(self, features: Indices | Flags) -> Values:
+        """Keep some features."""
 
         def part(table: Floats | None) -> Floats | None:
-            if table is None:
-                return None
-            return table[features] if rows is None else table[features][:, rows]
+            return None if table is None else table[features]
 
-        y, w = part(self.y), part(self.w)
-        if y is None or w is None:
-            raise RuntimeError("values without y and w")
-        small = self.small[features]
-        return Values(y, w, part(self.numerator), part(self.denominator), small, part(self.side))
+        numerator, denominator, side = (part(t) for t in (self.numerator, self.denominator, self.side))
+        y, w = self.y[features], self.w[features]
+        return Values(y, w, numerator, denominator, self.small[features], side)
 
 
 def join_notes(first: str, second: str) -> str:
@@ -90,7 +86,7 @@ def join_notes(first: str, second: str) -> str:
 
 
 def fit_rows(rows: pd.DataFrame, values: Values, setting: Setting, *, plan: Plan) -> None:
-    """Fill :data:`NUMBERS`, ``df_method``, ``model``, ``var_other`` and ``status`` of a question's rows, in place.
+    """Fill :data:`NUMBERS`, ``df_method``, ``model``, ``var_other`` and ``status`` of rows, in place.
 
     Parameters
     ----------
@@ -206,7 +202,8 @@ def _replace_censored(rows: pd.DataFrame, values: Values, setting: Setting) -> N
     index = rows.index[chosen]
     rows.loc[index, list(NUMBERS)] = np.nan
     rows.loc[index, "status"], rows.loc[index, "var_other"] = "not_estimable", ""
-    _note(rows, chosen, "values beyond a limit: the Tobit model has two visits and (1|participant) only")
+    why = "values beyond a limit: the Tobit model has two visits and (1|participant) only"
+    rows.loc[index, "note"] = [join_notes(why, str(note)) for note in rows.loc[index, "note"]]
 
 
 def _take(rows: pd.DataFrame, chosen: Indices, fit: Likelihood) -> None:

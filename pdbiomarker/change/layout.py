@@ -47,14 +47,6 @@ class Layout:
         person = np.array([known[name] for name in names], dtype=np.intp)
         return cls(people, tuple(visits), person, visit, frame.index.to_numpy(dtype=object))
 
-    def take(self, rows: Indices) -> Layout:
-        """Keep some of the biopsies, and of the participants those that they are of."""
-        kept = np.unique(self.person[rows])
-        place = np.full(len(self.people), -1, dtype=np.intp)
-        place[kept] = np.arange(len(kept))
-        people = tuple(self.people[k] for k in kept)
-        return Layout(people, self.visits, place[self.person[rows]], self.visit[rows], self.ids[rows])
-
     @property
     def replicated(self) -> bool:
         """Whether a participant has several biopsies at a visit."""

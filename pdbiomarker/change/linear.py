@@ -31,7 +31,7 @@ Indices = NDArray[np.intp]
 
 LINEAR: Final = "linear mixed"
 LEAST_SQUARES: Final = "linear"
-SUMMED: Final = "linear, of participants' weighted sums"
+SUMMED: Final = "linear on weighted sums"
 _ROUNDING: Final = 1e-12
 
 
@@ -64,12 +64,6 @@ class Setting:
     random: RandomPart
     ddf: str
     allow_negative: bool
-
-    def take(self, rows: Indices) -> Setting:
-        """Keep some of the biopsies."""
-        return dataclasses.replace(
-            self, layout=self.layout.take(rows), matrix=self.matrix[rows], random=self.random.take(rows)
-        )
 
     def summed(self) -> tuple[Floats, Flags]:
         """Rows of the design of participants' weighted sums, (P, p), and who has all visits, (P,)."""
@@ -239,7 +233,20 @@ def _ordinary(X: Floats, vector: Floats, y: Floats, weights: Floats | None, mode
     if not X.size or not n.any():
         status = np.full(features, "too_few", dtype=object)
         aliased = np.zeros((features, X.shape[1]), dtype=bool)
-        return Linear(*([unknown] * 7), {}, status, aliased, model, "residual")
+        return Linear(
+            estimate=unknown,
+            se=unknown,
+            df=unknown,
+            t=unknown,
+            p=unknown,
+            var_participant=unknown,
+            var_residual=unknown,
+            others={},
+            status=status,
+            aliased=aliased,
+            model=model,
+            df_method="residual",
+        )
     fit = fit_correlated(y, X, np.arange(len(X)), rho=0.0, weights=weights, contrasts=vector[None, :])
     estimate, df = fit.estimate[:, 0], fit.df_residual
     largest = np.where(observed, np.abs(y), 0.0).max(axis=1, initial=0.0)
@@ -262,7 +269,7 @@ def _ordinary(X: Floats, vector: Floats, y: Floats, weights: Floats | None, mode
         se=se,
         df=df,
         t=t,
-        p=2.0 * stats.t.sf(np.abs(t), df),
+        p=np.asarray(2.0 * stats.t.sf(np.abs(t), df)),
         var_participant=unknown,
         var_residual=np.where(tested, fit.sigma2, np.where(exact | flat, 0.0, np.nan)),
         others={},

@@ -3,13 +3,13 @@
 A contrast touches one visit, two, or more, and is fitted on the biopsies of these visits alone, because one
 participant intercept over three visits would share one variance between an early and a late change:
 
-* **two visits** (``C2D1 - screening``, at a dose, differences of such changes, a comparison of cohorts over two
-  visits): the mixed model on those two visits;
-* **one visit** (``dose_mg: 10 - 3 at C2D1``): the formula without the visit, on the biopsies of that visit. One
-  biopsy of each participant leaves no participant term: least squares;
-* **three or more** (``(C1D15 + C2D1)/2 - screening``): each participant with all of them gives one number, the
-  weighted sum of the visits, and these are fitted by least squares on the weighted sum of the design's rows.
-  This is exact whatever the covariance of the visits.
+* **two visits** (``C2D1 - screening``, at a dose, differences of such changes, a comparison of cohorts over
+  two visits): the mixed model on those two visits;
+* **one visit** (``dose_mg: 10 - 3 at C2D1``): the formula without the visit, on the biopsies of that visit.
+  One biopsy of each participant leaves no participant term: least squares;
+* **three or more** (``(C1D15 + C2D1)/2 - screening``): each participant with all of them gives one number,
+  the weighted sum of the visits, and these are fitted by least squares on the weighted sum of the design's
+  rows. This is exact whatever the covariance of the visits.
 """
 
 from __future__ import annotations
@@ -120,17 +120,26 @@ def _questions(study: Study, plan: Plan, formula: Formula, problems: Problems) -
     columns = formula_levels(formula, study)
     questions = {}
     for name, text in plan.contrasts.items():
-        place = {"file": "plan.yaml", "column": f"contrasts.{name}", "value": text}
+
+        def refuse(message: str, remedy: str, name: str = name, text: str = text) -> None:
+            problems.add(
+                "E-PLAN-002",
+                message,
+                remedy=remedy,
+                file="plan.yaml",
+                column=f"contrasts.{name}",
+                value=text,
+            )
+
         try:
             contrast = parse_contrast(text, visits, columns=columns)
         except FormulaError as error:
             for problem in error.problems:
-                said = f"The contrast {name!r} cannot be read: {problem.message}"
-                problems.add("E-PLAN-002", said, remedy=problem.remedy, **place)
+                refuse(f"The contrast {name!r} cannot be read: {problem.message}", problem.remedy)
             continue
         fault = contrast_fault(name, contrast)
         if fault is not None:
-            problems.add(fault.code, fault.message, remedy=fault.remedy, **place)
+            refuse(fault.message, fault.remedy)
         two = contrast.is_difference and contrast.factor == "visit"
         order = (contrast.subtrahend, contrast.minuend) if two else contrast.visits
         questions[name] = Question(name, contrast, order, contrast.visit_weights)

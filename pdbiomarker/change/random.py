@@ -1,9 +1,9 @@
 """The random terms of a formula on the biopsies of one question.
 
 A plan's terms are those that some data could identify (:mod:`pdbiomarker.plan.structure`). In the biopsies of
-one question a term may still say nothing of its own: all in one batch, a batch for each biopsy, no participant
-with several biopsies of a visit. Such a term leaves the model as it is, whatever its variance, and is left out
-with a note.
+one question a term may still say nothing of its own: all in one batch, a batch for each biopsy, no
+participant with several biopsies of a visit. Such a term leaves the model as it is, whatever its variance,
+and is left out with a note.
 """
 
 from __future__ import annotations
@@ -53,14 +53,6 @@ class RandomPart:
     def fits_counts(self) -> bool:
         """Whether the count models have these terms: the participant, and perhaps the visit within."""
         return not self.slopes and list(self.groups) in ([PARTICIPANT], [PARTICIPANT, VISITS])
-
-    def take(self, rows: NDArray[np.intp]) -> RandomPart:
-        """Keep some of the biopsies."""
-        slopes = {
-            name: RandomSlopes(np.asarray(part.covariates)[rows], part.correlated)
-            for name, part in self.slopes.items()
-        }
-        return RandomPart({name: labels[rows] for name, labels in self.groups.items()}, slopes, self.note)
 
 
 def random_part(

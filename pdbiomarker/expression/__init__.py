@@ -1,4 +1,4 @@
-"""Transcripts: count matrices become assays, a few genes become a signature score."""
+"""Matrices become assays: counts of transcripts, tables of values; a few genes become a signature score."""
 
 from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
 from pdbiomarker.expression.signatures import (
@@ -7,13 +7,16 @@ from pdbiomarker.expression.signatures import (
     read_signature,
     signature_scores,
 )
+from pdbiomarker.expression.values import VALUE_KINDS, read_values
 
 __all__ = [
+    "VALUE_KINDS",
     "Signature",
     "available_signatures",
     "check_counts",
     "problems_of",
     "read_counts",
     "read_signature",
+    "read_values",
     "signature_scores",
 ]

@@ -71,9 +71,9 @@ def normalize(
     AnnData
         A new object with ``layers["y"]`` and ``layers["w"]`` (float64; y NaN and w 0 where there is no
         value), ``layers["censored"]`` where values lie beyond a limit (y is then that of the limit; see
-        :mod:`pdbiomarker.normalize.limits`), and in `var`: `tested` (False for a feature without any usable value; it stays), `note`
-        (why not, and cautions, joined by ``; ``) and `primary_ok` (False where counts are too small for
-        this transform to decide). With counts also ``obs["norm_factor"]`` and
+        :mod:`pdbiomarker.normalize.limits`), and in `var`: `tested` (False for a feature without any usable
+        value; it stays), `note` (why not, and cautions, joined by ``; ``) and `primary_ok` (False where
+        counts are too small for this transform to decide). With counts also ``obs["norm_factor"]`` and
         ``obs["effective_library_size"]``, and ``uns["voom_trend"]`` with arrays x and y.
 
         ===========  ===========================================  ==========

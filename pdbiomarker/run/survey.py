@@ -177,13 +177,19 @@ class _collecting:  # noqa: N801 - reads as what it does
 
 
 def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
-    """Read the count assays of a study and score their signatures; add what is told to a list.
+    """Read the count assays of a study and score their signatures, and its tables of values.
 
+    What is told is added to a list.
     An assay without ``signatures`` in study.yaml gets the cytolytic score where its genes were measured.
     """
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
     for spec in study.spec.assays:
+        if spec.kind in expression.VALUE_KINDS and spec.file is not None:
+            with _collecting(refused):
+                values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
+                told.extend(expression.problems_of(values))
+                assays[spec.name] = values
         if spec.kind != "count" or spec.file is None:
             continue
         with _collecting(refused):
@@ -525,7 +531,7 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     folder = study.path or Path()
     names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
-        names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
+        names += [name for name in (spec.file, spec.genes, spec.features, spec.slides) if name is not None]
     for name in dict.fromkeys(names):
         yield name, folder / name
     for panel in sorted(_panels(study)):

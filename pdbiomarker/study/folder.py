@@ -216,7 +216,7 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
-        named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions}
+        named = {key: getattr(assay, key) for key in ("file", "genes", "features", "regions")}
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():

@@ -57,10 +57,14 @@ class AssaySpec:
     ----------
     name : str
         The key in study.yaml, as in ``ihc:CD8_density``.
-    kind : {"count", "ihc"}
-        A count matrix, or slides to be measured.
+    kind : {"count", "ihc", "intensity", "density", "proportion", "score", "signature"}
+        A count matrix, slides to be measured, or a table of values of that kind.
     file, genes : str or None
-        The count matrix, and the table that maps its ids to symbols.
+        The count matrix or table of values, and the table that maps ids of genes to symbols.
+    features : str or None
+        Of a table of values: what is known of each feature.
+    limits : {"censored", "missing"} or None
+        Of a table of values: what ``<5`` and ``>90`` become.
     slides, panel, regions : str or None
         The slide sheet, the panel (a name or a .yaml file), the folder of GeoJSON files by slide id.
     signatures : tuple of str
@@ -75,6 +79,8 @@ class AssaySpec:
     panel: str | None = None
     regions: str | None = None
     signatures: tuple[str, ...] = ()
+    features: str | None = None
+    limits: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,13 +183,15 @@ class _Window(BaseModel):
 
 class _Assay(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["count", "ihc"]
+    kind: Literal["count", "ihc", "intensity", "density", "proportion", "score", "signature"]
     file: str | None = None
     genes: str | None = None
     signatures: list[str] = Field(default_factory=list)
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
+    features: str | None = None
+    limits: Literal["censored", "missing"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -191,26 +199,31 @@ class _Assay(BaseModel):
         if isinstance(value, dict) and "kind" not in value:
             if {"slides", "panel", "regions"} & value.keys() and not {"file", "genes"} & value.keys():
                 return {**value, "kind": "ihc"}
-            raise ValueError("The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc'")
+            raise ValueError(
+                "The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc', or the kind of "
+                "its values, such as 'kind: intensity'"
+            )
         return value
 
     @model_validator(mode="after")
     def _fits(self) -> _Assay:
         given = {
-            key for key in ("file", "genes", "slides", "panel", "regions") if getattr(self, key) is not None
+            key
+            for key in ("file", "genes", "slides", "panel", "regions", "features", "limits")
+            if getattr(self, key) is not None
         }
         if self.signatures:
             given.add("signatures")
-        foreign = given - (
-            {"file", "genes", "signatures"} if self.kind == "count" else {"slides", "panel", "regions"}
-        )
+        keys = {"count": {"file", "genes", "signatures"}, "ihc": {"slides", "panel", "regions"}}
+        foreign = given - keys.get(self.kind, {"file", "features", "limits"})
         if foreign:
             raise ValueError(
                 f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
                 "Remedy: Remove the key, or correct the kind"
             )
-        if self.kind == "count" and self.file is None:
-            raise ValueError("A count assay needs a file. Remedy: Add 'file: counts.csv.gz'")
+        if self.kind != "ihc" and self.file is None:
+            example = "counts.csv.gz" if self.kind == "count" else "values.csv"
+            raise ValueError(f"An assay of kind {self.kind} needs a file. Remedy: Add 'file: {example}'")
         return self
 
 
@@ -285,6 +298,8 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
                 panel=assay.panel,
                 regions=assay.regions,
                 signatures=tuple(assay.signatures),
+                features=assay.features,
+                limits=assay.limits,
             )
             for name, assay in content.assays.items()
         ),
@@ -429,7 +444,7 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     assays: dict[str, Any] = {}
     for assay in spec.assays:
         entry: dict[str, Any] = {"kind": assay.kind}
-        for key in ("file", "genes", "slides", "panel", "regions"):
+        for key in ("file", "genes", "slides", "panel", "regions", "features", "limits"):
             if getattr(assay, key) is not None:
                 entry[key] = getattr(assay, key)
         if assay.signatures:

@@ -75,7 +75,8 @@ def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
     named = ["plan.yaml"]
     for assay in study.spec.assays:
-        named += [path for path in (assay.file, assay.genes, assay.regions, assay.panel) if path is not None]
+        paths = (assay.file, assay.genes, assay.features, assay.regions, assay.panel)
+        named += [path for path in paths if path is not None]
     for name in dict.fromkeys(named):
         source, copy = study.resolve(name), target / name
         if study.path is None or copy.exists():

@@ -56,7 +56,9 @@ def frame_of(study, visits):
     table = table[table["visit"].isin(visits)]
     people = study.participants.loc[table["participant_id"]]
     table = table.assign(
-        participant=table["participant_id"], dose_mg=people["dose_mg"].to_numpy(), cohort=people["cohort"].to_numpy()
+        participant=table["participant_id"],
+        dose_mg=people["dose_mg"].to_numpy(),
+        cohort=people["cohort"].to_numpy(),
     )
     return table, np.asarray(study.assays["ihc"][table.index.to_numpy()].X).T
 
@@ -141,7 +143,7 @@ def test_three_visits_with_doses_are_a_regression_of_everybodys_own_contrast(stu
     line = [stats.linregress(dose, column) for column in np.array(z).T]
     np.testing.assert_allclose(found["estimate"], [7 * one.slope for one in line], rtol=1e-8)
     np.testing.assert_allclose(found["p"], [one.pvalue for one in line], rtol=1e-7)
-    assert (found["model"] == "linear, of participants' weighted sums").all()
+    assert (found["model"] == "linear on weighted sums").all()
     robust = result.robustness.iloc[0]
     assert np.isnan(robust["sign_flip_p"])
     assert "not the mean of the changes" in robust["note"]
@@ -174,7 +176,8 @@ def test_a_late_heterogeneity_does_not_spoil_a_contrast_of_three_visits(tmp_path
 def test_cohorts_over_two_visits_are_compared_between_participants(study):
     """Complete pairs: the t-test of the participants' means, exactly."""
     two = dataclasses.replace(
-        study, spec=dataclasses.replace(study.spec, visits=tuple(v for v in study.spec.visits if v.name != "C1D15"))
+        study,
+        spec=dataclasses.replace(study.spec, visits=tuple(v for v in study.spec.visits if v.name != "C1D15")),
     )
     keep = study.biopsies["participant_id"].ne("P07") & study.biopsies["visit"].ne("C1D15")
     own = two.libraries[two.libraries["biopsy_id"].isin(study.biopsies.index[keep])]
@@ -203,7 +206,10 @@ def test_contrasts_of_different_visits_in_different_people_are_refused(study):
         ("C2D1 - screening", {"screening": -1, "C2D1": 1}),
         ("(C1D15 + C2D1)/2 - screening", {"screening": -1, "C1D15": 0.5, "C2D1": 0.5}),
         ("dose_mg: 10 - 3 at C2D1", {"C2D1": 1}),
-        ("(C2D1 - screening at dose_mg = 3) - (C2D1 - screening at dose_mg = 1)", {"screening": -1, "C2D1": 1}),
+        (
+            "(C2D1 - screening at dose_mg = 3) - (C2D1 - screening at dose_mg = 1)",
+            {"screening": -1, "C2D1": 1},
+        ),
         ("cohort: B - A", {"screening": 1 / 3, "C1D15": 1 / 3, "C2D1": 1 / 3}),
         ("(C2D1 at dose_mg = 10) - (screening at dose_mg = 3)", None),
     ],
