@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
@@ -243,6 +244,15 @@ def test_resampling_is_the_area_mean(tmp_path: Path) -> None:
     assert missing is None
     assert np.abs(found - mean).max() <= 0.5 + 1e-4
     np.testing.assert_array_equal(part, found[31:71, 17:107])
+
+
+def test_threads_read_the_same_pixels(tmp_path: Path) -> None:
+    image = np.random.default_rng(8).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", image, tile=(64, 64))
+    places = [(y, x) for y in range(0, 640, 37) for x in range(0, 840, 53)]
+    with open_slide(path) as slide, ThreadPoolExecutor(4) as pool:
+        for (y, x), part in zip(places, pool.map(lambda p: slide.read(*p, 60, 60), places), strict=True):
+            np.testing.assert_array_equal(part, image[y : y + 60, x : x + 60])
 
 
 def test_resampling_at_an_odd_ratio_keeps_a_gradient(tmp_path: Path) -> None:
