@@ -5,6 +5,7 @@ outlined (:func:`segment`) and measured (:class:`CellFinder`); cells become scor
 and area, and slides an assay of biopsies x features (:func:`quantify`). Optical densities are decadic.
 """
 
+from pdbiomarker.ihc.artefacts import flag_artefacts
 from pdbiomarker.ihc.assemble import assemble, problems_of
 from pdbiomarker.ihc.calibrate import Calibration, calibrate, match_cells
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
@@ -50,6 +51,7 @@ __all__ = [
     "estimate_stains",
     "find_tissue",
     "find_twins",
+    "flag_artefacts",
     "match_cells",
     "measure_white",
     "open_slide",

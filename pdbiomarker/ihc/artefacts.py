@@ -45,13 +45,16 @@ CAUSES: Final = ("pen", "fold", "edge", "blur", "necrosis")
 
 # The palest place within 40 um, over eight clean real fields: beside at most 0.04, haematoxylin 0.16.
 _PALEST_UM: Final = 40.0
+_MEAN_UM: Final = 8.0
 _BESIDE: Final = 0.08
 _BESIDE_SHARE: Final = 0.2
 _LAYER: Final = 0.25
 _RIM_UM: Final = 8.0
 
 _THIN_UM: Final = 40.0
-_GREY: Final = 0.08  # (highest - lowest) / mean density; the greyest clean field, both stains, has 0.13
+_LONG_UM: Final = 60.0
+_GREY: Final = 0.2  # (highest - lowest) / mean density of a pixel; haematoxylin 0.75, DAB 0.94, both 0.3
+_GREY_SHARE: Final = 0.8
 
 _CELL_UM: Final = 16.0
 _WINDOW: Final = 4  # cells: 64 um
@@ -59,7 +62,7 @@ _BANDS_UM: Final = (0.5, 1.0, 2.0)
 _SHARP: Final = (
     0.42  # clean windows 0.51 to 1.05; under a Gaussian of 1.5 um 0.32 to 0.43, of 3 um 0.28 to 0.33
 )
-_DETAIL: Final = 0.35  # grey levels of coarse detail: below, focus cannot be told
+_DETAIL: Final = 0.25  # grey levels of coarse detail: below, focus cannot be told
 _TISSUE_OD: Final = 0.03
 _TISSUE_SHARE: Final = 0.1
 _MIN_BLUR_UM2: Final = 4096.0
@@ -128,16 +131,28 @@ def _odd(um: float, mpp: float) -> int:
 
 
 def _opaque(density: Float, mpp: float, matrix: npt.NDArray[np.float64] | None) -> tuple[Mask, Mask]:
-    """Where the palest place nearby is ink, and where it is haematoxylin of more than one layer."""
-    side = _odd(_PALEST_UM, mpp)
-    palest = cv2.erode(density, np.ones((side, side), np.uint8), borderType=cv2.BORDER_REPLICATE)
-    hematoxylin, dab, residual = unmix(np.asarray(palest, dtype=np.float32), matrix)
+    """Where the palest place nearby is ink, and where it is haematoxylin of more than one layer.
+
+    What is palest depends on the size of a pixel: it is looked for among means over 8 um, at any resolution.
+    """
+    bin_ = max(1, round(_MEAN_UM / mpp))
+    height, width = density.shape[:2]
+    size = (-(-width // bin_), -(-height // bin_))
+    padded = cv2.copyMakeBorder(
+        density, 0, size[1] * bin_ - height, 0, size[0] * bin_ - width, cv2.BORDER_REPLICATE
+    )
+    means = cv2.resize(padded, size, interpolation=cv2.INTER_AREA)
+    side = _odd(_PALEST_UM, mpp * bin_)
+    kernel = np.ones((side, side), np.uint8)
+    palest = np.asarray(cv2.erode(means, kernel, borderType=cv2.BORDER_REPLICATE), dtype=np.float32)
+    hematoxylin, dab, residual = unmix(palest, matrix)
     total = np.sqrt((palest * palest).sum(axis=-1))
     beside = np.sqrt(residual**2 + np.minimum(hematoxylin, 0) ** 2 + np.minimum(dab, 0) ** 2)
     ink = (beside > _BESIDE) & (beside > _BESIDE_SHARE * total)
     fold = (hematoxylin > _LAYER) & (hematoxylin > dab) & ~ink
-    grown = side + 2 * round(_RIM_UM / mpp)
-    return _dilated(ink, grown), _dilated(fold, grown)
+    grown = [_dilated(mask, side + 2 * round(_RIM_UM / (mpp * bin_))) for mask in (ink, fold)]
+    fine = [np.repeat(np.repeat(mask, bin_, 0), bin_, 1)[:height, :width] for mask in grown]
+    return fine[0], fine[1]
 
 
 def _dilated(mask: Mask, side: int) -> Mask:
@@ -148,22 +163,32 @@ def _dilated(mask: Mask, side: int) -> Mask:
 
 
 def _edges(density: Float, found: Mask, mpp: float) -> Mask:
-    """Thin grey parts: no place in them is 20 um from their rim, and the stains cannot make their grey."""
-    count, numbers = cv2.connectedComponents(found.astype(np.uint8), connectivity=8)
+    """Thin grey parts, with the glass that the search for tissue closed round them.
+
+    No place in such a part is 20 um from its rim, and both stains together cannot make its grey.
+    """
+    mean = density.mean(axis=-1)
+    stained = np.asarray(mean > _TISSUE_OD)
+    tint = (density.max(axis=-1) - density.min(axis=-1)) / np.maximum(mean, 1e-6)
+    count, numbers, stats, _ = cv2.connectedComponentsWithStats(stained.astype(np.uint8), connectivity=8)
     labels = np.asarray(numbers, dtype=np.int32)
-    if count < 2:
-        return np.zeros_like(found)
-    inside = cv2.distanceTransform(np.pad(found, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] * mpp
+    inside = cv2.distanceTransform(np.pad(stained, 1).astype(np.uint8), cv2.DIST_L2, 5)[1:-1, 1:-1] * mpp
     widest = np.zeros(count)
     np.maximum.at(widest, labels.ravel(), inside.ravel())
-    size = np.maximum(np.bincount(labels.ravel(), minlength=count), 1)
-    mean = np.stack(
-        [np.bincount(labels.ravel(), density[..., c].ravel(), count) / size for c in range(3)], axis=-1
-    )
-    tint = (mean.max(axis=-1) - mean.min(axis=-1)) / np.maximum(mean.mean(axis=-1), 1e-6)
-    edge = (widest < _THIN_UM / 2) & (tint < _GREY)
-    edge[0] = False
-    chosen: Mask = edge[labels]
+    amount = np.maximum(np.bincount(labels.ravel(), mean.ravel(), count), 1e-6)
+    share = np.bincount(labels.ravel(), np.where(tint < _GREY, mean, 0).ravel(), count) / amount
+    longest = stats[:, [cv2.CC_STAT_WIDTH, cv2.CC_STAT_HEIGHT]].max(axis=1) * mpp
+    grey = (widest < _THIN_UM / 2) & (longest > _LONG_UM) & (share > _GREY_SHARE)
+    grey[0] = False
+    if not grey.any():
+        return np.zeros_like(found)
+    line = _dilated(grey[labels], _odd(2 * _RIM_UM, mpp)) & found
+    rest = found & ~line
+    count, numbers = cv2.connectedComponents(rest.astype(np.uint8), connectivity=8)
+    parts = np.asarray(numbers, dtype=np.int32)
+    tissue = np.bincount(parts.ravel(), (stained & ~grey[labels]).ravel(), count) > 0
+    tissue[0] = True
+    chosen: Mask = line | ~tissue[parts]
     return chosen
 
 
@@ -240,21 +265,23 @@ def _judge(
     stained: npt.NDArray[np.float64],
     cell: float,
 ) -> Mask:
-    window = np.ones((_WINDOW + 1, _WINDOW + 1))
-    window[[0, -1]] *= 0.5
-    window[:, [0, -1]] *= 0.5  # 4 x 4 cells round the middle of a cell
-    window /= window.sum()
-    border = cv2.BORDER_REFLECT
-    near, far, part = (
-        cv2.filter2D(v, cv2.CV_64F, window, borderType=border) for v in (fine, coarse, stained)
-    )
-    told = (far > _DETAIL**2) & (part > _TISSUE_SHARE)
-    soft = told & (near < _SHARP**2 * far)
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(soft.astype(np.uint8), connectivity=8)
+    near, far, part = (_windowed(v, _WINDOW) for v in (fine, coarse, stained))
+    soft = (far > _DETAIL**2) & (part > _TISSUE_SHARE) & (near < _SHARP**2 * far)
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(soft.astype(np.uint8), connectivity=8)
     large = stats[:, cv2.CC_STAT_AREA] * cell**2 >= _MIN_BLUR_UM2
     large[0] = False
-    del count
-    return _dilated(np.asarray(large[labels]), 3)  # sharp detail nearby outweighs the rim of a blurred part
+    sure: Mask = np.asarray(large[labels])
+    # Within a window sharp detail outweighs blur, so what is told lies half a window inside the blurred part.
+    return _dilated(sure, _WINDOW + 1)
+
+
+def _windowed(values: npt.NDArray[np.float64], cells: int) -> npt.NDArray[np.float64]:
+    """Means over windows of an even number of cells, centred on a cell: the outermost count half."""
+    window = np.ones((cells + 1, cells + 1))
+    window[[0, -1]] *= 0.5
+    window[:, [0, -1]] *= 0.5
+    border = cv2.BORDER_REFLECT
+    return np.asarray(cv2.filter2D(values, cv2.CV_64F, window / window.sum(), borderType=border))
 
 
 def _detail(

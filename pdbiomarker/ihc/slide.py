@@ -292,14 +292,20 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
 def slide_hash(path: str | Path) -> str:
     """SHA-256 of a slide's content; of a slide of several files (MRXS, DICOM), that of all their hashes.
 
+    A DICOM slide that cannot be read (or whose reader is not installed) is hashed as the files that are named.
+
     Examples
     --------
     >>> slide_hash("slide.svs") == sha256_file("slide.svs")  # doctest: +SKIP
     True
     """
     file = Path(path)
-    several = file.is_dir() or is_dicom(file)
-    files = dicom_series(file) if several else [file, *companions(file)]
+    files = [file, *companions(file)]
+    if file.is_dir() or is_dicom(file):
+        try:
+            files = dicom_series(file)
+        except (ItemError, MissingExtraError):
+            files = sorted(part for part in file.iterdir() if part.is_file()) if file.is_dir() else [file]
     hashes = sorted(sha256_file(part) for part in files)
     return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
 

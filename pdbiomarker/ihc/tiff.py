@@ -300,6 +300,13 @@ class TiffReader:
                 self._name,
                 remedy="Copy the slide again.",
             )
+        if _overlap(offsets[stored], counts[stored]):
+            raise refuse(
+                "E-SLIDE-002",
+                "Tiles lie over one another in the file: its table of tiles is damaged.",
+                self._name,
+                remedy="Copy or export the slide again.",
+            )
         promised = float(stored.sum()) * segment
         held = float(counts[stored].sum())
         if raw_strips and held < level.height * level.width * level.samples * stored.mean():
@@ -402,6 +409,12 @@ def _format(page: Any) -> str:
     if description.startswith("Aperio"):
         return "svs"
     return "ome-tiff" if "<OME" in description[:4000] else "tiff"
+
+
+def _overlap(offsets: npt.NDArray[np.int64], counts: npt.NDArray[np.int64]) -> bool:
+    """Whether two tiles share a part of their bytes; that they share all of them is how blanks are saved."""
+    apart = np.unique(np.column_stack([offsets, counts]), axis=0)
+    return bool(np.any(apart[:-1].sum(axis=1) > apart[1:, 0]))
 
 
 def _rational(page: Any, name: str) -> float:

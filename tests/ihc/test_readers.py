@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import importlib
 from pathlib import Path
 
@@ -229,6 +230,7 @@ def test_a_missing_extra_names_the_line_that_installs_it(
         return real(name, package)
 
     monkeypatch.setattr(importlib, "import_module", none_of_them)
+    assert slide_hash(other) == hashlib.sha256(other.read_bytes()).hexdigest()
     for file, extra in ((path, "openslide"), (other, "dicom")):
         (problem,) = check_slide(file).errors
         assert problem.code == "E-SLIDE-020"

@@ -7,6 +7,7 @@ import struct
 import tracemalloc
 import zlib
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import imagecodecs
@@ -243,6 +244,15 @@ def test_resampling_is_the_area_mean(tmp_path: Path) -> None:
     assert missing is None
     assert np.abs(found - mean).max() <= 0.5 + 1e-4
     np.testing.assert_array_equal(part, found[31:71, 17:107])
+
+
+def test_threads_read_the_same_pixels(tmp_path: Path) -> None:
+    image = np.random.default_rng(8).integers(0, 256, (700, 900, 3), dtype=np.uint8)
+    path = write_tiff(tmp_path / "a.tif", image, tile=(64, 64))
+    places = [(y, x) for y in range(0, 640, 37) for x in range(0, 840, 53)]
+    with open_slide(path) as slide, ThreadPoolExecutor(4) as pool:
+        for (y, x), part in zip(places, pool.map(lambda p: slide.read(*p, 60, 60), places), strict=True):
+            np.testing.assert_array_equal(part, image[y : y + 60, x : x + 60])
 
 
 def test_resampling_at_an_odd_ratio_keeps_a_gradient(tmp_path: Path) -> None:
@@ -501,6 +511,82 @@ def test_a_bomb_of_constant_tiles(tmp_path: Path) -> None:
         tmp_path / "a.tif", np.full((4096, 4096, 3), 240, np.uint8), compression="zstd", tile=(2048, 2048)
     )
     assert refused(path) == "E-SLIDE-006"
+
+
+def move_tile(path: Path, offset: int) -> Path:
+    """Let the second tile of a file begin `offset` bytes after the first."""
+    with tifffile.TiffFile(path) as tiff:
+        tag, places = tiff.pages[0].tags["TileOffsets"], tiff.pages[0].dataoffsets
+        size, order = {4: ("I", 4), 16: ("Q", 8)}[int(tag.dtype)][::-1], tiff.byteorder
+    data = bytearray(path.read_bytes())
+    struct.pack_into(order + size[1], data, tag.valueoffset + size[0], places[0] + offset)
+    path.write_bytes(bytes(data))
+    return path
+
+
+def test_tiles_that_lie_over_one_another(tmp_path: Path) -> None:
+    code, message = told(move_tile(write_tiff(tmp_path / "a.tif", IMAGE), 100))
+    assert code == "E-SLIDE-002"
+    assert "over one another" in message
+
+
+def flip(data: bytes, at: float) -> bytes:
+    changed = bytearray(data)
+    changed[int(at * len(data))] ^= 0x10
+    return bytes(changed)
+
+
+@pytest.mark.parametrize("at", [0.2, 0.5, 0.8])
+def test_a_flipped_bit_in_a_deflated_tile(tmp_path: Path, at: float) -> None:
+    path = write_tiff(tmp_path / "a.tif", IMAGE)
+    path.write_bytes(flip(path.read_bytes(), at))
+    assert refused(path) in {"E-SLIDE-001", "E-SLIDE-002"}
+
+
+STRIPES = np.repeat(np.random.default_rng(3).integers(60, 240, (64, 64, 3), dtype=np.uint8), 8, 0).repeat(
+    8, 1
+)
+
+
+def _all_missing(path: Path) -> Path:
+    write_tiff(path, STRIPES)
+    with tifffile.TiffFile(path) as tiff:
+        tag = tiff.pages[0].tags["TileByteCounts"]
+        size = {3: 2, 4: 4, 16: 8}[int(tag.dtype)] * tag.count
+    data = bytearray(path.read_bytes())
+    data[tag.valueoffset : tag.valueoffset + size] = bytes(size)
+    path.write_bytes(bytes(data))
+    return path
+
+
+UNFIT: dict[str, Callable[[Path], Path]] = {
+    "one pixel": lambda p: write_tiff(p, IMAGE[:1, :1].copy(), tile=None),
+    "white": lambda p: write_tiff(p, np.full((512, 512, 3), 255, np.uint8), compression=None),
+    "black": lambda p: write_tiff(p, np.zeros((512, 512, 3), np.uint8), compression=None),
+    "grey": lambda p: write_tiff(p, IMAGE[..., 0], photometric="minisblack"),
+    "16 bits": lambda p: write_tiff(p, STRIPES.astype(np.uint16) * 257),
+    "12 bits in 16": lambda p: write_tiff(p, STRIPES.astype(np.uint16) << 4),
+    "float": lambda p: write_tiff(p, STRIPES.astype(np.float32) / 255),
+    "CMYK": lambda p: write_tiff(p, np.dstack([255 - STRIPES, STRIPES[..., :1]]), photometric="separated"),
+    "transparent": lambda p: write_tiff(
+        p, np.dstack([STRIPES, np.zeros((512, 512), np.uint8)]), extrasamples=["unassalpha"]
+    ),
+    "inverted": lambda p: write_tiff(p, 255 - paint(side=500).image),
+    "no tile": _all_missing,
+    "noise": lambda p: write_tiff(p, np.random.default_rng(2).integers(0, 256, (512, 512, 3), np.uint8)),
+}
+
+
+@pytest.mark.parametrize("kind", UNFIT)
+def test_no_unfit_image_gives_a_number(tmp_path: Path, kind: str) -> None:
+    path = UNFIT[kind](tmp_path / "a.tif")
+    with pytest.raises(ItemError) as caught:
+        quantify_slide(path, "ki67")
+    problem = caught.value.problem
+    assert problem.severity == "quarantine"
+    assert problem.code.startswith("E-SLIDE-")
+    assert problem.message
+    assert problem.remedy
 
 
 @pytest.mark.parametrize(
