@@ -158,39 +158,39 @@ class _Covariance:
         self.m, self.q = layout.slots, layout.blocks
         self.small = self.m <= UNROLLED
         self._data = data
-        m, q, g = self.m, self.q, len(components)
-        s = data.roots.reshape(-1, m, q).transpose(1, 0, 2)
-        outer = s[:, None] * s[None, :]
-        patterns = {k: pattern[:, :, None, :] * outer for k, pattern in layout.patterns.items()}
-        V = np.zeros((m, m, g, q))
-        for k, pattern in patterns.items():
-            V += components[:, k, None] * pattern
-        diagonal = np.arange(m)
-        if data.base is None:
-            V[diagonal, diagonal] += 1.0
-        else:
-            observed = (s > 0).astype(float)
-            V[diagonal, diagonal] += data.base.reshape(g, m, q).transpose(1, 0, 2)
-            V[diagonal, diagonal] += components[:, -1, None] * observed
-            last = components.shape[1] - 1
-            patterns[last] = np.zeros((m, m, observed.shape[1], q))
-            patterns[last][diagonal, diagonal] = observed
-        self._patterns = patterns
-        self.log_determinant = self._factorise(V)
+        self._roots = data.roots.reshape(-1, self.m, self.q).transpose(1, 0, 2)
+        # Small blocks are kept as lower triangles, row by row.
+        rows, columns = triangle(self.m) if self.small else np.indices((self.m, self.m)).reshape(2, -1)
+        self.log_determinant = self._factorise(self._entries(components, rows, columns))
         #: Whitened inner components, (m, m, G, q), and whitened columns of crossed ones; made by `whiten`.
         self.inner: dict[int, Array] = {}
         self.crossed: dict[int, tuple[Array, Array]] = {}
 
+    def _entries(self, components: Array, rows: Indices, columns: Indices) -> Array:
+        """Those entries of D, (entries, G, q)."""
+        data, s = self._data, self._roots
+        V = np.zeros((len(rows), len(components), self.q))
+        for k, pattern in data.layout.patterns.items():
+            V += components[:, k, None] * pattern[rows, columns][:, None]
+        V *= s[rows]
+        V *= s[columns]
+        diagonal = np.flatnonzero(rows == columns)
+        if data.base is None:
+            V[diagonal] += 1.0
+        else:
+            V[diagonal] += data.base.reshape(-1, self.m, self.q).transpose(1, 0, 2)
+            V[diagonal] += components[:, -1, None] * (s > 0)
+        return V
+
     def _factorise(self, V: Array) -> Array:
         """Set R^-1, (m, m, G, q), and return log|D|; NaN where D is not positive definite."""
-        m, _, g, q = V.shape
+        m, (_, g, q) = self.m, V.shape
         if self.small:
-            rows, columns = triangle(m)
-            factor = cholesky(V[rows, columns].reshape(len(rows), -1), m)
-            self._root = inverse_triangle(factor).reshape(V.shape)
+            factor = cholesky(V.reshape(len(V), -1), m)
+            self._root = inverse_triangle(factor).reshape(m, m, g, q)
             log = np.log(np.diagonal(factor)).sum(axis=1).reshape(g, q)
             return np.asarray(2.0 * log.sum(axis=1))
-        square = np.ascontiguousarray(V.transpose(2, 3, 0, 1))
+        square = np.ascontiguousarray(V.reshape(m, m, g, q).transpose(2, 3, 0, 1))
         bad = ~np.isfinite(square).all(axis=(2, 3))
         square[bad] = np.eye(m)
         low = np.linalg.eigvalsh(square)[..., 0] <= 0 if not _definite(square) else np.zeros_like(bad)
@@ -202,13 +202,25 @@ class _Covariance:
 
     def white(self, rows: Array) -> Array:
         """Rows, (G, r, m q), times R^-T."""
-        return self._times(self._root, rows)
+        if not self.small:
+            return self._times(self._root, rows)
+        g, r, _ = rows.shape
+        blocks = rows.reshape(g, r, self.m, self.q)
+        out = np.empty_like(blocks)
+        for i in range(self.m):
+            np.einsum("jgq,grjq->grq", self._root[i, : i + 1], blocks[:, :, : i + 1], out=out[:, :, i])
+        return out.reshape(g, r, -1)
 
     def whiten(self) -> None:
         """Make the whitened components."""
-        for k, pattern in self._patterns.items():
-            self.inner[k] = self._product(
-                self._product(self._root, pattern), self._root.transpose(1, 0, 2, 3)
+        scaled = self._root * self._roots
+        turned = scaled.transpose(1, 0, 2, 3)
+        for k, pattern in self._data.layout.patterns.items():
+            self.inner[k] = self._product(self._product(scaled, pattern[:, :, None]), turned)
+        if self._data.base is not None:
+            seen = self._root * (self._roots > 0)
+            self.inner[len(self._data.effects.pair) - 1] = self._product(
+                seen, self._root.transpose(1, 0, 2, 3)
             )
         roots = self._data.roots[:, None]
         for k, (a, b) in self._data.layout.columns.items():

@@ -2,6 +2,7 @@
 #   python tests/calibration_study.py FOLDER
 #   Rscript tests/calibration/trial_limma.R FOLDER tests/calibration/trial_limma.csv
 # BH at 5 % of the change on treatment (second coefficient): false discoveries, power, null p below .001.
+# Made with R 4.2.2, limma 3.54.1, edgeR 3.40.2.
 suppressMessages({library(limma); library(edgeR)})
 given <- commandArgs(trailingOnly = TRUE)
 X <- as.matrix(read.csv(file.path(given[1], "design.csv")))
