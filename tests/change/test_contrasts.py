@@ -232,15 +232,13 @@ def test_a_design_that_cannot_be_built_is_told_with_the_weights(study, tmp_path)
 
 
 def test_weights_of_the_plan_average_factors(study):
-    """Cohorts 6 and 6 of which one at C2D1 is missing: equal weights are (1/2, 1/2), the others (n_A, n_B)/n."""
+    """Cohorts of 6, of which one biopsy is missing: equal weights are (1/2, 1/2), others (n_A, n_B)/n."""
     formula, contrasts = "~ visit * cohort + (1|participant)", {"x": "C2D1 - screening"}
     table, y = frame_of(study, ["screening", "C2D1"])
     X = design_matrix(parse(formula), table, levels={"visit": ["screening", "C2D1"]})
     share = (table["cohort"] == "B").mean()
-    for weights, half, said in (
-        ("equal", 0.5, "equal weights"),
-        ("proportional", share, "as often as they occur"),
-    ):
+    expectations = [("equal", 0.5, "with equal weights"), ("proportional", share, "as often as they occur")]
+    for weights, half, said in expectations:
         _, found = answer(study, formula, contrasts, weights=weights)
         vector = [0.0, 1.0, 0.0, half]
         expected = fit(y, X.matrix, table["participant"].to_numpy(dtype=str), contrasts=[vector])
