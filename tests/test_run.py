@@ -155,6 +155,8 @@ def test_a_result_read_back_is_the_result(study: Path, first: RunOutcome) -> Non
     pd.testing.assert_frame_equal(back.table, again.table, check_exact=True)
     pd.testing.assert_frame_equal(back.changes, again.changes, check_exact=True, check_dtype=False)
     pd.testing.assert_frame_equal(back.accountability, again.accountability, check_dtype=False)
+    pd.testing.assert_frame_equal(back.robustness, again.robustness, check_exact=True, check_dtype=False)
+    assert len(back.robustness) > 0
     assert back.plan.hash == again.plan.hash
     assert back.images["P01-S"]["visit"] == "screening"
     assert Path(back.images["P01-S"]["overview"]).is_file()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Mapping
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -181,7 +181,8 @@ def make_setting(question: Question, model: Model, frame: pd.DataFrame) -> Setti
         )
         contrast = dataclasses.replace(contrast, cells=cells)
     design = design_matrix(formula, frame, levels=levels)
-    vector = contrast_vector(design, frame, contrast)
+    how: Literal["equal", "proportional"] = "equal" if model.plan.weights == "equal" else "proportional"
+    vector = contrast_vector(design, frame, contrast, weights=how)
     random = random_part(formula, design, frame, visits=question.visits)
     return Setting(
         question=question,
@@ -229,7 +230,8 @@ def _held(model: Model, question: Question, frame: pd.DataFrame) -> str:
             elif pd.api.types.is_numeric_dtype(frame[column]):
                 told.append(f"{column} = {frame[column].mean():.4g} (its mean)")
             else:
-                told.append(f"{column} averaged over its levels with equal weights")
+                how = "with equal weights" if model.plan.weights == "equal" else "as often as they occur"
+                told.append(f"{column} averaged over its levels {how}")
     what = "change" if question.is_difference else "contrast"
     return f"the {what} at {', '.join(told)}" if told else ""
 

@@ -24,6 +24,7 @@ Replicates = Literal["select", "all"]
 DegreesOfFreedom = Literal["kenward-roger", "satterthwaite", "residual", "permutation"]
 Adjustment = Literal["holm", "bh", "by", "fixed-sequence", "none"]
 Boundary = Literal["bonferroni", "pocock", "obrien-fleming"]
+Weights = Literal["equal", "proportional"]
 
 _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
@@ -62,6 +63,7 @@ class _PlanFile(BaseModel):
     moderation: bool = True
     baseline: str | None = None
     looks: _Looks | None = None
+    weights: Weights = "equal"
 
     @field_validator("families", mode="before")
     @classmethod
@@ -103,6 +105,9 @@ class Plan:
     looks : mapping
         Declared looks at accumulating data: ``look`` (this one, from 1), ``of`` (how many were declared),
         ``boundary`` and ``information`` (the share of the information at each look, or None). Empty: one.
+    weights : {"equal", "proportional"}
+        How factors that a contrast does not name are averaged: each level alike, or by their frequencies in
+        the biopsies used.
     """
 
     formula: str
@@ -116,6 +121,7 @@ class Plan:
     adjust: Mapping[str, str] = dataclasses.field(default_factory=dict)
     baseline: str = ""
     looks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str = "equal"
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -131,6 +137,7 @@ class Plan:
             ("replicates", [self.replicates], get_args(Replicates)),
             ("ddf", [self.ddf], get_args(DegreesOfFreedom)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
+            ("weights", [self.weights], get_args(Weights)),
         ):
             for text in given:
                 if text not in allowed:
@@ -218,8 +225,9 @@ class Plan:
             "moderation": self.moderation,
             "baseline": self.baseline,
         }
-        # A plan without looks keeps the hash that it has had since before there were any.
-        return content | ({"looks": dict(self.looks)} if self.looks else {})
+        # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
+        used = {"looks": dict(self.looks)} if self.looks else {}
+        return content | used | ({"weights": self.weights} if self.weights != "equal" else {})
 
 
 def _whole_looks(looks: Mapping[str, Any]) -> dict[str, Any]:
@@ -276,6 +284,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         adjust=dict(content.adjust),
         baseline=baseline,
         looks={} if content.looks is None else content.looks.model_dump(),
+        weights=content.weights,
     )
 
 

@@ -231,6 +231,22 @@ def test_a_design_that_cannot_be_built_is_told_with_the_weights(study, tmp_path)
     assert found["note"].str.contains("voom weights from one mean, not the plan's design").all()
 
 
+def test_weights_of_the_plan_average_factors(study):
+    """Cohorts of 6, of which one biopsy is missing: equal weights are (1/2, 1/2), others (n_A, n_B)/n."""
+    formula, contrasts = "~ visit * cohort + (1|participant)", {"x": "C2D1 - screening"}
+    table, y = frame_of(study, ["screening", "C2D1"])
+    X = design_matrix(parse(formula), table, levels={"visit": ["screening", "C2D1"]})
+    share = (table["cohort"] == "B").mean()
+    expectations = [("equal", 0.5, "with equal weights"), ("proportional", share, "as often as they occur")]
+    for weights, half, said in expectations:
+        _, found = answer(study, formula, contrasts, weights=weights)
+        vector = [0.0, 1.0, 0.0, half]
+        expected = fit(y, X.matrix, table["participant"].to_numpy(dtype=str), contrasts=[vector])
+        np.testing.assert_allclose(found["estimate"], expected.estimate[:, 0], rtol=1e-9)
+        assert found["note"].str.contains(said).all()
+    assert share != 0.5
+
+
 def test_too_few_genes_for_a_prior_say_so(study):
     rng = np.random.default_rng(1)
     counts = {b: list(rng.poisson(50, 30).astype(float)) for b in study.biopsies.index}

@@ -15,6 +15,7 @@ from pdbiomarker.change import pd_change
 from pdbiomarker.errors import FormulaError, PlanError
 from pdbiomarker.expression import read_counts
 from pdbiomarker.mixed import RandomSlopes, fit
+from pdbiomarker.mixed.glmm import fit_counts
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import read_study
 
@@ -204,6 +205,37 @@ def test_aliased_columns_are_named(tmp_path):
     assert (lost["status"] == "not_estimable").all()
     assert lost["estimate"].isna().all()
     assert lost["note"].str.contains("aliased with the terms before: visitOn").all()
+
+
+def test_counts_of_all_biopsies_have_the_visit_as_second_term(tmp_path):
+    rng = np.random.default_rng(9)
+    study = replicated(tmp_path, features=1)
+    ids = list(study.assays["ihc"].obs_names)
+    cells = {b: [float(rng.poisson(5))] for b in ids}
+    area = {b: [2.0] for b in ids}
+    density = {b: [cells[b][0] / 2.0] for b in ids}
+    study = study.with_assay(
+        "ihc", assay(density, ["CD8_density"], kind="density", numerator=cells, denominator=area)
+    )
+    row = strict(pd_change(study, plan_of(study, WITHIN))).iloc[0]
+    table = study.biopsies.loc[sorted(ids)]
+    groups = {
+        "participant": table["participant_id"].tolist(),
+        "visit": [f"{p}:{v}" for p, v in zip(table["participant_id"], table["visit"], strict=True)],
+    }
+    X = np.column_stack([np.ones(len(table)), table["visit"] == "On"]).astype(float)
+    counts = np.array([cells[b][0] for b in table.index])
+    expected = fit_counts(counts, X, groups, offset=np.log(np.full(len(table), 2.0)), contrasts=[[0.0, 1.0]])
+    assert row["model"] == "negative binomial mixed"
+    assert row["estimate"] == pytest.approx(expected.estimate[0, 0] / np.log(2), rel=1e-6)
+    assert row["p"] == pytest.approx(expected.p[0, 0], rel=1e-5)
+    crossed = plan_of(study, WITHIN + " + (1|author)")
+    study = dataclasses.replace(
+        study, biopsies=study.biopsies.assign(author=[f"A{k % 4}" for k in range(len(study.biopsies))])
+    )
+    linear = strict(pd_change(study, crossed)).iloc[0]
+    assert linear["model"] == "linear mixed"
+    assert "the count model has no such terms or visits; this row is linear" in linear["note"]
 
 
 @pytest.mark.data
