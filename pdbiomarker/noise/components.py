@@ -73,8 +73,8 @@ class VarianceComponents:
     ----------
     table : DataFrame
         One row a level, the outermost first: ``component, variance, sd, variance_low, variance_high, sd_low,
-        sd_high, share`` (of the sum), ``df`` (of its mean square), ``n_groups, status`` (``ok``; ``zero``: the
-        estimate lies at 0; ``not_separable``: its groups are those of the level before it) and ``note``.
+        sd_high, share`` (of the sum), ``df`` (of its mean square), ``n_groups, status`` (``ok``; ``zero``:
+        the estimate lies at 0; ``not_separable``: its groups are those of the level before it) and ``note``.
     level : float
         Of the confidence limits.
     n_rows : int
@@ -361,7 +361,7 @@ def _without(design: _Design, lost: Sequence[str]) -> _Design:
 
 
 def _anova(design: _Design) -> tuple[Array, Array, Array]:
-    """Sums of squares, degrees of freedom and the coefficients of E SS (levels and residual, upper triangle)."""
+    """Sums of squares, degrees of freedom, and coefficients of E SS (levels and residual, upper triangle)."""
     y, n = design.y, len(design.y)
     indicators = [(c[:, None] == np.arange(c.max() + 1)).astype(float) for c in design.codes]
     basis = _orthonormal(design.X, np.zeros((n, 0)))

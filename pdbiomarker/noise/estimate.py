@@ -70,9 +70,9 @@ _BASIS: Final[Mapping[str, tuple[Basis, Bound]]] = {
     RESIDUAL: ("technical replicates", "lower"),
 }
 _SAID: Final[Mapping[str, str]] = {
-    "replicate biopsies": "biopsies of the same visit: variation in time is left out, so true limits are wider",
-    "replicate cores": "cores of the same biopsy: differences between biopsies and in time are left out; sigma "
-    "is bounded from below",
+    "replicate biopsies": "biopsies of one visit: variation in time is left out, so true limits are wider",
+    "replicate cores": "cores of one biopsy: differences between biopsies and in time are left out; sigma is "
+    "bounded from below",
     "serial sections": "sections of the same biopsy: differences between biopsies and in time are left out; "
     "sigma is bounded from below",
     "regions": "regions of the same section: differences between biopsies and in time are left out; sigma is "
@@ -80,8 +80,8 @@ _SAID: Final[Mapping[str, str]] = {
     "technical replicates": "repeated measurements of the same material: all biological variation is left "
     "out; sigma is bounded from below",
     "untreated pairs": "changes without treatment: variation in time is included",
-    "treated pairs": "changes under treatment hold different responses as well as noise: sigma is bounded from "
-    "above",
+    "treated pairs": "changes under treatment hold different responses as well as noise: sigma is bounded "
+    "from above",
 }
 #: Fewer degrees of freedom than this make limits that few changes ever pass.
 _FEW_DF: Final = 10.0
@@ -216,8 +216,8 @@ class Noise:
         borrowed = "borrowed, " if self.borrowed else ""
         bound = {"none": "", "lower": ", bounded from below", "upper": ", bounded from above"}[self.bound]
         return (
-            f"Noise of {self.feature}: sigma {self.sigma:.3g} ({self.scale}; {self.low:.3g} to {self.high:.3g}), "
-            f"{self.df:.3g} df, {borrowed}{self.basis}{bound}"
+            f"Noise of {self.feature}: sigma {self.sigma:.3g} ({self.scale}; {self.low:.3g} to "
+            f"{self.high:.3g}), {self.df:.3g} df, {borrowed}{self.basis}{bound}"
         )
 
 
@@ -362,8 +362,8 @@ def noise_of_study(
     """Estimate the noise of the features of an assay from participants with several biopsies at a visit.
 
     All adequate biopsies with a visit are used. The means of the visits are fixed; participants, their visits
-    and, where biopsies.csv has the column ``lesion_id`` or ``lesion``, their lesions vary; what is left is the
-    difference between biopsies of one visit.
+    and, where biopsies.csv has the column ``lesion_id`` or ``lesion``, their lesions vary; what is left is
+    the difference between biopsies of one visit.
 
     Parameters
     ----------
@@ -384,8 +384,8 @@ def noise_of_study(
     if assay not in study.assays:
         problems = Problems()
         problems.add(
-            "E-NOISE-001", "The study has no such assay.", remedy=f"It has {', '.join(study.assays) or 'none'}.",
-            column="assay", value=assay,
+            "E-NOISE-001", "The study has no such assay.",
+            remedy=f"It has {', '.join(study.assays) or 'none'}.", column="assay", value=assay,
         )  # fmt: skip
         problems.raise_if_any()
     told = usable(study, assay, visits=study.spec.visit_names, replicates="all")
