@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special, stats
 
 from pdbiomarker.change import pd_change
 from pdbiomarker.errors import Problems
@@ -41,6 +41,7 @@ __all__ = [
 
 Array = NDArray[np.float64]
 _MOST_PAIRS: Final = 100_000
+_GRID: Final = 20_000
 
 
 def power_of_pairs(
@@ -76,10 +77,20 @@ def power_of_pairs(
     df = n - 1
     shift = float(np.sqrt(n) * np.log2(fold / margin) / sd)
     limit = float(stats.t.isf(alpha / sided, df))
-    power = float(stats.nct.sf(limit, df, shift))
+    power = _beyond(limit, df, shift)
     if sided == 2:
-        power += float(stats.nct.cdf(-limit, df, shift))
-    return power
+        power += _beyond(limit, df, -shift)
+    return min(power, 1.0)
+
+
+def _beyond(limit: float, df: int, shift: float) -> float:
+    """P(T > limit), T noncentral t."""
+    found = float(stats.nct.sf(limit, df, shift))
+    if np.isfinite(found):
+        return found
+    # scipy has no value for few degrees of freedom and large shifts: the mean over the estimate of the SD.
+    grid = (np.arange(_GRID) + 0.5) / _GRID
+    return float(special.ndtr(shift - limit * np.sqrt(stats.chi2.ppf(grid, df) / df)).mean())
 
 
 def pairs_for_power(

@@ -86,7 +86,7 @@ class Participant(_Closed):
 
 
 class _Rule(_Closed):
-    name: Annotated[str, Field(pattern=r"[a-z][a-z0-9_]{0,39}")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
     title: str
     source: Annotated[str, Field(min_length=1)]
     doi: str = ""
