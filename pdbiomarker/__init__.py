@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
-    from pdbiomarker import errors, expression, formula, ihc, mixed, plot
+    from pdbiomarker import decide, errors, expression, formula, ihc, mixed, noise, plot
     from pdbiomarker.change import PDResult, pd_change
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
@@ -45,11 +45,13 @@ __all__ = [
     "assign_visits",
     "change_study",
     "check",
+    "decide",
     "errors",
     "expression",
     "formula",
     "ihc",
     "mixed",
+    "noise",
     "normalize",
     "pairs",
     "pd_change",
@@ -86,7 +88,7 @@ _HOMES: Final = {
     "simulate_study": "simulate",
     "verify": "provenance",
 }
-_SUBMODULES: Final = frozenset({"errors", "expression", "formula", "ihc", "mixed", "plot"})
+_SUBMODULES: Final = frozenset({"decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"})
 
 
 class _Package(types.ModuleType):

@@ -1,7 +1,7 @@
 """`decide`: rules applied to a result, per participant, per dose level and for the cohort.
 
-Every group has a row for every rule and feature: what was asked, what was seen, the verdict, and how often the
-rule gives that verdict when the drug does nothing and when it does what the rule is to find.
+Every group has a row for every rule and feature: what was asked, what was seen, the verdict, and how often
+the rule gives that verdict when the drug does nothing and when it does what the rule is to find.
 
 **Caps.** A verdict is lowered from ``go`` to ``consider`` where no pair of the group was stained in one run
 (drug and run cannot be told apart), and where nobody declares that the plan was locked before unblinding. The
@@ -29,7 +29,7 @@ from pdbiomarker.errors import Problems
 from pdbiomarker.noise import Noise, Scale, scale_of
 from pdbiomarker.tables import nearest, write_table
 
-__all__ = ["DECISION_COLUMNS", "Decisions", "DecideOptions", "Declared", "decide"]
+__all__ = ["DECISION_COLUMNS", "DecideOptions", "Decisions", "Declared", "decide"]
 
 Array = NDArray[np.float64]
 
@@ -92,8 +92,8 @@ class Decisions:
     participants, dose_levels, cohort : DataFrame
         Columns :data:`DECISION_COLUMNS`. `level` is ``participant``, ``dose level`` or ``cohort``, `unit` the
         participant, the dose or the study. `rule_verdict` is the verdict before caps. `p_if_inert` and
-        `p_if_target` are the probabilities of the row's verdict, caps included, where the drug changes nothing
-        and where the true fold change is `target`; of a participant's row, for that one participant.
+        `p_if_target` are the probabilities of the row's verdict, caps included, where the drug changes
+        nothing and where the true fold change is `target`; of a participant's row, for that one participant.
     operating : DataFrame
         See :func:`~pdbiomarker.decide.operating_characteristics`; with ``feature, level, unit``.
     rules : tuple of Rule
@@ -158,7 +158,8 @@ def decide(
     features : sequence of str
         ``assay:feature``, as in the plan's families.
     noise : mapping of feature to Noise
-        By ``assay:feature``, or by the feature's name. A feature without one is judged by rules that need none.
+        By ``assay:feature``, or by the feature's name. Without one, only rules that need
+        none are judged.
     declared : Declared, optional
         Facts about blinding and staining; default: nothing is declared, which caps verdicts.
     options : DecideOptions, optional
@@ -170,8 +171,8 @@ def decide(
     Raises
     ------
     InputError
-        E-RULE-002: no such preset; E-RULE-003: a feature, contrast or column that the result does not have, or
-        noise on another scale than the feature's.
+        E-RULE-002: no such preset; E-RULE-003: a feature, contrast or column that the result does not have,
+        or noise on another scale than the feature's.
     """
     chosen = tuple(preset(rule) if isinstance(rule, str) else rule for rule in rules)
     given = options or DecideOptions()
@@ -377,7 +378,7 @@ def _operating(group: _Group, options: DecideOptions) -> pd.DataFrame:
 
 
 def _truths(rule: Rule, feature: _Feature) -> list[float]:
-    """True effects to simulate, the target last: folds, or on the identity scale multiples of the threshold."""
+    """True effects to simulate, the target last: folds; on the identity scale multiples of the threshold."""
     if feature.scale != "identity":
         return [*rule.truths, rule.target]
     least = getattr(rule, "points", None)

@@ -4,7 +4,8 @@ Arrays hold S trials of n evaluable participants. d is the change on the model s
 direction is up), s the estimated noise of one biopsy with its degrees of freedom.
 
 - ``responder_count``: k responders; go where k >= r. With n participants instead of the declared N, more of
-  them raise r to ceil(r n / N), and fewer are judged only where the missing ones could not change the verdict.
+  them raise r to ceil(r n / N), and fewer are judged only where the missing ones could not change the
+  verdict.
 - ``rcv_fraction``: k beyond the prediction limit t(df) sqrt(2) s; p = P(Bin(n, (1 - level) / 2) >= k).
 - ``gmr_margin``: t = (mean d - log margin) / (sd(d) / sqrt n) with n - 1 df.
 - ``bayes_gmr``: P(mean > log fold | d) with the reference prior: Student t with n - 1 df.
@@ -95,7 +96,7 @@ class Judged:
 
 
 def threshold(fold: float, points: float | None, scale: Scale) -> float:
-    """A fold change, or points, on the model scale; NaN where the scale has no folds and no points are given."""
+    """A fold change, or points, on the model scale; NaN where the scale has no folds and no points."""
     if scale == "log2":
         return float(np.log2(fold))
     if scale == "logit":

@@ -3,7 +3,8 @@ r"""Operating characteristics: how often a rule gives each verdict when the trut
 Simulated for the rule as used: the same code judges simulated trials and the real one. A trial has the
 participants, the noise and the baselines that the real one has,
 
-    baseline_i = b_i + e_i,   on_i = b_i + log(fold) + r_i + f_i,   e, f ~ N(0, sigma^2), r ~ N(0, sd_response^2),
+    baseline_i = b_i + e_i,   on_i = b_i + log(fold) + r_i + f_i,
+    e, f ~ N(0, sigma^2),     r ~ N(0, sd_response^2),
 
 and its noise is estimated anew, sigma sqrt(chi2_df / df), where the real one was estimated with df degrees of
 freedom. Probabilities carry their Monte Carlo error.

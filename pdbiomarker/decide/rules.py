@@ -86,7 +86,7 @@ class Participant(_Closed):
 
 
 class _Rule(_Closed):
-    name: Annotated[str, Field(pattern=r"[a-z][a-z0-9_]{0,39}")]
+    name: Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
     title: str
     source: Annotated[str, Field(min_length=1)]
     doi: str = ""
@@ -174,9 +174,9 @@ class BayesRate(_Rule):
 class Activity(_Rule):
     """Geometric mean ratio and geometric mean on treatment both reach their thresholds.
 
-    The thresholds of such a rule were fitted to survival: it speaks of clinical activity. Its verdict is never
-    above ``consider``, and its two criteria cannot be joined by "or": an inert drug passes the second one
-    wherever the baseline is high.
+    The thresholds of such a rule were fitted to survival: it speaks of clinical activity. Its verdict is
+    never above ``consider``, and its two criteria cannot be joined by "or": an inert drug passes the
+    second one wherever the baseline is high.
     """
 
     criterion: Literal["clinical_activity"]

@@ -32,7 +32,8 @@ def criterion(rule: Rule) -> str:
         return f"P(rate of responders > {rule.rate:g}) > {rule.go_above:g}, stop < {rule.stop_below:g}: {who}"
     if isinstance(rule, RcvFraction):
         tail = (1 - rule.level) / 2
-        return f"more than {tail:.2%} with a {way} beyond the {rule.level:.0%} prediction limit (p <= {rule.alpha:g})"
+        limit = f"the {rule.level:.0%} prediction limit"
+        return f"more than {tail:.2%} with a {way} beyond {limit} (p <= {rule.alpha:g})"
     if isinstance(rule, GmrMargin):
         return f"geometric mean ratio ({way}) above {rule.margin:g}, one-sided p <= {rule.alpha:g}"
     if isinstance(rule, BayesGmr):

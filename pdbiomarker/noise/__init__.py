@@ -1,8 +1,8 @@
 """Noise: how much a biopsy's value varies by itself, and who changed by more than that.
 
 `variance_components` takes replicates apart level by level; `estimate_noise` and `noise_of_study` give the
-noise of one biopsy's value, `borrow_noise` that of another study; `Noise.limit` is the reference change value;
-`responders` calls participants; `icc` is the intraclass correlation, with its form named.
+noise of one biopsy's value, `borrow_noise` that of another study; `Noise.limit` is the reference change
+value; `responders` calls participants; `icc` is the intraclass correlation, with its form named.
 """
 
 from .agreement import Agreement, icc

@@ -3,9 +3,9 @@ r"""Intraclass correlations of a complete table, by the forms of Shrout and Flei
 n subjects x k measurements; mean squares of a two-way layout without replication: BMS between subjects, JMS
 between columns, EMS error, and WMS within subjects (one-way).
 
-    ICC(1,1) = (BMS - WMS) / (BMS + (k - 1) WMS)                          columns are not matched
-    ICC(2,1) = (BMS - EMS) / (BMS + (k - 1) EMS + k (JMS - EMS) / n)      columns are a random sample: agreement
-    ICC(3,1) = (BMS - EMS) / (BMS + (k - 1) EMS)                          these columns only: consistency
+    ICC(1,1) = (BMS - WMS) / (BMS + (k - 1) WMS)                         columns are not matched
+    ICC(2,1) = (BMS - EMS) / (BMS + (k - 1) EMS + k (JMS - EMS) / n)     columns are a sample: agreement
+    ICC(3,1) = (BMS - EMS) / (BMS + (k - 1) EMS)                         these columns only: consistency
 
 Limits: exact from F for (1,1) and (3,1); for (2,1) Satterthwaite's approximation.
 
@@ -94,7 +94,8 @@ def icc(values: ArrayLike, form: IccForm = "ICC(2,1)", *, level: float = 0.95) -
 
     Examples
     --------
-    >>> round(icc([[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]).value, 2)
+    >>> ratings = [[9, 2, 5, 8], [6, 1, 3, 2], [8, 4, 6, 8], [7, 1, 2, 6], [10, 5, 6, 9], [6, 2, 4, 7]]
+    >>> round(icc(ratings).value, 2)
     0.29
     """
     given = np.asarray(values, dtype=float)

@@ -26,7 +26,7 @@ from __future__ import annotations
 import dataclasses
 import functools
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import pandas as pd
@@ -73,14 +73,14 @@ class VarianceComponents:
     ----------
     table : DataFrame
         One row a level, the outermost first: ``component, variance, sd, variance_low, variance_high, sd_low,
-        sd_high, share`` (of the sum), ``df`` (of its mean square), ``n_groups, status`` (``ok``; ``zero``: the
-        estimate lies at 0; ``not_separable``: its groups are those of the level before it) and ``note``.
+        sd_high, share`` (of the sum), ``df`` (of its mean square), ``n_groups, status`` (``ok``; ``zero``:
+        the estimate lies at 0; ``not_separable``: its groups are those of the level before it) and ``note``.
     level : float
         Of the confidence limits.
     n_rows : int
         Measurements used.
     method : str
-        ``reml``, or ``anova`` where REML did not converge (a note says so).
+        ``reml``, or ``anova``: as asked, or because REML did not converge.
     """
 
     table: pd.DataFrame
@@ -198,6 +198,7 @@ def variance_components(
     levels: Mapping[str, ArrayLike],
     *,
     fixed: ArrayLike | None = None,
+    method: Literal["reml", "anova"] = "reml",
     level: float = 0.95,
     seed: int = 1,
 ) -> VarianceComponents:
@@ -211,6 +212,9 @@ def variance_components(
         Of :data:`LEVELS`, in their order; labels are read within those of the level before.
     fixed : (n,) array of labels, optional
         One mean for each label, such as the visit. Default one mean.
+    method : {"reml", "anova"}
+        How components are estimated: by restricted maximum likelihood, or from the mean squares, cut at 0
+        (faster). The limits are the same.
     level : float
         Of the confidence limits.
     seed : int
@@ -234,7 +238,7 @@ def variance_components(
     """
     design = _design(values, levels, fixed, level)
     squares, df, expected = _anova(design)
-    if df[-1] <= 0:
+    if df[-1] <= 0 or design.merged.get(next(iter(levels))) == RESIDUAL:
         problems = Problems()
         problems.add(
             "E-NOISE-002",
@@ -252,14 +256,14 @@ def variance_components(
         names = (*design.names, RESIDUAL)
     solve = np.linalg.inv(expected / df[:, None])
     mean_squares = squares / df
-    estimates, method = _reml(design, np.maximum(solve @ mean_squares, 0.0))
+    estimates, used = np.maximum(solve @ mean_squares, 0.0), "anova"
+    if method == "reml":
+        estimates, used = _reml(design, estimates)
     draws = (mean_squares[None, :] * df / _chi_squares(tuple(df.tolist()), seed)) @ solve.T
     residual = _residual_name(design, levels)
     names = (*design.names, residual)
     table = _table(design, levels, names, estimates=estimates, draws=draws, df=df, level=level)
-    return VarianceComponents(
-        table, level, len(design.y), method, draws, mean_squares, df, solve, _names=names
-    )
+    return VarianceComponents(table, level, len(design.y), used, draws, mean_squares, df, solve, _names=names)
 
 
 def _residual_name(design: _Design, levels: Mapping[str, ArrayLike]) -> str:
@@ -361,7 +365,7 @@ def _without(design: _Design, lost: Sequence[str]) -> _Design:
 
 
 def _anova(design: _Design) -> tuple[Array, Array, Array]:
-    """Sums of squares, degrees of freedom and the coefficients of E SS (levels and residual, upper triangle)."""
+    """Sums of squares, degrees of freedom, and coefficients of E SS (levels and residual, upper triangle)."""
     y, n = design.y, len(design.y)
     indicators = [(c[:, None] == np.arange(c.max() + 1)).astype(float) for c in design.codes]
     basis = _orthonormal(design.X, np.zeros((n, 0)))

@@ -70,9 +70,9 @@ _BASIS: Final[Mapping[str, tuple[Basis, Bound]]] = {
     RESIDUAL: ("technical replicates", "lower"),
 }
 _SAID: Final[Mapping[str, str]] = {
-    "replicate biopsies": "biopsies of the same visit: variation in time is left out, so true limits are wider",
-    "replicate cores": "cores of the same biopsy: differences between biopsies and in time are left out; sigma "
-    "is bounded from below",
+    "replicate biopsies": "biopsies of one visit: variation in time is left out, so true limits are wider",
+    "replicate cores": "cores of one biopsy: differences between biopsies and in time are left out; sigma is "
+    "bounded from below",
     "serial sections": "sections of the same biopsy: differences between biopsies and in time are left out; "
     "sigma is bounded from below",
     "regions": "regions of the same section: differences between biopsies and in time are left out; sigma is "
@@ -80,11 +80,13 @@ _SAID: Final[Mapping[str, str]] = {
     "technical replicates": "repeated measurements of the same material: all biological variation is left "
     "out; sigma is bounded from below",
     "untreated pairs": "changes without treatment: variation in time is included",
-    "treated pairs": "changes under treatment hold different responses as well as noise: sigma is bounded from "
-    "above",
+    "treated pairs": "changes under treatment hold different responses as well as noise: sigma is bounded "
+    "from above",
 }
 #: Fewer degrees of freedom than this make limits that few changes ever pass.
 _FEW_DF: Final = 10.0
+#: Standard deviations below this share of the largest value are rounding.
+_ROUNDING: Final = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -216,8 +218,8 @@ class Noise:
         borrowed = "borrowed, " if self.borrowed else ""
         bound = {"none": "", "lower": ", bounded from below", "upper": ", bounded from above"}[self.bound]
         return (
-            f"Noise of {self.feature}: sigma {self.sigma:.3g} ({self.scale}; {self.low:.3g} to {self.high:.3g}), "
-            f"{self.df:.3g} df, {borrowed}{self.basis}{bound}"
+            f"Noise of {self.feature}: sigma {self.sigma:.3g} ({self.scale}; {self.low:.3g} to "
+            f"{self.high:.3g}), {self.df:.3g} df, {borrowed}{self.basis}{bound}"
         )
 
 
@@ -290,6 +292,8 @@ def estimate_noise(
     last = found.names[-1]
     averaged = _units_per_biopsy(values, levels, last) if units is None else dict(units)
     notes: list[str] = []
+    if not inside:
+        _refuse_none(feature, f"No level within the lesion is replicated: {last} is the innermost.")
     outermost = inside[0] if inside[0] != RESIDUAL else _residual_basis(levels)
     basis, bound = _BASIS[outermost]
     notes.append(_SAID[basis])
@@ -301,13 +305,9 @@ def estimate_noise(
         notes.append("lesions are not told apart: biopsies of different lesions would add their difference")
     if sum_.df < _FEW_DF:
         notes.append(f"{sum_.df:.2g} degrees of freedom: prediction limits are wide")
-    if sum_.variance <= 0:
-        problems = Problems()
-        problems.add(
-            "E-NOISE-002", "All replicates are equal; noise of 0 would call every change real.",
-            remedy="Check the replicates, or borrow an estimate: noise.borrow_noise.", column=feature,
-        )  # fmt: skip
-        problems.raise_if_any()
+    largest = float(np.nanmax(np.abs(np.asarray(values, dtype=float)), initial=1.0))
+    if sum_.variance <= (_ROUNDING * largest) ** 2:
+        _refuse_none(feature, "All replicates are equal; noise of 0 would call every change real.")
     known = np.nan
     if counting is not None:
         used = np.isfinite(np.asarray(values, dtype=float))
@@ -325,6 +325,17 @@ def estimate_noise(
         notes=tuple(notes),
         components=found,
     )
+
+
+def _refuse_none(feature: str, said: str) -> None:
+    problems = Problems()
+    problems.add(
+        "E-NOISE-002",
+        said,
+        remedy="Give replicates, or borrow an estimate: noise.borrow_noise.",
+        column=feature,
+    )
+    problems.raise_if_any()
 
 
 def _residual_basis(levels: Mapping[str, ArrayLike]) -> str:
@@ -362,8 +373,8 @@ def noise_of_study(
     """Estimate the noise of the features of an assay from participants with several biopsies at a visit.
 
     All adequate biopsies with a visit are used. The means of the visits are fixed; participants, their visits
-    and, where biopsies.csv has the column ``lesion_id`` or ``lesion``, their lesions vary; what is left is the
-    difference between biopsies of one visit.
+    and, where biopsies.csv has the column ``lesion_id`` or ``lesion``, their lesions vary; what is left is
+    the difference between biopsies of one visit.
 
     Parameters
     ----------
@@ -384,8 +395,8 @@ def noise_of_study(
     if assay not in study.assays:
         problems = Problems()
         problems.add(
-            "E-NOISE-001", "The study has no such assay.", remedy=f"It has {', '.join(study.assays) or 'none'}.",
-            column="assay", value=assay,
+            "E-NOISE-001", "The study has no such assay.",
+            remedy=f"It has {', '.join(study.assays) or 'none'}.", column="assay", value=assay,
         )  # fmt: skip
         problems.raise_if_any()
     told = usable(study, assay, visits=study.spec.visit_names, replicates="all")
@@ -462,12 +473,7 @@ def noise_of_pairs(
     given = np.asarray(changes, dtype=float)
     d = given[np.isfinite(given)]
     if len(d) < 3 or np.ptp(d) == 0:
-        problems = Problems()
-        problems.add(
-            "E-NOISE-002", f"{len(d)} changes with no spread, or fewer than three, tell no noise.",
-            remedy="Give more pairs, or borrow an estimate: noise.borrow_noise.", column=feature,
-        )  # fmt: skip
-        problems.raise_if_any()
+        _refuse_none(feature, f"{len(d)} changes with no spread, or fewer than three, tell no noise.")
     df = len(d) - 1
     variance = float(d.var(ddof=1)) / 2
     low, high = (df * variance / stats.chi2.ppf(q, df) for q in ((1 + level) / 2, (1 - level) / 2))
