@@ -292,7 +292,7 @@ def open_slide(path: str | Path, *, mpp: float | None = None) -> Slide:
 def slide_hash(path: str | Path) -> str:
     """SHA-256 of a slide's content; of a slide of several files (MRXS, DICOM), that of all their hashes.
 
-    A DICOM slide that cannot be read (or whose reader is not installed) is hashed as the files that are named.
+    A DICOM slide that cannot be read, or whose reader is not installed, is hashed as what is named.
 
     Examples
     --------
@@ -305,7 +305,8 @@ def slide_hash(path: str | Path) -> str:
         try:
             files = dicom_series(file)
         except (ItemError, MissingExtraError):
-            files = sorted(part for part in file.iterdir() if part.is_file()) if file.is_dir() else [file]
+            beside = [file] if file.is_file() else sorted(file.iterdir())
+            files = [part for part in beside if part.is_file()]
     hashes = sorted(sha256_file(part) for part in files)
     return hashes[0] if len(hashes) == 1 else sha256_json(hashes)
 

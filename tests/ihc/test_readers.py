@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tifffile
 from dicom_slides import TILE, write_dicom
 from vendor_slides import write_mrxs, write_ndpi
 
@@ -210,6 +211,24 @@ def test_a_truncated_vendor_slide_is_named(tmp_path: Path, name: str) -> None:
     data = path if name == "a.ndpi" else tmp_path / "a" / "Data0000.dat"
     data.write_bytes(data.read_bytes()[: data.stat().st_size // 2])
     assert refused(path)[0] in {"E-SLIDE-001", "E-SLIDE-002", "E-SLIDE-005"}
+
+
+def test_a_compression_that_only_openslide_reads(tmp_path: Path) -> None:
+    """Aperio's JPEG 2000 of luminance and chroma: the colours must come out converted."""
+    red, green, blue = np.moveaxis(IMAGE.astype(float), 2, 0)
+    luma = 0.299 * red + 0.587 * green + 0.114 * blue
+    chroma = np.stack([luma, 128 + (blue - luma) * 0.564, 128 + (red - luma) * 0.713], -1)
+    options = {"tile": (128, 128), "photometric": "rgb", "compression": 33003, "metadata": None}
+    header = "Aperio Image Library v11\n384x256 [0,0 384x256] (128x128) J2K|AppMag = 20|MPP = 0.5"
+    for name, text in (("a.svs", header), ("b.tif", "no vendor")):
+        tifffile.imwrite(tmp_path / name, np.rint(chroma).astype(np.uint8), description=text, **options)
+    with open_slide(tmp_path / "a.svs") as slide:
+        assert slide.facts.format == "openslide:aperio"
+        assert np.abs(slide.read(0, 0, 256, 384).astype(int) - IMAGE).mean() < 3
+    code, message = refused(tmp_path / "b.tif")
+    assert code == "E-SLIDE-005"
+    assert "scheme 33003" in message
+    assert "nor by openslide" in message
 
 
 # -- extras --------------------------------------------------------------------------------------------------
