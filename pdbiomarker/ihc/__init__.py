@@ -6,7 +6,7 @@ and area, and slides an assay of biopsies x features (:func:`quantify`). Optical
 """
 
 from pdbiomarker.ihc.assemble import assemble, problems_of
-from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
+from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
 from pdbiomarker.ihc.outputs import check_cells, write_slide
@@ -14,6 +14,7 @@ from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
 from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
 from pdbiomarker.ihc.score import pool_scores, score_cells
+from pdbiomarker.ihc.segmenters import Segmenter, cellpose, instanseg, stardist
 from pdbiomarker.ihc.slide import Slide, open_slide
 from pdbiomarker.ihc.stain import White, measure_white, optical_density, stain_matrix, unmix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue
@@ -31,12 +32,14 @@ __all__ = [
     "Tissue",
     "White",
     "assemble",
+    "cellpose",
     "check_cells",
     "check_panel",
     "check_regions",
     "check_slide",
     "find_tissue",
     "find_twins",
+    "instanseg",
     "measure_white",
     "open_slide",
     "optical_density",
@@ -49,6 +52,7 @@ __all__ = [
     "score_cells",
     "segment",
     "stain_matrix",
+    "stardist",
     "unmix",
     "write_slide",
 ]

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pdbiomarker.ihc.compiled import kernel
-from pdbiomarker.ihc.options import EDGE_UNITS, PIXEL_WEIGHT, UNITS_PER_OD, SegmentOptions
+from pdbiomarker.ihc.options import PIXEL_WEIGHT, UNITS_PER_OD, SegmentOptions
 from pdbiomarker.ihc.stain import optical_density, stain_matrix
 
 __all__ = ["AMOUNT_UNITS", "Signal", "amounts", "amounts_of_density", "find_signal"]
@@ -159,7 +159,7 @@ def _cap(hematoxylin: Int32, dab: Int32, both: bool, table: UInt16, out: UInt16)
             value = hematoxylin[y, x]
             if both:
                 value = max(value, dab[y, x])
-            out[y, x] = table[min(max(value, 0) >> 10, last)]
+            out[y, x] = table[min(np.maximum(value, 0) >> 10, last)]
 
 
 @kernel
@@ -171,7 +171,7 @@ def _combine(blurred: tuple[UInt16, UInt16, UInt16], table: Bytes, z: Int32, lev
         for x in range(width):
             value = 100 * np.int32(smooth[y, x]) + 84 * (np.int32(narrow[y, x]) - np.int32(wide[y, x]))
             z[y, x] = value
-            level[y, x] = table[min(max(value >> 8, 0), last)]
+            level[y, x] = table[min(np.maximum(value >> 8, 0), last)]
 
 
 @kernel

@@ -1,7 +1,7 @@
 """Basins of the signal, and the sums of every candidate outline inside them.
 
-A basin holds the pixels from which steepest ascent ends at one peak. Its candidate at threshold k is what lies
-above that threshold: areas, moments and edge sums of all candidates come from one histogram over (basin,
+A basin holds the pixels from which steepest ascent ends at one peak. Its candidate at threshold k is what
+lies above that threshold: areas, moments and edge sums of all candidates come from one histogram over (basin,
 level), summed from the top level down. A *crack* is the side between two neighbouring pixels.
 
 All sums are whole numbers: no value depends on the order in which pixels are visited.
@@ -115,10 +115,10 @@ def _ascend(z: Int32, level: Bytes, basin: Int32) -> Int32:
             continue
         up, row, down = rows[(y + 2) % 3], rows[y % 3], rows[(y + 1) % 3]
         for x in range(width):
-            top = max(up[x], max(up[x + 1] + 1, up[x + 2] + 2))
-            middle = max(row[x] + 3, max(row[x + 1] + 4, row[x + 2] + 5))
-            bottom = max(down[x] + 6, max(down[x + 1] + 7, down[x + 2] + 8))
-            best[x] = max(top, max(middle, bottom))
+            top = max(up[x], up[x + 1] + 1, up[x + 2] + 2)
+            middle = max(row[x] + 3, row[x + 1] + 4, row[x + 2] + 5)
+            bottom = max(down[x] + 6, down[x + 1] + 7, down[x + 2] + 8)
+            best[x] = max(top, middle, bottom)
         start = y * width
         for x in range(width):
             if level[y, x] == 0:

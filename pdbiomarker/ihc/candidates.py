@@ -150,7 +150,7 @@ def _score(s: Int64, sizes: Float) -> float:
     if shape <= 0:
         return 0.0
     edge = float(s[7]) / (float(max(s[6], 1)) * CRACK_UNITS)
-    return sizes[area] * (0.2 + 0.8 * shape) * edge * edge
+    return float(sizes[area]) * (0.2 + 0.8 * shape) * edge * edge
 
 
 @kernel
@@ -193,9 +193,7 @@ def _ripple_gain(first: Int32, second: Int32, passes: Int32, height: Int32, dept
 
 
 @kernel
-def _half_gain(
-    pairs: tuple[Int32, Int32, Int32, Int32], kept: tuple[Int64, Int32, Float, Float]
-) -> Float:
+def _half_gain(pairs: tuple[Int32, Int32, Int32, Int32], kept: tuple[Int64, Int32, Float, Float]) -> Float:
     first, second, rows, shared = pairs
     sums, _, best, sizes = kept
     gain = np.full(len(first), -np.inf)

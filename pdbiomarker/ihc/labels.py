@@ -136,7 +136,7 @@ def _fill(labels: Int32, ys: npt.NDArray[np.int64], xs: npt.NDArray[np.int64]) -
         for i in range(len(ys)):
             y, x = ys[i], xs[i]
             if labels[y, x] == 0:
-                found[i] = max(max(labels[y - 1, x], labels[y + 1, x]), max(labels[y, x - 1], labels[y, x + 1]))
+                found[i] = max(labels[y - 1, x], labels[y + 1, x], labels[y, x - 1], labels[y, x + 1])
         for i in range(len(ys)):
             if found[i] > 0:
                 labels[ys[i], xs[i]] = found[i]
@@ -186,9 +186,7 @@ def _relabel(flat: Int32, number: Int32) -> None:
 def _expand(labels: Int32, limit: int, out: Int32) -> None:
     """Distances down the columns first, then the nearest along each row."""
     height, width = labels.shape
-    reach = 0
-    while (reach + 1) * (reach + 1) <= limit:
-        reach += 1
+    reach = int(np.sqrt(limit))
     far = reach + 1
     above = np.full((height, width), far, np.int32)  # rows to the nearest label of the column, upwards
     for y in range(height):
@@ -207,19 +205,28 @@ def _expand(labels: Int32, limit: int, out: Int32) -> None:
             if near[x] < far:
                 up = labels[y - near[x], x] if above[y, x] == near[x] else 0
                 down = labels[y + near[x], x] if below[x] == near[x] else 0
-                which[x] = down if up == 0 else up if down == 0 else min(up, down)
-        for x in range(width):
-            if labels[y, x] > 0:
-                continue
-            best = near[x] * near[x] if near[x] < far else limit + 1
-            label = which[x] if near[x] < far else 0
-            step = 1
-            while step <= reach and step * step <= best:
-                for u in (x - step, x + step):
-                    if 0 <= u < width and near[u] < far:
-                        distance = step * step + near[u] * near[u]
-                        if distance < best or (distance == best and which[u] < label):
-                            best, label = distance, which[u]
-                step += 1
-            if best <= limit:
-                out[y, x] = label
+                which[x] = min(up, down) if up > 0 and down > 0 else max(up, down)
+        _nearest_in_row(labels[y], near, which, limit, out[y])
+
+
+@kernel
+def _nearest_in_row(labels: Int32, near: Int32, which: Int32, limit: int, out: Int32) -> None:
+    """For every background pixel of a row the label at the least distance up to the limit (squared)."""
+    width = len(labels)
+    reach = int(np.sqrt(limit))
+    for x in range(width):
+        if labels[x] > 0:
+            continue
+        best, label = limit + 1, 0
+        if near[x] <= reach:
+            best, label = near[x] * near[x], which[x]
+        for step in range(1, reach + 1):
+            if step * step > best:
+                break
+            for u in (x - step, x + step):
+                if 0 <= u < width and near[u] <= reach:
+                    distance = step * step + near[u] * near[u]
+                    if distance < best or (distance == best and which[u] < label):
+                        best, label = distance, which[u]
+        if best <= limit:
+            out[x] = label

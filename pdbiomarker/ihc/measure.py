@@ -13,12 +13,13 @@ import pandas as pd
 
 from pdbiomarker.errors import ItemError, Problem, Problems
 from pdbiomarker.ihc.blank import find_blank
-from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus, Segmenter
+from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
+from pdbiomarker.ihc.segmenters import Segmenter
 from pdbiomarker.ihc.slide import Slide, open_slide
 from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
@@ -48,11 +49,14 @@ class SlideOptions:
         ``(optical density (Y, X, 3) float32, pixel size um) -> labels (Y, X) int32``; None for the default.
     overlay : bool
         Whether the pictures are drawn.
+    threads : int
+        How many tiles of the slide are worked on at once.
     """
 
     tile: int = DEFAULT_TILE
     segmenter: Segmenter | None = None
     overlay: bool = True
+    threads: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -133,7 +137,7 @@ def quantify_slide(
             )
         thumbnail, tissue, white = _survey(slide, found.white, found.stains, problems)
         finder = CellFinder(slide, tissue, found, white=white, segmenter=how.segmenter)
-        cells = finder.find(tile=how.tile)
+        cells = finder.find(tile=how.tile, threads=how.threads)
         _judge_focus(finder.focus, slide.name, problems)
         areas, cells = _compartments(slide, tissue, cells, regions, problems)
         scores = score_cells(cells, areas, found)

@@ -67,7 +67,9 @@ def segment(od: npt.NDArray[np.float32], pixel_um: float, options: SegmentOption
     return outline(*amounts_of_density(od, matrix), pixel_um, options=opt)
 
 
-def outline(hematoxylin: Int32, dab: Int32, pixel_um: float, *, options: SegmentOptions | None = None) -> Int32:
+def outline(
+    hematoxylin: Int32, dab: Int32, pixel_um: float, *, options: SegmentOptions | None = None
+) -> Int32:
     """As :func:`segment`, from the amounts of stain (:func:`pdbiomarker.ihc.amounts.amounts`)."""
     opt = options or SegmentOptions()
     shape = hematoxylin.shape
