@@ -110,7 +110,8 @@ def _ascend(z: Int32, level: Bytes, basin: Int32) -> Int32:
             for x in range(width):
                 ahead[x + 1] = z[y + 1, x] * 16 if level[y + 1, x] > 0 else _FAR
         else:
-            ahead[:] = _FAR
+            for x in range(width):
+                ahead[x + 1] = _FAR
         if y < 0:
             continue
         up, row, down = rows[(y + 2) % 3], rows[y % 3], rows[(y + 1) % 3]

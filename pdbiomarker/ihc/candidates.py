@@ -184,6 +184,20 @@ def _union(a: Int64, b: Int64, shared: Int32, out: Int64) -> None:
 
 
 @kernel
+def _add(more: Int64, total: Int64) -> None:
+    for k in range(len(total)):
+        for c in range(8):
+            total[k, c] += more[k, c]
+
+
+@kernel
+def _clear(sums: Int64) -> None:
+    for k in range(len(sums)):
+        for c in range(8):
+            sums[k, c] = 0
+
+
+@kernel
 def _ripple_gain(first: Int32, second: Int32, passes: Int32, height: Int32, depth: int) -> Float:
     gain = np.full(len(first), -np.inf)
     for i in range(len(first)):
@@ -197,7 +211,7 @@ def _half_gain(pairs: tuple[Int32, Int32, Int32, Int32], kept: tuple[Int64, Int3
     first, second, rows, shared = pairs
     sums, _, best, sizes = kept
     gain = np.full(len(first), -np.inf)
-    union = np.empty(sums.shape[1:], np.int64)
+    union = np.empty((sums.shape[1], 8), np.int64)
     for i in range(len(first)):
         a, b = first[i], second[i]
         _union(sums[a], sums[b], shared[rows[i]], union)
@@ -241,7 +255,7 @@ def _join_pairs(
     for i in chosen:
         a, b = first[i], second[i]
         _union(sums[a], sums[b], shared[rows[i]], sums[a])
-        sums[b] = 0
+        _clear(sums[b])
         height[a] = max(height[a], height[b])
         best[a] = _best(sums[a], sizes)[0]
         best[b] = 0.0
@@ -287,12 +301,12 @@ def _join_clusters(
         if cluster[i] != i and place[cluster[i]] < 0:
             place[cluster[i]] = count
             count += 1
-    union = np.zeros((count, *sums.shape[1:]), np.int64)
+    union = np.zeros((count, sums.shape[1], 8), np.int64)
     most, top = np.zeros(count), np.zeros(count, np.int32)
     for i in range(n):
         c = place[cluster[i]]
         if c >= 0:
-            union[c] += sums[i]
+            _add(sums[i], union[c])
             most[c], top[c] = max(most[c], best[i]), max(top[c], height[i])
     for i in range(len(first)):
         c = place[cluster[first[i]]]
@@ -310,9 +324,12 @@ def _join_clusters(
             continue
         moved = True
         if cluster[i] == i:
-            sums[i], best[i], height[i] = union[c], score[c], top[c]
+            best[i], height[i] = score[c], top[c]
+            _clear(sums[i])
+            _add(union[c], sums[i])
         else:
-            sums[i], best[i] = 0, 0.0
+            _clear(sums[i])
+            best[i] = 0.0
             target[i] = cluster[i]
     return moved
 

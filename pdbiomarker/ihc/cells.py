@@ -295,17 +295,17 @@ class CellFinder:
             if gone is not None:
                 density[gone] = 0
             labels = checked(self._segmenter, density, self.pixel_um)
-        return rgb, labels, self._measure(labels, stains)
+        return rgb, labels, self._measure(labels, stains, box)
 
-    def _measure(self, labels: Labels, stains: tuple[Labels, Labels]) -> CellMeasures:
+    def _measure(self, labels: Labels, stains: tuple[Labels, Labels], box: _Box) -> CellMeasures:
         """Grow the nuclei into cells, where the panel says so, and measure both."""
         reach = self._panel.expansion_um / self.pixel_um
         if self._panel.measure == "nucleus" or reach < 1:
-            return measure_cells(labels, None, stains)
+            return measure_cells(labels, None, stains, origin=(box.y, box.x))
         width = max(1, round(_MEMBRANE_UM / self.pixel_um))
-        return measure_cells(
-            labels, expand(labels, reach), stains, width=width, threshold=self._panel.thresholds[0]
-        )
+        grown = expand(labels, reach)
+        threshold = self._panel.thresholds[0]
+        return measure_cells(labels, grown, stains, origin=(box.y, box.x), width=width, threshold=threshold)
 
     def _nodata(self, box: _Box) -> npt.NDArray[np.bool_] | None:
         """Which pixels of a box have no data by the tissue's mask; None: all have."""
@@ -324,7 +324,7 @@ class CellFinder:
     def _tile(self, box: _Box) -> tuple[Float, Focus]:
         """Cells that belong to a tile, measures (rows, as `_MEASURES`) by cell; and the tile's focus."""
         rgb, _, found = self._measured(box)
-        cx, cy = found.x + box.x, found.y + box.y
+        cx, cy = found.x, found.y
         owned = (found.area > 0) & (cy >= box.top) & (cy < box.bottom) & (cx >= box.left) & (cx < box.right)
         mean, decides = _decisive(found, self._panel)
         size = self.pixel_um

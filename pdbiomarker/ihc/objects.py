@@ -61,7 +61,13 @@ class CellMeasures:
 
 
 def measure_cells(
-    nuclei: Int32, cells: Int32 | None, stains: tuple[Int32, Int32], *, width: int = 0, threshold: float = 0.2
+    nuclei: Int32,
+    cells: Int32 | None,
+    stains: tuple[Int32, Int32],
+    *,
+    origin: tuple[int, int] = (0, 0),
+    width: int = 0,
+    threshold: float = 0.2,
 ) -> CellMeasures:
     """Measure every cell.
 
@@ -73,6 +79,8 @@ def measure_cells(
         The nuclei grown, under the same labels (:func:`pdbiomarker.ihc.labels.expand`). None: nuclei only.
     stains : two arrays of int32, shape (Y, X)
         Haematoxylin and DAB; see :func:`pdbiomarker.ihc.amounts.amounts`.
+    origin : tuple of int
+        Row and column of the image's first pixel, added to the centroids.
     width : int
         Width of the membrane in pixels; 0 for none.
     threshold : float
@@ -99,8 +107,8 @@ def measure_cells(
     area, ring, rim = sums[:, 0], sums[:, 5], sums[:, 7]
     return CellMeasures(
         area,
-        _over(sums[:, 1], area),
-        _over(sums[:, 2], area),
+        _over(sums[:, 1] + origin[1] * area, area),
+        _over(sums[:, 2] + origin[0] * area, area),
         _over(sums[:, 3], area) / AMOUNT_UNITS,
         _over(sums[:, 4], area) / AMOUNT_UNITS,
         _over(sums[:, 6], ring) / AMOUNT_UNITS,
@@ -192,6 +200,18 @@ def _percentiles(cells: Int32, dab: Int32, membrane: Bytes, count: Int64) -> Flo
     found = np.full(len(count), np.nan)
     for i in range(len(count)):
         if count[i] > 0:
-            own = np.sort(values[start[i] : start[i + 1]])
+            own = values[start[i] : start[i + 1]]
+            _sort(own)
             found[i] = own[(9 * count[i] + 9) // 10 - 1]
     return found
+
+
+@kernel
+def _sort(values: Int32) -> None:
+    """Sort a short array by insertion."""
+    for i in range(1, len(values)):
+        value, at = values[i], i
+        while at > 0 and values[at - 1] > value:
+            values[at] = values[at - 1]
+            at -= 1
+        values[at] = value

@@ -44,7 +44,7 @@ class SegmentOptions:
     channel: str = "both"
     min_area_um2: float = 14.0
     max_area_um2: float = 350.0
-    typical_area_um2: float = 60.0
+    typical_area_um2: float = 55.0
     area_log_sd: float = 0.75
     min_score: float = 0.085
     radius_um: float = 4.0

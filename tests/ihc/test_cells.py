@@ -26,7 +26,7 @@ from pdbiomarker.ihc import (
     segment,
     unmix,
 )
-from pdbiomarker.ihc.cells import expand
+from pdbiomarker.ihc.labels import expand
 
 QUICK = SlideOptions(overlay=False)
 
@@ -45,7 +45,7 @@ def test_a_painted_slide_is_recovered(tmp_path: Path) -> None:
     assert result.qc["tissue_mm2"] == pytest.approx(area, rel=0.05)
     assert scores.at["Ki67_density_tissue", "value"] == pytest.approx(painting.positive.sum() / area, rel=0.1)
     # painted: 0.7 inside, 0.61 on average over the ellipse with its soft rim
-    assert cells.loc[cells["positive"], "dab_od"].median() == pytest.approx(0.61, abs=0.05)
+    assert cells.loc[cells["positive"], "dab_od_mean"].median() == pytest.approx(0.61, abs=0.05)
     np.testing.assert_allclose([result.qc[f"white_{c}"] for c in ("red", "green", "blue")], GLASS, atol=1)
     assert result.qc["white_measured"] is True
 
@@ -65,8 +65,8 @@ def test_measures_are_means_over_the_nucleus(tmp_path: Path) -> None:
             labels == labels[int(row.y_um / 0.5), int(row.x_um / 0.5)]
         )  # brute force, one nucleus at a time
         assert row.area_um2 == mask.sum() * 0.25
-        assert row.dab_od == pytest.approx(dab[mask].mean(dtype=np.float64), abs=1e-6)
-        assert row.hematoxylin_od == pytest.approx(hematoxylin[mask].mean(dtype=np.float64), abs=1e-6)
+        assert row.dab_od_mean == pytest.approx(dab[mask].mean(dtype=np.float64), abs=1e-6)
+        assert row.haematoxylin_od_mean == pytest.approx(hematoxylin[mask].mean(dtype=np.float64), abs=1e-6)
 
 
 @pytest.mark.data
