@@ -121,11 +121,12 @@ def choose(
 
 
 def size_table(pixel_um: float, opt: SegmentOptions) -> Float:
-    """The factor of the score for every area in pixels: a log-normal prior, 0 outside the limits."""
+    """The factor of the score for every area in pixels: a two-sided log-normal prior, 0 outside the limits."""
     um2 = np.arange(int(opt.max_area_um2 / pixel_um**2 + 1e-9) + 1) * pixel_um**2
     size = np.zeros(len(um2))
     possible = (um2 >= opt.min_area_um2) & (um2 > 0)
-    size[possible] = np.exp(-0.5 * (np.log(um2[possible] / opt.typical_area_um2) / opt.area_log_sd) ** 2)
+    log = np.log(um2[possible] / opt.typical_area_um2)
+    size[possible] = np.exp(-0.5 * (log / np.where(log < 0, opt.area_log_sd, opt.area_log_sd_above)) ** 2)
     return size
 
 

@@ -23,8 +23,11 @@ class SegmentOptions:
     channel : {"both", "hematoxylin"}
         The signal: the stronger of haematoxylin and DAB (nuclear markers), or haematoxylin alone
         (cytoplasmic and membranous markers, whose DAB lies outside the nucleus).
-    min_area_um2, max_area_um2, typical_area_um2, area_log_sd : float
-        Limits of the area, and the log-normal prior on it.
+    min_area_um2, max_area_um2, typical_area_um2 : float
+        Limits of the area, and the mode of the prior on it.
+    area_log_sd, area_log_sd_above : float
+        Standard deviation of the prior on the log area, below and above the mode: small pieces are doubted
+        more than large nuclei, which tumours have.
     min_score : float
         What scores less is not a nucleus (0-1).
     radius_um : float
@@ -44,8 +47,9 @@ class SegmentOptions:
     channel: str = "both"
     min_area_um2: float = 14.0
     max_area_um2: float = 350.0
-    typical_area_um2: float = 55.0
-    area_log_sd: float = 0.75
+    typical_area_um2: float = 50.0
+    area_log_sd: float = 0.65
+    area_log_sd_above: float = 1.1
     min_score: float = 0.085
     radius_um: float = 4.0
     smoothing_um: float = 0.5

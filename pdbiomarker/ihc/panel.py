@@ -52,7 +52,7 @@ class Detection(_Frozen):
     channel: Literal["both", "hematoxylin"] = "both"
     min_area_um2: Annotated[float, Field(gt=0)] = 14.0
     max_area_um2: Annotated[float, Field(gt=0, le=1000)] = 350.0
-    typical_area_um2: Annotated[float, Field(gt=0, le=1000)] = 55.0
+    typical_area_um2: Annotated[float, Field(gt=0, le=1000)] = 50.0
     min_score: Share = 0.085
 
 
