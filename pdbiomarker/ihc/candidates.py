@@ -29,6 +29,12 @@ Bool = npt.NDArray[np.bool_]
 _PASS_DEPTHS: Final = (3, 6, 12, 25)  # percent of the lower peak
 _RIPPLE_ROUNDS: Final = 2
 _HALF_ROUNDS: Final = 2
+# Area over that of the ellipse with the same moments: 1 for an ellipse, .95 for a square, .9 for two thirds
+# of a ring. Long axis over short axis.
+_LEAST_FILL = 0.88
+_FULL_FILL = 0.99
+_LONGEST = 4.0
+_ANY_SHAPE = 0.1  # share of the score that shape does not decide
 
 
 @dataclasses.dataclass(slots=True)
@@ -142,16 +148,16 @@ def _score(s: Int64, sizes: Float) -> float:
     vxy = float(area * s[5] - s[1] * s[2]) / square
     det = max(vxx * vyy - vxy * vxy, 1e-6)
     fill = float(area) / (4 * math.pi * math.sqrt(det))
-    if fill <= 0.86:
+    if fill <= _LEAST_FILL:
         return 0.0
     half = (vxx + vyy) / 2
     gap = math.sqrt(max(half * half - det, 0.0))
     aspect = math.sqrt((half + gap) / max(half - gap, 1e-3))
-    shape = min((fill - 0.86) / 0.13, 1.0) * min((4 - aspect) / 1.5, 1.0)
+    shape = min((fill - _LEAST_FILL) / (_FULL_FILL - _LEAST_FILL), 1.0) * min((_LONGEST - aspect) / 1.5, 1.0)
     if shape <= 0:
         return 0.0
     edge = float(s[7]) / (float(max(s[6], 1)) * CRACK_UNITS)
-    return float(sizes[area]) * (0.2 + 0.8 * shape) * edge * edge
+    return float(sizes[area]) * (_ANY_SHAPE + (1 - _ANY_SHAPE) * shape) * edge * edge
 
 
 @kernel
