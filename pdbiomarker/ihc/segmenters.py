@@ -13,6 +13,7 @@ downloaded. Networks on a graphics card are not bound to the same bytes on anoth
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
@@ -24,7 +25,7 @@ import numpy.typing as npt
 
 from pdbiomarker.errors import AssayError, MissingExtraError, Problems
 
-__all__ = ["Segmenter", "cellpose", "checked", "instanseg", "stardist"]
+__all__ = ["Segmenter", "cellpose", "check_portable", "checked", "instanseg", "stardist"]
 
 Density = npt.NDArray[np.float32]
 Labels = npt.NDArray[np.int32]
@@ -82,6 +83,31 @@ def checked(segmenter: Segmenter, density: Density, pixel_um: float) -> Labels:
         wrong("Labels must not be negative.", "Use 0 for what lies outside.", int(labels.min()))
     problems.raise_if_any(AssayError)
     return np.ascontiguousarray(labels)
+
+
+def check_portable(segmenter: Segmenter | None) -> None:
+    """Check that another process can find a segmenter: that it is a function of a module.
+
+    Raises
+    ------
+    AssayError
+        E-PANEL-003: it is a lambda, a function within a function or an object.
+    """
+    if segmenter is None:
+        return
+    home = sys.modules.get(getattr(segmenter, "__module__", ""))
+    name = getattr(segmenter, "__qualname__", type(segmenter).__name__)
+    if home is not None and home.__name__ != "__main__" and getattr(home, name, None) is segmenter:
+        return
+    problems = Problems()
+    problems.add(
+        "E-PANEL-003",
+        "Other processes cannot find this segmenter.",
+        remedy="Use workers=1, or give a function that a module defines at its top level.",
+        column="segmenter",
+        value=name,
+    )
+    raise AssayError(problems)
 
 
 def instanseg(weights: str | Path, *, pixel_um: float = 0.5) -> Segmenter:
