@@ -108,7 +108,8 @@ def find_signal(
         Gradient g of the density as g / (g + edge_half), in thousandths.
     """
     raw = np.empty(hematoxylin.shape, np.uint16)
-    _cap(hematoxylin, dab, opt.channel == "both", _cap_table(opt.cap), raw)
+    leak = -1 if opt.channel == "both" else round(256 * opt.dab_leak)
+    _cap(hematoxylin, dab, leak, _cap_table(opt.cap), raw)
     smooth = _blur(raw, opt.smoothing_um / pixel_um)
     scale = opt.radius_um / np.sqrt(2.0) / pixel_um
     narrow, wide = _blur(raw, scale / np.sqrt(1.5)), _blur(raw, scale * np.sqrt(1.5))
@@ -151,15 +152,15 @@ def _look_up(rgb: Bytes, table: Int32, hematoxylin: Int32, dab: Int32) -> None:
 
 
 @kernel
-def _cap(hematoxylin: Int32, dab: Int32, both: bool, table: UInt16, out: UInt16) -> None:
+def _cap(hematoxylin: Int32, dab: Int32, leak: int, table: UInt16, out: UInt16) -> None:
+    """The stronger stain (leak below 0), or haematoxylin less `leak` / 256 of the DAB; softly capped."""
     last = len(table) - 1
     height, width = out.shape
     for y in range(height):
         for x in range(width):
-            value = hematoxylin[y, x]
-            if both:
-                value = max(value, dab[y, x])
-            out[y, x] = table[min(np.maximum(value, 0) >> 10, last)]
+            value, brown = np.int64(hematoxylin[y, x]), np.int64(dab[y, x])
+            value = max(value, brown) if leak < 0 else value - (np.maximum(brown, 0) * leak >> 8)
+            out[y, x] = table[min(max(value, 0) >> 10, last)]
 
 
 @kernel

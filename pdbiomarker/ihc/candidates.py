@@ -127,7 +127,7 @@ def choose(
 
 
 def size_table(pixel_um: float, opt: SegmentOptions) -> Float:
-    """The factor of the score for every area in pixels: a two-sided log-normal prior, 0 outside the limits."""
+    """The factor of the score by area in pixels: a two-sided log-normal prior, 0 outside the limits."""
     um2 = np.arange(int(opt.max_area_um2 / pixel_um**2 + 1e-9) + 1) * pixel_um**2
     size = np.zeros(len(um2))
     possible = (um2 >= opt.min_area_um2) & (um2 > 0)

@@ -38,8 +38,13 @@ class SegmentOptions:
         Optical density at which the soft cap levels off, so that dense DAB does not dominate.
     edge_half : float
         Gradient (OD per micrometre) at which the edge term is one half.
-    lowest, highest : float
-        First and last threshold of the signal (OD).
+    lowest, highest, levels : float, float, int
+        First and last threshold of the signal (OD), and how many there are.
+    min_depth : float
+        A pass less deep (OD) is a ripple of the noise.
+    dab_leak : float
+        Share of the DAB that is taken off the haematoxylin where that is the signal: dense DAB is darker in
+        red than its vector says, and would pass for nuclei.
     matrix : tuple of 9 floats or None
         Stain vectors, row by row; None for Ruifrok's.
     """
@@ -59,4 +64,5 @@ class SegmentOptions:
     highest: float = 0.70
     levels: int = 12
     min_depth: float = 0.004
+    dab_leak: float = 0.25
     matrix: tuple[float, ...] | None = None

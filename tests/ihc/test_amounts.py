@@ -73,4 +73,8 @@ def test_haematoxylin_alone_may_be_the_signal() -> None:
     dab = np.full((40, 40), AMOUNT_UNITS, np.int32)
     none = np.zeros_like(dab)
     assert find_signal(none, dab, 0.5, SegmentOptions())[0].min() > 0
-    assert not find_signal(none, dab, 0.5, SegmentOptions(channel="hematoxylin"))[0].any()
+    blue = SegmentOptions(channel="hematoxylin")
+    assert not find_signal(none, dab, 0.5, blue)[0].any()
+    # a quarter of the DAB is taken off
+    expected = find_signal(dab - dab // 4, none, 0.5, blue)[0]
+    np.testing.assert_array_equal(find_signal(dab, dab, 0.5, blue)[0], expected)

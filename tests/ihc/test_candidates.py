@@ -39,7 +39,7 @@ def climb(z: NDArray[np.int32], inside: NDArray[np.bool_]) -> NDArray[np.int32]:
         near = itertools.product(
             range(max(y - 1, 0), min(y + 2, height)), range(max(x - 1, 0), min(x + 2, width))
         )
-        return max(((z[p], p) for p in near if inside[p]))[1]
+        return max((z[p], p) for p in near if inside[p])[1]
 
     tops = {}
     for start in zip(*np.nonzero(inside), strict=True):

@@ -30,7 +30,7 @@ from pdbiomarker.ihc import (
 from pdbiomarker.ihc.segmenters import checked
 
 Density = NDArray[np.float32]
-DENSITY = optical_density(paint(side=160, seed=3).image, (243.0, 243.0, 241.0))
+DENSITY = optical_density(paint(side=340, seed=3).image, (243.0, 243.0, 241.0))
 
 
 def by_threshold(density: Density, pixel_um: float) -> NDArray[np.int32]:
@@ -185,6 +185,6 @@ def test_quantify_takes_a_segmenter(tmp_path: Path) -> None:
     row = alone.scores.set_index("feature").loc["Ki67_density_tissue"]
     assert one.layers["numerator"][0, list(one.var_names).index("Ki67_density_tissue")] == row["numerator"]
     with pytest.raises(AssayError, match="segmenter"):
-        quantify(sheet, panel="ki67", segmenter=lambda d, um: by_threshold(d, um), workers=2)
+        quantify(sheet, panel="ki67", segmenter=lambda density, um: by_threshold(density, 2 * um), workers=2)
     with pytest.raises(AssayError, match="shape"):
-        quantify(sheet, panel="ki67", segmenter=lambda d, um: by_threshold(d, um)[1:])
+        quantify(sheet, panel="ki67", segmenter=lambda density, um: by_threshold(density, um)[1:])
