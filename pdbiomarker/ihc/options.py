@@ -64,5 +64,5 @@ class SegmentOptions:
     highest: float = 0.70
     levels: int = 12
     min_depth: float = 0.004
-    dab_leak: float = 0.25
+    dab_leak: float = 0.1
     matrix: tuple[float, ...] | None = None

@@ -11,7 +11,9 @@ import pandas as pd
 import pytest
 import tifffile
 from pictures import GLASS, paint, write_tiff
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from pdbiomarker.errors import AssayError, ItemError
 from pdbiomarker.ihc import (
@@ -27,6 +29,8 @@ from pdbiomarker.ihc import (
     segment,
     unmix,
 )
+from pdbiomarker.simulate.layout import draw_layout, place_cells
+from pdbiomarker.simulate.slides import render_slide
 
 QUICK = SlideOptions(overlay=False)
 
@@ -48,6 +52,26 @@ def test_a_painted_slide_is_recovered(tmp_path: Path) -> None:
     assert cells.loc[cells["positive"], "dab_od_mean"].median() == pytest.approx(0.61, abs=0.05)
     np.testing.assert_allclose([result.qc[f"white_{c}"] for c in ("red", "green", "blue")], GLASS, atol=1)
     assert result.qc["white_measured"] is True
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_simulated_cd8_cells_are_found_and_called(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layout = draw_layout(rng, (900, 1300))
+    wanted = {"cd8_stroma": 130, "cd8_nest": 50, "lymphocyte": 200, "tumor": 300, "fibroblast": 120}
+    truth = place_cells(rng, layout, wanted)
+    path = render_slide(tmp_path / "a.ome.tiff", truth, layout, seed=seed)  # JPEG inside
+    result = quantify_slide(path, "cd8", options=QUICK)
+    places, cells = truth[["x_um", "y_um"]].to_numpy(), result.cells[["x_um", "y_um"]].to_numpy()
+    distance = cdist(places, cells)
+    rows, columns = linear_sum_assignment(np.where(distance <= 6, distance, 1e6))
+    near = distance[rows, columns] <= 6
+    assert 2 * near.sum() / (len(places) + len(cells)) >= 0.95
+    called = result.cells["positive"].to_numpy()
+    positive = truth["positive"].to_numpy()
+    assert (called[columns[near]] == positive[rows[near]]).mean() >= 0.99
+    area = layout.tissue.sum() * layout.mpp**2 * 1e-6  # as drawn
+    assert called.sum() / area == pytest.approx(positive.sum() / area, rel=0.03)
 
 
 def test_measures_are_means_over_the_nucleus(tmp_path: Path) -> None:
