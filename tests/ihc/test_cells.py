@@ -175,7 +175,7 @@ def test_a_ring_marker_is_measured_round_the_nucleus(tmp_path: Path) -> None:
     for panel in panels:
         cells = quantify_slide(path, panel, options=QUICK).cells
         _, nearest = cKDTree(cells[["x_um", "y_um"]].to_numpy()).query(painting.centres_um[:, ::-1])
-        assert (cells["positive"].to_numpy()[nearest] == stained).mean() > 0.97
+        assert (cells["positive"].to_numpy()[nearest] == stained).mean() > 0.95
         mine = cells.iloc[nearest].reset_index(drop=True)
         # the compartment that the panel names is the one that is judged; the stain lies outside the nucleus
         decides = {"ring": "dab_od_cytoplasm", "membrane": "dab_od_membrane"}.get(panel.measure)
