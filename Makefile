@@ -45,7 +45,7 @@ check: lint types floors test
 bench: setup
 	$(BIN)/python benchmarks/bench_import.py
 	$(BIN)/python benchmarks/mixed.py
-	$(BIN)/python benchmarks/bench_ihc.py
+	$(BIN)/python benchmarks/ihc.py
 
 # Pins without any download address, for every platform and Python version we support.
 constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)

@@ -192,6 +192,7 @@ _catalogue(
     {
         1: "A key of a panel file is unknown, missing or of the wrong type.",
         2: "No panel of that name.",
+        3: "A segmenter breaks its contract.",
     },
 )
 _catalogue(

@@ -8,7 +8,7 @@ and area, and slides an assay of biopsies x features (:func:`quantify`). Optical
 from pdbiomarker.ihc.artefacts import flag_artefacts
 from pdbiomarker.ihc.assemble import assemble, problems_of
 from pdbiomarker.ihc.calibrate import Calibration, calibrate, match_cells
-from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
+from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
 from pdbiomarker.ihc.outputs import check_cells, write_slide
@@ -16,6 +16,7 @@ from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
 from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
 from pdbiomarker.ihc.score import pool_scores, score_cells
+from pdbiomarker.ihc.segmenters import Segmenter, cellpose, instanseg, stardist
 from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import (
     White,
@@ -44,6 +45,7 @@ __all__ = [
     "White",
     "assemble",
     "calibrate",
+    "cellpose",
     "check_cells",
     "check_panel",
     "check_regions",
@@ -52,6 +54,7 @@ __all__ = [
     "find_tissue",
     "find_twins",
     "flag_artefacts",
+    "instanseg",
     "match_cells",
     "measure_white",
     "open_slide",
@@ -68,6 +71,7 @@ __all__ = [
     "stain_matrix",
     "stain_tables",
     "stain_vectors",
+    "stardist",
     "unmix",
     "unmix_rgb",
     "write_slide",

@@ -1,15 +1,16 @@
 """Cells of a slide, tile by tile.
 
 A cell belongs to the tile that holds its centroid; tiles overlap by the reach of the segmenter, all
-thresholds are locked, and all sums run over integers or in reading order: the table is the same for every
-tile size.
+thresholds are locked, and all sums run over whole numbers: the table is the same for every tile size and
+any number of threads.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import itertools
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Final
 
 import cv2
@@ -18,29 +19,51 @@ import numpy.typing as npt
 import pandas as pd
 
 from pdbiomarker.errors import AssayError, Problems
-from pdbiomarker.ihc.nuclei import REACH_UM, segment
+from pdbiomarker.ihc.amounts import amounts
+from pdbiomarker.ihc.compiled import kernel
+from pdbiomarker.ihc.labels import expand
+from pdbiomarker.ihc.nuclei import REACH_UM, outline
+from pdbiomarker.ihc.objects import CellMeasures, measure_cells
 from pdbiomarker.ihc.panel import Panel
+from pdbiomarker.ihc.segmenters import Segmenter, checked
 from pdbiomarker.ihc.slide import Slide
-from pdbiomarker.ihc.stain import White, optical_density, stain_matrix, unmix
+from pdbiomarker.ihc.stain import White, optical_density, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue
 
-__all__ = ["CELL_COLUMNS", "DEFAULT_TILE", "CellFinder", "Focus", "Segmenter", "expand"]
-
-#: A segmenter: optical density (Y, X, 3) float32 and pixel size in micrometres -> labels (Y, X) int32.
-Segmenter = Callable[[npt.NDArray[np.float32], float], npt.NDArray[np.int32]]
+__all__ = ["CELL_COLUMNS", "DEFAULT_TILE", "CellFinder", "Focus"]
 
 CELL_COLUMNS: Final = (
     "cell",
     "x_um",
     "y_um",
     "area_um2",
-    "dab_od",
-    "hematoxylin_od",
-    "positive",
-    "class",
     "compartment",
+    "dab_od_mean",
+    "haematoxylin_od_mean",
+    "class",
+    "positive",
+    "dab_od_nucleus",
+    "dab_od_cytoplasm",
+    "dab_od_membrane",
+    "dab_od_membrane_p90",
+    "membrane_stained",
 )
 DEFAULT_TILE: Final = 1024
+_MEASURES: Final = (
+    "x_um",
+    "y_um",
+    "area_um2",
+    "haematoxylin_od_mean",
+    "dab_od_mean",
+    "decides",
+    "dab_od_nucleus",
+    "dab_od_cytoplasm",
+    "dab_od_membrane",
+    "dab_od_membrane_p90",
+    "membrane_stained",
+)
+_FOCUS_MARGIN: Final = 2.0 * 3 + 1  # micrometres: the widest Gaussian and one pixel more
+_MEMBRANE_UM: Final = 1.0
 _FOCUS_UM: Final = (0.5, 1.0, 2.0)
 
 Labels = npt.NDArray[np.int32]
@@ -81,25 +104,60 @@ class Focus:
         self, green: npt.NDArray[np.uint8], pixel_um: float, own: tuple[slice, slice], mask: Mask
     ) -> None:
         """Add the pixels of `mask` in the part `own` of an image."""
-        edges = cv2.Laplacian(green, cv2.CV_16S, ksize=1, borderType=cv2.BORDER_REFLECT_101)
-        smooth = [_smoothed(green, sigma / pixel_um) for sigma in _FOCUS_UM]
-        bands = [np.rint((a - b) / 256)[own][mask].astype(np.int64) for a, b in itertools.pairwise(smooth)]
-        self.laplacian += int((edges[own][mask].astype(np.int64) ** 2).sum())
-        self.fine += int((bands[0] ** 2).sum())
-        self.coarse += int((bands[1] ** 2).sum())
-        self.pixels += int(mask.sum())
+        margin = int(np.ceil(_FOCUS_MARGIN / pixel_um)) + 1
+        part = tuple(slice(max(side.start - margin, 0), side.stop + margin) for side in own)
+        view = np.ascontiguousarray(green[part])
+        inside = np.zeros(view.shape, bool)
+        inside[tuple(slice(a.start - b.start, a.stop - b.start) for a, b in zip(own, part, strict=True))] = (
+            mask
+        )
+        edges = cv2.Laplacian(view, cv2.CV_16S, ksize=1, borderType=cv2.BORDER_REFLECT_101)
+        smooth = tuple(_smoothed(view, sigma / pixel_um) for sigma in _FOCUS_UM)
+        sums = np.zeros(4, np.int64)
+        _focus_sums(np.asarray(edges, dtype=np.int16), smooth, inside, sums)
+        self.merge(Focus(*(int(value) for value in sums)))
+
+    def merge(self, other: Focus) -> None:
+        """Add the sums of another part."""
+        self.laplacian += other.laplacian
+        self.fine += other.fine
+        self.coarse += other.coarse
+        self.pixels += other.pixels
 
 
-def _smoothed(image: npt.NDArray[np.uint8], sigma: float) -> Float:
-    """65,536 times the image under a Gaussian of whole numbers: exact, so no value depends on the tile."""
+def _smoothed(image: npt.NDArray[np.uint8], sigma: float) -> npt.NDArray[np.float32]:
+    """65,536 times the image under a Gaussian of whole numbers: exact, so no value depends on the tile.
+
+    The largest sum, 255 x 65,536, is a whole number below 2**24: single precision holds every one.
+    """
     taps = np.arange(-int(np.ceil(3 * sigma)), int(np.ceil(3 * sigma)) + 1)
     weights = np.exp(-0.5 * (taps / sigma) ** 2)
-    kernel = np.rint(256 * weights / weights.sum())
-    kernel[len(taps) // 2] += 256 - kernel.sum()
+    row = np.rint(256 * weights / weights.sum())
+    row[len(taps) // 2] += 256 - row.sum()
     border = cv2.BORDER_REFLECT_101
-    return np.asarray(
-        cv2.sepFilter2D(image.astype(np.float64), cv2.CV_64F, kernel, kernel, borderType=border)
-    )
+    return np.asarray(cv2.sepFilter2D(image, cv2.CV_32F, row, row, borderType=border), dtype=np.float32)
+
+
+@kernel
+def _focus_sums(
+    edges: npt.NDArray[np.int16],
+    smooth: tuple[npt.NDArray[np.float32], ...],
+    mask: Mask,
+    sums: npt.NDArray[np.int64],
+) -> None:
+    """Add the squares over `mask` of Laplacian, fine detail and coarse detail; and the pixels."""
+    sharp, middle, soft = smooth
+    height, width = edges.shape
+    for y in range(height):
+        for x in range(width):
+            if mask[y, x]:
+                edge = np.int64(edges[y, x])
+                fine = np.int64(np.rint((sharp[y, x] - middle[y, x]) / np.float32(256)))
+                coarse = np.int64(np.rint((middle[y, x] - soft[y, x]) / np.float32(256)))
+                sums[0] += edge * edge
+                sums[1] += fine * fine
+                sums[2] += coarse * coarse
+                sums[3] += 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,7 +185,7 @@ class CellFinder:
     white : White
         The white of the slide's glass.
     segmenter : callable, optional
-        Default: the classical segmenter with the panel's parameters.
+        See :mod:`pdbiomarker.ihc.segmenters`. Default: the classical one with the panel's parameters.
 
     Attributes
     ----------
@@ -148,39 +206,50 @@ class CellFinder:
         self._matrix = stain_matrix(panel.stains.hematoxylin, panel.stains.dab)
         self.pixel_um = max(panel.detection.pixel_um, slide.mpp)
         self.focus = Focus()
+        self._reading = threading.Lock()
 
-    def find(self, *, tile: int = DEFAULT_TILE) -> pd.DataFrame:
+    def find(self, *, tile: int = DEFAULT_TILE, threads: int = 1) -> pd.DataFrame:
         """All cells whose centroid lies in evaluable tissue.
 
         Parameters
         ----------
         tile : int
-            Side of a tile in pixels of the working resolution; it does not change the result.
+            Side of a tile in pixels of the working resolution.
+        threads : int
+            How many tiles are worked on at once. Neither changes the result.
 
         Returns
         -------
         DataFrame
-            One row per cell, from top to bottom: cell (1..n), x_um, y_um (slide coordinates), area_um2
-            (nucleus), dab_od (mean where the panel measures), hematoxylin_od (mean in the nucleus),
-            positive, class (0-3), compartment ("tissue").
+            One row per cell, from top to bottom, with the columns :data:`CELL_COLUMNS`: cell (1..n), x_um,
+            y_um (slide coordinates), area_um2 (nucleus), compartment ("tissue"), dab_od_mean (where the
+            panel measures), haematoxylin_od_mean (nucleus), class (0-3), positive; then the mean DAB of
+            nucleus, cytoplasm and membrane, the membrane's 90th percentile, and the share of it that is
+            stained (NaN where the panel grows no cells).
         """
         self.focus = Focus()
-        parts = [self._tile(box) for box in self._boxes(tile)]
-        columns = np.concatenate(parts, axis=1) if parts else np.zeros((5, 0))
-        order = np.lexsort((columns[0], columns[1]))
-        x_um, y_um, area, dab, hematoxylin = columns[:, order]
-        inside = self._tissue.at(self._tissue.mask, x_um, y_um)
-        values = (x_um[inside], y_um[inside], area[inside], dab[inside], hematoxylin[inside])
-        return _table(values, self._panel)
+        boxes = list(self._boxes(tile))
+        if threads > 1:
+            with ThreadPoolExecutor(threads) as pool:
+                done = list(pool.map(self._tile, boxes))
+        else:
+            done = [self._tile(box) for box in boxes]
+        for _, focus in done:
+            self.focus.merge(focus)
+        parts = [values for values, _ in done]
+        columns = np.concatenate(parts, axis=1) if parts else np.zeros((len(_MEASURES), 0))
+        columns = columns[:, np.lexsort((columns[0], columns[1]))]
+        inside = self._tissue.at(self._tissue.mask, columns[0], columns[1])
+        return _table(dict(zip(_MEASURES, columns[:, inside], strict=True)), self._panel)
 
     def labels(
         self, y: int, x: int, h: int, w: int
     ) -> tuple[npt.NDArray[np.uint8], Labels, npt.NDArray[np.bool_]]:
         """A field at the working resolution: pixels, nuclei, and which of them are positive (by label)."""
         box = self._box(y, x, y + h, x + w)
-        rgb, labels, means = self._measured(box)
+        rgb, labels, measures = self._measured(box)
         view = (slice(y - box.y, y - box.y + h), slice(x - box.x, x - box.x + w))
-        positive = np.r_[False, means[3] >= self._panel.thresholds[0]]
+        positive = np.r_[False, _decisive(measures, self._panel)[1] >= self._panel.thresholds[0]]
         return rgb[view], labels[view], positive
 
     def _boxes(self, tile: int) -> Iterator[_Box]:
@@ -206,22 +275,37 @@ class CellFinder:
             top, left, bottom, right, y, x, min(bottom + reach, height) - y, min(right + reach, width) - x
         )
 
-    def _measured(self, box: _Box) -> tuple[npt.NDArray[np.uint8], Labels, Float]:
-        """Pixels, nuclei, and per nucleus: sum of x, sum of y, area (pixels), DAB, haematoxylin."""
-        rgb, missing = self._slide.resample(box.y, box.x, box.h, box.w, self.pixel_um)
+    def _measured(self, box: _Box) -> tuple[npt.NDArray[np.uint8], Labels, CellMeasures]:
+        """Pixels, nuclei, and what is measured on them."""
+        with self._reading:
+            rgb, missing = self._slide.resample(box.y, box.x, box.h, box.w, self.pixel_um)
         gone = self._nodata(box)
         if missing is not None:
             gone = missing if gone is None else gone | missing
         if gone is not None:
             rgb[gone] = np.rint(self._white.rgb).astype(np.uint8)
-        density = optical_density(rgb, self._white.rgb)
+        stains = amounts(rgb, self._white.rgb, self._matrix)
         if gone is not None:
-            density[gone] = 0
+            for plane in stains:
+                plane[gone] = 0
         if self._segmenter is None:
-            labels = segment(density, self.pixel_um, self._panel.options)
+            labels = outline(*stains, self.pixel_um, options=self._panel.options)
         else:
-            labels = self._segmenter(density, self.pixel_um)
-        return rgb, labels, self._measure(density, labels, box)
+            density = optical_density(rgb, self._white.rgb)
+            if gone is not None:
+                density[gone] = 0
+            labels = checked(self._segmenter, density, self.pixel_um)
+        return rgb, labels, self._measure(labels, stains, box)
+
+    def _measure(self, labels: Labels, stains: tuple[Labels, Labels], box: _Box) -> CellMeasures:
+        """Grow the nuclei into cells, where the panel says so, and measure both."""
+        reach = self._panel.expansion_um / self.pixel_um
+        if self._panel.measure == "nucleus" or reach < 1:
+            return measure_cells(labels, None, stains, origin=(box.y, box.x))
+        width = max(1, round(_MEMBRANE_UM / self.pixel_um))
+        grown = expand(labels, reach)
+        threshold = self._panel.thresholds[0]
+        return measure_cells(labels, grown, stains, origin=(box.y, box.x), width=width, threshold=threshold)
 
     def _nodata(self, box: _Box) -> npt.NDArray[np.bool_] | None:
         """Which pixels of a box have no data by the tissue's mask; None: all have."""
@@ -237,86 +321,64 @@ class CellFinder:
         found: npt.NDArray[np.int64] = np.minimum(places, self._tissue.mask.shape[axis] - 1)
         return found
 
-    def _measure(self, density: npt.NDArray[np.float32], labels: Labels, box: _Box) -> Float:
-        hematoxylin, dab = unmix(density, self._matrix, (0, 1))
-        ys, xs = np.nonzero(labels)
-        which = labels[ys, xs]
-        n = int(labels.max()) + 1 if labels.size else 1
-        area = np.bincount(which, minlength=n)[1:].astype(np.float64)
-        sx = np.bincount(which, xs + box.x, n)[1:]
-        sy = np.bincount(which, ys + box.y, n)[1:]
-        blue = np.bincount(which, hematoxylin[ys, xs], n)[1:]
-        reach = round(self._panel.expansion_um / self.pixel_um)
-        if self._panel.measure == "nucleus" or reach == 0:
-            brown, over = np.bincount(which, dab[ys, xs], n)[1:], area
-        else:
-            grown = expand(labels, reach)
-            if self._panel.measure == "ring":
-                grown = np.where(labels > 0, 0, grown)
-            ys, xs = np.nonzero(grown)
-            which = grown[ys, xs]
-            over = np.bincount(which, minlength=n)[1:].astype(np.float64)
-            brown = np.bincount(which, dab[ys, xs], n)[1:]
-        one = np.maximum(area, 1)
-        return np.vstack([sx, sy, area, brown / np.maximum(over, 1), blue / one])
-
-    def _tile(self, box: _Box) -> Float:
-        """Cells that belong to a tile: x_um, y_um, area_um2, dab_od, hematoxylin_od (rows) by cell."""
-        rgb, _, means = self._measured(box)
-        self._add_focus(rgb, box)
-        means = means[:, means[2] > 0]
-        cx, cy = means[0] / means[2], means[1] / means[2]
-        owned = (cy >= box.top) & (cy < box.bottom) & (cx >= box.left) & (cx < box.right)
-        means, cx, cy = means[:, owned], cx[owned], cy[owned]
+    def _tile(self, box: _Box) -> tuple[Float, Focus]:
+        """Cells that belong to a tile, measures (rows, as `_MEASURES`) by cell; and the tile's focus."""
+        rgb, _, found = self._measured(box)
+        cx, cy = found.x, found.y
+        owned = (found.area > 0) & (cy >= box.top) & (cy < box.bottom) & (cx >= box.left) & (cx < box.right)
+        mean, decides = _decisive(found, self._panel)
         size = self.pixel_um
-        return np.vstack([(cx + 0.5) * size, (cy + 0.5) * size, means[2] * size**2, means[3], means[4]])
+        values = np.vstack(
+            [
+                (cx + 0.5) * size,
+                (cy + 0.5) * size,
+                found.area * size**2,
+                found.hematoxylin,
+                mean,
+                decides,
+                found.nucleus,
+                found.cytoplasm,
+                found.membrane,
+                found.membrane_p90,
+                found.membrane_stained,
+            ]
+        )
+        return values[:, owned], self._focus_of(rgb, box)
 
-    def _add_focus(self, rgb: npt.NDArray[np.uint8], box: _Box) -> None:
-        """Add the tile's own pixels to the focus sums."""
+    def _focus_of(self, rgb: npt.NDArray[np.uint8], box: _Box) -> Focus:
+        """The focus sums of the tile's own pixels."""
         rows = self._places(box.top, box.bottom - box.top, 0)
         columns = self._places(box.left, box.right - box.left, 1)
         own = (slice(box.top - box.y, box.bottom - box.y), slice(box.left - box.x, box.right - box.x))
-        inside = self._tissue.mask[np.ix_(rows, columns)]
-        self.focus.add(np.ascontiguousarray(rgb[..., 1]), self.pixel_um, own, inside)
+        focus = Focus()
+        focus.add(rgb[..., 1], self.pixel_um, own, self._tissue.mask[np.ix_(rows, columns)])
+        return focus
 
 
-def _table(values: tuple[Float, ...], panel: Panel) -> pd.DataFrame:
-    x_um, y_um, area, dab, hematoxylin = values
-    grade = np.searchsorted(np.asarray(panel.thresholds), dab, side="right").astype(np.int8)
-    return pd.DataFrame(
-        {
-            "cell": np.arange(1, len(x_um) + 1, dtype=np.int32),
-            "x_um": x_um,
-            "y_um": y_um,
-            "area_um2": area,
-            "dab_od": dab,
-            "hematoxylin_od": hematoxylin,
-            "positive": grade > 0,
-            "class": grade,
-            "compartment": np.full(len(x_um), "tissue", dtype=object),
-        }
-    )
+def _decisive(found: CellMeasures, panel: Panel) -> tuple[Float, Float]:
+    """Mean DAB where the panel measures, and the value that decides the class.
 
-
-def expand(labels: Labels, pixels: int) -> Labels:
-    """Grow labels into the background by a number of pixels (octagonal steps: square, cross, square, ...).
-
-    Where two labels meet in one step the later one (the larger number) takes the pixel.
-
-    Parameters
-    ----------
-    labels : array of int32, shape (Y, X)
-    pixels : int
-        Number of steps.
-
-    Returns
-    -------
-    array of int32, shape (Y, X)
+    A cell without a ring (nuclei touch it on all sides) is judged by the whole cell: it is not negative
+    because nothing could be measured.
     """
-    grown = labels.astype(np.float32)
-    cross = cv2.getStructuringElement(cv2.MORPH_CROSS, (3, 3))
-    square = np.ones((3, 3), np.uint8)
-    for step in range(pixels):
-        spread = cv2.dilate(grown, cross if step % 2 == 0 else square)
-        grown = np.where(grown > 0, grown, spread)
-    return grown.astype(np.int32)
+    if panel.measure == "membrane":
+        mean = found.membrane
+    elif panel.measure == "ring":
+        mean = np.where(np.isnan(found.cytoplasm), found.cell, found.cytoplasm)
+    elif panel.measure == "cell":
+        mean = found.cell
+    else:
+        mean = found.nucleus
+    return mean, found.membrane_p90 if panel.statistic == "p90" else mean
+
+
+def _table(values: dict[str, Float], panel: Panel) -> pd.DataFrame:
+    grade = np.searchsorted(np.asarray(panel.thresholds), values["decides"], side="right").astype(np.int8)
+    n = len(grade)
+    values = values | {
+        "cell": np.arange(1, n + 1, dtype=np.int32),
+        "compartment": np.full(n, "tissue", dtype=object),
+        "class": grade,
+        "positive": grade > 0,
+    }
+    return pd.DataFrame({name: values[name] for name in CELL_COLUMNS})

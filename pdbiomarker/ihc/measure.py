@@ -16,12 +16,13 @@ from pdbiomarker.errors import ItemError, Problem, Problems
 from pdbiomarker.ihc.artefacts import CAUSES, flag_artefacts
 from pdbiomarker.ihc.blank import find_blank
 from pdbiomarker.ihc.calibrate import apply_calibration
-from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus, Segmenter
+from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, Scale, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.regions import read_regions
 from pdbiomarker.ihc.score import score_cells
+from pdbiomarker.ihc.segmenters import Segmenter
 from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
@@ -52,11 +53,14 @@ class SlideOptions:
         ``(optical density (Y, X, 3) float32, pixel size um) -> labels (Y, X) int32``; None for the default.
     overlay : bool
         Whether the pictures are drawn.
+    threads : int
+        How many tiles of the slide are worked on at once.
     """
 
     tile: int = DEFAULT_TILE
     segmenter: Segmenter | None = None
     overlay: bool = True
+    threads: int = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -142,7 +146,7 @@ def quantify_slide(
         thumbnail, tissue, white = _survey(slide, found, problems)
         scale = _scale(found, origin or {}, slide.name)
         finder = CellFinder(slide, tissue, _on_scale(found, scale), white=white, segmenter=how.segmenter)
-        cells = finder.find(tile=how.tile)
+        cells = finder.find(tile=how.tile, threads=how.threads)
         if scale is not None:
             cells = apply_calibration(cells, slope=scale.slope, intercept=scale.intercept)
         _judge_focus(finder.focus, slide.name, problems)

@@ -42,7 +42,7 @@ def write_slide(result: SlideResult, slide_id: str, folder: str | Path) -> list[
     root = Path(folder)
     (root / "overlay").mkdir(parents=True, exist_ok=True)
     cells = result.cells.copy()
-    cells.insert(0, "slide_id", np.full(len(cells), slide_id, dtype=object))
+    cells.insert(0, "slide", np.full(len(cells), slide_id, dtype=object))
     table = pa.Table.from_pandas(cells, preserve_index=False)
     written = [root / "cells.parquet"]
     with atomic_path(written[0]) as partial:
@@ -96,8 +96,8 @@ def check_cells(path: str | Path) -> Problems:
         "x_um": (0, np.inf),
         "y_um": (0, np.inf),
         "area_um2": (0, 1e4),
-        "dab_od": (-4, 4),
-        "hematoxylin_od": (-4, 4),
+        "dab_od_mean": (-4, 4),
+        "haematoxylin_od_mean": (-4, 4),
         "class": (0, 3),
     }
     for column, (low, high) in limits.items():

@@ -14,7 +14,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pdbiomarker.errors import AssayError, Problems
-from pdbiomarker.ihc.nuclei import SegmentOptions
+from pdbiomarker.ihc.options import SegmentOptions
 from pdbiomarker.ihc.stain import stain_matrix
 from pdbiomarker.provenance import atomic_path, sha256_json
 from pdbiomarker.reference import list_reference, reference_path
@@ -98,8 +98,8 @@ class Detection(_Frozen):
     channel: Literal["both", "hematoxylin"] = "both"
     min_area_um2: Annotated[float, Field(gt=0)] = 14.0
     max_area_um2: Annotated[float, Field(gt=0, le=1000)] = 350.0
-    typical_area_um2: Annotated[float, Field(gt=0, le=1000)] = 60.0
-    min_score: Share = 0.09
+    typical_area_um2: Annotated[float, Field(gt=0, le=1000)] = 50.0
+    min_score: Share = 0.085
 
 
 class Detectors(_Frozen):
@@ -128,12 +128,15 @@ class Panel(_Frozen):
         The name that heads every feature, such as ``CD8`` in ``CD8_density_tissue``.
     compartment : {"nucleus", "membrane", "cytoplasm"}
         Where the marker lies.
-    measure : {"nucleus", "ring", "cell"}
-        Where the DAB is averaged: in the nucleus, in a ring round it, or in both together.
+    measure : {"nucleus", "ring", "cell", "membrane"}
+        The compartment that decides: the nucleus, a ring round it (cytoplasm), both together, or the outer
+        1 um of both (membrane).
+    statistic : {"mean", "p90"}
+        The mean of the DAB there; for the membrane, its 90th percentile may decide instead.
     expansion_um : float
         Width of that ring.
     thresholds : three floats
-        Mean DAB optical density (decadic) from which a cell is 1+, 2+ and 3+; 1+ is positive.
+        DAB optical density (decadic) from which a cell is 1+, 2+ and 3+; 1+ is positive.
     min_cells : int
         Fewer cells give no percentage and no H-score.
     calibration : CalibrationTable or None
@@ -149,7 +152,8 @@ class Panel(_Frozen):
     version: str = "1"
     chromogen: Literal["DAB"] = "DAB"
     compartment: Literal["nucleus", "membrane", "cytoplasm"] = "nucleus"
-    measure: Literal["nucleus", "ring", "cell"] = "nucleus"
+    measure: Literal["nucleus", "ring", "cell", "membrane"] = "nucleus"
+    statistic: Literal["mean", "p90"] = "mean"
     expansion_um: Annotated[float, Field(ge=0, le=15)] = 0.0
     thresholds: tuple[
         Annotated[float, Field(gt=0, lt=4)],
@@ -171,7 +175,11 @@ class Panel(_Frozen):
         if not self.thresholds[0] < self.thresholds[1] < self.thresholds[2]:
             raise ValueError("thresholds must rise: 1+ < 2+ < 3+")
         if self.measure != "nucleus" and self.expansion_um <= 0:
-            raise ValueError("expansion_um must be above 0 when the ring or the cell is measured")
+            raise ValueError(
+                "expansion_um must be above 0 when the ring, the cell or the membrane is measured"
+            )
+        if self.statistic == "p90" and self.measure != "membrane":
+            raise ValueError("statistic p90 is for measure: membrane")
         if self.white.low > self.white.high:
             raise ValueError("white.low must not exceed white.high")
         if self.detection.min_area_um2 >= self.detection.max_area_um2:

@@ -22,9 +22,10 @@ from anndata import AnnData
 
 from pdbiomarker.errors import ItemError, Problem, Problems, ResourceError, StudyError
 from pdbiomarker.ihc.assemble import assemble
-from pdbiomarker.ihc.measure import SlideResult, quantify_slide
+from pdbiomarker.ihc.measure import SlideOptions, SlideResult, quantify_slide
 from pdbiomarker.ihc.outputs import write_slide
 from pdbiomarker.ihc.panel import Panel, read_panel
+from pdbiomarker.ihc.segmenters import Segmenter, check_portable
 from pdbiomarker.provenance import slug
 from pdbiomarker.study import Study
 from pdbiomarker.tables import read_table, to_number
@@ -40,6 +41,7 @@ def quantify(
     regions: str | Path | None = None,
     workers: int = 1,
     out: str | Path | None = None,
+    segmenter: Segmenter | None = None,
 ) -> AnnData:
     """Quantify slides into an assay, biopsies x features.
 
@@ -58,6 +60,10 @@ def quantify(
         Processes; a slide is one job.
     out : path, optional
         Folder for each slide's cells, scores, QC and overlays.
+    segmenter : callable, optional
+        ``(optical density (Y, X, 3) float32, pixel size um) -> labels (Y, X) int32``, instead of the default;
+        see :mod:`pdbiomarker.ihc.segmenters`. With more than one worker it must be a function of a module,
+        which each worker imports.
 
     Returns
     -------
@@ -69,7 +75,7 @@ def quantify(
     StudyError
         The sheet cannot be used.
     AssayError
-        A panel cannot be used.
+        A panel cannot be used; E-PANEL-003: the segmenter breaks its contract.
     ResourceError
         E-RUN-005: a worker was killed.
     """
@@ -90,6 +96,7 @@ def quantify(
                 None if mpp is None or pd.isna(mpp) else float(mpp),
                 region if region is not None and region.is_file() else None,
                 {name: _text(row.get(name)) for name in ("scanner", "batch")},
+                segmenter,
             )
         )
     done: list[tuple[_Job, SlideResult]] = []
@@ -114,6 +121,7 @@ class _Job:
     mpp: float | None
     regions: Path | None
     origin: dict[str, str | None]
+    segmenter: Segmenter | None = None
 
 
 def _text(value: object) -> str | None:
@@ -175,7 +183,14 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
 
 def _attempt(job: _Job) -> SlideResult | Problem:
     try:
-        return quantify_slide(job.path, job.panel, mpp=job.mpp, regions=job.regions, origin=job.origin)
+        return quantify_slide(
+            job.path,
+            job.panel,
+            mpp=job.mpp,
+            regions=job.regions,
+            origin=job.origin,
+            options=SlideOptions(segmenter=job.segmenter),
+        )
     except ItemError as error:
         return dataclasses.replace(error.problem, severity="quarantine", item=job.slide_id)
 
@@ -183,6 +198,7 @@ def _attempt(job: _Job) -> SlideResult | Problem:
 def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
     if workers <= 1 or len(jobs) <= 1:
         return [_attempt(job) for job in jobs]
+    check_portable(jobs[0].segmenter)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:
         with _safe_path():

@@ -11,10 +11,13 @@ import pandas as pd
 import pytest
 import tifffile
 from pictures import GLASS, paint, write_tiff
+from scipy.optimize import linear_sum_assignment
 from scipy.spatial import cKDTree
+from scipy.spatial.distance import cdist
 
 from pdbiomarker.errors import AssayError, ItemError
 from pdbiomarker.ihc import (
+    CELL_COLUMNS,
     CellFinder,
     SlideOptions,
     White,
@@ -26,7 +29,8 @@ from pdbiomarker.ihc import (
     segment,
     unmix,
 )
-from pdbiomarker.ihc.cells import expand
+from pdbiomarker.simulate.layout import draw_layout, place_cells
+from pdbiomarker.simulate.slides import render_slide
 
 QUICK = SlideOptions(overlay=False)
 
@@ -45,9 +49,29 @@ def test_a_painted_slide_is_recovered(tmp_path: Path) -> None:
     assert result.qc["tissue_mm2"] == pytest.approx(area, rel=0.05)
     assert scores.at["Ki67_density_tissue", "value"] == pytest.approx(painting.positive.sum() / area, rel=0.1)
     # painted: 0.7 inside, 0.61 on average over the ellipse with its soft rim
-    assert cells.loc[cells["positive"], "dab_od"].median() == pytest.approx(0.61, abs=0.05)
+    assert cells.loc[cells["positive"], "dab_od_mean"].median() == pytest.approx(0.61, abs=0.05)
     np.testing.assert_allclose([result.qc[f"white_{c}"] for c in ("red", "green", "blue")], GLASS, atol=1)
     assert result.qc["white_measured"] is True
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_simulated_cd8_cells_are_found_and_called(tmp_path: Path, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    layout = draw_layout(rng, (900, 1300))
+    wanted = {"cd8_stroma": 130, "cd8_nest": 50, "lymphocyte": 200, "tumor": 300, "fibroblast": 120}
+    truth = place_cells(rng, layout, wanted)
+    path = render_slide(tmp_path / "a.ome.tiff", truth, layout, seed=seed)  # JPEG inside
+    result = quantify_slide(path, "cd8", options=QUICK)
+    places, cells = truth[["x_um", "y_um"]].to_numpy(), result.cells[["x_um", "y_um"]].to_numpy()
+    distance = cdist(places, cells)
+    rows, columns = linear_sum_assignment(np.where(distance <= 6, distance, 1e6))
+    near = distance[rows, columns] <= 6
+    assert 2 * near.sum() / (len(places) + len(cells)) >= 0.95
+    called = result.cells["positive"].to_numpy()
+    positive = truth["positive"].to_numpy()
+    assert (called[columns[near]] == positive[rows[near]]).mean() >= 0.99
+    area = layout.tissue.sum() * layout.mpp**2 * 1e-6  # as drawn
+    assert called.sum() / area == pytest.approx(positive.sum() / area, rel=0.03)
 
 
 def test_measures_are_means_over_the_nucleus(tmp_path: Path) -> None:
@@ -65,8 +89,8 @@ def test_measures_are_means_over_the_nucleus(tmp_path: Path) -> None:
             labels == labels[int(row.y_um / 0.5), int(row.x_um / 0.5)]
         )  # brute force, one nucleus at a time
         assert row.area_um2 == mask.sum() * 0.25
-        assert row.dab_od == pytest.approx(dab[mask].mean(dtype=np.float64), abs=1e-6)
-        assert row.hematoxylin_od == pytest.approx(hematoxylin[mask].mean(dtype=np.float64), abs=1e-6)
+        assert row.dab_od_mean == pytest.approx(dab[mask].mean(dtype=np.float64), abs=1e-6)
+        assert row.haematoxylin_od_mean == pytest.approx(hematoxylin[mask].mean(dtype=np.float64), abs=1e-6)
 
 
 @pytest.mark.data
@@ -74,7 +98,8 @@ def test_measures_are_means_over_the_nucleus(tmp_path: Path) -> None:
 def test_the_tile_size_does_not_matter(shared_data: Callable[[str], Path], name: str, panel: str) -> None:
     path = shared_data(f"ihc/wsi/{name}")
     results = [
-        quantify_slide(path, panel, options=SlideOptions(tile=t, overlay=False)) for t in (512, 1024, 2048)
+        quantify_slide(path, panel, options=SlideOptions(tile=tile, threads=threads, overlay=False))
+        for tile, threads in ((512, 1), (1024, 2), (2048, 1))
     ]
     for other in results[1:]:
         pd.testing.assert_frame_equal(results[0].cells, other.cells, check_exact=True)
@@ -85,8 +110,9 @@ def test_the_tile_size_does_not_matter(shared_data: Callable[[str], Path], name:
 def test_painted_tiles_have_no_seams(tmp_path: Path) -> None:
     path = write_tiff(tmp_path / "a.tif", paint(side=700, seed=4).image)
     whole = quantify_slide(path, "ki67", options=SlideOptions(tile=4096, overlay=False)).cells
-    for tile in (97, 256):
-        parts = quantify_slide(path, "ki67", options=SlideOptions(tile=tile, overlay=False)).cells
+    for tile, threads in ((97, 2), (256, 1), (256, 2)):
+        options = SlideOptions(tile=tile, threads=threads, overlay=False)
+        parts = quantify_slide(path, "ki67", options=options).cells
         pd.testing.assert_frame_equal(whole, parts, check_exact=True)
     with pytest.raises(AssayError):
         quantify_slide(path, "ki67", options=SlideOptions(tile=10))
@@ -106,14 +132,27 @@ def test_another_segmenter_may_be_given(tmp_path: Path) -> None:
     assert (cells.at[0, "x_um"], cells.at[0, "y_um"], cells.at[0, "area_um2"]) == (105.0, 52.5, 50.0)
 
 
-def test_expansion_by_hand() -> None:
-    labels = np.zeros((9, 9), np.int32)
-    labels[4, 4] = 3
-    assert expand(labels, 0).sum() == 3
-    assert (expand(labels, 1) > 0).sum() == 5
-    assert (expand(labels, 2) > 0).sum() == 21
-    two = np.array([[1, 0, 0, 2]], np.int32)
-    np.testing.assert_array_equal(expand(two, 1), [[1, 1, 2, 2]])
+def test_a_nuclear_marker_has_no_other_compartments(tmp_path: Path) -> None:
+    cells = quantify_slide(write_tiff(tmp_path / "a.tif", paint(side=300).image), "ki67", options=QUICK).cells
+    assert list(cells) == list(CELL_COLUMNS)
+    np.testing.assert_array_equal(cells["dab_od_mean"], cells["dab_od_nucleus"])
+    assert cells[["dab_od_cytoplasm", "dab_od_membrane", "dab_od_membrane_p90"]].isna().all(axis=None)
+
+
+@pytest.mark.data
+def test_lymphocytes_are_judged_round_their_nuclei(shared_data: Callable[[str], Path]) -> None:
+    cd8 = read_panel("cd8")
+    path = shared_data("ihc/lymphoid_cytoplasmic/ROI_127.png")
+    cells = quantify_slide(path, cd8, mpp=0.25, options=QUICK).cells
+    positive = cells["positive"].to_numpy()
+    # No ground truth: by eye about a fifth of the cells in the field are brown.
+    assert 0.15 < positive.mean() < 0.27
+    membrane = cd8.model_copy(update={"measure": "membrane"})
+    cells = quantify_slide(path, membrane, mpp=0.25, options=QUICK).cells
+    positive = cells["positive"].to_numpy()
+    assert cells.loc[positive, "membrane_stained"].median() > 0.5
+    assert cells.loc[~positive, "membrane_stained"].median() < 0.05
+    assert (cells["dab_od_membrane_p90"] >= cells["dab_od_membrane"]).mean() > 0.99
 
 
 def test_a_ring_marker_is_measured_round_the_nucleus(tmp_path: Path) -> None:
@@ -126,9 +165,27 @@ def test_a_ring_marker_is_measured_round_the_nucleus(tmp_path: Path) -> None:
         ring = np.abs(np.hypot(y - cy, x - cx) - 4.6) < 0.9
         image[ring] *= 10 ** -(0.6 * np.array([0.27, 0.57, 0.78]) / np.linalg.norm([0.27, 0.57, 0.78]))
     path = write_tiff(tmp_path / "a.tif", np.rint(image).astype(np.uint8))
-    cells = quantify_slide(path, "cd8", options=QUICK).cells
-    _, nearest = cKDTree(cells[["x_um", "y_um"]].to_numpy()).query(painting.centres_um[:, ::-1])
-    assert (cells["positive"].to_numpy()[nearest] == stained).mean() > 0.97
+    cd8 = read_panel("cd8")
+    panels = [
+        cd8,
+        cd8.model_copy(update={"measure": "ring", "expansion_um": 2.0}),
+        cd8.model_copy(update={"measure": "membrane", "expansion_um": 2.0}),
+        cd8.model_copy(update={"measure": "membrane", "expansion_um": 2.0, "statistic": "p90"}),
+    ]
+    for panel in panels:
+        cells = quantify_slide(path, panel, options=QUICK).cells
+        _, nearest = cKDTree(cells[["x_um", "y_um"]].to_numpy()).query(painting.centres_um[:, ::-1])
+        assert (cells["positive"].to_numpy()[nearest] == stained).mean() > 0.95
+        mine = cells.iloc[nearest].reset_index(drop=True)
+        # the compartment that the panel names is the one that is judged; the stain lies outside the nucleus
+        decides = {"ring": "dab_od_cytoplasm", "membrane": "dab_od_membrane"}.get(panel.measure)
+        if decides is not None:
+            np.testing.assert_array_equal(cells["dab_od_mean"], cells[decides])
+            judged = "dab_od_membrane_p90" if panel.statistic == "p90" else decides
+            np.testing.assert_array_equal(cells["positive"], cells[judged] >= 0.2)
+            assert mine.loc[stained, decides].median() > 0.3 > mine.loc[stained, "dab_od_nucleus"].median()
+            assert mine.loc[stained, "membrane_stained"].median() > 0.4
+            assert mine.loc[~stained, "membrane_stained"].median() < 0.05
 
 
 # -- tissue --------------------------------------------------------------------------------------------------

@@ -64,6 +64,7 @@ class Match:
     near: int = 0
     same_class: int = 0
     percent_errors: list[float] = dataclasses.field(default_factory=list)
+    annotated_errors: list[float] = dataclasses.field(default_factory=list)
 
     def add(
         self, truth: Labels, classes: NDArray[np.bool_], found: Labels, positive: NDArray[np.bool_]
@@ -85,6 +86,8 @@ class Match:
         self.truth += n
         self.found += m
         self.percent_errors.append(100 * abs(classes.mean() - positive.mean()))
+        both_ways = classes[rows[close]].mean(), positive[columns[close]].mean()
+        self.annotated_errors.append(100 * abs(both_ways[0] - both_ways[1]))
 
     def f1(self, hits: int) -> float:
         return 2 * hits / (self.truth + self.found)
@@ -172,17 +175,32 @@ def test_a_uniform_field_has_no_nuclei(value: float) -> None:
 
 @pytest.mark.data
 def test_real_tiles_against_ground_truth(shared_data: Callable[[str], Path]) -> None:
-    # Ground truth holds tumour nuclei only, so precision is capped: recall and class are judged.
+    # Ground truth holds tumour nuclei only, so precision is capped. The floors are what a deep model's
+    # published output, and a slower search over many thresholds, reach on these four tiles.
     ours = matched(shared_data, lambda _, density: segment(density, 0.5))
     theirs = matched(shared_data, lambda image, _: otsu_watershed(image))
-    assert ours.overlapping / ours.truth > 0.78
-    assert ours.near / ours.truth > 0.87
-    assert ours.f1(ours.overlapping) > 0.67
-    assert ours.f1(ours.near) > 0.76
-    assert ours.same_class / ours.near > 0.97
-    assert np.mean(ours.percent_errors) < 9.0
-    assert ours.f1(ours.overlapping) > theirs.f1(theirs.overlapping)
-    assert ours.f1(ours.near) > theirs.f1(theirs.near)
+    assert ours.overlapping / ours.truth > 0.77
+    assert ours.near / ours.truth > 0.88
+    assert ours.f1(ours.overlapping) >= 0.66
+    assert ours.f1(ours.near) >= 0.76
+    assert ours.same_class / ours.near >= 0.987
+    assert np.mean(ours.percent_errors) <= 7.8
+    assert ours.f1(ours.overlapping) > theirs.f1(theirs.overlapping) + 0.1
+    assert ours.f1(ours.near) > theirs.f1(theirs.near) + 0.08
+
+
+@pytest.mark.data
+def test_a_half_positive_tile_is_read_right_where_it_was_annotated(
+    shared_data: Callable[[str], Path],
+) -> None:
+    # Tile 6_2 reads 48 % positive by its ground truth and 28 % by ours. It is not misread: of about a
+    # hundred nuclei 46 were annotated, and most of the others are blue. Over the nuclei that were, both
+    # say the same.
+    ours = matched(shared_data, lambda _, density: segment(density, 0.5))
+    half_positive = TILES.index("6_2")
+    assert ours.percent_errors[half_positive] > 15
+    assert ours.annotated_errors[half_positive] < 1.5
+    assert np.mean(ours.annotated_errors) < 1.0
 
 
 @pytest.mark.data
@@ -205,7 +223,7 @@ def test_two_scanners_against_qupath(
 def test_cytoplasm_is_not_swallowed(shared_data: Callable[[str], Path]) -> None:
     image = cv2.imread(str(shared_data("ihc/lymphoid_cytoplasmic/ROI_127.png")))[..., ::-1]
     density = optical_density(at_half_um(image, 0.25), (240, 240, 238))
-    labels = segment(density, 0.5, SegmentOptions(channel="hematoxylin", min_score=0.15))
+    labels = segment(density, 0.5, SegmentOptions(channel="hematoxylin", min_score=0.15, typical_area_um2=60))
     area = np.bincount(labels.ravel())[1:] * 0.25
     hematoxylin, dab = unmix(density, None, (0, 1))
     brown = (dab > 0.3) & (hematoxylin < 0.1)
