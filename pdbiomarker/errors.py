@@ -181,6 +181,7 @@ _catalogue(
         3: "A polygon lies outside the slide.",
         4: "Regions of one compartment overlap; their area counts once.",
         5: "The class of a region stands for no compartment.",
+        6: "A mask of compartments cannot be used.",
     },
 )
 _catalogue(

@@ -7,48 +7,89 @@ and area, and slides an assay of biopsies x features (:func:`quantify`). Optical
 
 from pdbiomarker.ihc.assemble import assemble, problems_of
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
+from pdbiomarker.ihc.compartments import Placed, compartments_in, find_regions, place_cells, read_compartments
+from pdbiomarker.ihc.definitions import DEFINITIONS, Definition, log2_ratio
+from pdbiomarker.ihc.masks import MaskRegions, read_mask, tumour_by_nuclei
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
-from pdbiomarker.ihc.outputs import check_cells, write_slide
+from pdbiomarker.ihc.outputs import (
+    CELL_FILE_COLUMNS,
+    cells_to_anndata,
+    check_cells,
+    from_file_names,
+    join_slides,
+    write_cells,
+    write_cells_geojson,
+    write_slide,
+)
 from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
 from pdbiomarker.ihc.quantify import find_twins, quantify
-from pdbiomarker.ihc.regions import Regions, check_regions, read_regions
-from pdbiomarker.ihc.score import pool_scores, score_cells
+from pdbiomarker.ihc.regions import Regions, check_regions, read_regions, write_regions
+from pdbiomarker.ihc.score import (
+    COMPARTMENT_ORDER,
+    pool_scores,
+    score_cells,
+    score_counts,
+    threshold_sensitivity,
+)
 from pdbiomarker.ihc.slide import Slide, open_slide
 from pdbiomarker.ihc.stain import White, measure_white, optical_density, stain_matrix, unmix
+from pdbiomarker.ihc.tiles import Tiles
 from pdbiomarker.ihc.tissue import Tissue, find_tissue
 
 __all__ = [
     "CELL_COLUMNS",
+    "CELL_FILE_COLUMNS",
+    "COMPARTMENT_ORDER",
+    "DEFINITIONS",
     "CellFinder",
+    "Definition",
+    "MaskRegions",
     "Panel",
+    "Placed",
     "Regions",
     "SegmentOptions",
     "Segmenter",
     "Slide",
     "SlideOptions",
     "SlideResult",
+    "Tiles",
     "Tissue",
     "White",
     "assemble",
+    "cells_to_anndata",
     "check_cells",
     "check_panel",
     "check_regions",
     "check_slide",
+    "compartments_in",
+    "find_regions",
     "find_tissue",
     "find_twins",
+    "from_file_names",
+    "join_slides",
+    "log2_ratio",
     "measure_white",
     "open_slide",
     "optical_density",
+    "place_cells",
     "pool_scores",
     "problems_of",
     "quantify",
     "quantify_slide",
+    "read_compartments",
+    "read_mask",
     "read_panel",
     "read_regions",
     "score_cells",
+    "score_counts",
     "segment",
     "stain_matrix",
+    "threshold_sensitivity",
+    "tumour_by_nuclei",
     "unmix",
+    "write_cells",
+    "write_cells_geojson",
+    "write_regions",
     "write_slide",
 ]

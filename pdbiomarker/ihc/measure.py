@@ -14,11 +14,11 @@ import pandas as pd
 from pdbiomarker.errors import ItemError, Problem, Problems
 from pdbiomarker.ihc.blank import find_blank
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus, Segmenter
+from pdbiomarker.ihc.compartments import place_cells, read_compartments
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
-from pdbiomarker.ihc.regions import read_regions
-from pdbiomarker.ihc.score import score_cells
+from pdbiomarker.ihc.score import score_cells, threshold_sensitivity
 from pdbiomarker.ihc.slide import Slide, open_slide
 from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
@@ -67,12 +67,14 @@ class SlideResult:
         Columns feature, kind, value, numerator, denominator, area_mm2, n_cells, note.
     qc : dict
         tissue_mm2, n_cells, white_red/green/blue, white_measured, mpp, pixel_um, focus (edge strength, grey
-        levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, sha256, panel,
-        panel_sha256.
+        levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, excluded_mm2,
+        sha256, panel, panel_sha256.
     overview, field : array of uint8, shape (Y, X, 3), or None
         Pictures for the reviewer.
     problems : tuple of Problem
         Warnings, and regions that were left out.
+    sensitivity : DataFrame
+        The scores under moved thresholds: see :func:`pdbiomarker.ihc.threshold_sensitivity`.
     """
 
     cells: pd.DataFrame
@@ -81,6 +83,7 @@ class SlideResult:
     overview: npt.NDArray[np.uint8] | None
     field: npt.NDArray[np.uint8] | None
     problems: tuple[Problem, ...]
+    sensitivity: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     @property
     def overlay(self) -> npt.NDArray[np.uint8] | None:
@@ -135,8 +138,13 @@ def quantify_slide(
         finder = CellFinder(slide, tissue, found, white=white, segmenter=how.segmenter)
         cells = finder.find(tile=how.tile)
         _judge_focus(finder.focus, slide.name, problems)
-        areas, cells = _compartments(slide, tissue, cells, regions, problems)
-        scores = score_cells(cells, areas, found)
+        drawn = None
+        if regions is not None:
+            drawn = read_compartments(regions, shape=slide.shape, mpp=slide.mpp, problems=problems)
+        placed = place_cells(cells, tissue, drawn, panel=found, shape=slide.shape, mpp=slide.mpp)
+        cells, areas = placed.cells, placed.areas_mm2
+        scores = score_cells(cells, areas, found, tiles=placed.tiles)
+        moved = threshold_sensitivity(cells, areas, found)
         overview = draw_overview(thumbnail, tissue, cells) if how.overlay else None
         field = draw_field(finder, slide.grid(finder.pixel_um), cells) if how.overlay else None
         qc: dict[str, float | int | str | bool] = {
@@ -152,11 +160,12 @@ def quantify_slide(
             "focus_ratio": finder.focus.ratio,
             "nodata_share": tissue.nodata_share,
             "artefact_share": tissue.artefact_share,
+            "excluded_mm2": placed.excluded_mm2,
             "sha256": sha256_file(file),
             "panel": found.marker,
             "panel_sha256": found.hash,
         }
-    return SlideResult(cells, scores, qc, overview, field, tuple(problems))
+    return SlideResult(cells, scores, qc, overview, field, tuple(problems), moved)
 
 
 def check_slide(path: str | Path, mpp: float | None = None) -> Problems:
@@ -269,25 +278,3 @@ def _judge_focus(focus: Focus, name: str, problems: Problems) -> None:
         value=f"{focus.ratio:.2f}",
         severity="warning",
     )
-
-
-def _compartments(
-    slide: Slide, tissue: Tissue, cells: pd.DataFrame, path: str | Path | None, problems: Problems
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Evaluable area by compartment, and the cells with theirs; excluded cells are gone."""
-    regions = None if path is None else read_regions(path, shape=slide.shape, problems=problems)
-    if regions is None:
-        return {"tissue": tissue.area_mm2}, cells
-    where = regions.locate(cells["x_um"].to_numpy() / slide.mpp, cells["y_um"].to_numpy() / slide.mpp)
-    cells = cells.assign(compartment=where)[where != "excluded"].reset_index(drop=True)
-    cells["cell"] = np.arange(1, len(cells) + 1, dtype=np.int32)
-    rows, columns = (np.arange(n) + 0.5 for n in tissue.mask.shape)
-    x, y = (axis.ravel() * tissue.mpp / slide.mpp for axis in np.meshgrid(columns, rows))
-    inside = regions.locate(x, y).reshape(tissue.mask.shape)
-    pixel = tissue.mpp**2 * 1e-6
-    areas = {"tissue": float((tissue.mask & (inside != "excluded")).sum()) * pixel}
-    lost = tissue.artefact | tissue.nodata
-    for name, annotated in regions.areas_mm2(slide.mpp).items():
-        own = inside == name
-        areas[name] = annotated * (1 - float(lost[own].mean())) if own.any() else annotated
-    return areas, cells

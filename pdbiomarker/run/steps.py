@@ -233,7 +233,7 @@ def _with_features(measured: AnnData, expected: AnnData) -> AnnData:
         return wide
 
     whole = AnnData(X=widened(measured.X), obs=frame_of(measured.obs), var=var)
-    for layer in measured.layers:
+    for layer in map(str, measured.layers.keys()):
         whole.layers[layer] = widened(measured.layers[layer])
     whole.uns = dict(measured.uns)
     return whole

@@ -47,7 +47,7 @@ _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.c
 _TWIN: Final = "E-SLIDE-011"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
-_COMPARTMENTS: Final = ("tissue", "nest", "stroma")
+_COMPARTMENTS: Final = ihc.COMPARTMENT_ORDER
 _SPACE_AT_LEAST: Final = 64 << 20
 _SPACE_PER_SLIDE_BYTE: Final = 0.2
 _SPACE_PER_COUNT_BYTE: Final = 40.0
@@ -263,9 +263,11 @@ def _compartments(study: Study, spec: AssaySpec) -> dict[str, tuple[str, ...]]:
         if slide.assay != spec.name:
             continue
         own = found.setdefault(slide.panel, set())
+        panel = ihc.read_panel(slide.panel)
         if slide.regions is not None and len(own) < len(_COMPARTMENTS) - 1:
-            regions = ihc.read_regions(study.resolve(slide.regions), problems=Problems())
-            own |= set() if regions is None else set(regions.compartments)
+            own |= set(ihc.compartments_in(study.resolve(slide.regions), panel))
+        elif slide.regions is None and panel.tumour is not None:
+            own |= {"nest", "stroma"} | ({"margin"} if panel.margin_um > 0 else set())
     return {
         panel: tuple(name for name in _COMPARTMENTS if name == "tissue" or name in own)
         for panel, own in found.items()
@@ -582,7 +584,7 @@ def slide_files(study: Study) -> list[SlideFile]:
         if spec is None or not (folder / path).is_file():
             continue
         panel, mpp, line = row["panel"], row["mpp"], row.get("line")
-        region = None if spec.regions is None else f"{spec.regions.rstrip('/')}/{slide_id}.geojson"
+        region = None if spec.regions is None else ihc.find_regions(folder / spec.regions, str(slide_id))
         found.append(
             SlideFile(
                 slide_id=str(slide_id),
@@ -594,7 +596,7 @@ def slide_files(study: Study) -> list[SlideFile]:
                 line=None if line is None or pd.isna(line) else int(line),
                 panel=_panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),
-                regions=region if region is not None and (folder / region).is_file() else None,
+                regions=None if region is None else f"{str(spec.regions).rstrip('/')}/{region.name}",
             )
         )
     return found
