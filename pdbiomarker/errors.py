@@ -185,6 +185,20 @@ _catalogue(
     },
 )
 _catalogue(
+    "CELLS",
+    {
+        1: "An export holds neither cells nor counts that can be read.",
+        2: "The unit of a column is neither in its name nor declared.",
+        3: "An export in pixels needs the size of a pixel.",
+        4: "A class is not known.",
+        5: "Cells without a call and a measurement are left out.",
+        6: "Counts, shares or scores of a row contradict each other.",
+        7: "A slide belongs to no biopsy, or to two.",
+        8: "The class of a cell and its call contradict each other.",
+        9: "The export's calls differ from the panel's threshold.",
+    },
+)
+_catalogue(
     "PANEL",
     {
         1: "A key of a panel file is unknown, missing or of the wrong type.",

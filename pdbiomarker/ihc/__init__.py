@@ -9,6 +9,15 @@ from pdbiomarker.ihc.assemble import assemble, problems_of
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder, Segmenter
 from pdbiomarker.ihc.compartments import Placed, compartments_in, find_regions, place_cells, read_compartments
 from pdbiomarker.ihc.definitions import DEFINITIONS, Definition, log2_ratio
+from pdbiomarker.ihc.exports import (
+    IMPORT_COLUMNS,
+    IMPORT_MEANINGS,
+    ImportedCells,
+    import_cells,
+    read_cells,
+    score_import,
+    slide_name,
+)
 from pdbiomarker.ihc.masks import MaskRegions, read_mask, tumour_by_nuclei
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, check_slide, quantify_slide
 from pdbiomarker.ihc.nuclei import SegmentOptions, segment
@@ -42,8 +51,11 @@ __all__ = [
     "CELL_FILE_COLUMNS",
     "COMPARTMENT_ORDER",
     "DEFINITIONS",
+    "IMPORT_COLUMNS",
+    "IMPORT_MEANINGS",
     "CellFinder",
     "Definition",
+    "ImportedCells",
     "MaskRegions",
     "Panel",
     "Placed",
@@ -67,6 +79,7 @@ __all__ = [
     "find_tissue",
     "find_twins",
     "from_file_names",
+    "import_cells",
     "join_slides",
     "log2_ratio",
     "measure_white",
@@ -77,13 +90,16 @@ __all__ = [
     "problems_of",
     "quantify",
     "quantify_slide",
+    "read_cells",
     "read_compartments",
     "read_mask",
     "read_panel",
     "read_regions",
     "score_cells",
     "score_counts",
+    "score_import",
     "segment",
+    "slide_name",
     "stain_matrix",
     "threshold_sensitivity",
     "tumour_by_nuclei",

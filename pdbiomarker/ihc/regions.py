@@ -31,7 +31,9 @@ __all__ = [
     "Compartments",
     "Regions",
     "check_regions",
+    "load_features",
     "read_regions",
+    "regions_of",
     "write_regions",
 ]
 
@@ -178,20 +180,28 @@ def read_regions(
         None when the file cannot be read.
     """
     file = Path(path)
-    features = _features(file, problems)
+    features = load_features(file, problems)
     if features is None:
         return None
+    return regions_of(features, file.name, shape=shape, problems=problems)
+
+
+def regions_of(
+    features: list[Any], file: str, *, shape: tuple[int, int] | None = None, problems: Problems
+) -> Regions:
+    """Make regions of GeoJSON features; see :func:`read_regions`."""
+    stem = Path(file).stem
     found: dict[str, list[BaseGeometry]] = {"nest": [], "stroma": [], "excluded": []}
     for number, feature in enumerate(features, start=1):
-        name = f"{file.stem}#{number}"
-        compartment = _compartment(feature, name, file.name, problems)
+        name = f"{stem}#{number}"
+        compartment = _compartment(feature, name, file, problems)
         if compartment is None:
             continue
-        for polygon in _polygons(feature, name, file.name, problems):
-            kept = _on_slide(polygon, shape, name, file.name, problems)
+        for polygon in _polygons(feature, name, file, problems):
+            kept = _on_slide(polygon, shape, name, file, problems)
             if kept is not None:
                 found[compartment].append(kept)
-    return _arrange(found, file.name, problems)
+    return _arrange(found, file, problems)
 
 
 def check_regions(path: str | Path) -> Problems:
@@ -201,7 +211,9 @@ def check_regions(path: str | Path) -> Problems:
     return problems
 
 
-def _features(file: Path, problems: Problems) -> list[Any] | None:
+def load_features(file: Path, problems: Problems) -> list[Any] | None:
+    """Read the features of a GeoJSON file; None (told: E-FILE-001, E-REGION-001) where it is none."""
+
     def refuse(message: str, remedy: str) -> None:
         problems.add(
             "E-REGION-001", message, remedy=remedy, file=file.name, severity="quarantine", item=file.stem

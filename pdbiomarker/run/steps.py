@@ -202,7 +202,7 @@ def _slide_assays(study: Study, task: Task, out: Path) -> dict[str, AnnData]:
     """Assemble every assay that comes from slides; biopsies without a measured slide are not in it."""
     assays = {}
     for spec in study.spec.assays:
-        if spec.kind != "ihc":
+        if spec.kind != "ihc" or spec.cells is not None:
             continue
         own = [slide for slide in task["slides"] if slide["assay"] == spec.name]
         if own:

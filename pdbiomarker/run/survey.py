@@ -16,14 +16,14 @@ from anndata import AnnData
 from pdbiomarker import expression, ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.change.families import resolve_families
-from pdbiomarker.errors import InputError, PlanError, Problem, Problems
+from pdbiomarker.errors import AssayError, InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
 from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
-from pdbiomarker.tables import add_rows, read_table, to_number
+from pdbiomarker.tables import add_rows, nearest, read_table, to_number
 
 __all__ = [
     "SIGNATURES",
@@ -177,13 +177,18 @@ class _collecting:  # noqa: N801 - reads as what it does
 
 
 def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
-    """Read the count assays of a study and score their signatures; add what is told to a list.
+    """Read the assays of a study that are files, and score signatures; add what is told to a list.
 
     An assay without ``signatures`` in study.yaml gets the cytolytic score where its genes were measured.
     """
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
     for spec in study.spec.assays:
+        if spec.cells is not None:
+            with _collecting(refused):
+                assays[spec.name] = _cells_assay(study, spec)
+                told.extend(ihc.problems_of(assays[spec.name]))
+                assays[spec.name].uns.pop("problems", None)  # they are the study's
         if spec.kind != "count" or spec.file is None:
             continue
         with _collecting(refused):
@@ -197,6 +202,38 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 assays[spec.name + SIGNATURES] = scores
     Problems(refused).raise_if_any()
     return assays
+
+
+def _cells_assay(study: Study, spec: AssaySpec) -> AnnData:
+    """Make an assay of an export of cells.
+
+    Whose a slide is, is said by the export's column biopsy_id, by the slide sheet, by the column ``slide`` of
+    biopsies.csv (the image's file), or by the slide's name where it is a biopsy's id.
+    """
+    found = ihc.read_cells(
+        study.resolve(str(spec.cells)),
+        panel=_panel_file(study, str(spec.panel)),
+        mpp=spec.mpp,
+        columns=spec.columns,
+        classes=spec.classes,
+    )
+    owners = {str(biopsy): str(biopsy) for biopsy in study.biopsies.index}
+    owners |= {str(slide): str(biopsy) for slide, biopsy in study.slides["biopsy_id"].items()}
+    if "slide" in study.biopsies:
+        named = study.biopsies["slide"].dropna()
+        owners |= {ihc.slide_name(str(path)): str(biopsy) for biopsy, path in named.items()}
+    assay = ihc.import_cells(found, _panel_file(study, str(spec.panel)), biopsies=owners)
+    problems = Problems()
+    for biopsy in assay.obs_names.difference(study.biopsies.index):
+        problems.add(
+            "E-CELLS-007",
+            "The biopsy of the export is not in biopsies.csv.",
+            remedy=nearest(str(biopsy), map(str, study.biopsies.index)),
+            file=str(spec.cells),
+            value=biopsy,
+        )
+    problems.raise_if_any(AssayError)
+    return assay
 
 
 def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
@@ -219,7 +256,7 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
     pd_change(study, dataclasses.replace(plan, families={}, adjust={}))
     assays, lacking = dict(counts), {}
     for spec in study.spec.assays:
-        if spec.kind == "ihc":
+        if spec.kind == "ihc" and spec.cells is None:
             possible = _compartments(study, spec)
             assays[spec.name] = empty_assay(possible)
             drawn = empty_assay(dict.fromkeys(possible, _COMPARTMENTS))
@@ -313,7 +350,7 @@ def _check_panels(study: Study) -> None:
     problems.raise_if_any()
     for spec in study.spec.assays:
         markers: set[str] = set()
-        for name in sorted(_compartments(study, spec)) if spec.kind == "ihc" else ():
+        for name in sorted(_compartments(study, spec)) if spec.kind == "ihc" and spec.cells is None else ():
             marker = ihc.read_panel(name).marker
             if marker in markers:
                 problems.add(
@@ -527,6 +564,12 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
         names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
+    for spec in study.spec.assays:
+        if spec.cells is not None and (folder / spec.cells).is_dir():
+            inside = sorted(path for path in (folder / spec.cells).iterdir() if path.is_file())
+            names += [path.relative_to(folder).as_posix() for path in inside]
+        elif spec.cells is not None:
+            names.append(spec.cells)
     for name in dict.fromkeys(names):
         yield name, folder / name
     for panel in sorted(_panels(study)):

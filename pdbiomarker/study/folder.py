@@ -164,7 +164,8 @@ def _slides(
     spec: StudySpec | None,
     problems: Problems,
 ) -> pd.DataFrame | None:
-    assays = [] if spec is None else [assay for assay in spec.assays if assay.kind == "ihc"]
+    every = [] if spec is None else [assay for assay in spec.assays if assay.kind == "ihc"]
+    assays = [assay for assay in every if assay.cells is None]
     files: dict[str, list[AssaySpec]] = {}
     for assay in assays:
         if assay.slides is not None:
@@ -216,7 +217,7 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
-        named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions}
+        named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions, "cells": assay.cells}
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():
@@ -235,6 +236,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 continue
             target = folder / value
             wanted = target.is_dir() if key == "regions" else target.is_file()
+            wanted |= key == "cells" and target.is_dir()
             if not wanted:
                 kind = "folder" if key == "regions" else "file"
                 problems.add(

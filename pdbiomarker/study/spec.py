@@ -63,6 +63,12 @@ class AssaySpec:
         The count matrix, and the table that maps its ids to symbols.
     slides, panel, regions : str or None
         The slide sheet, the panel (a name or a .yaml file), the folder of GeoJSON files by slide id.
+    cells : str or None
+        An export of cells or counts, or a folder of them, in place of slides.
+    mpp : float or None
+        Micrometres per pixel of that export, where it is in pixels.
+    columns, classes : mapping of str to str
+        What its columns and classes mean, where that is not known.
     signatures : tuple of str
         Gene signatures to be scored.
     """
@@ -75,6 +81,10 @@ class AssaySpec:
     panel: str | None = None
     regions: str | None = None
     signatures: tuple[str, ...] = ()
+    cells: str | None = None
+    mpp: float | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    classes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -184,12 +194,19 @@ class _Assay(BaseModel):
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
+    cells: str | None = None
+    mpp: float | None = Field(default=None, gt=0, le=100)
+    columns: dict[str, str] = Field(default_factory=dict)
+    classes: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _implied(cls, value: Any) -> Any:
         if isinstance(value, dict) and "kind" not in value:
-            if {"slides", "panel", "regions"} & value.keys() and not {"file", "genes"} & value.keys():
+            if {"slides", "panel", "regions", "cells"} & value.keys() and not {
+                "file",
+                "genes",
+            } & value.keys():
                 return {**value, "kind": "ihc"}
             raise ValueError("The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc'")
         return value
@@ -197,13 +214,24 @@ class _Assay(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> _Assay:
         given = {
-            key for key in ("file", "genes", "slides", "panel", "regions") if getattr(self, key) is not None
+            key
+            for key in ("file", "genes", "slides", "panel", "regions", "cells", "mpp")
+            if getattr(self, key) is not None
         }
-        if self.signatures:
-            given.add("signatures")
-        foreign = given - (
-            {"file", "genes", "signatures"} if self.kind == "count" else {"slides", "panel", "regions"}
-        )
+        given |= {key for key in ("signatures", "columns", "classes") if getattr(self, key)}
+        export = {"cells", "panel", "mpp", "columns", "classes"}
+        of_slides = {"slides", "panel", "regions"}
+        own = {"file", "genes", "signatures"} if self.kind == "count" else export | of_slides
+        foreign = given - own
+        if self.cells is not None and given & {"slides", "regions"}:
+            raise ValueError(
+                "An assay is made either from slides or from an export of cells. "
+                "Remedy: Keep 'cells', or 'slides' and 'regions'"
+            )
+        if self.cells is None and self.kind == "ihc" and given - of_slides:
+            foreign = given - of_slides
+        if self.cells is not None and self.panel is None:
+            raise ValueError("An export of cells needs a panel. Remedy: Add 'panel: cd8'")
         if foreign:
             raise ValueError(
                 f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
@@ -285,6 +313,10 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
                 panel=assay.panel,
                 regions=assay.regions,
                 signatures=tuple(assay.signatures),
+                cells=assay.cells,
+                mpp=assay.mpp,
+                columns=dict(assay.columns),
+                classes=dict(assay.classes),
             )
             for name, assay in content.assays.items()
         ),
@@ -429,9 +461,12 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     assays: dict[str, Any] = {}
     for assay in spec.assays:
         entry: dict[str, Any] = {"kind": assay.kind}
-        for key in ("file", "genes", "slides", "panel", "regions"):
+        for key in ("file", "genes", "slides", "panel", "regions", "cells", "mpp"):
             if getattr(assay, key) is not None:
                 entry[key] = getattr(assay, key)
+        for key in ("columns", "classes"):
+            if getattr(assay, key):
+                entry[key] = dict(getattr(assay, key))
         if assay.signatures:
             entry["signatures"] = list(assay.signatures)
         assays[assay.name] = entry
