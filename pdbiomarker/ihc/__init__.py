@@ -16,6 +16,7 @@ from pdbiomarker.ihc.exports import (
     import_cells,
     read_cells,
     score_import,
+    sensitivity_of_import,
     slide_name,
 )
 from pdbiomarker.ihc.masks import MaskRegions, read_mask, tumour_by_nuclei
@@ -99,6 +100,7 @@ __all__ = [
     "score_counts",
     "score_import",
     "segment",
+    "sensitivity_of_import",
     "slide_name",
     "stain_matrix",
     "threshold_sensitivity",

@@ -69,9 +69,11 @@ def describe_study(*, study: str, plan: str | None, tell: Tell) -> dict[str, Any
     return describe(survey(Path(study), None if plan is None else Path(plan)), tell)
 
 
-def describe_slides(*, study: str, panel: str | None, tell: Tell) -> dict[str, Any]:
-    """Check a slide sheet, or the slides of a study folder, and describe the work."""
-    return describe(survey_slides(Path(study), panel), tell)
+def describe_slides(
+    *, study: str | Sequence[str], panel: str | None, mpp: float | None, regions: str | None, tell: Tell
+) -> dict[str, Any]:
+    """Check slides, a slide sheet, or the slides of a study folder, and describe the work."""
+    return describe(survey_slides(study, panel, mpp=mpp, regions=regions), tell)
 
 
 # --- slides --------------------------------------------------------------------------------------------
@@ -118,14 +120,14 @@ def _problem_row(problem: Problem, slide: Task) -> dict[str, Any]:
 def make_assays(*, task: Task, tell: Tell) -> str:
     """Put the scores of slides together to assays, and list what was left out."""
     out = Path(task["out"])
-    source = Path(task["study"])
-    found = survey_slides(source, task["panel"])
+    found = survey_slides(task["study"], task["panel"], mpp=task["mpp"], regions=task["regions"])
     study, _ = found.settled()
     assays = _slide_assays(study, task, out)
     tell("assays", 1, 1)
     written = [write_assay(adata, out / "assays" / f"{name}.h5ad") for name, adata in assays.items()]
     written.append(out / "results" / "quarantine.csv")
     write_table(quarantine_table([Problem(**row) for row in task["problems"]]), written[-1])
+    written += ihc.join_slides([(s["slide_id"], out / "slides" / s["slug"]) for s in task["slides"]], out)
     mark_done(out, "assays", task["key"], outputs=written)
     return ", ".join(f"{name}: {a.n_obs} biopsies x {a.n_vars} features" for name, a in assays.items())
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -422,24 +423,33 @@ def _before_first_dose(study: Study) -> Iterator[Problem]:
         )
 
 
-def survey_slides(file: Path, panel: str | None) -> Survey:
-    """Read a slide sheet, or the slides of a study folder, for measuring alone.
+def survey_slides(
+    source: str | Sequence[str], panel: str | None, *, mpp: float | None = None, regions: str | None = None
+) -> Survey:
+    """Read a slide sheet, slides, or the slides of a study folder, for measuring alone.
 
     Parameters
     ----------
-    file : Path
-        ``slides.csv`` with slide_id, biopsy_id, path and perhaps mpp; or a study folder.
+    source : str or sequence of str
+        ``slides.csv`` with slide_id, biopsy_id, path and perhaps mpp; or a study folder; or slides, each of
+        which is a biopsy of its name.
     panel : str, optional
         A panel by name or file; needed with a sheet, and overrides that of a study.
+    mpp : float, optional
+        Micrometres per pixel of slides that do not state it.
+    regions : str, optional
+        Folder of region files by slide id, or the one file of the one slide.
     """
     if panel is not None and is_panel_file(panel):
         panel = str(Path(panel).absolute())  # what is given by hand is not sought in the study
-    if file.is_dir():
+    slides = None if isinstance(source, str) else [Path(path) for path in source]
+    file = Path(source) if isinstance(source, str) else Path(source[0])
+    if slides is None and file.is_dir():
         found = survey(file)
         if found.study is None or panel is None:
             return found
-        slides = found.study.slides.assign(panel=panel)
-        return dataclasses.replace(found, study=dataclasses.replace(found.study, slides=slides))
+        under = found.study.slides.assign(panel=panel)
+        return dataclasses.replace(found, study=dataclasses.replace(found.study, slides=under))
     problems = Problems()
     plan = Plan(DEFAULT_FORMULA, {}, {})
     if panel is None:
@@ -454,11 +464,36 @@ def survey_slides(file: Path, panel: str | None) -> Survey:
             ihc.read_panel(panel)
         except InputError as error:
             problems.extend(error.problems)
-    sheet = read_table(file, problems=problems)
+    sheet = read_table(file, problems=problems) if slides is None else _sheet_of(slides, mpp)
     study = None if sheet is None else _slides_study(sheet, file, panel, problems)
     if study is not None and not problems.errors:
+        study = _beside(study, file, slides=slides is not None, regions=regions)
         problems.extend(_twins(study))
     return Survey(None if problems.errors else study, plan, None, {}, problems)
+
+
+def _sheet_of(slides: Sequence[Path], mpp: float | None) -> pd.DataFrame:
+    """Make a slide sheet of slides given by name; paths start from the folder of the first."""
+    names: list[str | None] = [ihc.slide_name(path.name) for path in slides]
+    where = [
+        Path(os.path.relpath(path.absolute(), slides[0].absolute().parent)).as_posix() for path in slides
+    ]
+    columns: dict[str, list[str | None]] = {"slide_id": names, "biopsy_id": names, "path": [*where]}
+    if mpp is not None:
+        columns["mpp"] = [f"{mpp!r}"] * len(slides)
+    return pd.DataFrame(columns, index=range(1, len(slides) + 1), dtype=object)
+
+
+def _beside(study: Study, file: Path, *, slides: bool, regions: str | None) -> Study:
+    """Say where the regions lie, and that slides given by name stand in no sheet."""
+    (spec,) = study.spec.assays
+    if regions is not None:
+        spec = dataclasses.replace(
+            spec, regions=Path(os.path.relpath(Path(regions).absolute(), file.absolute().parent)).as_posix()
+        )
+    if slides:
+        spec = dataclasses.replace(spec, slides=None)
+    return dataclasses.replace(study, spec=dataclasses.replace(study.spec, assays=(spec,)))
 
 
 def _slides_study(sheet: pd.DataFrame, file: Path, panel: str | None, problems: Problems) -> Study | None:
@@ -561,7 +596,8 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
 def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Every file that a study is made of: its name in the manifest, and where it is."""
     folder = study.path or Path()
-    names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
+    sheets = (*_SHEETS, TRUTH) if study.spec.visits else ()  # slides by themselves are no study
+    names = [name for name in sheets if (folder / name).is_file()]
     for spec in study.spec.assays:
         names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
     for spec in study.spec.assays:
@@ -627,7 +663,7 @@ def slide_files(study: Study) -> list[SlideFile]:
         if spec is None or not (folder / path).is_file():
             continue
         panel, mpp, line = row["panel"], row["mpp"], row.get("line")
-        region = None if spec.regions is None else ihc.find_regions(folder / spec.regions, str(slide_id))
+        region = _region_of(folder, spec.regions, str(slide_id))
         found.append(
             SlideFile(
                 slide_id=str(slide_id),
@@ -639,10 +675,20 @@ def slide_files(study: Study) -> list[SlideFile]:
                 line=None if line is None or pd.isna(line) else int(line),
                 panel=_panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),
-                regions=None if region is None else f"{str(spec.regions).rstrip('/')}/{region.name}",
+                regions=region,
             )
         )
     return found
+
+
+def _region_of(folder: Path, regions: str | None, slide_id: str) -> str | None:
+    """Give the region file of a slide, from the study folder."""
+    if regions is None:
+        return None
+    if (folder / regions).is_file():
+        return regions
+    found = ihc.find_regions(folder / regions, slide_id)
+    return None if found is None else f"{regions.rstrip('/')}/{found.name}"
 
 
 def _slide_name(slide_id: str, path: str, folder: Path) -> str:

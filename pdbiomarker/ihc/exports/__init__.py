@@ -360,7 +360,7 @@ def _sort_rows(
         gathered.add_cells(cells, graded=graded)
     for role in roles.values():
         texts = raw.columns.get(role.column)
-        if texts is None:
+        if texts is None or (role.role == "area" and _same_column(roles)):
             continue
         factor, power = FACTORS.get(role.unit, (1.0, 0))
         gathered.columns.append(
@@ -374,6 +374,11 @@ def _sort_rows(
                 "n_missing": int(sum(text in {"", "NaN", "NA"} for text in texts)),
             }
         )
+
+
+def _same_column(roles: Mapping[str, Role]) -> bool:
+    """Whether the area of regions stands where that of nuclei was sought."""
+    return "region_area" in roles and roles["region_area"].column == roles["area"].column
 
 
 def _read_geojson(
@@ -448,6 +453,21 @@ def score_import(found: ImportedCells, panel: str | Path | Panel) -> dict[str, p
     return scores
 
 
+def sensitivity_of_import(found: ImportedCells, panel: str | Path | Panel) -> dict[str, pd.DataFrame]:
+    """Scores of every slide under moved thresholds, where all of its cells have a DAB optical density.
+
+    The rows of factor 1 call the cells by the panel's thresholds, not as the export did; see
+    :func:`pdbiomarker.ihc.threshold_sensitivity`.
+    """
+    chosen = read_panel(panel)
+    tables = {}
+    for slide in found.slides:
+        cells = None if slide in found.counts else _of_slide(found, slide)
+        if cells is not None and "dab_od" in cells:
+            tables[slide] = threshold_sensitivity(cells, _areas(found, slide), chosen)
+    return tables
+
+
 def _of_slide(found: ImportedCells, slide: str) -> pd.DataFrame:
     cells = found.cells[found.cells["slide"] == slide]
     known = [name for name in cells.columns if name not in {"x_um", "y_um", "border_um", "dab_od"}]
@@ -516,11 +536,7 @@ def import_cells(
             owners[slide] = owner
     problems.raise_if_any(AssayError)
     scores = score_import(found, chosen)
-    moved = {
-        slide: threshold_sensitivity(_of_slide(found, slide), _areas(found, slide), chosen)
-        for slide in owners
-        if slide not in found.counts and "dab_od" in _of_slide(found, slide)
-    }
+    moved = sensitivity_of_import(found, chosen)
     results = [(slide, owners[slide], scores[slide]) for slide in sorted(owners)]
     assay = assemble(results, chosen, problems=found.problems, sensitivity=moved)
     assay.uns["columns"] = found.columns.to_json(orient="records")
