@@ -115,7 +115,7 @@ class TumourClassifier(_Frozen):
     """
 
     method: Literal["nuclear_area"] = "nuclear_area"
-    min_area_um2: Annotated[float, Field(gt=0, le=500)] = 55.0
+    min_area_um2: Annotated[float, Field(gt=0, le=500)] = 60.0
     min_density_mm2: Annotated[float, Field(ge=0)] = 1000.0
     radius_um: Annotated[float, Field(ge=10, le=500)] = 40.0
 

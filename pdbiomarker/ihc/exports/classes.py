@@ -135,14 +135,14 @@ def read_class(text: str, marker: str, declared: Mapping[str, str]) -> CellClass
 
 
 def _phenotype(text: str, marker: str) -> int | None:
-    """The sign that a phenotype gives the marker; None where it does not name it."""
-    wanted = re.sub(r"[\s-]", "", marker).casefold()
-    signs = {
-        re.sub(r"[\s_-]", "", name).casefold(): sign
-        for name, sign in re.findall(r"([A-Za-z][A-Za-z0-9_-]*?)([+\-−])(?=[A-Za-z ,;/|_]|$)", text)
-    }
-    sign = signs.get(wanted)
-    return None if sign is None else int(sign == "+")
+    """Give the sign that a phenotype gives the marker; None where it does not name it.
+
+    ``PD-L1+`` and ``PDL1+`` are one marker, ``CD80+`` is not CD8, and in ``CD8-alpha`` the dash is no sign.
+    """
+    letters = re.sub(r"[\s_-]", "", marker)
+    spelled = r"[\s_-]?".join(re.escape(letter) for letter in letters)
+    signs = set(re.findall(rf"(?<![A-Za-z0-9])(?i:{spelled})\s?([+\-−])(?![a-z0-9])", text))
+    return int(signs == {"+"}) if len(signs) == 1 else None
 
 
 def compartment_of(text: str) -> str | None:

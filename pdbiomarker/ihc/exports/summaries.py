@@ -191,6 +191,8 @@ def _check_bins(
     finite = np.isfinite(bins).all(axis=1)
     odd = (np.rint(bins) != bins).any(axis=1) | (bins < 0).any(axis=1)
     odd |= (np.abs(total - bins.sum(axis=1)) > 0.5) | (np.abs(positive - bins[:, 1:].sum(axis=1)) > 0.5)
+    if "n_negative" in have:
+        odd |= np.abs(have["n_negative"] - bins[:, 0]) > 0.5
     if "share" in have and "share" in roles:
         top = 100.0 if roles["share"].unit == "percent" else 1.0
         told_share = have["share"] / top * total
