@@ -161,6 +161,20 @@ def _print_problems(problems: Iterable[Problem]) -> None:
         _say(f"{problem.severity}: {problem}")
 
 
+def _known_forms(text: str) -> str:
+    unknown = sorted(set(text.replace(",", " ").split()) - {"geojson", "anndata"})
+    if unknown:
+        raise typer.BadParameter(f"there is no form {unknown[0]!r}; there are geojson and anndata")
+    return text
+
+
+def _with_sign(texts: list[str] | None) -> list[str] | None:
+    wrong = [text for text in texts or [] if not text.rpartition("=")[0].strip()]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} has no '=' between two texts")
+    return texts
+
+
 @app.callback()
 def _options(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
@@ -315,7 +329,7 @@ def change(
 
 @app.command(epilog=_EXIT_CODES)
 @_guarded
-def quantify(
+def quantify(  # noqa: PLR0913 -- one for each option of the command
     slides: Annotated[
         list[Path],
         typer.Argument(metavar="SLIDE...|SLIDES.csv|STUDY", help="Slides, a slide sheet, or a study folder."),
@@ -334,6 +348,14 @@ def quantify(
             metavar="FOLDER|FILE", help="Regions: SLIDE_ID.geojson or SLIDE_ID.mask.png; or one file."
         ),
     ] = None,
+    also: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMS",
+            help="Also write each slide's cells as geojson (QuPath), anndata.",
+            callback=_known_forms,
+        ),
+    ] = "",
     workers: Workers = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
@@ -349,7 +371,7 @@ def quantify(
         slides,
         out,
         panel=panel,
-        facts={"mpp": mpp, "regions": None if regions is None else str(regions)},
+        facts={"mpp": mpp, "regions": None if regions is None else str(regions), "also": also},
         workers=workers,
         fresh=fresh,
         progress=not quiet,
@@ -371,15 +393,26 @@ def import_(
     ] = None,
     column: Annotated[
         list[str] | None,
-        typer.Option(metavar="THEIRS=OURS", help="What a column is, such as 'X=x_px'. Repeat for more."),
+        typer.Option(
+            metavar="THEIRS=OURS",
+            help="What a column is, such as 'X=x_px'. Repeat for more.",
+            callback=_with_sign,
+        ),
     ] = None,
     class_: Annotated[
         list[str] | None,
-        typer.Option("--class", metavar="TEXT=MEANING", help="What a class means: 'Other=negative'."),
+        typer.Option(
+            "--class",
+            metavar="TEXT=MEANING",
+            help="What a class means: 'Other=negative'.",
+            callback=_with_sign,
+        ),
     ] = None,
     where: Annotated[
         list[str] | None,
-        typer.Option(metavar="COLUMN=TEXT", help="Read only the rows that have this text there."),
+        typer.Option(
+            metavar="COLUMN=TEXT", help="Read only the rows that have this text there.", callback=_with_sign
+        ),
     ] = None,
 ) -> int:
     """Take exports of QuPath, HALO and others straight to the same scores.
@@ -391,24 +424,19 @@ def import_(
     """
     declared = {
         "mpp": mpp,
-        "columns": _pairs(column, "--column"),
-        "classes": _pairs(class_, "--class"),
-        "where": _pairs(where, "--where"),
+        "columns": _pairs(column),
+        "classes": _pairs(class_),
+        "where": _pairs(where),
     }
     outcome = pb.import_exports(files, out, panel=panel, declared=declared)
     _print_problems(outcome.problems)
     return _finish(outcome, quiet=False)
 
 
-def _pairs(texts: list[str] | None, option: str) -> dict[str, str]:
+def _pairs(texts: list[str] | None) -> dict[str, str]:
     """Split texts such as ``THEIRS=OURS`` at the last equals sign."""
-    found = {}
-    for text in texts or []:
-        key, sign, value = text.rpartition("=")
-        if not sign or not key.strip():
-            raise typer.BadParameter(f"{text!r} has no '='", param_hint=option)
-        found[key.strip()] = value.strip()
-    return found
+    parts = (text.rpartition("=") for text in texts or [])
+    return {key.strip(): value.strip() for key, _, value in parts}
 
 
 @app.command(epilog=_EXIT_CODES)

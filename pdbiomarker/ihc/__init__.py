@@ -41,6 +41,7 @@ from pdbiomarker.ihc.score import (
     score_cells,
     score_counts,
     threshold_sensitivity,
+    typed_scores,
 )
 from pdbiomarker.ihc.slide import Slide, open_slide
 from pdbiomarker.ihc.stain import White, measure_white, optical_density, stain_matrix, unmix
@@ -105,6 +106,7 @@ __all__ = [
     "stain_matrix",
     "threshold_sensitivity",
     "tumour_by_nuclei",
+    "typed_scores",
     "unmix",
     "write_cells",
     "write_cells_geojson",

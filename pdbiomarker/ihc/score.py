@@ -31,6 +31,7 @@ __all__ = [
     "score_cells",
     "score_counts",
     "threshold_sensitivity",
+    "typed_scores",
 ]
 
 SCORE_COLUMNS: Final = (
@@ -52,6 +53,7 @@ SCORE_COLUMNS: Final = (
     "status",
     "note",
 )
+_TEXTS: Final = ("feature", "kind", "status", "note")
 SCORE_KINDS: Final = {name: found.kind for name, found in DEFINITIONS.items()}
 COMPARTMENT_ORDER: Final = ("tissue", "nest", "stroma", "margin")
 #: What ``cell_type`` calls tumour cells, and the immune cells that count towards the combined positive score.
@@ -387,6 +389,12 @@ def _value(
         return np.nan, TOO_FEW, f"{n} {of}, fewer than {least}{end}"
     above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
     return float(value_of(score, above, below, bins)), OK, ""
+
+
+def typed_scores(scores: pd.DataFrame) -> pd.DataFrame:
+    """Give a table of scores that was read from a file its types: an empty column holds no numbers there."""
+    numbers = {name: pd.to_numeric(scores[name]) for name in SCORE_COLUMNS if name not in _TEXTS}
+    return scores.assign(**numbers)
 
 
 def threshold_sensitivity(cells: pd.DataFrame, areas_mm2: Mapping[str, float], panel: Panel) -> pd.DataFrame:

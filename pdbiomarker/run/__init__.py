@@ -137,7 +137,8 @@ def quantify_slides(
         A panel by name or file; needed unless `path` is a study.
     facts : mapping, optional
         ``mpp``: micrometres per pixel of slides that do not state it. ``regions``: a folder of region files
-        by slide id, or the one file of the one slide. For slides and sheets.
+        by slide id, or the one file of the one slide. Both for slides and sheets. ``also``: ``geojson``,
+        ``anndata``, or both with a comma between: the cells of each slide in that form.
     workers, fresh, progress
         As for :func:`run_study`.
     """
@@ -155,6 +156,7 @@ def quantify_slides(
                 "panel": panel,
                 "mpp": said.get("mpp"),
                 "regions": None if regions is None else str(Path(str(regions)).absolute()),
+                "also": sorted(str(said.get("also") or "").replace(",", " ").split()),
             },
             Path(out),
             until="assays",

@@ -23,7 +23,7 @@ from pdbiomarker import ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.errors import InputError, ItemError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
-from pdbiomarker.provenance import forget, mark_done
+from pdbiomarker.provenance import forget, mark_done, sha256_json
 from pdbiomarker.report import report
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
@@ -70,10 +70,17 @@ def describe_study(*, study: str, plan: str | None, tell: Tell) -> dict[str, Any
 
 
 def describe_slides(
-    *, study: str | Sequence[str], panel: str | None, mpp: float | None, regions: str | None, tell: Tell
+    *,
+    study: str | Sequence[str],
+    panel: str | None,
+    mpp: float | None,
+    regions: str | None,
+    also: Sequence[str],
+    tell: Tell,
 ) -> dict[str, Any]:
     """Check slides, a slide sheet, or the slides of a study folder, and describe the work."""
-    return describe(survey_slides(study, panel, mpp=mpp, regions=regions), tell)
+    work = describe(survey_slides(study, panel, mpp=mpp, regions=regions), tell)
+    return {**work, "key": sha256_json([work["key"], list(also)])}
 
 
 # --- slides --------------------------------------------------------------------------------------------
@@ -127,9 +134,24 @@ def make_assays(*, task: Task, tell: Tell) -> str:
     written = [write_assay(adata, out / "assays" / f"{name}.h5ad") for name, adata in assays.items()]
     written.append(out / "results" / "quarantine.csv")
     write_table(quarantine_table([Problem(**row) for row in task["problems"]]), written[-1])
-    written += ihc.join_slides([(s["slide_id"], out / "slides" / s["slug"]) for s in task["slides"]], out)
+    folders = [(slide["slide_id"], out / "slides" / slide["slug"]) for slide in task["slides"]]
+    written += ihc.join_slides(folders, out)
+    for slide, folder in folders:
+        written += _also(slide, folder, task["also"])
     mark_done(out, "assays", task["key"], outputs=written)
     return ", ".join(f"{name}: {a.n_obs} biopsies x {a.n_vars} features" for name, a in assays.items())
+
+
+def _also(slide: str, folder: Path, forms: Sequence[str]) -> list[Path]:
+    """Write the cells of a slide in further forms: ``geojson`` (QuPath), ``anndata``."""
+    written = []
+    cells = ihc.from_file_names(pd.read_parquet(folder / "cells.parquet")) if forms else None
+    if cells is not None and "geojson" in forms:
+        mpp = float(_typed_table(folder / "qc.csv")["mpp"].iloc[0])
+        written.append(ihc.write_cells_geojson(cells, folder / "cells.geojson", mpp=mpp, slide_id=slide))
+    if cells is not None and "anndata" in forms:
+        written.append(write_assay(ihc.cells_to_anndata(cells, slide), folder / "cells.h5ad"))
+    return written
 
 
 def make_change(*, task: Task, tell: Tell) -> str:
@@ -242,7 +264,7 @@ def _with_features(measured: AnnData, expected: AnnData) -> AnnData:
 
 
 def _scores(out: Path, slide: Task) -> pd.DataFrame:
-    return _typed_table(out / "slides" / slide["slug"] / "scores.csv")
+    return ihc.typed_scores(_typed_table(out / "slides" / slide["slug"] / "scores.csv"))
 
 
 def _quality(counts: Mapping[str, AnnData], task: Task, out: Path) -> dict[str, pd.DataFrame]:
