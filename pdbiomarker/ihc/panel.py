@@ -196,6 +196,8 @@ class Panel(_Frozen):
             raise ValueError("min_area_um2 must be below max_area_um2")
         if not self.features:
             raise ValueError("features must name at least one score, such as density, pct or hscore")
+        if set(self.features) == {"distance"}:
+            raise ValueError("features must name a score beside distance, which needs tumour regions")
         if "receptor" in self.features and self.receptor is None:
             raise ValueError("the score receptor needs the key receptor: ER or PgR")
         if self.hotspot.fields > self.hotspot.candidates:

@@ -230,10 +230,11 @@ def _slide_assays(study: Study, task: Task, out: Path) -> dict[str, AnnData]:
             continue
         own = [slide for slide in task["slides"] if slide["assay"] == spec.name]
         if own:
-            scores = [(s["slide_id"], s["biopsy_id"], _scores(out, s)) for s in own]
+            scores = [(s["slide_id"], s["biopsy_id"], _scores(out, s, "scores.csv")) for s in own]
+            moved = {s["slide_id"]: _scores(out, s, "sensitivity.csv") for s in own}
             panels = [ihc.read_panel(name) for name in sorted({s["panel"] for s in own})]
             facts = study.slides[[c for c in ("batch", "scanner") if c in study.slides]]
-            measured = ihc.assemble(scores, panels, facts=facts)
+            measured = ihc.assemble(scores, panels, facts=facts, sensitivity=moved)
             assays[spec.name] = _with_features(measured, expected_assay(study, spec))
         else:
             assays[spec.name] = expected_assay(study, spec)
@@ -257,14 +258,14 @@ def _with_features(measured: AnnData, expected: AnnData) -> AnnData:
         return wide
 
     whole = AnnData(X=widened(measured.X), obs=frame_of(measured.obs), var=var)
-    for layer in map(str, measured.layers.keys()):
+    for layer in [name for name in measured.layers.keys() if name is not None]:  # noqa: SIM118 - None is X
         whole.layers[layer] = widened(measured.layers[layer])
     whole.uns = dict(measured.uns)
     return whole
 
 
-def _scores(out: Path, slide: Task) -> pd.DataFrame:
-    return ihc.typed_scores(_typed_table(out / "slides" / slide["slug"] / "scores.csv"))
+def _scores(out: Path, slide: Task, name: str) -> pd.DataFrame:
+    return ihc.typed_scores(_typed_table(out / "slides" / slide["slug"] / name))
 
 
 def _quality(counts: Mapping[str, AnnData], task: Task, out: Path) -> dict[str, pd.DataFrame]:

@@ -24,6 +24,7 @@ from pdbiomarker.ihc import (
     read_mask,
     read_panel,
     read_regions,
+    score_cells,
     tumour_by_nuclei,
     write_regions,
 )
@@ -86,6 +87,31 @@ def test_margin_and_distance_by_brute_force(tmp_path: Path) -> None:
     assert placed.areas_mm2["tissue"] == pytest.approx(SHAPE[0] * SHAPE[1] * 1e-6)
     for name, area in placed.areas_mm2.items():
         assert placed.tiles.areas_mm2[name].sum() == pytest.approx(area, rel=1e-9)
+
+
+def test_the_distance_of_positive_cells_by_brute_force(tmp_path: Path) -> None:
+    """Mean distance to the border of a square nest, inside and outside, over positive cells only."""
+    path = written(
+        tmp_path / "s.geojson", ("Tumor", [square(100, 100, 200)]), ("Stroma", [square(300, 100, 100)])
+    )
+    regions, _ = regions_of(path)
+    rng = np.random.default_rng(6)
+    cells = some_cells()
+    cells["class"] = (rng.random(len(cells)) < 0.3).astype(np.int8)
+    panel = read_panel("cd8").model_copy(update={"features": {"distance": read_panel("cd8").features["pct"]}})
+    placed = place_cells(cells, whole_tissue(), regions, panel=panel, shape=SHAPE, mpp=1.0)
+    scores = score_cells(placed.cells, placed.areas_mm2, panel).set_index("feature")
+    x, y = (cells.loc[cells["class"] > 0, name].to_numpy() for name in ("x_um", "y_um"))
+    inside = (np.abs(x - 200) < 100) & (np.abs(y - 200) < 100)
+    depth = 100 - np.maximum(np.abs(x - 200), np.abs(y - 200))
+    beside = (np.abs(x - 350) < 50) & (np.abs(y - 150) < 50)
+    for name, own, distance in (("nest", inside, depth), ("stroma", beside, x - 300)):
+        row = scores.loc[f"CD8_distance_{name}"]
+        assert row["denominator"] == own.sum()
+        assert row["value"] == pytest.approx(distance[own].mean(), rel=1e-9)
+        assert row["numerator"] == pytest.approx(distance[own].sum(), rel=1e-9)
+    none = score_cells(placed.cells.assign(**{"class": np.int8(0)}), placed.areas_mm2, panel)
+    assert set(none["note"]) == {"no positive cells"}
 
 
 def test_a_margin_is_counted_only_where_there_is_tissue(tmp_path: Path) -> None:
