@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -50,6 +51,7 @@ __all__ = [
     "expression",
     "formula",
     "ihc",
+    "import_exports",
     "mixed",
     "noise",
     "normalize",
@@ -76,6 +78,7 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "import_exports": "run.imports",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",

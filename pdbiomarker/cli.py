@@ -161,6 +161,20 @@ def _print_problems(problems: Iterable[Problem]) -> None:
         _say(f"{problem.severity}: {problem}")
 
 
+def _known_forms(text: str) -> str:
+    unknown = sorted(set(text.replace(",", " ").split()) - {"geojson", "anndata"})
+    if unknown:
+        raise typer.BadParameter(f"there is no form {unknown[0]!r}; there are geojson and anndata")
+    return text
+
+
+def _with_sign(texts: list[str] | None) -> list[str] | None:
+    wrong = [text for text in texts or [] if not text.rpartition("=")[0].strip()]
+    if wrong:
+        raise typer.BadParameter(f"{wrong[0]!r} has no '=' between two texts")
+    return texts
+
+
 @app.callback()
 def _options(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
@@ -315,15 +329,33 @@ def change(
 
 @app.command(epilog=_EXIT_CODES)
 @_guarded
-def quantify(
+def quantify(  # noqa: PLR0913 -- one for each option of the command
     slides: Annotated[
-        Path, typer.Argument(metavar="SLIDES.csv|STUDY", help="A slide sheet, or a study folder.")
+        list[Path],
+        typer.Argument(metavar="SLIDE...|SLIDES.csv|STUDY", help="Slides, a slide sheet, or a study folder."),
     ],
     *,
     out: OutFolder,
     panel: Annotated[
-        str | None, typer.Option(metavar="PANEL", help="A panel by name (cd8, ki67) or a panel file.")
+        str | None, typer.Option(metavar="PANEL", help="A panel by name (cd8, ki67, ...) or a panel file.")
     ] = None,
+    mpp: Annotated[
+        float | None, typer.Option(metavar="UM", help="Micrometres per pixel of slides that do not state it.")
+    ] = None,
+    regions: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER|FILE", help="Regions: SLIDE_ID.geojson or SLIDE_ID.mask.png; or one file."
+        ),
+    ] = None,
+    also: Annotated[
+        str,
+        typer.Option(
+            metavar="FORMS",
+            help="Also write each slide's cells as geojson (QuPath), anndata.",
+            callback=_known_forms,
+        ),
+    ] = "",
     workers: Workers = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
@@ -331,12 +363,80 @@ def quantify(
     """Find and score the cells of every slide.
 
     SLIDES.csv has the columns slide_id, biopsy_id, path (relative to the sheet) and, where the file lacks
-    it, mpp; PANEL is needed with it. Leaves in OUT: assays/ihc.h5ad (biopsies x features), for each slide
-    slides/*/{cells.parquet,scores.csv,qc.csv,overlay/}, results/quarantine.csv, manifest.json, run.log.
-    Prints the path of the assay.
+    it, mpp; PANEL is needed with it and with slides. Leaves in OUT: cells.parquet, scores.csv,
+    sensitivity.csv, qc.csv and overlay/ of all slides, the same by slide in slides/*/, assays/ihc.h5ad
+    (biopsies x features), results/quarantine.csv, manifest.json, run.log. Prints the path of the assay.
     """
-    outcome = pb.quantify_slides(slides, out, panel=panel, workers=workers, fresh=fresh, progress=not quiet)
+    outcome = pb.quantify_slides(
+        slides,
+        out,
+        panel=panel,
+        facts={"mpp": mpp, "regions": None if regions is None else str(regions), "also": also},
+        workers=workers,
+        fresh=fresh,
+        progress=not quiet,
+    )
     return _finish(outcome, quiet=quiet)
+
+
+@app.command("import", epilog=_EXIT_CODES)
+@_guarded
+def import_(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="CSV, TSV, GeoJSON, Parquet, or a folder of them.")
+    ],
+    *,
+    out: OutFolder,
+    panel: Annotated[str, typer.Option(metavar="PANEL", help="A panel by name or a panel file.")],
+    mpp: Annotated[
+        float | None, typer.Option(metavar="UM", help="Micrometres per pixel, where an export is in pixels.")
+    ] = None,
+    column: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="THEIRS=OURS",
+            help="What a column is, such as 'X=x_px'. Repeat for more.",
+            callback=_with_sign,
+        ),
+    ] = None,
+    class_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--class",
+            metavar="TEXT=MEANING",
+            help="What a class means: 'Other=negative'.",
+            callback=_with_sign,
+        ),
+    ] = None,
+    where: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLUMN=TEXT", help="Read only the rows that have this text there.", callback=_with_sign
+        ),
+    ] = None,
+) -> int:
+    """Take exports of QuPath, HALO and others straight to the same scores.
+
+    Detection and annotation tables of the same slides belong together: the annotations give the areas. What
+    does not fit is refused with its row (exit 3). Leaves in OUT: cells.parquet, scores.csv, sensitivity.csv,
+    columns.csv (how every column was read), assays/ihc.h5ad, manifest.json. Prints the paths of the assay and
+    of the scores.
+    """
+    declared = {
+        "mpp": mpp,
+        "columns": _pairs(column),
+        "classes": _pairs(class_),
+        "where": _pairs(where),
+    }
+    outcome = pb.import_exports(files, out, panel=panel, declared=declared)
+    _print_problems(outcome.problems)
+    return _finish(outcome, quiet=False)
+
+
+def _pairs(texts: list[str] | None) -> dict[str, str]:
+    """Split texts such as ``THEIRS=OURS`` at the last equals sign."""
+    parts = (text.rpartition("=") for text in texts or [])
+    return {key.strip(): value.strip() for key, _, value in parts}
 
 
 @app.command(epilog=_EXIT_CODES)

@@ -185,6 +185,21 @@ _catalogue(
         3: "A polygon lies outside the slide.",
         4: "Regions of one compartment overlap; their area counts once.",
         5: "The class of a region stands for no compartment.",
+        6: "A mask of compartments cannot be used.",
+    },
+)
+_catalogue(
+    "CELLS",
+    {
+        1: "An export holds neither cells nor counts that can be read.",
+        2: "The unit of a column is neither in its name nor declared.",
+        3: "An export in pixels needs the size of a pixel.",
+        4: "A class is not known.",
+        5: "Cells without a call and a measurement are left out.",
+        6: "Counts, shares or scores of a row contradict each other.",
+        7: "A slide belongs to no biopsy, or to two.",
+        8: "The class of a cell and its call contradict each other.",
+        9: "The export's calls differ from the panel's threshold.",
     },
 )
 _catalogue(

@@ -87,7 +87,14 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         f"slides/{biopsy(p, v)}/{name}"
         for p in range(2)
         for v in range(2)
-        for name in ("cells.parquet", "scores.csv", "qc.csv", "overlay/overview.png", "overlay/field.png")
+        for name in (
+            "cells.parquet",
+            "scores.csv",
+            "sensitivity.csv",
+            "qc.csv",
+            "overlay/overview.png",
+            "overlay/field.png",
+        )
     }
     tables = [
         "pd_change",
@@ -558,7 +565,7 @@ def test_the_other_slides_have_the_same_bytes_as_without_the_faults(
     _, out = faulty
     ours, theirs = fingerprint(out), fingerprint(first.out)
     same = [name for name in theirs if name.startswith(("slides/P02", ".done/slide-P02"))]
-    assert len(same) == 12
+    assert len(same) == 14
     assert {name: ours[name] for name in same} == {name: theirs[name] for name in same}
     assert not any(name.startswith("slides/P01") for name in ours)
 

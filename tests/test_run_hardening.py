@@ -202,7 +202,7 @@ def test_a_panel_file_given_by_hand_starts_from_the_working_directory(
     (tmp_path / "own.yaml").write_text(text, encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     for source in (slides, slides / "slides.csv"):
-        work = describe(survey_slides(source, "own.yaml"), lambda *_: None)
+        work = describe(survey_slides(str(source), "own.yaml"), lambda *_: None)
         assert {slide["panel"] for slide in work["slides"]} == {str(tmp_path / "own.yaml")}
         assert "own.yaml" in work["inputs"]
         assert not any(str(tmp_path) in name for name in work["inputs"])

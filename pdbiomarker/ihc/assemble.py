@@ -8,19 +8,30 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import Problem
+from pdbiomarker.ihc.definitions import DEFINITIONS, log2_ratio
 from pdbiomarker.ihc.panel import Panel
-from pdbiomarker.ihc.score import feature_name, pool_scores
+from pdbiomarker.ihc.score import COMPARTMENT_ORDER, feature_name, pool_scores
 from pdbiomarker.provenance import package_version
 
 __all__ = ["assemble", "problems_of"]
 
-_SCORE_LIMITS: Final = {"density": (0.0, np.inf), "proportion": (0.0, 1.0), "score": (0.0, 300.0)}
-_SCORE_UNITS: Final = {"density": "cells/mm2", "proportion": "share", "score": "points"}
-_COMPARTMENTS: Final = ("tissue", "nest", "stroma")
+_LAYERS: Final = ("value", "numerator", "denominator", "within_se")
+_VAR_COLUMNS: Final = (
+    "feature",
+    "kind",
+    "unit",
+    "lower",
+    "upper",
+    "lloq",
+    "family",
+    "label",
+    "expected_direction",
+)
 
 
 def assemble(
@@ -29,6 +40,7 @@ def assemble(
     *,
     facts: pd.DataFrame | None = None,
     problems: Iterable[Problem] = (),
+    sensitivity: Mapping[str, pd.DataFrame] | None = None,
 ) -> AnnData:
     """Put the scores of slides together: biopsies x features.
 
@@ -43,13 +55,18 @@ def assemble(
         slides, the mean of differing numbers, or differing texts joined by ``;``.
     problems : iterable of Problem
         What was quarantined or told, kept in ``uns["problems"]``: see :func:`problems_of`.
+    sensitivity : mapping of slide id to DataFrame, optional
+        What :func:`pdbiomarker.ihc.threshold_sensitivity` gave for the slides.
 
     Returns
     -------
     AnnData
         obs: biopsies in sorted order, with n_slides, n_cells, area_mm2 and `facts`. X: scores (NaN: not to be
-        made). Layers ``numerator`` and ``denominator``. ``var["unmeasured"]``: JSON text, biopsy to the
-        reason why the feature has no value there.
+        made). Layers ``numerator``, ``denominator`` and ``within_se`` (the error within the section, by a
+        bootstrap over tiles); with `sensitivity` also ``threshold_0.8`` and so on: the scores had the
+        thresholds been that much of what they are. ``var["unmeasured"]``: JSON text, biopsy to the reason
+        why the feature has no value there. Where two panels are named by ``ratio_to``, the log2 ratio of
+        their cells follows.
     """
     panels = [panel] if isinstance(panel, Panel) else list(panel)
     by_biopsy: dict[str, list[tuple[str, pd.DataFrame]]] = {}
@@ -64,16 +81,12 @@ def assemble(
         for biopsy in biopsies
     }
     var = _features(pooled, panels)
-    layers = {
-        name: np.full((len(biopsies), len(var)), np.nan) for name in ("value", "numerator", "denominator")
-    }
+    layers = {name: np.full((len(biopsies), len(var)), np.nan) for name in _LAYERS}
     obs = pd.DataFrame(index=pd.Index(biopsies, dtype=object, name="biopsy_id"))
     obs["n_slides"] = [len(by_biopsy[biopsy]) for biopsy in biopsies]
-    tissue = {
-        biopsy: pooled[biopsy][pooled[biopsy]["feature"].str.endswith("_tissue")] for biopsy in biopsies
-    }
-    obs["n_cells"] = [int(tissue[b].drop_duplicates("marker")["n_cells"].sum()) for b in biopsies]
-    obs["area_mm2"] = [float(tissue[b].drop_duplicates("marker")["area_mm2"].sum()) for b in biopsies]
+    whole = {biopsy: _whole_slide(pooled[biopsy]) for biopsy in biopsies}
+    obs["n_cells"] = [int(whole[b]["n_cells"].sum()) for b in biopsies]
+    obs["area_mm2"] = [float(whole[b]["area_mm2"].sum(skipna=False)) for b in biopsies]
     place = {name: column for column, name in enumerate(var.index)}
     unmeasured: dict[str, dict[str, str]] = {str(name): {} for name in var.index}
     for row, biopsy in enumerate(biopsies):
@@ -87,9 +100,11 @@ def assemble(
     if facts is not None:
         for name in facts.columns:
             obs[name] = [_one_value(facts.loc[[s for s, _ in by_biopsy[b]], name]) for b in biopsies]
-    assay = AnnData(X=layers["value"], obs=obs, var=var)
-    assay.layers["numerator"] = layers["numerator"]
-    assay.layers["denominator"] = layers["denominator"]
+    _moved_thresholds(layers, by_biopsy, panels, sensitivity or {}, var.index)
+    var, layers = _with_ratios(var, layers, panels)
+    assay = AnnData(X=layers.pop("value"), obs=obs, var=var)
+    for name, layer in layers.items():
+        assay.layers[name] = layer
     assay.uns["provenance"] = {
         "reader": "pdbiomarker.ihc",
         "version": package_version(),
@@ -115,40 +130,105 @@ def _pool_marker(scores: list[pd.DataFrame], panel: Panel) -> pd.DataFrame:
     return pool_scores(own, panel).assign(marker=panel.marker)
 
 
-def _features(pooled: Mapping[str, pd.DataFrame], panels: Iterable[Panel]) -> pd.DataFrame:
-    """The var table: every feature of every panel that some biopsy has, by panel, compartment and score."""
-    present = {
-        str(f): str(k)
-        for frame in pooled.values()
-        for f, k in zip(frame["feature"], frame["kind"], strict=True)
-    }
-    rows = []
+def _whole_slide(pooled: pd.DataFrame) -> pd.DataFrame:
+    """Give one row for each marker: that of the whole tissue, or else the one with most cells."""
+    ordered = pooled.assign(
+        other=~pooled["feature"].str.endswith("_tissue"), fewer=-pooled["n_cells"].astype(float)
+    )
+    return ordered.sort_values(["other", "fewer"], kind="stable").drop_duplicates("marker")
+
+
+def _moved_thresholds(
+    layers: dict[str, npt.NDArray[np.float64]],
+    by_biopsy: Mapping[str, list[tuple[str, pd.DataFrame]]],
+    panels: Iterable[Panel],
+    sensitivity: Mapping[str, pd.DataFrame],
+    features: pd.Index,
+) -> None:
+    """Add a layer of scores for every factor by which the thresholds were moved."""
+    place = {str(name): column for column, name in enumerate(features)}
+    for row, biopsy in enumerate(sorted(by_biopsy)):
+        found = [sensitivity[slide] for slide, _ in by_biopsy[biopsy] if slide in sensitivity]
+        if len(found) < len(by_biopsy[biopsy]):
+            continue
+        for factor in sorted({float(f) for frame in found for f in frame["factor"]} - {1.0}):
+            own = [frame[frame["factor"] == factor] for frame in found]
+            layer = layers.setdefault(f"threshold_{factor:g}", np.full_like(layers["value"], np.nan))
+            for panel in panels:
+                for record in _pool_marker(own, panel).to_dict("records"):
+                    layer[row, place[str(record["feature"])]] = float(record["value"])
+
+
+def _with_ratios(
+    var: pd.DataFrame, layers: dict[str, npt.NDArray[np.float64]], panels: Iterable[Panel]
+) -> tuple[pd.DataFrame, dict[str, npt.NDArray[np.float64]]]:
+    """Add the log2 ratio of the cells of two markers, by compartment, from their counts and areas."""
+    markers = {panel.marker for panel in panels}
+    rows, columns = [], []
     for panel in panels:
-        for compartment in _COMPARTMENTS:
-            for score, spec in panel.features.items():
-                name = feature_name(panel, score, compartment)
-                if name not in present:
+        for other in (name for name in panel.ratio_to if name in markers):
+            for compartment in COMPARTMENT_ORDER:
+                names = [f"{marker}_density_{compartment}" for marker in (panel.marker, other)]
+                if not set(names) <= set(var.index):
                     continue
-                kind = present[name]
-                direction = (
-                    panel.expected_direction if spec.expected_direction is None else spec.expected_direction
+                above, below = var.index.get_indexer(pd.Index(names))
+                n, area = layers["numerator"], layers["denominator"]
+                columns.append(
+                    (
+                        log2_ratio(
+                            n[:, above], n[:, below], first_mm2=area[:, above], second_mm2=area[:, below]
+                        ),
+                        n[:, above],
+                        n[:, below],
+                    )
                 )
-                low, high = _SCORE_LIMITS[kind]
+                label = f"log2 ratio of {panel.marker}+ to {other}+ cells ({compartment})"
+                name = f"{panel.marker}_{other}_log2ratio_{compartment}"
                 rows.append(
                     (
                         name,
-                        kind,
-                        _SCORE_UNITS[kind],
-                        low,
-                        high,
+                        "signature",
+                        "log2",
+                        -np.inf,
+                        np.inf,
                         np.nan,
                         panel.marker,
-                        f"{spec.label} ({compartment})",
-                        direction,
+                        label,
+                        panel.expected_direction,
                     )
                 )
-    columns = ["feature", "kind", "unit", "lower", "upper", "lloq", "family", "label", "expected_direction"]
-    frame = pd.DataFrame(rows, columns=columns).set_index("feature")
+    if not rows:
+        return var, layers
+    added = pd.DataFrame(rows, columns=list(_VAR_COLUMNS)).set_index("feature").assign(unmeasured="{}")
+    wide = {}
+    for layer, values in layers.items():
+        pick = {"value": 0, "numerator": 1, "denominator": 2}.get(layer)
+        blank = np.full(len(values), np.nan)
+        wide[layer] = np.column_stack([values, *(blank if pick is None else c[pick] for c in columns)])
+    joined = pd.concat([var, added])
+    joined.index = pd.Index([str(name) for name in joined.index], dtype=object, name="feature")
+    return joined, wide
+
+
+def _features(pooled: Mapping[str, pd.DataFrame], panels: Iterable[Panel]) -> pd.DataFrame:
+    """The var table: every feature of every panel that some biopsy has, by panel, compartment and score."""
+    present = {str(f) for frame in pooled.values() for f in frame["feature"]}
+    rows = []
+    for panel in panels:
+        for compartment in (*COMPARTMENT_ORDER, None):
+            for score, spec in panel.features.items():
+                found = DEFINITIONS[score]
+                if (found.scope == "tumour") != (compartment is None):
+                    continue
+                name = feature_name(panel, score, compartment or "")
+                if name not in present:
+                    continue
+                own = spec.expected_direction
+                label = spec.label if compartment is None else f"{spec.label} ({compartment})"
+                direction = panel.expected_direction if own is None else own
+                limits = (found.low, found.high, np.nan)
+                rows.append((name, found.kind, found.unit, *limits, panel.marker, label, direction))
+    frame = pd.DataFrame(rows, columns=list(_VAR_COLUMNS)).set_index("feature")
     frame.index = pd.Index([str(name) for name in frame.index], dtype=object, name="feature")
     return frame
 

@@ -17,11 +17,11 @@ from pdbiomarker.ihc.artefacts import CAUSES, flag_artefacts
 from pdbiomarker.ihc.blank import find_blank
 from pdbiomarker.ihc.calibrate import apply_calibration
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus
+from pdbiomarker.ihc.compartments import place_cells, read_compartments
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, Scale, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
-from pdbiomarker.ihc.regions import read_regions
-from pdbiomarker.ihc.score import score_cells
+from pdbiomarker.ihc.score import score_cells, threshold_sensitivity
 from pdbiomarker.ihc.segmenters import Segmenter
 from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, stain_matrix
@@ -76,12 +76,14 @@ class SlideResult:
     qc : dict
         tissue_mm2, n_cells, white_red/green/blue, white_measured, mpp, pixel_um, focus (edge strength, grey
         levels), focus_ratio (fine over coarse detail), nodata_share, artefact_share, lost_*_mm2 by cause
-        (pen, fold, edge, blur, necrosis), nodata_mm2, format, icc_profile
+        (pen, fold, edge, blur, necrosis), nodata_mm2, excluded_mm2 (by regions), format, icc_profile
         (noted, not applied), sha256, panel, panel_sha256, dab_slope and dab_intercept (calibration).
     overview, field : array of uint8, shape (Y, X, 3), or None
         Pictures for the reviewer.
     problems : tuple of Problem
         Warnings, and regions that were left out.
+    sensitivity : DataFrame
+        The scores under moved thresholds: see :func:`pdbiomarker.ihc.threshold_sensitivity`.
     """
 
     cells: pd.DataFrame
@@ -90,6 +92,7 @@ class SlideResult:
     overview: npt.NDArray[np.uint8] | None
     field: npt.NDArray[np.uint8] | None
     problems: tuple[Problem, ...]
+    sensitivity: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     @property
     def overlay(self) -> npt.NDArray[np.uint8] | None:
@@ -150,8 +153,13 @@ def quantify_slide(
         if scale is not None:
             cells = apply_calibration(cells, slope=scale.slope, intercept=scale.intercept)
         _judge_focus(finder.focus, slide.name, problems)
-        areas, cells = _compartments(slide, tissue, cells, regions, problems)
-        scores = score_cells(cells, areas, found)
+        drawn = None
+        if regions is not None:
+            drawn = read_compartments(regions, shape=slide.shape, mpp=slide.mpp, problems=problems)
+        placed = place_cells(cells, tissue, drawn, panel=found, shape=slide.shape, mpp=slide.mpp)
+        cells, areas = placed.cells, placed.areas_mm2
+        scores = score_cells(cells, areas, found, tiles=placed.tiles)
+        moved = threshold_sensitivity(cells, areas, found)
         overview = draw_overview(thumbnail, tissue, cells) if how.overlay else None
         field = draw_field(finder, slide.grid(finder.pixel_um), cells) if how.overlay else None
         qc: dict[str, float | int | str | bool] = {
@@ -169,6 +177,7 @@ def quantify_slide(
             "artefact_share": tissue.artefact_share,
             **{f"lost_{cause}_mm2": tissue.lost_mm2.get(cause, 0.0) for cause in CAUSES},
             "nodata_mm2": float(tissue.nodata.sum()) * tissue.mpp**2 * 1e-6,
+            "excluded_mm2": placed.excluded_mm2,
             "format": slide.facts.format,
             "icc_profile": slide.facts.icc_profile,
             "sha256": slide_hash(file),
@@ -177,7 +186,7 @@ def quantify_slide(
             "dab_slope": 1.0 if scale is None else scale.slope,
             "dab_intercept": 0.0 if scale is None else scale.intercept,
         }
-    return SlideResult(cells, scores, qc, overview, field, tuple(problems))
+    return SlideResult(cells, scores, qc, overview, field, tuple(problems), moved)
 
 
 def _scale(panel: Panel, origin: Mapping[str, str | None], name: str) -> Scale | None:
@@ -357,25 +366,3 @@ def _judge_focus(focus: Focus, name: str, problems: Problems) -> None:
         value=f"{focus.ratio:.2f}",
         severity="warning",
     )
-
-
-def _compartments(
-    slide: Slide, tissue: Tissue, cells: pd.DataFrame, path: str | Path | None, problems: Problems
-) -> tuple[dict[str, float], pd.DataFrame]:
-    """Evaluable area by compartment, and the cells with theirs; excluded cells are gone."""
-    regions = None if path is None else read_regions(path, shape=slide.shape, problems=problems)
-    if regions is None:
-        return {"tissue": tissue.area_mm2}, cells
-    where = regions.locate(cells["x_um"].to_numpy() / slide.mpp, cells["y_um"].to_numpy() / slide.mpp)
-    cells = cells.assign(compartment=where)[where != "excluded"].reset_index(drop=True)
-    cells["cell"] = np.arange(1, len(cells) + 1, dtype=np.int32)
-    rows, columns = (np.arange(n) + 0.5 for n in tissue.mask.shape)
-    x, y = (axis.ravel() * tissue.mpp / slide.mpp for axis in np.meshgrid(columns, rows))
-    inside = regions.locate(x, y).reshape(tissue.mask.shape)
-    pixel = tissue.mpp**2 * 1e-6
-    areas = {"tissue": float((tissue.mask & (inside != "excluded")).sum()) * pixel}
-    lost = tissue.artefact | tissue.nodata
-    for name, annotated in regions.areas_mm2(slide.mpp).items():
-        own = inside == name
-        areas[name] = annotated * (1 - float(lost[own].mean())) if own.any() else annotated
-    return areas, cells

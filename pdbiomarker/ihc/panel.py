@@ -25,9 +25,11 @@ __all__ = [
     "Detection",
     "Detectors",
     "FeatureSpec",
+    "HotSpot",
     "Panel",
     "Scale",
     "StainVectors",
+    "TumourClassifier",
     "WhiteRange",
     "check_panel",
     "read_panel",
@@ -36,7 +38,21 @@ __all__ = [
 Share = Annotated[float, Field(ge=0, le=1)]
 Vector = tuple[Share, Share, Share]
 Grey = Annotated[float, Field(ge=1, le=255)]
-Score = Literal["density", "pct", "hscore"]
+Score = Literal[
+    "density",
+    "pct",
+    "hscore",
+    "bin0",
+    "bin1",
+    "bin2",
+    "bin3",
+    "allred",
+    "receptor",
+    "hotspot",
+    "tps",
+    "cps",
+    "distance",
+]
 
 
 class _Frozen(BaseModel):
@@ -112,6 +128,46 @@ class Detectors(_Frozen):
     necrosis: bool = False
 
 
+class HotSpot(_Frozen):
+    """Where a hot-spot is sought: in a fixed number of fields, so that a larger section is not hotter.
+
+    Attributes
+    ----------
+    side_um : float
+        Side of a square field; 400 um hold 500 to 1,000 cells of a cellular tumour.
+    candidates : int
+        The fields with most cells, whatever their staining; the hottest is one of these.
+    fields : int
+        How many of them make the hot-spot.
+    min_cells : int
+        A field with fewer cells is no candidate.
+    """
+
+    side_um: Annotated[float, Field(ge=50, le=2000)] = 400.0
+    candidates: Annotated[int, Field(ge=1, le=1000)] = 5
+    fields: Annotated[int, Field(ge=1, le=1000)] = 1
+    min_cells: Annotated[int, Field(ge=1)] = 100
+
+
+class TumourClassifier(_Frozen):
+    """The simple tumour classifier; see :func:`pdbiomarker.ihc.tumour_by_nuclei`.
+
+    Attributes
+    ----------
+    min_area_um2 : float
+        Mean nuclear area round a place from which it is tumour.
+    min_density_mm2 : float
+        Nuclei round a place, per mm2, from which it is tumour.
+    radius_um : float
+        How far "round a place" reaches.
+    """
+
+    method: Literal["nuclear_area"] = "nuclear_area"
+    min_area_um2: Annotated[float, Field(gt=0, le=500)] = 60.0
+    min_density_mm2: Annotated[float, Field(ge=0)] = 1000.0
+    radius_um: Annotated[float, Field(ge=10, le=500)] = 40.0
+
+
 class FeatureSpec(_Frozen):
     """One score of the marker."""
 
@@ -143,8 +199,18 @@ class Panel(_Frozen):
         How the DAB of scanners or batches is put on one scale.
     artefacts : Detectors
         Which artefacts are left out: all but ``necrosis``, unless the panel says otherwise.
+    margin_um : float
+        Half the width of the invasive margin, a band on both sides of the tumour's border; 0: none.
+    receptor : {"ER", "PgR"} or None
+        Which hormone receptor the score ``receptor`` classifies.
+    ratio_to : tuple of str
+        Other markers; where an assay has both, the log2 ratio of their cells is a feature.
+    tumour : TumourClassifier or None
+        Finds the tumour where no regions are given; None (the default) asks nobody to guess.
+    note : str
+        What a reader of its numbers must know.
     features : mapping
-        Which scores are made: ``density``, ``pct``, ``hscore``, with labels.
+        Which scores are made, with labels: keys of :data:`pdbiomarker.ihc.DEFINITIONS`.
     """
 
     marker: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,30}$")]
@@ -163,6 +229,12 @@ class Panel(_Frozen):
     min_cells: Annotated[int, Field(ge=1)] = 100
     expected_direction: Literal[-1, 0, 1] = 0
     source: str = ""
+    note: str = ""
+    margin_um: Annotated[float, Field(ge=0, le=2000)] = 0.0
+    receptor: Literal["ER", "PgR"] | None = None
+    ratio_to: tuple[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9-]{0,30}$")], ...] = ()
+    hotspot: HotSpot = HotSpot()
+    tumour: TumourClassifier | None = None
     stains: StainVectors = StainVectors()
     white: WhiteRange = WhiteRange()
     detection: Detection = Detection()
@@ -185,7 +257,13 @@ class Panel(_Frozen):
         if self.detection.min_area_um2 >= self.detection.max_area_um2:
             raise ValueError("min_area_um2 must be below max_area_um2")
         if not self.features:
-            raise ValueError("features must name at least one of density, pct, hscore")
+            raise ValueError("features must name at least one score, such as density, pct or hscore")
+        if set(self.features) == {"distance"}:
+            raise ValueError("features must name a score beside distance, which needs tumour regions")
+        if "receptor" in self.features and self.receptor is None:
+            raise ValueError("the score receptor needs the key receptor: ER or PgR")
+        if self.hotspot.fields > self.hotspot.candidates:
+            raise ValueError("hotspot.fields must not exceed hotspot.candidates")
         return self
 
     @property

@@ -22,6 +22,7 @@ from anndata import AnnData
 
 from pdbiomarker.errors import ItemError, Problem, Problems, ResourceError, StudyError
 from pdbiomarker.ihc.assemble import assemble
+from pdbiomarker.ihc.compartments import find_regions
 from pdbiomarker.ihc.measure import SlideOptions, SlideResult, quantify_slide
 from pdbiomarker.ihc.outputs import write_slide
 from pdbiomarker.ihc.panel import Panel, read_panel
@@ -55,7 +56,7 @@ def quantify(
     study : Study, optional
         Its folder is where relative paths of a DataFrame start; biopsies it does not know are quarantined.
     regions : path, optional
-        Folder with ``<slide_id>.geojson``.
+        Folder with ``<slide_id>.geojson``, or a mask ``<slide_id>.mask.png`` or ``.mask.tif``.
     workers : int
         Processes; a slide is one job.
     out : path, optional
@@ -85,7 +86,7 @@ def quantify(
     for slide_id, row in sheet.iterrows():
         own = row.get("panel")
         chosen = default if own is None or pd.isna(own) else read_panel(_panel_of(str(own), root))
-        region = None if regions is None else Path(regions) / f"{slide_id}.geojson"
+        region = None if regions is None else find_regions(regions, str(slide_id))
         mpp = row.get("mpp")
         jobs.append(
             _Job(
@@ -94,7 +95,7 @@ def quantify(
                 root / str(row["path"]),
                 chosen,
                 None if mpp is None or pd.isna(mpp) else float(mpp),
-                region if region is not None and region.is_file() else None,
+                region,
                 {name: _text(row.get(name)) for name in ("scanner", "batch")},
                 segmenter,
             )
@@ -289,7 +290,13 @@ def _collect(done: list[tuple[_Job, SlideResult]], sheet: pd.DataFrame, problems
         facts[name] = [float(result.qc[name]) for _, result in done]
     panels = {job.panel.marker: job.panel for job, _ in done}
     results = [(job.slide_id, job.biopsy_id, result.scores) for job, result in done]
-    return assemble(results, [panels[name] for name in sorted(panels)], facts=facts, problems=problems)
+    return assemble(
+        results,
+        [panels[name] for name in sorted(panels)],
+        facts=facts,
+        problems=problems,
+        sensitivity={job.slide_id: result.sensitivity for job, result in done},
+    )
 
 
 def _write(done: list[tuple[_Job, SlideResult]], out: Path) -> None:

@@ -6,6 +6,7 @@ Importing this loads nothing heavy: the work is done in processes of its own.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pdbiomarker.run.road import Request, RunOutcome, travel
@@ -14,6 +15,7 @@ __all__ = ["RunOutcome", "change_study", "quantify_slides", "run_study"]
 
 _STUDY = "pdbiomarker.run.steps:describe_study"
 _SLIDES = "pdbiomarker.run.steps:describe_slides"
+_SHEET_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".xlsx")
 
 
 def run_study(
@@ -112,10 +114,11 @@ def change_study(
 
 
 def quantify_slides(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path],
     out: str | Path,
     *,
     panel: str | None = None,
+    facts: Mapping[str, float | str | None] | None = None,
     workers: int | None = None,
     fresh: bool = False,
     progress: bool = True,
@@ -124,20 +127,37 @@ def quantify_slides(
 
     Parameters
     ----------
-    path : str or Path
-        A slide sheet (slide_id, biopsy_id, path relative to the sheet, perhaps mpp) or a study folder.
+    path : str, Path, or a sequence of them
+        Slides; or a slide sheet (slide_id, biopsy_id, path relative to the sheet, perhaps mpp); or a study
+        folder. Slides given by themselves are biopsies of their names.
     out : str or Path
-        The results folder; it will hold ``assays/<assay>.h5ad`` and ``slides/``.
+        The results folder; it will hold ``cells.parquet``, ``scores.csv``, ``sensitivity.csv``, ``qc.csv``
+        and ``overlay/`` of all slides, ``assays/<assay>.h5ad``, and the same by slide in ``slides/``.
     panel : str, optional
-        A panel by name or file; needed with a sheet.
+        A panel by name or file; needed unless `path` is a study.
+    facts : mapping, optional
+        ``mpp``: micrometres per pixel of slides that do not state it. ``regions``: a folder of region files
+        by slide id, or the one file of the one slide. Both for slides and sheets. ``also``: ``geojson``,
+        ``anndata``, or both with a comma between: the cells of each slide in that form.
     workers, fresh, progress
         As for :func:`run_study`.
     """
+    given = [path] if isinstance(path, (str, Path)) else list(path)
+    paths = [str(Path(one).absolute()) for one in given]
+    is_sheet = len(paths) == 1 and (Path(paths[0]).is_dir() or paths[0].lower().endswith(_SHEET_SUFFIXES))
+    said = dict(facts or {})
+    regions = said.get("regions")
     return travel(
         Request(
             "quantify_slides",
             _SLIDES,
-            {"study": str(Path(path).absolute()), "panel": panel},
+            {
+                "study": paths[0] if is_sheet else paths,
+                "panel": panel,
+                "mpp": said.get("mpp"),
+                "regions": None if regions is None else str(Path(str(regions)).absolute()),
+                "also": sorted(str(said.get("also") or "").replace(",", " ").split()),
+            },
             Path(out),
             until="assays",
             workers=_workers(workers),

@@ -35,7 +35,8 @@ __all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
 
 BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
-_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", "results", "review.html", "slides")
+_JOINED: Final = ("cells.parquet", "overlay", "qc.csv", "scores.csv", "sensitivity.csv")
+_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", *_JOINED, "results", "review.html", "slides")
 _FORMAT: Final = "pdbiomarker-results-1"
 
 

@@ -164,6 +164,8 @@ def _sorted(adata: ad.AnnData) -> ad.AnnData:
     out = ad.AnnData(X=np.asarray(adata.X), obs=frame_of(adata.obs), var=frame_of(adata.var))
     for layer in sorted(n for n in adata.layers.keys() if n is not None):  # noqa: SIM118 - None stands for X
         out.layers[layer] = np.asarray(adata.layers[layer])
+    for name in sorted(adata.obsm.keys()):
+        out.obsm[name] = np.asarray(adata.obsm[name])
     out.uns = {key: adata.uns[key] for key in sorted(adata.uns)}
     return out
 

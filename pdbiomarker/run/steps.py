@@ -23,7 +23,7 @@ from pdbiomarker import ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.errors import InputError, ItemError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
-from pdbiomarker.provenance import forget, mark_done
+from pdbiomarker.provenance import forget, mark_done, sha256_json
 from pdbiomarker.report import report
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
@@ -69,9 +69,18 @@ def describe_study(*, study: str, plan: str | None, tell: Tell) -> dict[str, Any
     return describe(survey(Path(study), None if plan is None else Path(plan)), tell)
 
 
-def describe_slides(*, study: str, panel: str | None, tell: Tell) -> dict[str, Any]:
-    """Check a slide sheet, or the slides of a study folder, and describe the work."""
-    return describe(survey_slides(Path(study), panel), tell)
+def describe_slides(
+    *,
+    study: str | Sequence[str],
+    panel: str | None,
+    mpp: float | None,
+    regions: str | None,
+    also: Sequence[str],
+    tell: Tell,
+) -> dict[str, Any]:
+    """Check slides, a slide sheet, or the slides of a study folder, and describe the work."""
+    work = describe(survey_slides(study, panel, mpp=mpp, regions=regions), tell)
+    return {**work, "key": sha256_json([work["key"], list(also)])}
 
 
 # --- slides --------------------------------------------------------------------------------------------
@@ -122,16 +131,31 @@ def _problem_row(problem: Problem, slide: Task) -> dict[str, Any]:
 def make_assays(*, task: Task, tell: Tell) -> str:
     """Put the scores of slides together to assays, and list what was left out."""
     out = Path(task["out"])
-    source = Path(task["study"])
-    found = survey_slides(source, task["panel"])
+    found = survey_slides(task["study"], task["panel"], mpp=task["mpp"], regions=task["regions"])
     study, _ = found.settled()
     assays = _slide_assays(study, task, out)
     tell("assays", 1, 1)
     written = [write_assay(adata, out / "assays" / f"{name}.h5ad") for name, adata in assays.items()]
     written.append(out / "results" / "quarantine.csv")
     write_table(quarantine_table([Problem(**row) for row in task["problems"]]), written[-1])
+    folders = [(slide["slide_id"], out / "slides" / slide["slug"]) for slide in task["slides"]]
+    written += ihc.join_slides(folders, out)
+    for slide, folder in folders:
+        written += _also(slide, folder, task["also"])
     mark_done(out, "assays", task["key"], outputs=written)
     return ", ".join(f"{name}: {a.n_obs} biopsies x {a.n_vars} features" for name, a in assays.items())
+
+
+def _also(slide: str, folder: Path, forms: Sequence[str]) -> list[Path]:
+    """Write the cells of a slide in further forms: ``geojson`` (QuPath), ``anndata``."""
+    written = []
+    cells = ihc.from_file_names(pd.read_parquet(folder / "cells.parquet")) if forms else None
+    if cells is not None and "geojson" in forms:
+        mpp = float(_typed_table(folder / "qc.csv")["mpp"].iloc[0])
+        written.append(ihc.write_cells_geojson(cells, folder / "cells.geojson", mpp=mpp, slide_id=slide))
+    if cells is not None and "anndata" in forms:
+        written.append(write_assay(ihc.cells_to_anndata(cells, slide), folder / "cells.h5ad"))
+    return written
 
 
 def make_change(*, task: Task, tell: Tell) -> str:
@@ -206,14 +230,15 @@ def _slide_assays(study: Study, task: Task, out: Path) -> dict[str, AnnData]:
     """Assemble every assay that comes from slides; biopsies without a measured slide are not in it."""
     assays = {}
     for spec in study.spec.assays:
-        if spec.kind != "ihc":
+        if spec.kind != "ihc" or spec.cells is not None:
             continue
         own = [slide for slide in task["slides"] if slide["assay"] == spec.name]
         if own:
-            scores = [(s["slide_id"], s["biopsy_id"], _scores(out, s)) for s in own]
+            scores = [(s["slide_id"], s["biopsy_id"], _scores(out, s, "scores.csv")) for s in own]
+            moved = {s["slide_id"]: _scores(out, s, "sensitivity.csv") for s in own}
             panels = [ihc.read_panel(name) for name in sorted({s["panel"] for s in own})]
             facts = study.slides[[c for c in ("batch", "scanner") if c in study.slides]]
-            measured = ihc.assemble(scores, panels, facts=facts)
+            measured = ihc.assemble(scores, panels, facts=facts, sensitivity=moved)
             assays[spec.name] = _with_features(measured, expected_assay(study, spec))
         else:
             assays[spec.name] = expected_assay(study, spec)
@@ -237,14 +262,14 @@ def _with_features(measured: AnnData, expected: AnnData) -> AnnData:
         return wide
 
     whole = AnnData(X=widened(measured.X), obs=frame_of(measured.obs), var=var)
-    for layer in ("numerator", "denominator"):
+    for layer in [name for name in measured.layers.keys() if name is not None]:  # noqa: SIM118 - None is X
         whole.layers[layer] = widened(measured.layers[layer])
     whole.uns = dict(measured.uns)
     return whole
 
 
-def _scores(out: Path, slide: Task) -> pd.DataFrame:
-    return _typed_table(out / "slides" / slide["slug"] / "scores.csv")
+def _scores(out: Path, slide: Task, name: str) -> pd.DataFrame:
+    return ihc.typed_scores(_typed_table(out / "slides" / slide["slug"] / name))
 
 
 def _quality(counts: Mapping[str, AnnData], task: Task, out: Path) -> dict[str, pd.DataFrame]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -16,14 +17,14 @@ from anndata import AnnData
 from pdbiomarker import expression, ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.change.families import resolve_families
-from pdbiomarker.errors import InputError, PlanError, Problem, Problems
+from pdbiomarker.errors import AssayError, InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
 from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
-from pdbiomarker.tables import add_rows, read_table, to_number
+from pdbiomarker.tables import add_rows, nearest, read_table, to_number
 
 __all__ = [
     "SIGNATURES",
@@ -47,7 +48,7 @@ _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.c
 _TWIN: Final = "E-SLIDE-011"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
-_COMPARTMENTS: Final = ("tissue", "nest", "stroma")
+_COMPARTMENTS: Final = ihc.COMPARTMENT_ORDER
 _SPACE_AT_LEAST: Final = 64 << 20
 _SPACE_PER_SLIDE_BYTE: Final = 0.2
 _SPACE_PER_COUNT_BYTE: Final = 40.0
@@ -177,9 +178,8 @@ class _collecting:  # noqa: N801 - reads as what it does
 
 
 def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
-    """Read the count assays of a study and score their signatures, and its tables of values.
+    """Read the assays of a study that are files, and score signatures of counts; add what is told to a list.
 
-    What is told is added to a list.
     An assay without ``signatures`` in study.yaml gets the cytolytic score where its genes were measured.
     """
     assays: dict[str, AnnData] = {}
@@ -190,6 +190,11 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
                 told.extend(expression.problems_of(values))
                 assays[spec.name] = values
+        if spec.cells is not None:
+            with _collecting(refused):
+                assays[spec.name] = _cells_assay(study, spec)
+                told.extend(ihc.problems_of(assays[spec.name]))
+                assays[spec.name].uns.pop("problems", None)  # they are the study's
         if spec.kind != "count" or spec.file is None:
             continue
         with _collecting(refused):
@@ -203,6 +208,38 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 assays[spec.name + SIGNATURES] = scores
     Problems(refused).raise_if_any()
     return assays
+
+
+def _cells_assay(study: Study, spec: AssaySpec) -> AnnData:
+    """Make an assay of an export of cells.
+
+    Whose a slide is, is said by the export's column biopsy_id, by the slide sheet, by the column ``slide`` of
+    biopsies.csv (the image's file), or by the slide's name where it is a biopsy's id.
+    """
+    found = ihc.read_cells(
+        study.resolve(str(spec.cells)),
+        panel=_panel_file(study, str(spec.panel)),
+        mpp=spec.mpp,
+        columns=spec.columns,
+        classes=spec.classes,
+    )
+    owners = {str(biopsy): str(biopsy) for biopsy in study.biopsies.index}
+    owners |= {str(slide): str(biopsy) for slide, biopsy in study.slides["biopsy_id"].items()}
+    if "slide" in study.biopsies:
+        named = study.biopsies["slide"].dropna()
+        owners |= {ihc.slide_name(str(path)): str(biopsy) for biopsy, path in named.items()}
+    assay = ihc.import_cells(found, _panel_file(study, str(spec.panel)), biopsies=owners)
+    problems = Problems()
+    for biopsy in assay.obs_names.difference(study.biopsies.index):
+        problems.add(
+            "E-CELLS-007",
+            "The biopsy of the export is not in biopsies.csv.",
+            remedy=nearest(str(biopsy), map(str, study.biopsies.index)),
+            file=str(spec.cells),
+            value=biopsy,
+        )
+    problems.raise_if_any(AssayError)
+    return assay
 
 
 def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
@@ -225,7 +262,7 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
     pd_change(study, dataclasses.replace(plan, families={}, adjust={}))
     assays, lacking = dict(counts), {}
     for spec in study.spec.assays:
-        if spec.kind == "ihc":
+        if spec.kind == "ihc" and spec.cells is None:
             possible = _compartments(study, spec)
             assays[spec.name] = empty_assay(possible)
             drawn = empty_assay(dict.fromkeys(possible, _COMPARTMENTS))
@@ -269,9 +306,11 @@ def _compartments(study: Study, spec: AssaySpec) -> dict[str, tuple[str, ...]]:
         if slide.assay != spec.name:
             continue
         own = found.setdefault(slide.panel, set())
+        panel = ihc.read_panel(slide.panel)
         if slide.regions is not None and len(own) < len(_COMPARTMENTS) - 1:
-            regions = ihc.read_regions(study.resolve(slide.regions), problems=Problems())
-            own |= set() if regions is None else set(regions.compartments)
+            own |= set(ihc.compartments_in(study.resolve(slide.regions), panel))
+        elif slide.regions is None and panel.tumour is not None:
+            own |= {"nest", "stroma"} | ({"margin"} if panel.margin_um > 0 else set())
     return {
         panel: tuple(name for name in _COMPARTMENTS if name == "tissue" or name in own)
         for panel, own in found.items()
@@ -317,7 +356,7 @@ def _check_panels(study: Study) -> None:
     problems.raise_if_any()
     for spec in study.spec.assays:
         markers: set[str] = set()
-        for name in sorted(_compartments(study, spec)) if spec.kind == "ihc" else ():
+        for name in sorted(_compartments(study, spec)) if spec.kind == "ihc" and spec.cells is None else ():
             marker = ihc.read_panel(name).marker
             if marker in markers:
                 problems.add(
@@ -389,24 +428,33 @@ def _before_first_dose(study: Study) -> Iterator[Problem]:
         )
 
 
-def survey_slides(file: Path, panel: str | None) -> Survey:
-    """Read a slide sheet, or the slides of a study folder, for measuring alone.
+def survey_slides(
+    source: str | Sequence[str], panel: str | None, *, mpp: float | None = None, regions: str | None = None
+) -> Survey:
+    """Read a slide sheet, slides, or the slides of a study folder, for measuring alone.
 
     Parameters
     ----------
-    file : Path
-        ``slides.csv`` with slide_id, biopsy_id, path and perhaps mpp; or a study folder.
+    source : str or sequence of str
+        ``slides.csv`` with slide_id, biopsy_id, path and perhaps mpp; or a study folder; or slides, each of
+        which is a biopsy of its name.
     panel : str, optional
         A panel by name or file; needed with a sheet, and overrides that of a study.
+    mpp : float, optional
+        Micrometres per pixel of slides that do not state it.
+    regions : str, optional
+        Folder of region files by slide id, or the one file of the one slide.
     """
     if panel is not None and is_panel_file(panel):
         panel = str(Path(panel).absolute())  # what is given by hand is not sought in the study
-    if file.is_dir():
+    slides = None if isinstance(source, str) else [Path(path) for path in source]
+    file = Path(source) if isinstance(source, str) else Path(source[0])
+    if slides is None and file.is_dir():
         found = survey(file)
         if found.study is None or panel is None:
             return found
-        slides = found.study.slides.assign(panel=panel)
-        return dataclasses.replace(found, study=dataclasses.replace(found.study, slides=slides))
+        under = found.study.slides.assign(panel=panel)
+        return dataclasses.replace(found, study=dataclasses.replace(found.study, slides=under))
     problems = Problems()
     plan = Plan(DEFAULT_FORMULA, {}, {})
     if panel is None:
@@ -421,11 +469,36 @@ def survey_slides(file: Path, panel: str | None) -> Survey:
             ihc.read_panel(panel)
         except InputError as error:
             problems.extend(error.problems)
-    sheet = read_table(file, problems=problems)
+    sheet = read_table(file, problems=problems) if slides is None else _sheet_of(slides, mpp)
     study = None if sheet is None else _slides_study(sheet, file, panel, problems)
     if study is not None and not problems.errors:
+        study = _beside(study, file, slides=slides is not None, regions=regions)
         problems.extend(_twins(study))
     return Survey(None if problems.errors else study, plan, None, {}, problems)
+
+
+def _sheet_of(slides: Sequence[Path], mpp: float | None) -> pd.DataFrame:
+    """Make a slide sheet of slides given by name; paths start from the folder of the first."""
+    names: list[str | None] = [ihc.slide_name(path.name) for path in slides]
+    where = [
+        Path(os.path.relpath(path.absolute(), slides[0].absolute().parent)).as_posix() for path in slides
+    ]
+    columns: dict[str, list[str | None]] = {"slide_id": names, "biopsy_id": names, "path": [*where]}
+    if mpp is not None:
+        columns["mpp"] = [f"{mpp!r}"] * len(slides)
+    return pd.DataFrame(columns, index=range(1, len(slides) + 1), dtype=object)
+
+
+def _beside(study: Study, file: Path, *, slides: bool, regions: str | None) -> Study:
+    """Say where the regions lie, and that slides given by name stand in no sheet."""
+    (spec,) = study.spec.assays
+    if regions is not None:
+        spec = dataclasses.replace(
+            spec, regions=Path(os.path.relpath(Path(regions).absolute(), file.absolute().parent)).as_posix()
+        )
+    if slides:
+        spec = dataclasses.replace(spec, slides=None)
+    return dataclasses.replace(study, spec=dataclasses.replace(study.spec, assays=(spec,)))
 
 
 def _slides_study(sheet: pd.DataFrame, file: Path, panel: str | None, problems: Problems) -> Study | None:
@@ -529,9 +602,15 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
 def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Path]]:
     """Every file that a study is made of: its name in the manifest, and where it is."""
     folder = study.path or Path()
-    names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
+    sheets = (*_SHEETS, TRUTH) if study.spec.visits else ()  # slides by themselves are no study
+    names = [name for name in sheets if (folder / name).is_file()]
     for spec in study.spec.assays:
         names += [name for name in (spec.file, spec.genes, spec.features, spec.slides) if name is not None]
+        if spec.cells is not None and (folder / spec.cells).is_dir():
+            inside = sorted(path for path in (folder / spec.cells).iterdir() if path.is_file())
+            names += [path.relative_to(folder).as_posix() for path in inside]
+        elif spec.cells is not None:
+            names.append(spec.cells)
     for name in dict.fromkeys(names):
         yield name, folder / name
     for panel in sorted(_panels(study)):
@@ -590,7 +669,7 @@ def slide_files(study: Study) -> list[SlideFile]:
         if spec is None or not (folder / path).is_file():
             continue
         panel, mpp, line = row["panel"], row["mpp"], row.get("line")
-        region = None if spec.regions is None else f"{spec.regions.rstrip('/')}/{slide_id}.geojson"
+        region = _region_of(folder, spec.regions, str(slide_id))
         found.append(
             SlideFile(
                 slide_id=str(slide_id),
@@ -602,7 +681,7 @@ def slide_files(study: Study) -> list[SlideFile]:
                 line=None if line is None or pd.isna(line) else int(line),
                 panel=_panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),
-                regions=region if region is not None and (folder / region).is_file() else None,
+                regions=region,
                 origin={name: _text(row.get(name)) for name in ("scanner", "batch")},
             )
         )
@@ -611,6 +690,16 @@ def slide_files(study: Study) -> list[SlideFile]:
 
 def _text(value: object) -> str | None:
     return value if isinstance(value, str) and value else None
+
+
+def _region_of(folder: Path, regions: str | None, slide_id: str) -> str | None:
+    """Give the region file of a slide, from the study folder."""
+    if regions is None:
+        return None
+    if (folder / regions).is_file():
+        return regions
+    found = ihc.find_regions(folder / regions, slide_id)
+    return None if found is None else f"{regions.rstrip('/')}/{found.name}"
 
 
 def _slide_name(slide_id: str, path: str, folder: Path) -> str:

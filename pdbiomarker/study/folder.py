@@ -164,7 +164,8 @@ def _slides(
     spec: StudySpec | None,
     problems: Problems,
 ) -> pd.DataFrame | None:
-    assays = [] if spec is None else [assay for assay in spec.assays if assay.kind == "ihc"]
+    every = [] if spec is None else [assay for assay in spec.assays if assay.kind == "ihc"]
+    assays = [assay for assay in every if assay.cells is None]
     files: dict[str, list[AssaySpec]] = {}
     for assay in assays:
         if assay.slides is not None:
@@ -181,7 +182,9 @@ def _slides(
             sheets[file] = sheet
             frames.append(read_slides(sheet, folder=folder, assays=users, biopsies=known))
     of_biopsies = sheets.get(BIOPSIES)
-    if not files and of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
+    if every and not assays:
+        pass  # exports stand for the slides: the files of the images need not be there
+    elif not files and of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
         made = slides_of_biopsies(of_biopsies, biopsies)
         frames.append(read_slides(made, folder=folder, assays=assays, biopsies=None))
     elif not files and assays:
@@ -216,7 +219,7 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
-        named = {key: getattr(assay, key) for key in ("file", "genes", "features", "regions")}
+        named = {key: getattr(assay, key) for key in ("file", "genes", "features", "regions", "cells")}
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():
@@ -235,6 +238,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 continue
             target = folder / value
             wanted = target.is_dir() if key == "regions" else target.is_file()
+            wanted |= key == "cells" and target.is_dir()
             if not wanted:
                 kind = "folder" if key == "regions" else "file"
                 problems.add(

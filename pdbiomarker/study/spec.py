@@ -17,6 +17,15 @@ from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, val
 FILE: Final = "study.yaml"
 _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
+_SLIDE_KEYS: Final = ("slides", "panel", "regions")
+_EXPORT_KEYS: Final = ("cells", "panel", "mpp", "columns", "classes")
+_VALUE_KEYS: Final = frozenset({"file", "features", "limits"})
+_KEYS: Final[Mapping[str, frozenset[str]]] = {
+    "count": frozenset({"file", "genes", "signatures"}),
+    "ihc": frozenset({*_SLIDE_KEYS, *_EXPORT_KEYS}),
+}
+#: Keys of an assay that hold one text or number.
+_FILE_KEYS: Final = ("file", "genes", "slides", "panel", "regions", "features", "limits", "cells", "mpp")
 _FARTHEST_DAY: Final = 20_000  # 55 years
 
 
@@ -67,6 +76,12 @@ class AssaySpec:
         Of a table of values: what ``<5`` and ``>90`` become.
     slides, panel, regions : str or None
         The slide sheet, the panel (a name or a .yaml file), the folder of GeoJSON files by slide id.
+    cells : str or None
+        An export of cells or counts, or a folder of them, in place of slides.
+    mpp : float or None
+        Micrometres per pixel of that export, where it is in pixels.
+    columns, classes : mapping of str to str
+        What its columns and classes mean, where that is not known.
     signatures : tuple of str
         Gene signatures to be scored.
     """
@@ -81,6 +96,10 @@ class AssaySpec:
     signatures: tuple[str, ...] = ()
     features: str | None = None
     limits: str | None = None
+    cells: str | None = None
+    mpp: float | None = None
+    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    classes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -192,12 +211,19 @@ class _Assay(BaseModel):
     regions: str | None = None
     features: str | None = None
     limits: Literal["censored", "missing"] | None = None
+    cells: str | None = None
+    mpp: float | None = Field(default=None, gt=0, le=100)
+    columns: dict[str, str] = Field(default_factory=dict)
+    classes: dict[str, str] = Field(default_factory=dict)
 
     @model_validator(mode="before")
     @classmethod
     def _implied(cls, value: Any) -> Any:
         if isinstance(value, dict) and "kind" not in value:
-            if {"slides", "panel", "regions"} & value.keys() and not {"file", "genes"} & value.keys():
+            if {"slides", "panel", "regions", "cells"} & value.keys() and not {
+                "file",
+                "genes",
+            } & value.keys():
                 return {**value, "kind": "ihc"}
             raise ValueError(
                 "The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc', or the kind of "
@@ -207,15 +233,18 @@ class _Assay(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> _Assay:
-        given = {
-            key
-            for key in ("file", "genes", "slides", "panel", "regions", "features", "limits")
-            if getattr(self, key) is not None
-        }
-        if self.signatures:
-            given.add("signatures")
-        keys = {"count": {"file", "genes", "signatures"}, "ihc": {"slides", "panel", "regions"}}
-        foreign = given - keys.get(self.kind, {"file", "features", "limits"})
+        given = {key for key in _FILE_KEYS if getattr(self, key) is not None}
+        given |= {key for key in ("signatures", "columns", "classes") if getattr(self, key)}
+        foreign = given - _KEYS.get(self.kind, _VALUE_KEYS)
+        if self.cells is not None and given & {"slides", "regions"}:
+            raise ValueError(
+                "An assay is made either from slides or from an export of cells. "
+                "Remedy: Keep 'cells', or 'slides' and 'regions'"
+            )
+        if self.cells is None and self.kind == "ihc":
+            foreign |= given - set(_SLIDE_KEYS)
+        if self.cells is not None and self.panel is None:
+            raise ValueError("An export of cells needs a panel. Remedy: Add 'panel: cd8'")
         if foreign:
             raise ValueError(
                 f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
@@ -300,6 +329,10 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
                 signatures=tuple(assay.signatures),
                 features=assay.features,
                 limits=assay.limits,
+                cells=assay.cells,
+                mpp=assay.mpp,
+                columns=dict(assay.columns),
+                classes=dict(assay.classes),
             )
             for name, assay in content.assays.items()
         ),
@@ -444,9 +477,12 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     assays: dict[str, Any] = {}
     for assay in spec.assays:
         entry: dict[str, Any] = {"kind": assay.kind}
-        for key in ("file", "genes", "slides", "panel", "regions", "features", "limits"):
+        for key in _FILE_KEYS:
             if getattr(assay, key) is not None:
                 entry[key] = getattr(assay, key)
+        for key in ("columns", "classes"):
+            if getattr(assay, key):
+                entry[key] = dict(getattr(assay, key))
         if assay.signatures:
             entry["signatures"] = list(assay.signatures)
         assays[assay.name] = entry

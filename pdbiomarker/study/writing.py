@@ -30,7 +30,7 @@ def write_folder(study: Study, target: Path) -> Path:
             dataclasses.replace(
                 assay, slides=f"slides_{assay.name}.csv" if _has_several(study) else "slides.csv"
             )
-            if assay.kind == "ihc"
+            if assay.kind == "ihc" and assay.cells is None
             else assay
             for assay in spec.assays
         )
@@ -75,7 +75,7 @@ def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
     named = ["plan.yaml"]
     for assay in study.spec.assays:
-        paths = (assay.file, assay.genes, assay.features, assay.regions, assay.panel)
+        paths = (assay.file, assay.genes, assay.features, assay.regions, assay.cells, assay.panel)
         named += [path for path in paths if path is not None]
     for name in dict.fromkeys(named):
         source, copy = study.resolve(name), target / name

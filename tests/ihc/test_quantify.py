@@ -230,7 +230,14 @@ def test_bad_slides_are_quarantined_and_the_others_go_on(sheet: Path, tmp_path: 
     files = sorted(
         p.relative_to(tmp_path / "out/001").as_posix() for p in (tmp_path / "out/001").rglob("*.*")
     )
-    assert files == ["cells.parquet", "overlay/field.png", "overlay/overview.png", "qc.csv", "scores.csv"]
+    assert files == [
+        "cells.parquet",
+        "overlay/field.png",
+        "overlay/overview.png",
+        "qc.csv",
+        "scores.csv",
+        "sensitivity.csv",
+    ]
     cells = pd.read_parquet(tmp_path / "out/001/cells.parquet")
     assert set(cells["slide"]) == {"001"}
     assert not check_cells(tmp_path / "out/001/cells.parquet").errors
@@ -242,7 +249,7 @@ def test_two_workers_give_the_same_bytes(sheet: Path, tmp_path: Path) -> None:
     np.testing.assert_array_equal(one.X, two.X)
     pd.testing.assert_frame_equal(one.obs, two.obs)
     files = [p.relative_to(tmp_path / "one") for p in sorted((tmp_path / "one").rglob("*.*"))]
-    assert len(files) == 15
+    assert len(files) == 18
     for file in files:
         assert (tmp_path / "one" / file).read_bytes() == (tmp_path / "two" / file).read_bytes()
 
