@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,7 +24,6 @@ __all__ = [
     "CELL_FILE_COLUMNS",
     "cells_to_anndata",
     "check_cells",
-    "from_file_names",
     "join_slides",
     "write_cells",
     "write_cells_geojson",
@@ -43,11 +42,6 @@ CELL_FILE_COLUMNS: Final = (
     "class",
     "positive",
 )
-_FILE_NAMES: Final[Mapping[str, str]] = {
-    "slide_id": "slide",
-    "dab_od": "dab_od_mean",
-    "hematoxylin_od": "haematoxylin_od_mean",
-}
 _PNG_COMPRESSION: Final = 6
 _CHUNK: Final = 20_000
 _NAMESPACE: Final = uuid.UUID("c0ffee01-7354-5a3c-9a44-1f0b2d526d7e")
@@ -71,7 +65,7 @@ def write_cells(cells: pd.DataFrame, path: str | Path, *, slide_id: str | None =
     slide_id : str, optional
         The slide of all of them.
     """
-    named = cells.rename(columns=_FILE_NAMES)
+    named = cells.rename(columns={"slide_id": "slide"})
     if slide_id is not None:
         named = named.assign(slide=np.full(len(named), slide_id, dtype=object))
     first = [name for name in CELL_FILE_COLUMNS if name in named]
@@ -81,11 +75,6 @@ def write_cells(cells: pd.DataFrame, path: str | Path, *, slide_id: str | None =
     with atomic_path(file) as partial:
         pq.write_table(pa.Table.from_pandas(named, preserve_index=False), partial, compression="zstd")
     return file
-
-
-def from_file_names(cells: pd.DataFrame) -> pd.DataFrame:
-    """Give the columns of a table of cells the names they have in memory."""
-    return cells.rename(columns={theirs: ours for ours, theirs in _FILE_NAMES.items() if ours != "slide_id"})
 
 
 def write_slide(result: SlideResult, slide_id: str, folder: str | Path) -> list[Path]:
@@ -206,12 +195,12 @@ def cells_to_anndata(cells: pd.DataFrame, slide_id: str) -> AnnData:
         distance to the border where known; ``obsm["spatial"]``: x and y in um. Cell names are the slide's id
         and the cell's number.
     """
-    measures = [name for name in ("dab_od", "hematoxylin_od", "area_um2") if name in cells]
+    measures = [name for name in ("dab_od_mean", "haematoxylin_od_mean", "area_um2") if name in cells]
     names = pd.Index([f"{slide_id}:{n}" for n in range(1, len(cells) + 1)], dtype=object)
     facts = [n for n in ("class", "positive", "compartment", "border_um", "cell_type") if n in cells]
     obs = cells[facts].set_axis(names, axis=0)
     obs.insert(0, "slide", slide_id)
-    var = pd.DataFrame(index=pd.Index([_FILE_NAMES.get(n, n) for n in measures], dtype=object))
+    var = pd.DataFrame(index=pd.Index(measures, dtype=object))
     found = AnnData(X=cells[measures].to_numpy(dtype=np.float64), obs=obs, var=var)
     found.obsm["spatial"] = cells[["x_um", "y_um"]].to_numpy(dtype=np.float64)
     found.uns["spatial_unit"] = "um"
@@ -227,7 +216,7 @@ def write_cells_geojson(cells: pd.DataFrame, path: str | Path, *, mpp: float, sl
     Parameters
     ----------
     cells : DataFrame
-        x_um, y_um, area_um2, class; dab_od and hematoxylin_od where known.
+        x_um, y_um, area_um2, class; dab_od_mean and haematoxylin_od_mean where known.
     path : path
     mpp : float
         Micrometres per pixel of the full image.
@@ -254,7 +243,7 @@ def _feature_texts(cells: pd.DataFrame, start: int, mpp: float, slide_id: str) -
     y = (cells["y_um"].to_numpy(dtype=np.float64)[:, None] + radius[:, None] * np.sin(angle)) / mpp
     corners = np.stack([x, y], axis=2).round(1)
     rings = np.concatenate([corners, corners[:, :1]], axis=1).tolist()
-    kept = {"dab_od": "Nucleus: DAB OD mean", "hematoxylin_od": "Nucleus: Hematoxylin OD mean"}
+    kept = {"dab_od_mean": "Nucleus: DAB OD mean", "haematoxylin_od_mean": "Nucleus: Hematoxylin OD mean"}
     names = [name for name in kept if name in cells]
     measured = [cells[name].to_numpy(dtype=np.float64).round(4).tolist() for name in names]
     heads = [f'"{kept[name]}":' for name in names]

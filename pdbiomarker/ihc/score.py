@@ -403,7 +403,8 @@ def threshold_sensitivity(cells: pd.DataFrame, areas_mm2: Mapping[str, float], p
     Parameters
     ----------
     cells : DataFrame
-        As for :func:`score_cells`, with ``dab_od``: mean DAB optical density (decadic).
+        As for :func:`score_cells`, with ``dab_od_mean`` (decadic), or ``dab_od_membrane_p90`` where the panel
+        judges by it.
     areas_mm2 : mapping of str to float
     panel : Panel
 
@@ -411,13 +412,15 @@ def threshold_sensitivity(cells: pd.DataFrame, areas_mm2: Mapping[str, float], p
     -------
     DataFrame
         Columns feature, factor (of :data:`SENSITIVITY_FACTORS`), threshold (1+), then the others of
-        :data:`SCORE_COLUMNS`; empty where the cells have no ``dab_od``. Factor 1 is the score itself.
+        :data:`SCORE_COLUMNS`; empty where the cells have no ``dab_od_mean``. Factor 1 is the score itself.
     """
     columns = ["feature", "factor", "threshold", *SCORE_COLUMNS[1:]]
     frames = []
-    for factor in SENSITIVITY_FACTORS if "dab_od" in cells else ():
+    peak = panel.statistic == "p90" and "dab_od_membrane_p90" in cells
+    decides = "dab_od_membrane_p90" if peak else "dab_od_mean"
+    for factor in SENSITIVITY_FACTORS if decides in cells else ():
         limits = np.asarray(panel.thresholds) * factor
-        moved = np.searchsorted(limits, cells["dab_od"].to_numpy(dtype=np.float64), side="right")
+        moved = np.searchsorted(limits, cells[decides].to_numpy(dtype=np.float64), side="right")
         scores = score_cells(cells.assign(**{"class": moved.astype(np.int8)}), areas_mm2, panel)
         frames.append(scores.assign(factor=factor, threshold=float(limits[0])))
     if not frames:

@@ -149,7 +149,7 @@ def make_assays(*, task: Task, tell: Tell) -> str:
 def _also(slide: str, folder: Path, forms: Sequence[str]) -> list[Path]:
     """Write the cells of a slide in further forms: ``geojson`` (QuPath), ``anndata``."""
     written = []
-    cells = ihc.from_file_names(pd.read_parquet(folder / "cells.parquet")) if forms else None
+    cells = pd.read_parquet(folder / "cells.parquet") if forms else None
     if cells is not None and "geojson" in forms:
         mpp = float(_typed_table(folder / "qc.csv")["mpp"].iloc[0])
         written.append(ihc.write_cells_geojson(cells, folder / "cells.geojson", mpp=mpp, slide_id=slide))

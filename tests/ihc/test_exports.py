@@ -302,7 +302,7 @@ def test_old_and_new_geojson(tmp_path: Path) -> None:
 def test_our_own_files_come_back(tmp_path: Path) -> None:
     cells = read_cells(qupath(tmp_path / "d.tsv", detections()), panel="ki67").cells
     first = score_import(read_cells(tmp_path / "d.tsv", panel="ki67"), "ki67")["S1"]
-    cells = cells.assign(hematoxylin_od=0.1).drop(columns="cell_type")
+    cells = cells.assign(haematoxylin_od_mean=0.1).drop(columns="cell_type")
     parquet = write_cells(cells, tmp_path / "p" / "cells.parquet")
     again = score_import(read_cells(parquet, panel="ki67"), "ki67")["S1"]
     pd.testing.assert_frame_equal(first, again)

@@ -82,8 +82,8 @@ def some_cells(n: int = 50) -> pd.DataFrame:
     grade = rng.integers(0, 4, n).astype(np.int8)
     return frame.assign(
         area_um2=rng.uniform(20, 90, n),
-        dab_od=rng.uniform(0, 1, n),
-        hematoxylin_od=0.2,
+        dab_od_mean=rng.uniform(0, 1, n),
+        haematoxylin_od_mean=0.2,
         positive=grade > 0,
         compartment="nest",
         **{"class": grade},
@@ -105,7 +105,7 @@ def test_cells_for_qupath(tmp_path: Path) -> None:
         assert feature["properties"]["objectType"] == "detection"
         assert feature["properties"]["classification"]["name"] == names[cell["class"]]
         measured = feature["properties"]["measurements"]["Nucleus: DAB OD mean"]
-        assert measured == pytest.approx(cell["dab_od"], abs=1e-4)
+        assert measured == pytest.approx(cell["dab_od_mean"], abs=1e-4)
     ids = [feature["id"] for feature in features]
     assert len({uuid.UUID(one) for one in ids}) == len(cells)
     again = write_cells_geojson(cells, tmp_path / "d.geojson", mpp=0.25, slide_id="S1")
@@ -121,7 +121,7 @@ def test_many_cells_are_written_in_portions(tmp_path: Path) -> None:
 
 
 def test_a_measurement_that_is_missing_is_left_out(tmp_path: Path) -> None:
-    path = write_cells_geojson(some_cells(1).assign(dab_od=np.nan), tmp_path / "c.geojson", mpp=0.5)
+    path = write_cells_geojson(some_cells(1).assign(dab_od_mean=np.nan), tmp_path / "c.geojson", mpp=0.5)
     (feature,) = json.loads(path.read_text(encoding="utf-8"))["features"]
     assert list(feature["properties"]["measurements"]) == ["Nucleus: Hematoxylin OD mean"]
 
@@ -132,7 +132,7 @@ def test_cells_as_anndata(tmp_path: Path) -> None:
     assert found.shape == (50, 3)
     assert list(found.var_names) == ["dab_od_mean", "haematoxylin_od_mean", "area_um2"]
     np.testing.assert_array_equal(found.obsm["spatial"], cells[["x_um", "y_um"]])
-    np.testing.assert_array_equal(found[:, "dab_od_mean"].X[:, 0], cells["dab_od"])
+    np.testing.assert_array_equal(found[:, "dab_od_mean"].X[:, 0], cells["dab_od_mean"])
     assert found.obs["class"].tolist() == cells["class"].tolist()
     found.write_h5ad(tmp_path / "c.h5ad")
     write_cells(cells, tmp_path / "c.parquet", slide_id="S1")

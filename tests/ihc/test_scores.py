@@ -293,7 +293,7 @@ def test_threshold_sensitivity_by_brute_force() -> None:
     chosen = panel("pct", "hscore")
     limits = np.array(chosen.thresholds)
     grade = (dab[:, None] >= limits).sum(axis=1)
-    frame = pd.DataFrame({"class": grade.astype(np.int8), "compartment": "tissue", "dab_od": dab})
+    frame = pd.DataFrame({"class": grade.astype(np.int8), "compartment": "tissue", "dab_od_mean": dab})
     table = threshold_sensitivity(frame, {"tissue": 1.0}, chosen).set_index(["feature", "factor"])
     for factor in (0.8, 0.9, 1.0, 1.1, 1.2):
         moved = (dab[:, None] >= limits * factor).sum(axis=1)
@@ -302,12 +302,12 @@ def test_threshold_sensitivity_by_brute_force() -> None:
         assert table.at[("X_pct_tissue", factor), "threshold"] == pytest.approx(0.2 * factor)
     own = score_cells(frame, {"tissue": 1.0}, chosen)
     assert table.at[("X_hscore_tissue", 1.0), "value"] == one(own, "X_hscore_tissue")["value"]
-    assert threshold_sensitivity(frame.drop(columns="dab_od"), {"tissue": 1.0}, chosen).empty
+    assert threshold_sensitivity(frame.drop(columns="dab_od_mean"), {"tissue": 1.0}, chosen).empty
 
 
 def test_moved_thresholds_become_layers() -> None:
     chosen = panel("pct")
-    frame = cells((50, 50, 0, 0)).assign(dab_od=np.repeat([0.1, 0.21], 50))
+    frame = cells((50, 50, 0, 0)).assign(dab_od_mean=np.repeat([0.1, 0.21], 50))
     slides = [("s1", "B", score_cells(frame, {"tissue": 1.0}, chosen))]
     moved = {"s1": threshold_sensitivity(frame, {"tissue": 1.0}, chosen)}
     assay = assemble(slides, chosen, sensitivity=moved)

@@ -25,7 +25,7 @@ from pdbiomarker.ihc.exports.columns import OURS, Role, match_columns
 from pdbiomarker.ihc.exports.geojson import read_geojson
 from pdbiomarker.ihc.exports.raw import RawTable, read_header, read_raw
 from pdbiomarker.ihc.exports.summaries import Summary, summaries_of
-from pdbiomarker.ihc.outputs import check_cells, from_file_names
+from pdbiomarker.ihc.outputs import check_cells
 from pdbiomarker.ihc.panel import Panel, read_panel
 from pdbiomarker.ihc.regions import regions_of
 from pdbiomarker.ihc.score import COMPARTMENT_ORDER, score_cells, score_counts, threshold_sensitivity
@@ -63,8 +63,8 @@ _CELL_COLUMNS: Final = (
     "x_um",
     "y_um",
     "area_um2",
-    "dab_od",
-    "hematoxylin_od",
+    "dab_od_mean",
+    "haematoxylin_od_mean",
     "positive",
     "class",
     "compartment",
@@ -79,8 +79,8 @@ class ImportedCells:
     Attributes
     ----------
     cells : DataFrame
-        One row per cell: slide, x_um, y_um, area_um2, dab_od, hematoxylin_od, positive, class (0-3),
-        compartment, cell_type; biopsy_id where the export has it. Empty for summaries.
+        One row per cell: slide, x_um, y_um, area_um2, dab_od_mean, haematoxylin_od_mean, positive,
+        class (0-3), compartment, cell_type; biopsy_id where the export has it. Empty for summaries.
     areas_mm2 : mapping
         Slide -> compartment -> mm2, where the exports say so.
     counts : mapping
@@ -419,7 +419,7 @@ def _read_parquet(file: Path, gathered: _Gathered, problems: Problems) -> None:
     problems.extend(told)
     if told.errors:
         return
-    cells = from_file_names(pq.read_table(file).to_pandas())
+    cells = pq.read_table(file).to_pandas()
     if "cell_type" not in cells:
         cells = cells.assign(cell_type="")
     gathered.add_cells(cells, graded=True)
@@ -463,17 +463,17 @@ def sensitivity_of_import(found: ImportedCells, panel: str | Path | Panel) -> di
     tables = {}
     for slide in found.slides:
         cells = None if slide in found.counts else _of_slide(found, slide)
-        if cells is not None and "dab_od" in cells:
+        if cells is not None and "dab_od_mean" in cells:
             tables[slide] = threshold_sensitivity(cells, _areas(found, slide), chosen)
     return tables
 
 
 def _of_slide(found: ImportedCells, slide: str) -> pd.DataFrame:
     cells = found.cells[found.cells["slide"] == slide]
-    known = [name for name in cells.columns if name not in {"x_um", "y_um", "border_um", "dab_od"}]
+    known = [name for name in cells.columns if name not in {"x_um", "y_um", "border_um", "dab_od_mean"}]
     known += [
         name
-        for name in ("x_um", "y_um", "border_um", "dab_od")
+        for name in ("x_um", "y_um", "border_um", "dab_od_mean")
         if name in cells and cells[name].notna().all()
     ]
     return cells[[name for name in cells.columns if name in known]].reset_index(drop=True)

@@ -219,8 +219,8 @@ def cells_of(
     Returns
     -------
     DataFrame
-        slide, x_um, y_um, area_um2, dab_od, hematoxylin_od (NaN where the export has none), positive, class,
-        compartment, cell_type, and biopsy_id where the export has it. Cells in excluded regions or of
+        slide, x_um, y_um, area_um2, dab_od_mean, haematoxylin_od_mean (NaN where the export has none),
+        positive, class, compartment, cell_type, and biopsy_id where the export has it. Cells in excluded regions or of
         excluded classes are not among them; those without a call and a measurement are told and left out.
     bool
         Whether 1+, 2+ and 3+ are told apart.
@@ -246,8 +246,8 @@ def cells_of(
         "x_um": x,
         "y_um": y,
         "area_um2": area,
-        "dab_od": dab,
-        "hematoxylin_od": blue,
+        "dab_od_mean": dab,
+        "haematoxylin_od_mean": blue,
         "positive": grade > 0,
         "class": np.nan_to_num(grade).astype(np.int8),
         "compartment": compartment,
