@@ -99,6 +99,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
     tables = [
         "pd_change",
         "changes",
+        "robustness",
         "accountability",
         "quarantine",
         "biopsies",
@@ -411,8 +412,8 @@ BAD_STUDIES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "E-PLAN-003",
         "plan.yaml",
     ),
-    "two random terms": (
-        lambda s: replace(s / "plan.yaml", "(1|participant)", "(1|participant) + (1|batch)"),
+    "a random term that no biopsies tell": (
+        lambda s: replace(s / "plan.yaml", "(1|participant)", "(1|participant) + (1|biopsy)"),
         "E-FORMULA",
         "plan.yaml",
     ),

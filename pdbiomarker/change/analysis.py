@@ -75,7 +75,9 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     families = resolve_families(plan, study.assays)
     found = _Tables()
     filled = study
-    for done, (name, adata) in enumerate(study.assays.items(), start=1):
+    # A study of one visit has no contrast unless its plan names one: nothing is asked.
+    assays = study.assays if model.questions else {}
+    for done, (name, adata) in enumerate(assays.items(), start=1):
         panel = adata.n_vars <= FEATURE_COUNT_OF_A_PANEL
         # The rows of a feature stand together: the index of each block is the feature's position.
         fitted: list[pd.DataFrame] = []

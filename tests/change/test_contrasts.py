@@ -231,6 +231,39 @@ def test_a_design_that_cannot_be_built_is_told_with_the_weights(study, tmp_path)
     assert found["note"].str.contains("voom weights from one mean, not the plan's design").all()
 
 
+def test_genes_over_three_visits_are_weighted_least_squares(study):
+    """With the voom weights w of y: z = sum c y of those with all visits, weight 1 / sum(c^2 / w)."""
+    rng = np.random.default_rng(2)
+    base = np.exp(rng.normal(5, 1, 60))
+    counts = {b: list(rng.poisson(base * rng.gamma(5, 0.2, 60)).astype(float)) for b in study.biopsies.index}
+    study = dataclasses.replace(study, assays={})
+    study = study.with_assay("rna", assay(counts, [f"g{k}" for k in range(60)], kind="count"))
+    text = {"x": "(C1D15 + C2D1)/2 - screening"}
+    result, found = answer(study, "~ visit + (1|participant)", text, moderation=False)
+    filled = result.study.assays["rna"]
+    y, w = (np.asarray(filled[:, found["feature"].tolist()].layers[name]) for name in ("y", "w"))
+    at = {b: k for k, b in enumerate(filled.obs_names)}
+    c = np.array([-1.0, 0.5, 0.5])
+    rows = [[at[f"P{i:02d}v{k}"] for k in range(3)] for i in range(PEOPLE) if i not in {3, 7}]
+    z = np.array([c @ y[r] for r in rows])
+    weight = np.array([1 / (c**2 @ (1 / w[r])) for r in rows])
+    mean = (weight * z).sum(axis=0) / weight.sum(axis=0)
+    s2 = (weight * (z - mean) ** 2).sum(axis=0) / (len(rows) - 1)
+    se = np.sqrt(s2 / weight.sum(axis=0))
+    np.testing.assert_allclose(found["estimate"], mean, rtol=1e-9)
+    np.testing.assert_allclose(found["se"], se, rtol=1e-9)
+    np.testing.assert_allclose(found["var_residual"], s2 / (c @ c), rtol=1e-9)
+    np.testing.assert_allclose(found["p"], 2 * stats.t.sf(abs(mean / se), len(rows) - 1), rtol=1e-8)
+    _, moderated = answer(study, "~ visit + (1|participant)", text)
+    assert set(moderated["model"]) == {"linear on weighted sums, moderated"}
+    assert (moderated["df"] > found["df"]).all()
+
+
+def test_a_study_without_contrasts_has_no_rows(study):
+    result, found = answer(study, "~ visit + (1|participant)", {})
+    assert len(found) == len(result.robustness) == len(result.changes) == 0
+
+
 def test_weights_of_the_plan_average_factors(study):
     """Cohorts of 6, of which one biopsy is missing: equal weights are (1/2, 1/2), others (n_A, n_B)/n."""
     formula, contrasts = "~ visit * cohort + (1|participant)", {"x": "C2D1 - screening"}
