@@ -344,7 +344,8 @@ def _judge_group(
     code = int(judged.verdict[0])
     caps = _caps(feature.shares_run[group.evaluable], facts) if code != NOT_EVALUABLE else []
     told = None
-    if options.n_sims and n >= 2 and group.fits and code != NOT_EVALUABLE:
+    judged_any = code != NOT_EVALUABLE or judged.responder is not None
+    if options.n_sims and n >= 2 and group.fits and judged_any:
         told = _operating(group, options)
     row = _row(group, judged, code, caps, told)
     return row, told, judged
@@ -459,14 +460,15 @@ def _participants(
 ) -> list[dict[str, Any]]:
     """One row a participant; nobody is left out."""
     rule, feature = group.rule, group.feature
-    order = np.cumsum(group.evaluable) - 1
+    evaluable, order = group.evaluable, np.cumsum(group.evaluable) - 1
+    base = _row(group, judged, NOT_EVALUABLE, [], None)
     own = responder(rule) if isinstance(rule, ResponderCount | BayesRate) else criterion(rule)
     target = _truths(rule, feature)[-1]
     rows = []
     for i, person in enumerate(feature.people):
         code, seen, note = NOT_EVALUABLE, "", str(feature.why[i])
         caps: list[str] = []
-        if group.evaluable[i]:
+        if evaluable[i]:
             seen = shown(float(feature.on[i] - feature.baseline[i]), feature.scale)
             if judged.responder is None:
                 note = judged.reason or "the rule judges groups, not participants"
@@ -475,9 +477,8 @@ def _participants(
                 caps = _caps(feature.shares_run[i : i + 1], facts)
                 if feature.shares_run[i] is None:
                     note = "staining runs not recorded"
-        row = _row(group, judged, NOT_EVALUABLE, [], None)
         capped = code == GO and bool(caps)
-        row |= {"level": "participant", "unit": str(person), "n_evaluable": int(group.evaluable[i])}
+        row = base | {"level": "participant", "unit": str(person), "n_evaluable": int(evaluable[i])}
         row |= {"criterion": own, "observed": seen, "rule_verdict": VERDICTS[code]}
         row |= {
             "verdict": VERDICTS[CONSIDER if capped else code],
