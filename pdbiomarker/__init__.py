@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pdbiomarker.report import report
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
+    from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
@@ -46,6 +47,7 @@ __all__ = [
     "change_study",
     "check",
     "decide",
+    "decide_results",
     "errors",
     "expression",
     "formula",
@@ -76,6 +78,7 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "decide_results": "run.decisions",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
