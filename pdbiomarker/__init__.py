@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pdbiomarker.report import report
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
+    from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.results import read_result
@@ -47,6 +48,7 @@ __all__ = [
     "change_study",
     "check",
     "decide",
+    "decide_results",
     "errors",
     "expression",
     "formula",
@@ -79,6 +81,7 @@ _HOMES: Final = {
     "change_study": "run",
     "check": "run.check",
     "import_exports": "run.imports",
+    "decide_results": "run.decisions",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",

@@ -6,7 +6,8 @@ often a rule errs; `power_table`, `enrol_for` and `simulate_power` plan a trial;
 """
 
 from .aliasing import analysis_sets, batch_and_visit, dose_and_time
-from .evaluate import DECISION_COLUMNS, DecideOptions, Decisions, Declared, decide
+from .checks import checks_table, honesty_checks
+from .evaluate import DECISION_COLUMNS, Decisions, decide
 from .honesty import (
     Check,
     leave_one_out,
@@ -17,6 +18,7 @@ from .honesty import (
     threshold_sensitivity,
     unpaired_baselines,
 )
+from .inputs import DecideOptions, Declared
 from .operating import Setting, count_probability, operating_characteristics
 from .planning import (
     Enrolment,
@@ -61,11 +63,13 @@ __all__ = [
     "TrialAssumptions",
     "analysis_sets",
     "batch_and_visit",
+    "checks_table",
     "count_probability",
     "decide",
     "dose_and_time",
     "enrol_for",
     "evaluable_of",
+    "honesty_checks",
     "leave_one_out",
     "missing_second_biopsy",
     "offset_sensitivity",

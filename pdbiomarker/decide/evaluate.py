@@ -14,20 +14,20 @@ import dataclasses
 import fnmatch
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
 from pdbiomarker.change import PDResult
+from pdbiomarker.decide.inputs import DecideOptions, Declared, Feature, doses_of, features_of
 from pdbiomarker.decide.judge import CONSIDER, GO, NOT_EVALUABLE, STOP, VERDICTS, Judged, Trials, judge
 from pdbiomarker.decide.operating import Setting, operating_characteristics
 from pdbiomarker.decide.rules import BayesRate, ResponderCount, Rule, preset
 from pdbiomarker.decide.words import criterion, observed, responder, shown
-from pdbiomarker.errors import Problems
-from pdbiomarker.noise import Noise, Scale, scale_of
-from pdbiomarker.tables import nearest, write_table
+from pdbiomarker.noise import Noise
+from pdbiomarker.tables import write_table
 
 __all__ = ["DECISION_COLUMNS", "DecideOptions", "Decisions", "Declared", "decide"]
 
@@ -39,48 +39,9 @@ DECISION_COLUMNS: Final = (
     *("verdict", "rule_verdict", "capped_by", "p_if_inert", "p_if_target", "target", "sigma", "sigma_basis"),
     "note",
 )
+#: Probabilities that differ by more than this over the limits of sigma are told.
+_TOLD_DIFFERENCE: Final = 0.02
 _SHARE: Final = {GO: "p_go", CONSIDER: "p_consider", STOP: "p_stop", NOT_EVALUABLE: "p_not_evaluable"}
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Declared:
-    """What the data cannot show and somebody must declare.
-
-    Attributes
-    ----------
-    plan_locked : bool or None
-        Whether rule, feature, set, visit and model were fixed before unblinding. None: nobody declared it,
-        which caps verdicts like a no.
-    pairs_share_run : bool or None
-        Whether baseline and on-treatment samples of a participant were stained in one run. None: taken from
-        the assay's column ``batch``, and unknown without it.
-    """
-
-    plan_locked: bool | None = None
-    pairs_share_run: bool | None = None
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class DecideOptions:
-    """What may be chosen in :func:`decide`.
-
-    Attributes
-    ----------
-    contrast : str or None
-        Default: the plan's first.
-    by : str or None
-        Column of participants.csv that names the dose level; None: no dose levels.
-    sd_response : float
-        Spread of true changes between participants in the simulated trials, model scale.
-    n_sims, seed : int
-        Of the operating characteristics; 0 simulations leave them out.
-    """
-
-    contrast: str | None = None
-    by: str | None = "dose_mg"
-    sd_response: float = 0.0
-    n_sims: int = 4_000
-    seed: int = 1
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -119,23 +80,6 @@ class Decisions:
     def _repr_html_(self) -> str:
         columns = ["rule", "feature", "criterion", "observed", "verdict", "capped_by", "p_if_inert"]
         return str(self.cohort[[*columns, "p_if_target"]].to_html(index=False))
-
-
-@dataclasses.dataclass(frozen=True, slots=True, eq=False)
-class _Feature:
-    """One feature at one contrast, model scale; participants in the order of participants.csv."""
-
-    assay: str
-    name: str
-    contrast: str
-    people: NDArray[np.object_]
-    baseline: Array
-    on: Array
-    baselines: Array
-    why: NDArray[np.object_]
-    shares_run: NDArray[np.object_]
-    noise: Noise | None
-    scale: Scale
 
 
 def decide(
@@ -177,8 +121,8 @@ def decide(
     chosen = tuple(preset(rule) if isinstance(rule, str) else rule for rule in rules)
     given = options or DecideOptions()
     facts = declared or Declared()
-    found = _features(result, features, noise, given, facts)
-    doses = _doses(result, given)
+    found = features_of(result, features, noise, given, facts)
+    doses = doses_of(result, given)
     tables: dict[str, list[dict[str, Any]]] = {"participant": [], "dose level": [], "cohort": []}
     operating: list[pd.DataFrame] = []
     for feature in found:
@@ -198,113 +142,10 @@ def decide(
     return Decisions(frames["participant"], frames["dose level"], frames["cohort"], whole, chosen)
 
 
-def _features(
-    result: PDResult,
-    features: Sequence[str],
-    noise: Mapping[str, Noise],
-    options: DecideOptions,
-    facts: Declared,
-) -> list[_Feature]:
-    problems = Problems()
-    contrasts = list(result.plan.contrasts)
-    contrast = options.contrast or contrasts[0]
-    if contrast not in contrasts:
-        problems.add(
-            "E-RULE-003", "The plan has no such contrast.", remedy=nearest(contrast, contrasts),
-            column="contrast", value=contrast,
-        )  # fmt: skip
-    known = [f"{a}:{f}" for a, data in result.study.assays.items() for f in data.var_names]
-    for reference in features:
-        if reference not in known:
-            problems.add(
-                "E-RULE-003", "The result has no such feature.", remedy=nearest(reference, known),
-                column="features", value=reference,
-            )  # fmt: skip
-    problems.raise_if_any()
-    out = []
-    for reference in features:
-        assay, _, name = reference.partition(":")
-        own = noise.get(reference, noise.get(name))
-        kind = str(cast("pd.DataFrame", result.study.assays[assay].var).loc[name, "kind"])
-        if own is not None and own.scale != scale_of(kind):
-            problems.add(
-                "E-RULE-003",
-                f"The noise is on the {own.scale} scale, the feature on {scale_of(kind)}.",
-                remedy="Estimate or borrow it on the feature's scale.",
-                column="noise",
-                value=reference,
-            )
-        out.append(_feature(result, assay, name, contrast=contrast, noise=own, facts=facts))
-    problems.raise_if_any()
-    return out
-
-
-def _feature(
-    result: PDResult, assay: str, name: str, *, contrast: str, noise: Noise | None, facts: Declared
-) -> _Feature:
-    data = result.study.assays[assay]
-    frame = cast("pd.DataFrame", data.obs)
-    y = pd.Series(np.asarray(data.layers["y"], dtype=float)[:, data.var_names.get_loc(name)], frame.index)
-    rows = result.pairs
-    rows = rows[(rows["assay"] == assay) & (rows["contrast"] == contrast)].set_index("participant_id")
-    people = result.study.participants.index.to_numpy(dtype=object)
-    batch = frame["batch"] if "batch" in frame else pd.Series(None, index=frame.index, dtype=object)
-    values = {"baseline": np.full(len(people), np.nan), "on": np.full(len(people), np.nan)}
-    why, shares = np.full(len(people), "", dtype=object), np.full(len(people), None, dtype=object)
-    for i, person in enumerate(people):
-        if person not in rows.index:
-            why[i] = "no biopsy in this assay"
-            continue
-        pair = rows.loc[person]
-        if not pair["evaluable"]:
-            why[i] = str(pair["reason"])
-            continue
-        ids = [str(pair["baseline_biopsy"]), str(pair["on_biopsy"])]
-        values["baseline"][i], values["on"][i] = (float(y.get(b, np.nan)) for b in ids)
-        if not np.isfinite([values["baseline"][i], values["on"][i]]).all():
-            why[i] = "no value of this feature in a biopsy of the pair"
-        shares[i] = facts.pairs_share_run
-        runs = [batch.get(b) for b in ids]
-        if shares[i] is None and not any(pd.isna(run) for run in runs):
-            shares[i] = str(runs[0]) == str(runs[1])
-    told = result.biopsies
-    told = told[(told["assay"] == assay) & (told["contrast"] == contrast) & (told["set"] == "strict")]
-    first = told.loc[told["biopsy_id"].isin(rows["baseline_biopsy"].dropna()), "visit"]
-    used = told[told["used"].astype(bool) & told["visit"].isin(first)]["biopsy_id"]
-    baselines = y.reindex(used.to_numpy()).dropna().to_numpy(dtype=float)
-    kind = str(cast("pd.DataFrame", data.var).loc[name, "kind"])
-    return _Feature(
-        assay, name, contrast, people, values["baseline"], values["on"], baselines, why, shares, noise,
-        scale_of(kind),
-    )  # fmt: skip
-
-
-def _doses(result: PDResult, options: DecideOptions) -> list[tuple[str, NDArray[np.bool_]]]:
-    people = result.study.participants
-    if options.by is None or (options.by not in people and options.by == DecideOptions().by):
-        return []
-    if options.by not in people:
-        problems = Problems()
-        problems.add(
-            "E-RULE-003", "participants.csv has no such column.", remedy=nearest(options.by, people.columns),
-            column="by", value=options.by,
-        )  # fmt: skip
-        problems.raise_if_any()
-    column = people[options.by]
-    levels = sorted(column.dropna().unique().tolist())
-    out = []
-    for level in levels:
-        shown = f"{level:g}" if isinstance(level, float) else str(level)
-        out.append((f"{options.by} = {shown}", (column == level).to_numpy(dtype=bool)))
-    if column.isna().any():
-        out.append((f"{options.by} not recorded", column.isna().to_numpy(dtype=bool)))
-    return out
-
-
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
 class _Group:
     rule: Rule
-    feature: _Feature
+    feature: Feature
     level: str
     unit: str
     members: NDArray[np.bool_]
@@ -344,7 +185,8 @@ def _judge_group(
     code = int(judged.verdict[0])
     caps = _caps(feature.shares_run[group.evaluable], facts) if code != NOT_EVALUABLE else []
     told = None
-    if options.n_sims and n >= 2 and group.fits and code != NOT_EVALUABLE:
+    judged_any = code != NOT_EVALUABLE or judged.responder is not None
+    if options.n_sims and n >= 2 and group.fits and judged_any:
         told = _operating(group, options)
     row = _row(group, judged, code, caps, told)
     return row, told, judged
@@ -368,16 +210,21 @@ def _operating(group: _Group, options: DecideOptions) -> pd.DataFrame:
         sd_response=options.sd_response,
     )
     truths = _truths(group.rule, feature)
-    told = operating_characteristics(
-        group.rule, noise, setting, truths=truths, n_sims=options.n_sims, seed=options.seed
-    )
+    sigmas = [noise, *([dataclasses.replace(noise, sigma=noise.high)] if np.isfinite(noise.high) else [])]
+    parts = [
+        operating_characteristics(
+            group.rule, one, setting, truths=truths, n_sims=options.n_sims, seed=options.seed
+        ).assign(at=at)
+        for one, at in zip(sigmas, ("sigma", "upper limit of sigma"), strict=False)
+    ]
+    told = pd.concat(parts, ignore_index=True)
     told.insert(1, "feature", feature.name)
     told.insert(2, "level", group.level)
     told.insert(3, "unit", group.unit)
     return told.assign(note=note)
 
 
-def _truths(rule: Rule, feature: _Feature) -> list[float]:
+def _truths(rule: Rule, feature: Feature) -> list[float]:
     """True effects to simulate, the target last: folds; on the identity scale multiples of the threshold."""
     if feature.scale != "identity":
         return [*rule.truths, rule.target]
@@ -408,12 +255,15 @@ def _row(
     inside = group.evaluable
     capped = code == GO and bool(caps)
     target = _truths(rule, feature)[-1]
-    chances = [_chance(told, truth, code, bool(caps)) for truth in (None, target)]
+    chances = [_chance(told, truth, code, capped=bool(caps)) for truth in (None, target)]
     notes = [judged.reason]
     if any(s is None for s in feature.shares_run[group.evaluable]):
         notes.append("staining runs not recorded for every pair")
     if feature.noise is not None and feature.noise.borrowed:
         notes.append(f"noise borrowed: {feature.noise.source}")
+    high = _chance(told, None, code, capped=bool(caps), at="upper limit of sigma")
+    if np.isfinite(high) and abs(high - chances[0]) > _TOLD_DIFFERENCE:
+        notes.append(f"p_if_inert is {high:.3f} at the upper limit of sigma")
     if told is not None and told["note"].iloc[0]:
         notes.append(str(told["note"].iloc[0]))
     return {
@@ -445,13 +295,22 @@ def _basis(noise: Noise) -> str:
     return f"{'borrowed, ' if noise.borrowed else ''}{noise.basis}{bound}"
 
 
-def _chance(told: pd.DataFrame | None, truth: float | None, code: int, capped: bool) -> float:
-    """Probability of the row's verdict; under a cap, go counts as consider."""
-    if told is None:
+def _chance(
+    told: pd.DataFrame | None, truth: float | None, code: int, *, capped: bool, at: str = "sigma"
+) -> float:
+    """Probability of the row's verdict; under a cap, go counts as consider. Truth None: inert."""
+    row = _told_row(told, truth, at)
+    if row is None:
         return np.nan
-    row = told[told["inert"]] if truth is None else told[told["truth"] == truth]
     names = ["p_go", "p_consider"] if capped and code in {GO, CONSIDER} else [_SHARE[code]]
-    return float(row[names].sum(axis=1).iloc[0])
+    return float(sum(float(row[name]) for name in names))
+
+
+def _told_row(told: pd.DataFrame | None, truth: float | None, at: str) -> pd.Series | None:
+    if told is None:
+        return None
+    rows = told[(told["at"] == at) & (told["inert"] if truth is None else told["truth"] == truth)]
+    return rows.iloc[0] if len(rows) else None
 
 
 def _participants(
@@ -459,14 +318,15 @@ def _participants(
 ) -> list[dict[str, Any]]:
     """One row a participant; nobody is left out."""
     rule, feature = group.rule, group.feature
-    order = np.cumsum(group.evaluable) - 1
+    evaluable, order = group.evaluable, np.cumsum(group.evaluable) - 1
+    base = _row(group, judged, NOT_EVALUABLE, [], None)
     own = responder(rule) if isinstance(rule, ResponderCount | BayesRate) else criterion(rule)
     target = _truths(rule, feature)[-1]
     rows = []
     for i, person in enumerate(feature.people):
         code, seen, note = NOT_EVALUABLE, "", str(feature.why[i])
         caps: list[str] = []
-        if group.evaluable[i]:
+        if evaluable[i]:
             seen = shown(float(feature.on[i] - feature.baseline[i]), feature.scale)
             if judged.responder is None:
                 note = judged.reason or "the rule judges groups, not participants"
@@ -475,9 +335,8 @@ def _participants(
                 caps = _caps(feature.shares_run[i : i + 1], facts)
                 if feature.shares_run[i] is None:
                     note = "staining runs not recorded"
-        row = _row(group, judged, NOT_EVALUABLE, [], None)
         capped = code == GO and bool(caps)
-        row |= {"level": "participant", "unit": str(person), "n_evaluable": int(group.evaluable[i])}
+        row = base | {"level": "participant", "unit": str(person), "n_evaluable": int(evaluable[i])}
         row |= {"criterion": own, "observed": seen, "rule_verdict": VERDICTS[code]}
         row |= {
             "verdict": VERDICTS[CONSIDER if capped else code],
@@ -490,8 +349,8 @@ def _participants(
 
 
 def _own_chance(told: pd.DataFrame | None, truth: float | None, code: int) -> float:
-    if told is None or code == NOT_EVALUABLE:
+    row = _told_row(told, truth, "sigma")
+    if row is None or code == NOT_EVALUABLE:
         return np.nan
-    row = told[told["inert"]] if truth is None else told[told["truth"] == truth]
-    once = float(row["p_responder"].iloc[0])
+    once = float(row["p_responder"])
     return once if code == GO else 1 - once

@@ -228,7 +228,7 @@ def threshold_sensitivity(
     for fold in folds:
         asked = float(np.log(fold) / base)
         k = int((d >= asked - 1e-12).sum())
-        chance = noise.chance_beyond(asked)
+        chance = noise.predicted_beyond(asked)
         p = float(stats.binom.sf(k - 1, len(d), chance)) if len(d) else np.nan
         rows.append((fold, k, len(d), k / len(d) if len(d) else np.nan, chance, p))
     table = pd.DataFrame(rows, columns=["fold", "n_up", "n_evaluable", "rate", "chance_by_noise", "p"])

@@ -109,8 +109,20 @@ def judge(rule: Rule, trials: Trials) -> Judged:
     n = trials.on.shape[1]
     sign = 1.0 if rule.direction == "up" else -1.0
     change = sign * (trials.on - trials.baseline)
-    if n < rule.min_evaluable:
-        return _none(trials, f"{n} evaluable pairs, the rule needs {rule.min_evaluable}")
+    few = f"{n} evaluable pairs, the rule needs {rule.min_evaluable}" if n < rule.min_evaluable else ""
+    own = isinstance(rule, ResponderCount | BayesRate | RcvFraction)
+    if few and (n == 0 or not own):
+        return _none(trials, few)
+    found = _judge(rule, trials, change)
+    if few and found.responder is not None:
+        # Participants are called all the same; the group is too small.
+        none = np.full(len(change), NOT_EVALUABLE)
+        return dataclasses.replace(found, verdict=none, reason=few)
+    return found
+
+
+def _judge(rule: Rule, trials: Trials, change: Array) -> Judged:
+    n = change.shape[1]
     if isinstance(rule, ResponderCount | BayesRate):
         limit, why = _limit(rule.participant, trials)
         if why:

@@ -7,11 +7,12 @@ value; `responders` calls participants; `icc` is the intraclass correlation, wit
 
 from .agreement import Agreement, icc
 from .borrowed import borrow_noise, borrowed_noises
+from .choose import choose_noise, components_table, noise_table
 from .components import LEVELS, VarianceComponents, Variation, variance_components
+from .counting import counting_of, counting_variance
 from .estimate import (
     Noise,
     Scale,
-    counting_variance,
     estimate_noise,
     noise_of_pairs,
     noise_of_study,
@@ -29,11 +30,15 @@ __all__ = [
     "Variation",
     "borrow_noise",
     "borrowed_noises",
+    "choose_noise",
+    "components_table",
+    "counting_of",
     "counting_variance",
     "estimate_noise",
     "icc",
     "noise_of_pairs",
     "noise_of_study",
+    "noise_table",
     "responders",
     "scale_of",
     "variance_components",

@@ -33,11 +33,20 @@ from scipy import stats
 
 from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.noise.components import RESIDUAL, VarianceComponents, variance_components
+from pdbiomarker.noise.counting import counting_of
 from pdbiomarker.normalize import normalize
 from pdbiomarker.pairing import usable
 from pdbiomarker.study import Study
 
-__all__ = ["Basis", "Noise", "Scale", "estimate_noise", "noise_of_pairs", "noise_of_study", "scale_of"]
+__all__ = [
+    "Basis",
+    "Noise",
+    "Scale",
+    "estimate_noise",
+    "noise_of_pairs",
+    "noise_of_study",
+    "scale_of",
+]
 
 Array = NDArray[np.float64]
 Scale = Literal["log2", "logit", "identity"]
@@ -175,6 +184,12 @@ class Noise:
             return float(change <= 0)
         return float(stats.norm.sf(change / (np.sqrt(2) * self.sigma)))
 
+    def predicted_beyond(self, change: float) -> float:
+        """The same with the uncertainty of sigma: for the next pair, by t with the df of sigma."""
+        if self.sigma == 0:
+            return float(change <= 0)
+        return float(stats.t.sf(change / (np.sqrt(2) * self.sigma), self.df))
+
     def true_level(self, level: float = 0.95, *, time_ratio: float = 1.0) -> float:
         """What a two-sided limit of `level` is in truth where variation in time was left out.
 
@@ -293,7 +308,7 @@ def estimate_noise(
     averaged = _units_per_biopsy(values, levels, last) if units is None else dict(units)
     notes: list[str] = []
     if not inside:
-        _refuse_none(feature, f"No level within the lesion is replicated: {last} is the innermost.")
+        _refuse_none(feature, f"Every {last} has one measurement: nothing within it is replicated.")
     outermost = inside[0] if inside[0] != RESIDUAL else _residual_basis(levels)
     basis, bound = _BASIS[outermost]
     notes.append(_SAID[basis])
@@ -422,32 +437,11 @@ def noise_of_study(
                 feature=feature,
                 scale=scale_of(kinds.iloc[k]),
                 fixed=levels["visit"],
-                counting=_counting(scaled, k, str(kinds.iloc[k])),
+                counting=counting_of(scaled, feature),
             )
         except InputError as error:
             out[feature] = "; ".join(p.message for p in error.problems)
     return out
-
-
-def _counting(data: AnnData, k: int, kind: str) -> Array | None:
-    """Variance of each value of a feature from counting cells; None where no cells were counted."""
-    if kind not in {"density", "proportion"} or "numerator" not in data.layers:
-        return None
-    numerator = np.asarray(data.layers["numerator"], dtype=float)[:, k]
-    denominator = np.asarray(data.layers["denominator"], dtype=float)[:, k]
-    return counting_variance(numerator, denominator if kind == "proportion" else None)
-
-
-def counting_variance(counted: ArrayLike, total: ArrayLike | None = None) -> Array:
-    """Variance of log2((n + 1/2) / area), or with `total` of the empirical logit of n of N, from counting.
-
-    By the delta method for a Poisson count, 1 / ((n + 1/2) ln(2)^2), and for a binomial one,
-    1 / (n + 1/2) + 1 / (N - n + 1/2).
-    """
-    n = np.asarray(counted, dtype=float)
-    if total is None:
-        return np.asarray(1 / ((n + 0.5) * np.log(2) ** 2))
-    return np.asarray(1 / (n + 0.5) + 1 / (np.asarray(total, dtype=float) - n + 0.5))
 
 
 def noise_of_pairs(

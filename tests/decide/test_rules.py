@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+from pathlib import Path
 
 import pytest
 from builders import text
@@ -105,3 +106,11 @@ def test_an_unknown_preset_names_the_nearest():
     (problem,) = caught.value.problems
     assert problem.code == "E-RULE-002"
     assert "rubinstein_2010" in problem.remedy
+
+
+def test_the_rule_that_the_documentation_shows_is_read_as_it_stands(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "methods" / "decisions.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    rule = read_rule(text(tmp_path / "rule.yaml", block))
+    assert isinstance(rule, ResponderCount)
+    assert (rule.go_at_least, rule.consider_at_least, rule.min_evaluable) == (3, 2, 5)

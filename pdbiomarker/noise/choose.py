@@ -1,0 +1,108 @@
+"""Which noise a feature gets: this study's replicates, else borrowed, else none, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import cast
+
+import numpy as np
+import pandas as pd
+
+from pdbiomarker.errors import InputError
+from pdbiomarker.noise.borrowed import borrow_noise
+from pdbiomarker.noise.estimate import Noise, noise_of_study, scale_of
+from pdbiomarker.study import Study
+
+__all__ = ["choose_noise", "components_table", "noise_table"]
+
+
+def choose_noise(
+    study: Study, features: Sequence[str], *, path: str | Path | None = None
+) -> tuple[dict[str, Noise], dict[str, str]]:
+    """Give each feature its noise: from replicate biopsies of this study, else borrowed.
+
+    Parameters
+    ----------
+    study : Study
+        With its assays.
+    features : sequence of str
+        ``assay:feature``.
+    path : path, optional
+        A file to borrow from; default ``reference/noise.yaml``.
+
+    Returns
+    -------
+    noise : dict of ``assay:feature`` to Noise
+    reasons : dict of ``assay:feature`` to str
+        Why there is none, for those that have none.
+
+    Raises
+    ------
+    InputError
+        E-NOISE-001: the study has no such assay; E-NOISE-004: the file cannot be used.
+    """
+    noise: dict[str, Noise] = {}
+    reasons: dict[str, str] = {}
+    for assay in dict.fromkeys(reference.partition(":")[0] for reference in features):
+        names = [reference.partition(":")[2] for reference in features if reference.startswith(f"{assay}:")]
+        found = noise_of_study(study, assay, features=names)
+        kinds = cast("pd.DataFrame", study.assays[assay].var)["kind"].astype(str)
+        for name in names:
+            own = found.get(name, "The assay has no such feature.")
+            if isinstance(own, Noise):
+                noise[f"{assay}:{name}"] = own
+                continue
+            if name not in kinds.index:
+                reasons[f"{assay}:{name}"] = own
+                continue
+            try:
+                noise[f"{assay}:{name}"] = borrow_noise(name, scale_of(kinds[name]), path=path)
+            except InputError as error:
+                if any(p.code != "E-NOISE-003" for p in error.problems):
+                    raise
+                borrowed = "; ".join(p.message for p in error.problems)
+                reasons[f"{assay}:{name}"] = f"{own} {borrowed}"
+    return noise, reasons
+
+
+def noise_table(
+    noise: Mapping[str, Noise], reasons: Mapping[str, str] | None = None, *, level: float = 0.95
+) -> pd.DataFrame:
+    """One row a feature: sigma with its limits, what it rests on, and the reference change value.
+
+    Returns
+    -------
+    DataFrame
+        ``feature, scale, sigma, sigma_low, sigma_high, df, basis, bound, borrowed, source, rcv, rcv_fold``
+        (two-sided prediction limit), ``chance_up_2fold`` (log2 only), ``icc`` (ICC(1,1) of single biopsies of
+        a participant's visit, with ``icc_low, icc_high``; own replicates only), ``note``.
+    """
+    rows: list[tuple[object, ...]] = []
+    for feature, one in noise.items():
+        icc = (np.nan, np.nan, np.nan)
+        names = () if one.components is None else one.components.names
+        if one.components is not None and len(names) > 1:
+            icc = one.components.icc(names[-2])
+        up = one.chance_beyond(1.0) if one.scale == "log2" else np.nan
+        measured = (feature, one.scale, one.sigma, one.low, one.high, one.df, one.basis, one.bound)
+        limits = (one.limit(level), one.fold_limit(level), up)
+        rows.append((*measured, one.borrowed, one.source, *limits, *icc, "; ".join(one.notes)))
+    for feature, why in (reasons or {}).items():
+        rows.append((feature, "", *[np.nan] * 4, "", "", False, "", *[np.nan] * 6, why))
+    columns = ["feature", "scale", "sigma", "sigma_low", "sigma_high", "df", "basis", "bound", "borrowed"]
+    columns += ["source", "rcv", "rcv_fold", "chance_up_2fold", "icc", "icc_low", "icc_high", "note"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+def components_table(noise: Mapping[str, Noise]) -> pd.DataFrame:
+    """Variance components of every feature whose noise has them, one row a level."""
+    parts = [
+        one.components.table.assign(feature=feature)
+        for feature, one in noise.items()
+        if one.components is not None
+    ]
+    if not parts:
+        return pd.DataFrame(columns=["feature", "component"])
+    table = pd.concat(parts, ignore_index=True)
+    return table[["feature", *(c for c in table.columns if c != "feature")]]

@@ -1,0 +1,158 @@
+"""All checks of a result, and the tables of a results folder."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from builders import assay, study_folder
+from typer.testing import CliRunner
+
+import pdbiomarker as pb
+from pdbiomarker.cli import app
+from pdbiomarker.decide import checks_table, honesty_checks
+from pdbiomarker.errors import InputError
+from pdbiomarker.noise import Noise, choose_noise, counting_of, noise_table
+from pdbiomarker.run import decisions as room
+
+NAMES = [
+    "analysis sets",
+    "leave one out",
+    "regression to the mean",
+    "threshold",
+    "offset",
+    "unpaired baselines",
+    "missing second biopsy",
+    "batch and visit",
+    "dose and calendar time",
+]
+
+
+@pytest.fixture(scope="module")
+def result(tmp_path_factory):
+    """12 participants, a tripled density, 3 without a second biopsy, two baselines for 4; doses in order."""
+    random = np.random.default_rng(5)
+    rows, counts, areas, values, runs = [], {}, {}, {}, []
+    for i in range(12):
+        level = 400 * 2 ** random.normal()
+        for visit, day, fold, copies in (("screening", -7, 1.0, 2 if i < 4 else 1), ("C2D1", 29, 3.0, 1)):
+            if visit == "C2D1" and i >= 9:
+                continue
+            for c in range(copies):
+                name = f"B{i:02d}{visit[0]}{c}"
+                month = 1 + i
+                date = f"2025-{month:02d}-{'03' if visit == 'screening' else '28'}"
+                rows.append(f"P{i:02d},{name},{visit},{day},{date}")
+                n = float(random.poisson(level * fold * 2 ** (0.3 * random.normal())))
+                counts[name], areas[name], values[name] = [n], [2.0], [n / 2.0]
+                runs.append("first" if visit == "screening" else "second")
+    folder = study_folder(
+        tmp_path_factory.mktemp("checks"),
+        biopsies="participant_id,biopsy_id,visit,study_day,collection_date\n" + "\n".join(rows) + "\n",
+        participants="participant_id,dose_mg,age\n"
+        + "\n".join(f"P{i:02d},{10 * (1 + i // 3)},{50 + i}" for i in range(12))
+        + "\n",
+        plan='formula: "~ visit + (1|participant)"\ncontrasts: {on_treatment: C2D1 - screening}\n'
+        "families: {primary: [ihc:CD8_density]}\n",
+    )
+    data = assay(values, ["CD8_density"], kind="density", numerator=counts, denominator=areas)
+    data.obs["batch"] = runs
+    study = pb.read_study(folder).with_assay("ihc", data)
+    return pb.pd_change(study, pb.Plan.read(folder / "plan.yaml", study))
+
+
+def test_every_check_gives_a_row_and_finds_what_is_planted(result):
+    noise, reasons = choose_noise(result.study, ["ihc:CD8_density"])
+    assert reasons == {}
+    own = noise["ihc:CD8_density"]
+    assert (own.df, own.basis, own.borrowed) == (4.0, "replicate biopsies", False)
+    checks = honesty_checks(result, "ihc:CD8_density", noise=own)
+    table = checks_table(checks, "ihc:CD8_density").set_index("check")
+    assert table.index.tolist() == NAMES
+    assert table.loc["batch and visit", "finding"] == "caution"
+    assert table.loc["batch and visit", "verdict"].startswith("Not separable")
+    assert table.loc["dose and calendar time", "finding"] == "caution"
+    assert table.loc["leave one out", "finding"] == "clear"
+    assert table.loc["offset", "finding"] == "clear"
+    assert "3 without a second biopsy" in table.loc["unpaired baselines", "verdict"]
+    assert "3 missing" in table.loc["missing second biopsy", "verdict"]
+    ages = next(c for c in checks if c.name == "unpaired baselines").table.set_index("characteristic")
+    assert ages.loc["age", "paired"] == pytest.approx(np.mean(50 + np.arange(9)))
+
+
+def test_without_noise_the_checks_that_need_it_are_not_told(result):
+    table = checks_table(honesty_checks(result, "ihc:CD8_density"), "f").set_index("check")
+    assert table.loc[["regression to the mean", "threshold"], "finding"].tolist() == ["not told", "not told"]
+    with pytest.raises(InputError, match="E-RULE-003"):
+        honesty_checks(result, "ihc:CD3_density")
+
+
+def test_own_replicates_come_before_borrowed_noise_and_reasons_are_kept(result):
+    table = noise_table(*choose_noise(result.study, ["ihc:CD8_density"]))
+    assert table["source"].tolist() == ["this study"]
+    assert table["rcv_fold"].iloc[0] == pytest.approx(2 ** table["rcv"].iloc[0])
+    assert 0 < table["icc"].iloc[0] <= 1
+    single = result.study.assays["ihc"][[b for b in result.study.biopsies.index if b.endswith("0")]].copy()
+    without = result.study.with_assay("ihc", single)
+    noise, reasons = choose_noise(without, ["ihc:CD8_density"])
+    assert noise == {}
+    assert "Every visit has one measurement" in reasons["ihc:CD8_density"]
+    assert "can be borrowed" in reasons["ihc:CD8_density"]
+    assert noise_table(noise, reasons)["note"].tolist() == [reasons["ihc:CD8_density"]]
+
+
+def test_counting_error_of_an_assay(result):
+    counted = counting_of(result.study.assays["ihc"], "CD8_density")
+    n = np.asarray(result.study.assays["ihc"].layers["numerator"])[:, 0]
+    np.testing.assert_allclose(counted, 1 / ((n + 0.5) * np.log(2) ** 2))
+    assert counting_of(assay({"B": [1.0]}, ["s"]), "s") is None
+
+
+@pytest.mark.parametrize(("flag", "said"), [([], "not declared"), (["--locked"], "never share")])
+def test_the_command_writes_every_table(result, tmp_path, monkeypatch, flag, said):
+    """The folder is read by what `run` tests; here the result is given."""
+    monkeypatch.setattr(room, "read_result", lambda path: result)
+    out = tmp_path / "decisions"
+    arguments = ["decide", "OUT", "-o", str(out), "--rule", "gmr_margin", "--rule", "x_of_n", *flag]
+    answer = CliRunner().invoke(app, arguments)
+    assert answer.exit_code == 0, answer.output
+    assert answer.stdout.strip() == str(out / "decisions_cohort.csv")
+    assert sorted(p.name for p in out.iterdir()) == [
+        "decisions_cohort.csv",
+        "decisions_dose_levels.csv",
+        "decisions_operating.csv",
+        "decisions_participants.csv",
+        "honesty_checks.csv",
+        "noise.csv",
+        "noise_components.csv",
+        "responders.csv",
+    ]
+    cohort = pd.read_csv(out / "decisions_cohort.csv").set_index("rule")
+    assert cohort.loc["gmr_margin", "verdict"] == "consider"
+    assert cohort.loc["gmr_margin", "rule_verdict"] == "go"
+    assert said in cohort.loc["gmr_margin", "capped_by"]
+    called = pd.read_csv(out / "responders.csv").set_index("participant_id")
+    assert len(called) == 12
+    assert called["call"].eq("not evaluable").sum() == 3
+    assert called.loc["P00", "counting_se"] > 0
+    first = {p.name: p.read_bytes() for p in out.iterdir()}
+    CliRunner().invoke(app, arguments)
+    assert first == {p.name: p.read_bytes() for p in out.iterdir()}
+
+
+def test_the_command_refuses_what_it_does_not_know(result, tmp_path, monkeypatch):
+    monkeypatch.setattr(room, "read_result", lambda path: result)
+    answer = CliRunner().invoke(app, ["decide", "OUT", "-o", str(tmp_path / "d"), "--rule", "nothing"])
+    assert answer.exit_code == 3
+    assert "E-RULE-002" in answer.stderr
+
+
+def test_probabilities_at_the_upper_limit_of_sigma_stand_beside(result):
+    own = Noise("CD8_density", "log2", 0.4, 4.0, "replicate biopsies", low=0.25, high=1.2)
+    rule = pb.decide.preset("x_of_n")
+    rule = rule.model_copy(update={"participant": rule.participant.model_copy(update={"beyond_noise": None})})
+    found = pb.decide.decide(result, [rule], ["ihc:CD8_density"], noise={"CD8_density": own})
+    rows = found.operating[(found.operating["level"] == "cohort") & found.operating["inert"]]
+    assert rows["at"].tolist() == ["sigma", "upper limit of sigma"]
+    assert rows["sigma"].tolist() == [0.4, 1.2]
+    assert "at the upper limit of sigma" in found.cohort["note"].iloc[0]
