@@ -57,7 +57,7 @@ def quantify(
     regions : path, optional
         Folder with ``<slide_id>.geojson``.
     workers : int
-        Processes; a slide is one job.
+        Processes; a slide is one job. A single slide is worked on by as many threads.
     out : path, optional
         Folder for each slide's cells, scores, QC and overlays.
     segmenter : callable, optional
@@ -120,6 +120,7 @@ class _Job:
     mpp: float | None
     regions: Path | None
     segmenter: Segmenter | None = None
+    threads: int = 1
 
 
 def _panel_of(text: str, root: Path) -> str | Path:
@@ -177,7 +178,7 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
 
 def _attempt(job: _Job) -> SlideResult | Problem:
     try:
-        options = SlideOptions(segmenter=job.segmenter)
+        options = SlideOptions(segmenter=job.segmenter, threads=job.threads)
         return quantify_slide(job.path, job.panel, mpp=job.mpp, regions=job.regions, options=options)
     except ItemError as error:
         return dataclasses.replace(error.problem, severity="quarantine", item=job.slide_id)
@@ -185,7 +186,7 @@ def _attempt(job: _Job) -> SlideResult | Problem:
 
 def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
     if workers <= 1 or len(jobs) <= 1:
-        return [_attempt(job) for job in jobs]
+        return [_attempt(dataclasses.replace(job, threads=max(1, workers))) for job in jobs]
     check_portable(jobs[0].segmenter)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:
