@@ -42,6 +42,7 @@ from pdbiomarker.ihc import open_slide, optical_density, stain_matrix
 Pixels = NDArray[np.uint8]
 CELL_UM = 5.0
 TILE = 256
+BLOCK = 16 * TILE  # what a tile of the coarsest level shows, in pixels of the finest
 
 FIRST_CALL = """
 import time, numpy as np
@@ -173,13 +174,19 @@ def tiles(side: int, scale: int, tissue: Callable[[int, int], bool]) -> Iterator
             yield known[place]
 
 
-def write_slide(path: Path, side: int, share: float) -> None:
-    """A pyramidal, tiled TIFF with a block of tissue of a share of its area."""
-    low, high = side // 2 - int(side * share**0.5 / 2), side // 2 + int(side * share**0.5 / 2)
+def write_slide(path: Path, side: int, *, everywhere: bool) -> float:
+    """A pyramidal, tiled TIFF, a block of tissue on it; return how many megapixels of it are tissue.
+
+    The block is cut along the tiles of the coarsest level, so that all levels show the same.
+    """
+    blocks = side // BLOCK
+    rows, columns = (0, blocks), (0, blocks)
+    if not everywhere:
+        rows, columns = (blocks // 3, blocks // 3 + blocks * 2 // 5), (blocks // 4, blocks // 4 + blocks // 2)
     resolution = (1e4 / 0.25, 1e4 / 0.25)
 
     def tissue(y: int, x: int) -> bool:
-        return low <= y < high and low <= x < high
+        return rows[0] <= y // BLOCK < rows[1] and columns[0] <= x // BLOCK < columns[1]
 
     with tifffile.TiffWriter(path, bigtiff=True) as file:
         for level, scale in enumerate((1, 4, 16)):
@@ -196,6 +203,7 @@ def write_slide(path: Path, side: int, share: float) -> None:
                 subfiletype=0 if level == 0 else 1,
                 metadata=None,
             )
+    return (rows[1] - rows[0]) * (columns[1] - columns[0]) * BLOCK**2 / 1e6
 
 
 def decode(path: Path, side: int, rounds: int) -> float:
@@ -203,7 +211,7 @@ def decode(path: Path, side: int, rounds: int) -> float:
     import openslide
 
     part, step = 4096, 1024
-    start_at = (side - part) // 2
+    start_at = side // BLOCK // 3 * BLOCK
     corners = [
         (y, x) for y in range(start_at, start_at + part, step) for x in range(start_at, start_at + part, step)
     ]
@@ -233,8 +241,8 @@ def decode(path: Path, side: int, rounds: int) -> float:
     return 1 / rates["tifffile + imagecodecs"]
 
 
-def slide(path: Path, side: int, share: float, costs: tuple[float, float]) -> None:
-    """Print time and memory of a whole slide, in a process of its own."""
+def slide(path: Path, side: int, tissue: float, costs: tuple[float, float]) -> None:
+    """Print time and memory of a whole slide with so many Mpx of tissue, in a process of its own."""
     warm = path.parent / "warm.png"
     warm.write_bytes(imagecodecs.png_encode(field()[:1024, :1024]))
     done = subprocess.run(
@@ -244,7 +252,6 @@ def slide(path: Path, side: int, share: float, costs: tuple[float, float]) -> No
         check=True,
     )
     found = json.loads(done.stdout)
-    tissue = side * side * share / 1e6
     alone = tissue * costs[0] + tissue / 4 * costs[1]
     print(
         f"slide of {side} x {side} px, {tissue:.0f} Mpx of tissue at 0.25 um ({found['tissue_mm2']:.1f} mm2),"
@@ -272,13 +279,13 @@ def main() -> None:
     if not what & {"decode", "slide"}:
         return
     with tempfile.TemporaryDirectory() as folder:
-        side = chosen.side // TILE // 16 * TILE * 16 if "slide" in what else 8192
+        side = -(-chosen.side // BLOCK) * BLOCK if "slide" in what else 2 * BLOCK
         path = Path(folder) / "slide.tif"
-        write_slide(path, side, 0.2 if "slide" in what else 1.0)
+        tissue = write_slide(path, side, everywhere="slide" not in what)
         print(f"slide file: {path.stat().st_size / 1e6:.0f} MB")
         decode_cost = decode(path, side, chosen.rounds)
         if "slide" in what:
-            slide(path, side, 0.2, (decode_cost, chain_cost))
+            slide(path, side, tissue, (decode_cost, chain_cost))
 
 
 if __name__ == "__main__":

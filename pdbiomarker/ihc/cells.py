@@ -48,7 +48,7 @@ CELL_COLUMNS: Final = (
     "dab_od_membrane_p90",
     "membrane_stained",
 )
-DEFAULT_TILE: Final = 1024
+DEFAULT_TILE: Final = 1536
 _MEASURES: Final = (
     "x_um",
     "y_um",

@@ -58,7 +58,7 @@ def quantify(
     regions : path, optional
         Folder with ``<slide_id>.geojson``, or a mask ``<slide_id>.mask.png`` or ``.mask.tif``.
     workers : int
-        Processes; a slide is one job.
+        Processes; a slide is one job. A single slide is worked on by as many threads.
     out : path, optional
         Folder for each slide's cells, scores, QC and overlays.
     segmenter : callable, optional
@@ -123,6 +123,7 @@ class _Job:
     regions: Path | None
     origin: dict[str, str | None]
     segmenter: Segmenter | None = None
+    threads: int = 1
 
 
 def _text(value: object) -> str | None:
@@ -190,7 +191,7 @@ def _attempt(job: _Job) -> SlideResult | Problem:
             mpp=job.mpp,
             regions=job.regions,
             origin=job.origin,
-            options=SlideOptions(segmenter=job.segmenter),
+            options=SlideOptions(segmenter=job.segmenter, threads=job.threads),
         )
     except ItemError as error:
         return dataclasses.replace(error.problem, severity="quarantine", item=job.slide_id)
@@ -198,7 +199,7 @@ def _attempt(job: _Job) -> SlideResult | Problem:
 
 def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
     if workers <= 1 or len(jobs) <= 1:
-        return [_attempt(job) for job in jobs]
+        return [_attempt(dataclasses.replace(job, threads=max(1, workers))) for job in jobs]
     check_portable(jobs[0].segmenter)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(min(workers, len(jobs)), mp_context=context, initializer=_one_thread) as pool:

@@ -6,18 +6,28 @@ import subprocess
 import sys
 
 import numpy as np
+import pytest
+from numba.core import caching
+from numpy.typing import NDArray
 
 from pdbiomarker.ihc import labels
 from pdbiomarker.ihc.compiled import kernel
 
 
-def test_a_kernel_works_without_a_place_for_its_cache() -> None:
-    # a function without a source file has no cache folder: the case of a read-only installation
-    space: dict[str, object] = {}
-    exec("def twice(x):\n    return 2 * x\n", space)  # noqa: S102
-    twice = kernel(space["twice"])  # type: ignore[arg-type]
-    assert twice(21) == 42
-    assert not twice.stats.cache_path
+def add_one(values: NDArray[np.int32]) -> None:
+    for i in range(len(values)):
+        values[i] += 1
+
+
+def test_a_kernel_works_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: object) -> None:
+        raise PermissionError("read-only")
+
+    monkeypatch.setattr(caching._CacheLocator, "ensure_cache_path", refuse)
+    compiled, values = kernel(add_one), np.arange(4, dtype=np.int32)
+    compiled(values)
+    np.testing.assert_array_equal(values, [1, 2, 3, 4])
+    assert not compiled.stats.cache_path
 
 
 def test_a_kernel_is_kept_on_disk() -> None:

@@ -220,8 +220,9 @@ def cells_of(
     -------
     DataFrame
         slide, x_um, y_um, area_um2, dab_od_mean, haematoxylin_od_mean (NaN where the export has none),
-        positive, class, compartment, cell_type, and biopsy_id where the export has it. Cells in excluded regions or of
-        excluded classes are not among them; those without a call and a measurement are told and left out.
+        positive, class, compartment, cell_type, and biopsy_id where the export has it. Cells in excluded
+        regions or of excluded classes are not among them; those without a call and a measurement are told
+        and left out.
     bool
         Whether 1+, 2+ and 3+ are told apart.
     """
