@@ -124,6 +124,7 @@ def test_receptor_classes(positive: int, n: int, code: int) -> None:
         cells((n - positive, positive, 0, 0)), {"tissue": 1.0}, panel("receptor", receptor="ER")
     ).iloc[0]
     assert (row["value"], row["numerator"], row["denominator"]) == (code, positive, n)
+    assert row["note"] == ("ER negative", "ER low positive", "ER positive")[code]
 
 
 def test_a_receptor_score_needs_the_receptor() -> None:
