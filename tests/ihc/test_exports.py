@@ -481,7 +481,7 @@ def test_no_such_file_and_a_folder(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.tsv", classes={"Positive": "strong"})[0][0] == "E-CELLS-004"
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(
     st.lists(
         st.tuples(

@@ -222,7 +222,7 @@ def test_an_unknown_area_gives_no_density() -> None:
 GRADES = st.lists(st.integers(0, 3), min_size=0, max_size=60)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(GRADES, st.floats(0.1, 5)), min_size=1, max_size=4))
 def test_pooled_scores_are_those_of_all_cells_together(slides: list[tuple[list[int], float]]) -> None:
     """Brute force: count over all cells, never a mean of scores."""
