@@ -21,7 +21,7 @@ from pdbiomarker.ihc.compartments import place_cells, read_compartments
 from pdbiomarker.ihc.overlay import draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, Scale, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
-from pdbiomarker.ihc.score import score_cells, threshold_sensitivity
+from pdbiomarker.ihc.score import NO_TUMOUR, score_cells, threshold_sensitivity
 from pdbiomarker.ihc.segmenters import Segmenter
 from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, stain_matrix
@@ -160,6 +160,7 @@ def quantify_slide(
         cells, areas = placed.cells, placed.areas_mm2
         scores = score_cells(cells, areas, found, tiles=placed.tiles)
         moved = threshold_sensitivity(cells, areas, found)
+        _tell_refused(scores, slide.name, problems)
         overview = draw_overview(thumbnail, tissue, cells) if how.overlay else None
         field = draw_field(finder, slide.grid(finder.pixel_um), cells) if how.overlay else None
         qc: dict[str, float | int | str | bool] = {
@@ -223,6 +224,19 @@ def check_slide(path: str | Path, mpp: float | None = None) -> Problems:
     except ItemError as error:
         problems.extend([dataclasses.replace(error.problem, severity="error")])
     return problems
+
+
+def _tell_refused(scores: pd.DataFrame, name: str, problems: Problems) -> None:
+    """Tell which scores of the panel this slide cannot have, because nothing says where the tumour is."""
+    refused = scores.loc[scores["note"] == NO_TUMOUR, "feature"]
+    if len(refused):
+        problems.add(
+            "E-SLIDE-009",
+            f"Not made: {', '.join(refused)}; {NO_TUMOUR}.",
+            remedy="Draw the tumour (regions), give a mask, or take the score off the panel.",
+            file=name,
+            severity="warning",
+        )
 
 
 def _thumbnail_um(slide: Slide) -> float:

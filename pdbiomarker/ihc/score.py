@@ -22,6 +22,7 @@ from pdbiomarker.ihc.tiles import Tiles, find_hotspot, resample
 __all__ = [
     "COMPARTMENT_ORDER",
     "IMMUNE",
+    "NO_TUMOUR",
     "SCORE_COLUMNS",
     "SCORE_KINDS",
     "SENSITIVITY_FACTORS",
@@ -66,7 +67,7 @@ _BINS: Final = ("n_0", "n_1", "n_2", "n_3")
 OK: Final = "ok"
 TOO_FEW: Final = "too_few"
 REFUSED: Final = "refused"
-_NO_TUMOUR: Final = "needs tumour classes or tumour regions: there are neither"
+NO_TUMOUR: Final = "needs tumour classes or tumour regions: there are neither"
 _UNGRADED: Final = "the cells are only positive or negative: 1+, 2+ and 3+ are not told apart"
 _BY_REGION: Final = "cells inside the tumour regions stand for tumour cells"
 
@@ -193,7 +194,7 @@ def _of_tumour(
         if score == "cps":
             note += ", positive cells outside for immune cells"
     elif not tumour.any():
-        refused = _NO_TUMOUR
+        refused = NO_TUMOUR
     elif score == "cps" and not immune.any():
         refused = "needs a class for lymphocytes or macrophages: there is none"
     positive = grades > 0
@@ -388,7 +389,14 @@ def _value(
         end = ": not evaluable" if score == "cps" else ""
         return np.nan, TOO_FEW, f"{n} {of}, fewer than {least}{end}"
     above, below = np.asarray(numerator, dtype=np.float64), np.asarray(denominator, dtype=np.float64)
-    return float(value_of(score, above, below, bins)), OK, ""
+    value = float(value_of(score, above, below, bins))
+    return value, OK, _class_name(value, panel) if score == "receptor" else ""
+
+
+def _class_name(value: float, panel: Panel) -> str:
+    """The name of a receptor's class; only the oestrogen receptor has a low positive one."""
+    names = ("negative", "low positive" if panel.receptor == "ER" else "positive", "positive")
+    return f"{panel.receptor} {names[int(value)]}"
 
 
 def typed_scores(scores: pd.DataFrame) -> pd.DataFrame:

@@ -352,3 +352,11 @@ def test_the_classifier_is_off_unless_asked(tmp_path: Path) -> None:
     assert set(place_cells(cells, whole_tissue(), None, **kinds).areas_mm2) == {"tissue"}
     kinds["panel"] = read_panel("cd8").model_copy(update={"tumour": TumourClassifier(min_density_mm2=0)})
     assert "nest" in place_cells(cells, whole_tissue(), None, **kinds).areas_mm2
+
+
+def test_pdl1_scores_without_tumour_are_told(tmp_path: Path) -> None:
+    slide = write_tiff(tmp_path / "s.tif", paint(side=300, seed=2).image)
+    result = quantify_slide(slide, "pdl1", options=SlideOptions(overlay=False))
+    (told,) = [p for p in result.problems if p.code == "E-SLIDE-009"]
+    assert "PDL1_tps, PDL1_cps" in told.message
+    assert told.severity == "warning"

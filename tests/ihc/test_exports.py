@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import math
+import tempfile
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from pdbiomarker.errors import AssayError
 from pdbiomarker.ihc import (
@@ -476,3 +479,36 @@ def test_no_such_file_and_a_folder(tmp_path: Path) -> None:
     assert refused(tmp_path / "a.tsv", where={"Nothing": "1"})[0][0] == "E-SHEET-001"
     assert refused(tmp_path / "a.tsv", columns={"Nothing": "x_um"})[0][0] == "E-SHEET-001"
     assert refused(tmp_path / "a.tsv", classes={"Positive": "strong"})[0][0] == "E-CELLS-004"
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 900),
+            st.integers(0, 20),
+            st.sampled_from([b"\t", b"\n", b'"', b"NaN", b"\xff", b"\x00", b"1e999", b"Tumor", b"%", b""]),
+        ),
+        min_size=1,
+        max_size=4,
+    )
+)
+def test_a_damaged_export_is_read_or_refused_never_a_defect(edits: list[tuple[int, int, bytes]]) -> None:
+    with tempfile.TemporaryDirectory() as folder:
+        path = qupath(Path(folder) / "d.tsv", detections(12))
+        data = bytearray(path.read_bytes())
+        for place, length, text in edits:
+            data[place : place + length] = text
+        path.write_bytes(bytes(data))
+        try:
+            found = read_cells(path, panel="ki67")
+        except AssayError:
+            return
+        scores = pd.concat(score_import(found, "ki67").values())
+        assert not (scores["value"] < 0).any()
+
+
+def test_a_table_must_begin_with_its_header(tmp_path: Path) -> None:
+    path = tmp_path / "d.tsv"
+    path.write_text("\n" + HEADER + "\n" + detections(2)[0] + "\n", encoding="utf-8")
+    assert [code for code, _, _ in refused(path)] == ["E-SHEET-018"]

@@ -85,6 +85,9 @@ def read_header(path: Path, problems: Problems) -> _Form | None:
     encoding = _encoding(head)
     text = head.decode(encoding, errors="replace").lstrip("\ufeff")
     first = text.splitlines()[0]
+    if not first.strip():
+        refuse("E-SHEET-018", "The first line is empty; it must be the header.", "Remove the empty line.")
+        return None
     delimiter = next((d for d in _DELIMITERS if d in first), ",")
     header = tuple(name.strip() for name in next(csv.reader(io.StringIO(first), delimiter=delimiter)))
     return _Form(header, delimiter, encoding)
