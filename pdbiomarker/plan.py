@@ -24,6 +24,7 @@ FILE: Final = "plan.yaml"
 Replicates = Literal["select", "all"]
 DegreesOfFreedom = Literal["kenward-roger", "satterthwaite", "residual"]
 Adjustment = Literal["holm", "bh"]
+Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
 _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
@@ -33,6 +34,9 @@ _SIGNATURES: Final = "_signatures"
 #: Names of the keys in formulas, and technical columns that readers add to an assay.
 _KEYS: Final = ("participant", "biopsy", "visit")
 _TECHNICAL: Final = ("batch", "n_libraries", "n_slides", "area_mm2")
+
+#: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
+_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
@@ -50,6 +54,14 @@ class _PlanFile(BaseModel):
     allow_negative_icc: bool = True
     moderation: bool = True
     baseline: str | None = None
+    normalization: Normalization = "tmm"
+    quality_weights: bool = False
+    stable_genes: list[str] = Field(default_factory=list)
+
+    @field_validator("stable_genes", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("families", mode="before")
     @classmethod
@@ -87,6 +99,13 @@ class Plan:
         By default ``holm`` for the family ``primary`` and ``bh`` for the others.
     baseline : str
         The reference visit: the first of study.yaml.
+    normalization : {"tmm", "tmmwsp", "rle", "uq", "deseq", "none"}
+        How the library sizes of count assays are scaled; see :mod:`pdbiomarker.normalize.size_factors`.
+    quality_weights : bool
+        Weigh whole libraries of count assays by their quality, beside voom's weights.
+    stable_genes : tuple of str
+        Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
+        the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
     """
 
     formula: str
@@ -99,6 +118,9 @@ class Plan:
     moderation: bool = True
     adjust: Mapping[str, str] = dataclasses.field(default_factory=dict)
     baseline: str = ""
+    normalization: str = "tmm"
+    quality_weights: bool = False
+    stable_genes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -106,12 +128,14 @@ class Plan:
             ("contrasts", dict(self.contrasts)),
             ("families", {family: tuple(refs) for family, refs in self.families.items()}),
             ("adjust", {**defaults, **self.adjust}),
+            ("stable_genes", tuple(self.stable_genes)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
         for column, given, allowed in (
             ("replicates", [self.replicates], get_args(Replicates)),
             ("ddf", [self.ddf], get_args(DegreesOfFreedom)),
+            ("normalization", [self.normalization], get_args(Normalization)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
         ):
             for text in given:
@@ -178,8 +202,12 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the plan's content as canonical JSON."""
-        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """SHA-256 of the content as canonical JSON; keys of later versions count where they are used."""
+        content = self._content()
+        for key, default in _LATER.items():
+            if content[key] == default:
+                del content[key]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def to_yaml(self) -> str:
@@ -198,6 +226,9 @@ class Plan:
             "allow_negative_icc": self.allow_negative_icc,
             "moderation": self.moderation,
             "baseline": self.baseline,
+            "normalization": self.normalization,
+            "quality_weights": self.quality_weights,
+            "stable_genes": list(self.stable_genes),
         }
 
 
@@ -218,6 +249,9 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         moderation=content.moderation,
         adjust=dict(content.adjust),
         baseline=baseline,
+        normalization=content.normalization,
+        quality_weights=content.quality_weights,
+        stable_genes=tuple(content.stable_genes),
     )
 
 

@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL, adjust, resolve_families
 from pdbiomarker.change.fitting import LINEAR, NUMBERS, Values, fit_rows, join_notes
 from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS, PDResult
-from pdbiomarker.errors import FormulaError, PlanError, Problems
+from pdbiomarker.errors import AssayError, FormulaError, PlanError, Problems
 from pdbiomarker.formula import Contrast, Formula, contrast_vector, design_matrix, parse, parse_contrast
-from pdbiomarker.normalize import normalize
+from pdbiomarker.normalize import NormalizeOptions, normalize
+from pdbiomarker.normalize.size_factors import Normalization
 from pdbiomarker.pairing import SETS, accountability, pairs, usable
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import Study
@@ -38,6 +39,9 @@ _MIN_PAIRS: Final = 2
 _TOLD_BIOPSIES: Final = 6
 #: Below so many pairs no exact two-sided sign-flip test can reach .05 (2 / 2**5 = .0625).
 _PAIRS_FOR_EXACT: Final = 6
+
+#: The analysis set of the sensitivity rows on composition: the biopsies of the strict set.
+COMPOSITION: Final = "strict_stable_genes"
 
 #: Back-transform and unit of the effect, by kind.
 _LOG2: Final = frozenset({"count", "density", "intensity"})
@@ -120,6 +124,7 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
                     changes.append(_changes(block, contrast, model))
             if set_ == "strict":
                 filled = filled.with_assay(name, _fill(adata, block.values))
+                fitted += _composition(block, model, families)
         # The rows of a feature stand together: the index of each block is the feature's position.
         tables.append(pd.concat(fitted).sort_index(kind="stable"))
         if progress is not None:
@@ -239,7 +244,9 @@ def _block(study: Study, assay: str, set_: str, model: _Model) -> tuple[_Block, 
     return _Block(assay, set_, frame, values), pd.concat(told, ignore_index=True)
 
 
-def _normalised(adata: AnnData, frame: pd.DataFrame, model: _Model) -> AnnData:
+def _normalised(
+    adata: AnnData, frame: pd.DataFrame, model: _Model, *, stable: tuple[str, ...] = ()
+) -> AnnData:
     """Bring the values of the used biopsies to the model scale."""
     design: Floats | None = None
     if frame["visit"].nunique() > 1:
@@ -248,7 +255,39 @@ def _normalised(adata: AnnData, frame: pd.DataFrame, model: _Model) -> AnnData:
             design = design_matrix(model.formula, frame, levels={"visit": levels}).matrix
         except FormulaError:
             design = None
-    return normalize(adata, design, visits=[str(v) for v in frame["visit"]])
+    options = NormalizeOptions(
+        normalization=cast("Normalization", model.plan.normalization),
+        quality_weights=model.plan.quality_weights,
+        stable=stable,
+    )
+    return normalize(adata, design, visits=[str(v) for v in frame["visit"]], options=options)
+
+
+def _composition(block: _Block, model: _Model, families: Mapping[tuple[str, str], str]) -> list[pd.DataFrame]:
+    """Sensitivity rows of the counts of a block, its libraries scaled by stable genes alone.
+
+    Where most genes change together, factors that assume the contrary move with them; these rows say how the
+    changes read when chosen genes are held still instead: a question of composition.
+    """
+    counts = (block.values.var["kind"].astype(str) == "count").to_numpy()
+    if not model.plan.stable_genes or not counts.any():
+        return []
+    plain = block.values[:, counts].copy()
+    try:
+        values = _normalised(plain, block.frame, model, stable=model.plan.stable_genes)
+        rule, failed = str(values.uns["normalization"]["rule"]), ""
+    except AssayError as error:
+        values, rule, failed = plain, "stable genes (composition)", error.problems[0].message
+    scaled = _Block(block.assay, COMPOSITION, block.frame, values)
+    rows = [_fit_contrast(scaled, contrast, model, families) for contrast in model.contrasts]
+    for table in rows:
+        tested = (table["status"] != "excluded").to_numpy()
+        if failed:
+            table.loc[tested, [*NUMBERS, "effect", "effect_low", "effect_high"]] = np.nan
+            table.loc[tested, "status"] = "not_estimable"
+        told = failed or f"composition: libraries scaled by {rule}"
+        table.loc[tested, "note"] = [join_notes(n, told) for n in table.loc[tested, "note"]]
+    return rows
 
 
 def _order(model: _Model) -> list[str]:

@@ -364,4 +364,4 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
 
 def _plan(content: Mapping[str, Any]) -> Plan:
     families = {family: tuple(references) for family, references in content["families"].items()}
-    return Plan(**{**content, "families": families})
+    return Plan(**{**content, "families": families, "stable_genes": tuple(content.get("stable_genes", ()))})
