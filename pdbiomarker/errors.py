@@ -154,7 +154,6 @@ _catalogue(
         18: "A gene of a signature is not in the matrix.",
         30: "Libraries cannot be scaled by the rule that was asked for.",
         31: "Gene ids are outdated symbols or aliases.",
-        32: "Estimated counts were rounded to whole numbers.",
         33: "The format of a count file is unknown or contradicts its content.",
         34: "Rows that count reads over genes were left out of the features.",
         35: "The columns are shifted against the header.",

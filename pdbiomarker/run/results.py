@@ -174,7 +174,10 @@ def study_facts(spec: StudySpec) -> dict[str, Any]:
         "data_cutoff": spec.data_cutoff,
         "visits": [dataclasses.asdict(v) for v in spec.visits],
         "adequacy": dict(spec.adequacy),
-        "assays": [{**dataclasses.asdict(a), "signatures": list(a.signatures)} for a in spec.assays],
+        "assays": [
+            {key: list(v) if isinstance(v, tuple) else v for key, v in dataclasses.asdict(a).items()}
+            for a in spec.assays
+        ],
         "columns": dict(spec.columns),
     }
 
@@ -356,7 +359,8 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
         visits=tuple(Visit(**visit) for visit in content["visits"]),
         adequacy=MappingProxyType(dict(content["adequacy"])),
         assays=tuple(
-            AssaySpec(**{**assay, "signatures": tuple(assay["signatures"])}) for assay in content["assays"]
+            AssaySpec(**{key: tuple(v) if isinstance(v, list) else v for key, v in assay.items()})
+            for assay in content["assays"]
         ),
         columns=MappingProxyType(dict(content["columns"])),
     )

@@ -30,6 +30,8 @@ PARTICIPANTS: Final = "participants.csv"
 BIOPSIES: Final = "biopsies.csv"
 LIBRARIES: Final = "libraries.csv"
 SLIDES: Final = "slides.csv"
+#: Keys of an assay that name a folder.
+_FOLDERS: Final = ("regions", "files", "rcc")
 
 
 def read_study(path: str | Path) -> Study:
@@ -213,10 +215,25 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
     return slides
 
 
+def _start(pattern: str) -> str:
+    """Folder in which the search for a pattern begins."""
+    parts = pattern.split("/")
+    fixed = next(k for k, part in enumerate(parts) if "*" in part)
+    return "/".join(parts[:fixed]) or "."
+
+
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
-        named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions}
+        named = {
+            "file": assay.file,
+            "genes": assay.genes,
+            "regions": assay.regions,
+            "transcripts": assay.transcripts,
+            "rcc": assay.rcc,
+            # of a pattern, the folder it starts from
+            "files": assay.files if assay.files is None or "*" not in assay.files else _start(assay.files),
+        }
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():
@@ -234,14 +251,14 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 )
                 continue
             target = folder / value
-            wanted = target.is_dir() if key == "regions" else target.is_file()
+            wanted = target.is_dir() if key in _FOLDERS else target.is_file()
             if not wanted:
-                kind = "folder" if key == "regions" else "file"
+                kind = "folder" if key in _FOLDERS else "file"
                 problems.add(
                     "E-FILE-002" if target.exists() else "E-FILE-001",
                     f"The {kind} does not exist."
                     if not target.exists()
-                    else f"The path is not a {'folder' if key == 'regions' else 'regular file'}.",
+                    else f"The path is not a {'folder' if key in _FOLDERS else 'regular file'}.",
                     remedy=f"Put the {kind} there, or correct its name in study.yaml.",
                     file=FILE,
                     column=column,

@@ -18,6 +18,20 @@ FILE: Final = "study.yaml"
 _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
 _FARTHEST_DAY: Final = 20_000  # 55 years
+_IHC_KEYS: Final = ("slides", "panel", "regions")
+_COUNT_KEYS: Final = (
+    "file",
+    "files",
+    "genes",
+    "signatures",
+    "format",
+    "strand",
+    "transcripts",
+    "counts_from",
+    "rcc",
+    "background",
+    "housekeeping",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -57,10 +71,20 @@ class AssaySpec:
     ----------
     name : str
         The key in study.yaml, as in ``ihc:CD8_density``.
-    kind : {"count", "ihc"}
-        A count matrix, or slides to be measured.
+    kind : {"count", "intensity", "ihc"}
+        Counts, normalised nCounter probes, or slides to be measured.
     file, genes : str or None
         The count matrix, and the table that maps its ids to symbols.
+    files : str or None
+        In place of `file`: the folder of a counting tool's files, or a pattern of their names with ``*``.
+    format, strand, transcripts, counts_from : str or None
+        How the files are read; see :class:`pdbiomarker.expression.CountSource`.
+    rcc : str or None
+        Folder of an nCounter run's RCC files.
+    background : str or None
+        How nCounter background is treated in an assay of kind intensity.
+    housekeeping : tuple of str
+        Housekeeping genes of an nCounter assay; empty: chosen by stability.
     slides, panel, regions : str or None
         The slide sheet, the panel (a name or a .yaml file), the folder of GeoJSON files by slide id.
     signatures : tuple of str
@@ -75,6 +99,14 @@ class AssaySpec:
     panel: str | None = None
     regions: str | None = None
     signatures: tuple[str, ...] = ()
+    files: str | None = None
+    format: str | None = None
+    strand: str | None = None
+    transcripts: str | None = None
+    counts_from: str | None = None
+    rcc: str | None = None
+    background: str | None = None
+    housekeeping: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -177,8 +209,18 @@ class _Window(BaseModel):
 
 class _Assay(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["count", "ihc"]
+    kind: Literal["count", "intensity", "ihc"]
     file: str | None = None
+    files: str | None = None
+    format: (
+        Literal["table", "featurecounts", "star", "htseq", "salmon", "kallisto", "h5ad", "nsolver"] | None
+    ) = None
+    strand: Literal["unstranded", "forward", "reverse"] | None = None
+    transcripts: str | None = None
+    counts_from: Literal["length_scaled", "scaled", "estimated"] | None = None
+    rcc: str | None = None
+    background: Literal["none", "subtract", "threshold"] | None = None
+    housekeeping: list[str] = Field(default_factory=list)
     genes: str | None = None
     signatures: list[str] = Field(default_factory=list)
     slides: str | None = None
@@ -191,26 +233,34 @@ class _Assay(BaseModel):
         if isinstance(value, dict) and "kind" not in value:
             if {"slides", "panel", "regions"} & value.keys() and not {"file", "genes"} & value.keys():
                 return {**value, "kind": "ihc"}
-            raise ValueError("The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc'")
+            raise ValueError(
+                "The kind of the assay is missing. Remedy: Add 'kind: count', 'kind: intensity' or 'kind: ihc'"
+            )
         return value
 
     @model_validator(mode="after")
     def _fits(self) -> _Assay:
-        given = {
-            key for key in ("file", "genes", "slides", "panel", "regions") if getattr(self, key) is not None
-        }
-        if self.signatures:
-            given.add("signatures")
-        foreign = given - (
-            {"file", "genes", "signatures"} if self.kind == "count" else {"slides", "panel", "regions"}
-        )
+        given = {key for key in (*_COUNT_KEYS, *_IHC_KEYS) if getattr(self, key) not in (None, [])}
+        foreign = given - set(_IHC_KEYS if self.kind == "ihc" else _COUNT_KEYS)
         if foreign:
             raise ValueError(
                 f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
                 "Remedy: Remove the key, or correct the kind"
             )
-        if self.kind == "count" and self.file is None:
-            raise ValueError("A count assay needs a file. Remedy: Add 'file: counts.csv.gz'")
+        sources = given & {"file", "files", "rcc"}
+        if self.kind == "count" and not sources:
+            raise ValueError(
+                "A count assay needs a file. Remedy: Add 'file: counts.csv.gz', 'files: salmon/' or 'rcc: rcc/'"
+            )
+        if self.kind == "intensity" and not (self.rcc or self.format == "nsolver"):
+            raise ValueError(
+                "An assay of kind intensity needs nCounter files. Remedy: Add 'rcc: rcc/', or 'file: export.csv' "
+                "with 'format: nsolver'"
+            )
+        if len(sources) > 1:
+            raise ValueError(
+                f"The assay names {' and '.join(sorted(sources))}. Remedy: Keep the one that holds its data"
+            )
         return self
 
 
@@ -285,6 +335,14 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
                 panel=assay.panel,
                 regions=assay.regions,
                 signatures=tuple(assay.signatures),
+                files=assay.files,
+                format=assay.format,
+                strand=assay.strand,
+                transcripts=assay.transcripts,
+                counts_from=assay.counts_from,
+                rcc=assay.rcc,
+                background=assay.background,
+                housekeeping=tuple(assay.housekeeping),
             )
             for name, assay in content.assays.items()
         ),
@@ -429,11 +487,10 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     assays: dict[str, Any] = {}
     for assay in spec.assays:
         entry: dict[str, Any] = {"kind": assay.kind}
-        for key in ("file", "genes", "slides", "panel", "regions"):
-            if getattr(assay, key) is not None:
-                entry[key] = getattr(assay, key)
-        if assay.signatures:
-            entry["signatures"] = list(assay.signatures)
+        for key in (*_COUNT_KEYS, *_IHC_KEYS):
+            value = getattr(assay, key)
+            if value not in (None, ()):
+                entry[key] = list(value) if isinstance(value, tuple) else value
         assays[assay.name] = entry
     if assays:
         content["assays"] = assays

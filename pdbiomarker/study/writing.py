@@ -75,7 +75,10 @@ def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
     named = ["plan.yaml"]
     for assay in study.spec.assays:
-        named += [path for path in (assay.file, assay.genes, assay.regions, assay.panel) if path is not None]
+        paths = (assay.file, assay.genes, assay.regions, assay.panel, assay.transcripts, assay.rcc)
+        named += [path for path in paths if path is not None]
+        if assay.files is not None:
+            named.append(assay.files.rpartition("/")[0] if "*" in assay.files else assay.files)
     for name in dict.fromkeys(named):
         source, copy = study.resolve(name), target / name
         if study.path is None or copy.exists():
