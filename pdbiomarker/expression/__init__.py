@@ -1,6 +1,16 @@
-"""Transcripts: count matrices become assays, a few genes become a signature score."""
+"""Transcripts: counts and nCounter lanes become assays, a few genes become a signature score."""
 
+from pdbiomarker.expression.assay import assay_files, has_expression, read_assay
 from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
+from pdbiomarker.expression.formats import CountSource
+from pdbiomarker.expression.genes import merge_genes
+from pdbiomarker.expression.ncounter import (
+    LaneLimits,
+    LaneOptions,
+    check_rcc,
+    read_ncounter,
+    read_nsolver,
+)
 from pdbiomarker.expression.signatures import (
     Signature,
     available_signatures,
@@ -9,11 +19,21 @@ from pdbiomarker.expression.signatures import (
 )
 
 __all__ = [
+    "CountSource",
+    "LaneLimits",
+    "LaneOptions",
     "Signature",
+    "assay_files",
     "available_signatures",
     "check_counts",
+    "check_rcc",
+    "has_expression",
+    "merge_genes",
     "problems_of",
+    "read_assay",
     "read_counts",
+    "read_ncounter",
+    "read_nsolver",
     "read_signature",
     "signature_scores",
 ]

@@ -8,12 +8,12 @@ from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problem
 from pdbiomarker.expression.counts import read_counts
-from pdbiomarker.expression.formats import CountSource, _in_folder
+from pdbiomarker.expression.formats import CountSource, files_in
 from pdbiomarker.expression.ncounter import (
     LaneOptions,
+    rcc_files,
     read_ncounter,
     read_nsolver,
-    rcc_files,
 )
 from pdbiomarker.study import AssaySpec, Study
 
@@ -48,7 +48,7 @@ def _from(root: Path, file: Path) -> str:
 
 def _chosen(files: str, root: Path) -> list[Path]:
     """Files of a folder or pattern, sorted by path; links that lead out of the study are not followed."""
-    found = root.glob(files) if "*" in files else _in_folder(root / files)
+    found = root.glob(files) if "*" in files else files_in(root / files)
     inside = root.resolve()
     return sorted(f for f in found if f.is_file() and f.resolve().is_relative_to(inside))
 
@@ -77,7 +77,10 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
             study.resolve(spec.rcc), study=study, kind=spec.kind, name=spec.rcc, options=options
         )
     if spec.format == "nsolver" and spec.file is not None:
-        return read_nsolver(study.resolve(spec.file), study=study, name=spec.file, options=options)
+        classes = None if spec.genes is None else study.resolve(spec.genes)
+        return read_nsolver(
+            study.resolve(spec.file), study=study, classes=classes, name=spec.file, options=options
+        )
     source = CountSource(
         format=spec.format or "auto",
         strand=spec.strand,

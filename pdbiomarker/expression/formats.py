@@ -50,7 +50,7 @@ from pdbiomarker.expression.matrix import (
 from pdbiomarker.expression.quantified import COUNTS_FROM, Transcripts, count_genes, gene_of, gene_sums
 from pdbiomarker.tables import nearest, read_table
 
-__all__ = ["FORMATS", "STRANDS", "CountSource", "Reading", "library_name", "read_source", "sniff"]
+__all__ = ["FORMATS", "STRANDS", "CountSource", "Reading", "files_in", "library_name", "read_source", "sniff"]
 
 FORMATS: Final = ("table", "featurecounts", "star", "htseq", "salmon", "kallisto", "h5ad")
 STRANDS: Final = ("unstranded", "forward", "reverse")
@@ -212,7 +212,7 @@ def _files(
         return {str(library): Path(file) for library, file in path.items()}
     if isinstance(path, Path) and not path.is_dir():
         return {None: path}
-    found = sorted(_in_folder(path)) if isinstance(path, Path) else [Path(file) for file in path]
+    found = sorted(files_in(path)) if isinstance(path, Path) else [Path(file) for file in path]
     if not found:
         problems.add(
             "E-FILE-002",
@@ -224,7 +224,8 @@ def _files(
     return {f"\0{k}": file for k, file in enumerate(found)}
 
 
-def _in_folder(folder: Path) -> list[Path]:
+def files_in(folder: Path) -> list[Path]:
+    """Files of one counting tool below a folder: Salmon's, else kallisto's, else STAR's, else text files."""
     files = [f for f in folder.rglob("*") if f.is_file() and not f.name.startswith(".")]
     for pattern in (r"quant\.sf(\.gz)?", r"abundance\.tsv(\.gz)?", rf".*{re.escape(_STAR_FILE)}(\.gz)?"):
         chosen = [f for f in files if re.fullmatch(pattern, f.name)]

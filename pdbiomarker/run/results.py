@@ -358,12 +358,14 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
         data_cutoff=content["data_cutoff"],
         visits=tuple(Visit(**visit) for visit in content["visits"]),
         adequacy=MappingProxyType(dict(content["adequacy"])),
-        assays=tuple(
-            AssaySpec(**{key: tuple(v) if isinstance(v, list) else v for key, v in assay.items()})
-            for assay in content["assays"]
-        ),
+        assays=tuple(AssaySpec(**_with_tuples(assay)) for assay in content["assays"]),
         columns=MappingProxyType(dict(content["columns"])),
     )
+
+
+def _with_tuples(content: Mapping[str, Any]) -> dict[str, Any]:
+    """Lists of JSON as the tuples that they were."""
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in content.items()}
 
 
 def _plan(content: Mapping[str, Any]) -> Plan:

@@ -184,12 +184,14 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
     for spec in study.spec.assays:
-        if spec.kind != "count" or spec.file is None:
+        if not expression.has_expression(spec):
             continue
         with _collecting(refused):
-            counts = expression.read_counts(study.resolve(spec.file), study=study, spec=spec)
+            counts = expression.read_assay(study, spec)
             told.extend(expression.problems_of(counts))
             assays[spec.name] = counts
+            if spec.kind != "count":
+                continue
             scores = expression.signature_scores(counts, spec.signatures or _USUAL_SIGNATURES)
             if spec.signatures:
                 told.extend(expression.problems_of(scores))
@@ -498,7 +500,13 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     measured = {name for slide in slide_files(study) for name in (slide.name, slide.regions)}
     shared = {name: digest for name, digest in inputs.items() if name not in measured}
     spec = study_facts(study.spec)
-    counts = sum(files[spec.file].stat().st_size for spec in study.spec.assays if spec.file is not None)
+    measured_counts = {
+        name
+        for spec in study.spec.assays
+        if expression.has_expression(spec)
+        for name in expression.assay_files(spec, study)
+    }
+    counts = sum(files[name].stat().st_size for name in measured_counts)
     needed = _SPACE_AT_LEAST + _SPACE_PER_COUNT_BYTE * counts
     needed += _SPACE_PER_SLIDE_BYTE * sum(slide["bytes"] for slide in slides)
     return {
@@ -525,6 +533,8 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
         names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
+        if expression.has_expression(spec):
+            names += expression.assay_files(spec, study)
     for name in dict.fromkeys(names):
         yield name, folder / name
     for panel in sorted(_panels(study)):

@@ -234,7 +234,8 @@ class _Assay(BaseModel):
             if {"slides", "panel", "regions"} & value.keys() and not {"file", "genes"} & value.keys():
                 return {**value, "kind": "ihc"}
             raise ValueError(
-                "The kind of the assay is missing. Remedy: Add 'kind: count', 'kind: intensity' or 'kind: ihc'"
+                "The kind of the assay is missing. Remedy: Add 'kind: count', 'kind: intensity' or "
+                "'kind: ihc'"
             )
         return value
 
@@ -250,11 +251,13 @@ class _Assay(BaseModel):
         sources = given & {"file", "files", "rcc"}
         if self.kind == "count" and not sources:
             raise ValueError(
-                "A count assay needs a file. Remedy: Add 'file: counts.csv.gz', 'files: salmon/' or 'rcc: rcc/'"
+                "A count assay needs a file. Remedy: Add 'file: counts.csv.gz', 'files: salmon/' or "
+                "'rcc: rcc/'"
             )
         if self.kind == "intensity" and not (self.rcc or self.format == "nsolver"):
             raise ValueError(
-                "An assay of kind intensity needs nCounter files. Remedy: Add 'rcc: rcc/', or 'file: export.csv' "
+                "An assay of kind intensity needs nCounter files. Remedy: Add 'rcc: rcc/', or 'file: "
+                "export.csv' "
                 "with 'format: nsolver'"
             )
         if len(sources) > 1:
