@@ -313,6 +313,8 @@ def stable_genes(counts: npt.ArrayLike, *, share: float = 0.1, at_least: int = 2
         Rows, the most stable first; empty where no gene is a candidate.
     """
     y = np.asarray(counts, dtype=np.float64)
+    if not y.any(axis=0).all():
+        return np.zeros(0, dtype=np.intp)
     candidates = np.flatnonzero((cpm(y) >= _STABLE_CPM).all(axis=1))
     if candidates.size == 0:
         return candidates
