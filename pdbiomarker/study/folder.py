@@ -23,7 +23,15 @@ from pdbiomarker.study.items import (
 from pdbiomarker.study.model import Study
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
-from pdbiomarker.study.spec import FILE, AssaySpec, StudySpec, Visit, check_spec_columns, read_spec
+from pdbiomarker.study.spec import (
+    FILE,
+    AssaySpec,
+    StudySpec,
+    Visit,
+    check_spec_columns,
+    folder_of_files,
+    read_spec,
+)
 from pdbiomarker.tables import read_yaml
 
 PARTICIPANTS: Final = "participants.csv"
@@ -215,13 +223,6 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
     return slides
 
 
-def _start(pattern: str) -> str:
-    """Folder in which the search for a pattern begins."""
-    parts = pattern.split("/")
-    fixed = next(k for k, part in enumerate(parts) if "*" in part)
-    return "/".join(parts[:fixed]) or "."
-
-
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
@@ -231,8 +232,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
             "regions": assay.regions,
             "transcripts": assay.transcripts,
             "rcc": assay.rcc,
-            # of a pattern, the folder it starts from
-            "files": assay.files if assay.files is None or "*" not in assay.files else _start(assay.files),
+            "files": None if assay.files is None else folder_of_files(assay.files),
         }
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel

@@ -153,6 +153,20 @@ class StudySpec:
         raise KeyError(f"no assay {name!r}. {nearest(name, [a.name for a in self.assays])}")
 
 
+def folder_of_files(files: str) -> str:
+    """Folder that `files` of an assay names, or in which the search for its pattern begins.
+
+    Examples
+    --------
+    >>> folder_of_files("salmon/"), folder_of_files("quant/*/quant.sf"), folder_of_files("*.tab")
+    ('salmon/', 'quant', '.')
+    """
+    if "*" not in files:
+        return files
+    parts = files.split("/")
+    return "/".join(parts[: next(k for k, part in enumerate(parts) if "*" in part)]) or "."
+
+
 def _shifted(day: int, days: int) -> int:
     """Move a study day; there is no day 0."""
     linear = (day if day < 0 else day - 1) + days

@@ -77,8 +77,11 @@ def _copy_files(study: Study, target: Path) -> None:
     for assay in study.spec.assays:
         paths = (assay.file, assay.genes, assay.regions, assay.panel, assay.transcripts, assay.rcc)
         named += [path for path in paths if path is not None]
-        if assay.files is not None:
-            named.append(assay.files.rpartition("/")[0] if "*" in assay.files else assay.files)
+        if assay.files is not None and "*" in assay.files and study.path is not None:
+            found = sorted(f for f in study.path.glob(assay.files) if f.is_file())
+            named += [f.relative_to(study.path).as_posix() for f in found]
+        elif assay.files is not None:
+            named.append(assay.files)
     for name in dict.fromkeys(named):
         source, copy = study.resolve(name), target / name
         if study.path is None or copy.exists():
