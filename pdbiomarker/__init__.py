@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     __version__ = _version("pdbiomarker")
 
 __all__ = [
+    "ExpressionOptions",
     "PDResult",
     "Plan",
     "RunOutcome",
@@ -62,10 +64,12 @@ __all__ = [
     "run_study",
     "simulate_study",
     "verify",
+    "write_expression",
 ]
 
 #: Public name -> the module that defines it.
 _HOMES: Final = {
+    "ExpressionOptions": "run.expression",
     "PDResult": "change",
     "Plan": "plan",
     "RunOutcome": "run",
@@ -85,6 +89,7 @@ _HOMES: Final = {
     "run_study": "run",
     "simulate_study": "simulate",
     "verify": "provenance",
+    "write_expression": "run.expression",
 }
 _SUBMODULES: Final = frozenset({"errors", "expression", "formula", "ihc", "mixed", "plot"})
 

@@ -19,7 +19,18 @@ from pdbiomarker.cli import app
 from pdbiomarker.provenance import FolderLock
 from pdbiomarker.run import RunOutcome, demo
 
-COMMANDS = ("demo", "check", "run", "change", "quantify", "simulate", "report", "verify", "version")
+COMMANDS = (
+    "demo",
+    "check",
+    "run",
+    "change",
+    "quantify",
+    "expression",
+    "simulate",
+    "report",
+    "verify",
+    "version",
+)
 
 
 @pytest.fixture(scope="module")

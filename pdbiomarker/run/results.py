@@ -53,6 +53,7 @@ _QUARANTINE_COLUMNS: Final = ("item", "kind", "code", "file", "row", "column", "
 _ITEM_KINDS: Final[Mapping[str, str]] = {
     "SLIDE": "slide",
     "COUNT": "library",
+    "LANE": "lane",
     "PAIR": "biopsy",
     "REGION": "region",
     "FILE": "slide",

@@ -187,7 +187,7 @@ def test_bad_lanes_are_quarantined_each_with_its_reason(tmp_path):
     assert adata.n_obs == 7
     found = told(p for p in expression.problems_of(adata) if p.severity == "quarantine")
     assert found == {
-        ("E-FILE-005", "quarantine", "run1_01"),
+        ("E-LANE-001", "quarantine", "run1_01"),
         # without its positive controls a lane has other probes than most
         ("E-LANE-002", "quarantine", "run1_02"),
         ("E-LANE-002", "quarantine", "run1_03"),

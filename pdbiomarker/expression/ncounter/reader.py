@@ -1,6 +1,6 @@
 """A folder of RCC files as an assay: lanes judged, scaled, and put together by biopsy.
 
-Quarantined, the rest goes on: lanes whose file is damaged or cut short (E-LANE-001, E-FILE-005), of another
+Quarantined, the rest goes on: lanes whose file is damaged or cut short (E-LANE-001), of another
 code set than most (E-LANE-002), with too few fields of view (003), too high a binding density (004), missing
 or non-linear positive controls (005), copies of another lane (010), and lanes that no biopsy claims
 (E-COUNT-007; control lanes are only told). Everything else is told (:mod:`.quality`).
@@ -226,8 +226,19 @@ def _lane(file: Path, problems: Problems) -> Lane | None:
     own = Problems()
     lane = read_rcc(file, own)
     stem = re.sub(r"\.rcc(\.gz)?$", "", file.name, flags=re.IGNORECASE)
-    for problem in own:
-        problems.extend([dataclasses.replace(problem, severity="quarantine", item=stem)])
+    for problem in own.errors[:1]:
+        more = f" ({len(own.errors) - 1} more faults)" if len(own.errors) > 1 else ""
+        problems.extend(
+            [
+                dataclasses.replace(
+                    problem,
+                    code="E-LANE-001",
+                    message=f"The file cannot be used, and the lane is left out: {problem.message}{more}",
+                    severity="quarantine",
+                    item=stem,
+                )
+            ]
+        )
     return lane
 
 
