@@ -7,12 +7,14 @@ by hand.
 from __future__ import annotations
 
 import re
+import shutil
 
 import numpy as np
 import pandas as pd
 import pytest
 
 from pdbiomarker import expression
+from pdbiomarker.change import pd_change
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.ncounter import (
     LaneOptions,
@@ -25,6 +27,7 @@ from pdbiomarker.expression.ncounter import (
     treat_background,
     unwanted_factors,
 )
+from pdbiomarker.plan import Plan
 from pdbiomarker.run import run_study
 from pdbiomarker.run.results import read_result
 from pdbiomarker.study import read_study
@@ -306,6 +309,43 @@ def test_real_lanes_have_the_figures_that_another_program_found(shared_data):
     lost = [p.item for p in expression.problems_of(adata) if p.severity == "quarantine"]
     assert lost == ["20190916_1093692589_10937581_04"]
     assert sorted(set(adata.obs["cartridge"])) == ["10936924", "1093692589", "10936926"]
+
+
+@pytest.mark.data
+def test_real_lanes_go_the_road(shared_data, tmp_path):
+    """Day 0 against the first later day of each of 8 participants, by the names (a column of the sheet is wrong).
+
+    The lane at density 2.48 and the controls are left out; cartridges are the batches; every probe has a row.
+    """
+    sheet = pd.read_csv(shared_data("ncounter_rcc/lanes_and_samples.csv")).dropna(
+        subset=["participant_from_name"]
+    )
+    sheet = sheet.sort_values(["participant_from_name", "day"])
+    sheet = sheet.groupby("participant_from_name").head(2).copy()
+    sheet["visit"] = np.where(sheet["day"] == 0, "day0", "later")
+    sheet["biopsy_id"] = sheet["participant_from_name"] + "_" + sheet["visit"]
+    rows = sheet[["participant_from_name", "biopsy_id", "visit"]]
+    biopsies = rows.rename(columns={"participant_from_name": "participant_id"}).to_csv(index=False)
+    libraries = (
+        sheet[["filename", "biopsy_id"]].rename(columns={"filename": "library_id"}).to_csv(index=False)
+    )
+    yaml = STUDY.replace("pre: {}, on: {}", "day0: {}, later: {}")
+    root = study_folder(
+        tmp_path / "s",
+        biopsies=biopsies,
+        study=yaml,
+        plan="contrasts: {change: later - day0}\n",
+        files={"libraries.csv": libraries},
+    )
+    shutil.copytree(shared_data("ncounter_rcc/rcc"), root / "rcc")
+    study = read_study(root)
+    adata = expression.read_assay(study, study.spec.assays[0])
+    assert adata.n_obs >= 14
+    assert set(adata.obs["batch"]) <= {"10936924", "1093692589", "10936926"}
+    result = pd_change(study.with_assay("ncounter", adata), Plan.read(root / "plan.yaml", study))
+    strict = result.table[result.table["set"] == "strict"]
+    assert len(strict) == 780
+    assert (strict["status"] == "ok").mean() > 0.5
 
 
 @pytest.mark.data
