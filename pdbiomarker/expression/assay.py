@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 from anndata import AnnData
@@ -53,6 +54,14 @@ def _chosen(files: str, root: Path) -> list[Path]:
     return sorted(f for f in found if f.is_file() and f.resolve().is_relative_to(inside))
 
 
+def _own_libraries(study: Study, spec: AssaySpec) -> Study:
+    """Leave the libraries that the sheet gives to this assay, where it has a column `assay`."""
+    if "assay" not in study.libraries:
+        return study
+    named = study.libraries["assay"]
+    return dataclasses.replace(study, libraries=study.libraries[named.isna() | (named == spec.name)])
+
+
 def read_assay(study: Study, spec: AssaySpec) -> AnnData:
     """Read an expression assay as study.yaml describes it.
 
@@ -71,6 +80,7 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
     AssayError
         With every fault of its files.
     """
+    study = _own_libraries(study, spec)
     options = LaneOptions(background=spec.background or "threshold", housekeeping=spec.housekeeping)
     if spec.rcc is not None:
         return read_ncounter(

@@ -239,18 +239,28 @@ def files_in(folder: Path) -> list[Path]:
 
 
 def _read_single(path: Path, name: str, problems: Problems, source: CountSource) -> Reading | None:
-    data = read_bytes(path, name, problems)
-    if data is None:
-        return None
-    if data.startswith(b"\x89HDF"):
+    if _is_hdf5(path):  # before anything is read: such a file may be larger than the memory
         found = read_h5ad_counts(path, name, problems)
         facts = {"format": "h5ad", "counts": "" if found is None else found.place}
         return None if found is None else Reading(found.raw, None, {}, facts, (path,), found.symbols)
+    data = read_bytes(path, name, problems)
+    if data is None:
+        return None
     kind = sniff(data) if source.format == "auto" else source.format
     if kind in {"table", "h5ad"}:
         raw = read_matrix(path, name, problems, data=data)
         return None if raw is None else Reading(raw, facts={"format": "table"}, files=(path,))
     return _read_many({f"\0{0}": path}, name, problems, source)
+
+
+def _is_hdf5(path: Path) -> bool:
+    try:
+        if not path.is_file():
+            return False
+        with path.open("rb") as stream:
+            return stream.read(4) == b"\x89HDF"
+    except OSError:
+        return False
 
 
 def _read_many(

@@ -45,6 +45,7 @@ SIGNATURES: Final = "_signatures"
 _USUAL_SIGNATURES: Final = ("CYT",)
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
 _TWIN: Final = "E-SLIDE-011"
+_ABSENT: Final = "E-COUNT-008"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
 _COMPARTMENTS: Final = ("tissue", "nest", "stroma")
@@ -183,12 +184,13 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
     """
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
+    of_assay: dict[str, list[Problem]] = {}
     for spec in study.spec.assays:
         if not expression.has_expression(spec):
             continue
         with _collecting(refused):
             counts = expression.read_assay(study, spec)
-            told.extend(expression.problems_of(counts))
+            of_assay[spec.name] = list(expression.problems_of(counts))
             assays[spec.name] = counts
             if spec.kind != "count":
                 continue
@@ -197,8 +199,22 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 told.extend(expression.problems_of(scores))
             if spec.signatures or np.isfinite(np.asarray(scores.X, dtype=float)).any():
                 assays[spec.name + SIGNATURES] = scores
+    told.extend(_not_elsewhere(of_assay, assays))
     Problems(refused).raise_if_any()
     return assays
+
+
+def _not_elsewhere(
+    of_assay: Mapping[str, Sequence[Problem]], assays: Mapping[str, AnnData]
+) -> Iterator[Problem]:
+    """Problems of the assays, but libraries of the one sheet that another assay holds or has told of."""
+    for name, problems in of_assay.items():
+        others = [other for other in of_assay if other != name]
+        known = {p.item for other in others for p in of_assay[other] if p.code != _ABSENT}
+        for other in others:
+            known |= {item for cell in assays[other].obs["libraries"] for item in str(cell).split(";")}
+        known |= {f"{item}.RCC" for item in known}
+        yield from (p for p in problems if p.code != _ABSENT or p.item not in known)
 
 
 def plan_file_of(folder: Path, plan: Path | None) -> Path | None:

@@ -30,6 +30,7 @@ from pdbiomarker.expression.ncounter import (
 from pdbiomarker.plan import Plan
 from pdbiomarker.run import run_study
 from pdbiomarker.run.results import read_result
+from pdbiomarker.run.survey import count_assays
 from pdbiomarker.study import read_study
 from tests.builders import study_folder
 from tests.rcc_set import EFFECT, draw, rcc_text, write_run
@@ -283,6 +284,28 @@ def test_a_run_on_a_study_of_rcc_files(tmp_path, kind):
     }
 
 
+def test_two_expression_assays_share_one_sheet(tmp_path):
+    """Libraries of the other assay are not absent; with a column `assay` each takes its own."""
+    root = nanostring_study(tmp_path / "s")
+    libraries = pd.read_csv(root / "libraries.csv")
+    counts = pd.DataFrame(
+        np.random.default_rng(1).poisson(60, (90, 12)), columns=[f"R{k}" for k in range(12)]
+    )
+    counts.index = [f"G{k}" for k in range(90)]
+    counts.to_csv(root / "counts.csv", index_label="gene")
+    own = libraries.assign(library_id=counts.columns, assay="rna")
+    both = pd.concat([libraries.assign(assay="ncounter"), own])
+    yaml = root / "study.yaml"
+    yaml.write_text(yaml.read_text().replace("assays: {", "assays: {rna: {kind: count, file: counts.csv}, "))
+    for sheet in (both, both.drop(columns="assay")):
+        sheet.to_csv(root / "libraries.csv", index=False)
+        study = read_study(root)
+        told_of = []
+        assays = count_assays(study, told_of)
+        assert [assays[name].n_obs for name in ("rna", "ncounter")] == [12, 12]
+        assert not [p for p in told_of if p.severity == "quarantine"]
+
+
 # --- real data ----------------------------------------------------------------------------------------
 
 
@@ -313,7 +336,7 @@ def test_real_lanes_have_the_figures_that_another_program_found(shared_data):
 
 @pytest.mark.data
 def test_real_lanes_go_the_road(shared_data, tmp_path):
-    """Day 0 against the first later day of each of 8 participants, by the names (a column of the sheet is wrong).
+    """Day 0 against the first later day of 8 participants, by their names (a column of the sheet is wrong).
 
     The lane at density 2.48 and the controls are left out; cartridges are the batches; every probe has a row.
     """
