@@ -367,11 +367,33 @@ def test_density_and_proportion_without_counts():
     ]
 
 
-def test_values_below_the_lloq_are_told_not_replaced():
-    adata = build({"il6": [0.5, 2, 4]}, ["intensity"], lloq=[1.0])
+def test_values_beyond_a_limit_are_censored_there():
+    adata = build({"il6": [0.5, 1, 4, 99]}, ["intensity"], lloq=[1.0])
+    adata.var["uloq"] = [64.0]
     result = normalize(adata)
-    assert result.layers["y"][:, 0].tolist() == [-1, 1, 2]
-    assert result.var["note"].tolist() == ["caution: 1 values below the LLOQ of 1 are used as given"]
+    assert result.layers["y"][:, 0].tolist() == [0, 0, 2, 6]
+    assert result.layers["censored"][:, 0].tolist() == [-1, 0, 0, 1]
+    note = "1 value below the LLOQ of 1: censored; 1 value above the ULOQ of 64: censored"
+    assert result.var["note"].tolist() == [note]
+    assert adata.X[0, 0] == 0.5  # the raw value stays
+
+
+def test_flags_of_single_values_are_kept_and_checked():
+    adata = build({"a": [2.0, 8.0], "b": [1.0, 1.0]}, ["intensity", "score"])
+    adata.layers["censored"] = np.array([[0.0, 0.0], [1.0, -1.0]])
+    result = normalize(adata)
+    assert result.layers["censored"].tolist() == [[0, 0], [1, -1]]
+    assert result.var["note"].tolist() == [
+        "censored: 0 below and 1 above a limit",
+        "censored: 1 below and 0 above a limit",
+    ]
+    adata.layers["censored"][0, 0] = 2.0
+    with pytest.raises(AssayError, match="something other than -1, 0 and 1"):
+        normalize(adata)
+
+
+def test_nothing_is_censored_without_limits():
+    assert "censored" not in normalize(build({"a": [2.0, 8.0]}, ["intensity"], lloq=[1.0])).layers
 
 
 def test_nothing_measured_stays_as_a_row():

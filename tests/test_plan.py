@@ -84,6 +84,13 @@ def test_the_plan_written_out_reads_back_the_same(tmp_path, study):
     assert copy.deepcopy(plan) == plan
 
 
+def test_looks_are_completed_and_read_back(tmp_path, study):
+    plan = plan_of(tmp_path, "looks: {look: 2, of: 3, information: [0.3, 0.6, 1]}\n", study)
+    assert plan.looks == {"look": 2, "of": 3, "boundary": "bonferroni", "information": [0.3, 0.6, 1.0]}
+    assert plan_of(tmp_path, plan.to_yaml(), study) == plan
+    assert "looks" not in plan_of(tmp_path, "seed: 1\n", study).to_yaml()
+
+
 def test_the_hash_is_of_the_content(tmp_path, study):
     plan = plan_of(tmp_path, FULL, study)
     shuffled = "\n".join(reversed(FULL.strip().splitlines())) + "\n# a comment\n"
@@ -99,6 +106,7 @@ def test_the_hash_is_of_the_content(tmp_path, study):
         "adjust": {"sig": "bh"},
         "replicates": "all",
         "baseline": "C1D15",
+        "looks": {"look": 1, "of": 2},
     }
     hashes = {dataclasses.replace(plan, **{name: value}).hash for name, value in changes.items()}
     assert len(hashes | {plan.hash}) == len(changes) + 1
@@ -111,6 +119,18 @@ REFUSED = [
     ("contrast: {a: C2D1 - screening}\n", "E-PLAN-001", 1, "contrast", "unknown", "'contrasts'"),
     ("seed: 1\nddf: kr\n", "E-PLAN-001", 2, "ddf", "allowed", "'kenward-roger'"),
     ("replicates: mean\n", "E-PLAN-001", 1, "replicates", "allowed", "'select'"),
+    ("looks: {look: 3, of: 2}\n", "E-PLAN-001", None, "looks.look", "do not fit together", "1 to 20"),
+    ("looks: {look: 0, of: 2}\n", "E-PLAN-001", 1, "looks.look", "greater", "docs"),
+    ("looks: {look: 1, of: 2, boundary: x}\n", "E-PLAN-001", 1, "looks.boundary", "allowed", "'pocock'"),
+    (
+        "looks: {look: 1, of: 2, information: [1, 0.5]}\n",
+        "E-PLAN-001",
+        None,
+        "looks.information",
+        "do not fit together",
+        "increase to 1",
+    ),
+    ("looks: {of: 2}\n", "E-PLAN-001", 1, "looks.look", "missing", "docs"),
     ("adjust: {ihc: bonferroni}\n", "E-PLAN-001", 1, "adjust.ihc", "allowed", "'holm'"),
     ("seed: 1.5\n", "E-PLAN-001", 1, "seed", "whole number", "docs"),
     ("seed: -1\n", "E-PLAN-001", 1, "seed", "greater", "docs"),
@@ -143,9 +163,13 @@ BAD_CONTRASTS = [
     (DOSE, "C2D1 - screening at dose_mg = high", "finite number", "dose_mg = 1"),
     (DOSE, "C2D1 - screening at batch = a", "not in the fixed part", "Add it to the formula"),
     ("", "C2D1 - screening at dose_mg = 100", "not in the fixed part", "Add it to the formula"),
-    (DOSE, "dose_mg: 100 - 10 at C2D1", "not the change between two visits", "'C2D1 - screening'"),
     (DOSE, "dose: 100 - 10 at C2D1", "cannot be read", "'dose_mg'"),
-    (DOSE, "(C2D1 + C1D15)/2 - screening", "not the change between two visits", "'C2D1 - screening'"),
+    (
+        DOSE,
+        "(C2D1 - screening at dose_mg = 10) - (C1D15 - screening at dose_mg = 3)",
+        "different visits in different participants",
+        "Split it",
+    ),
 ]
 
 

@@ -92,6 +92,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
     tables = [
         "pd_change",
         "changes",
+        "robustness",
         "accountability",
         "quarantine",
         "biopsies",
@@ -155,6 +156,8 @@ def test_a_result_read_back_is_the_result(study: Path, first: RunOutcome) -> Non
     pd.testing.assert_frame_equal(back.table, again.table, check_exact=True)
     pd.testing.assert_frame_equal(back.changes, again.changes, check_exact=True, check_dtype=False)
     pd.testing.assert_frame_equal(back.accountability, again.accountability, check_dtype=False)
+    pd.testing.assert_frame_equal(back.robustness, again.robustness, check_exact=True, check_dtype=False)
+    assert len(back.robustness) > 0
     assert back.plan.hash == again.plan.hash
     assert back.images["P01-S"]["visit"] == "screening"
     assert Path(back.images["P01-S"]["overview"]).is_file()
@@ -402,8 +405,8 @@ BAD_STUDIES: dict[str, tuple[Callable[[Path], object], str, str]] = {
         "E-PLAN-003",
         "plan.yaml",
     ),
-    "two random terms": (
-        lambda s: replace(s / "plan.yaml", "(1|participant)", "(1|participant) + (1|batch)"),
+    "a random term that no biopsies tell": (
+        lambda s: replace(s / "plan.yaml", "(1|participant)", "(1|participant) + (1|biopsy)"),
         "E-FORMULA",
         "plan.yaml",
     ),

@@ -4,6 +4,11 @@ A family is declared in the plan before the data are seen. ``primary`` is one fa
 contrasts, in the strict analysis set, by Holm's method unless the plan says otherwise. Every other family is
 adjusted within each contrast, by Benjamini and Hochberg's method. Features that no family names form a family
 named after their assay. Only the strict set carries adjusted p-values: the other sets are sensitivity rows.
+
+A fixed sequence tests the features in the order in which the family lists them, and for each feature the
+contrasts in the order of the plan. Where the plan declares several looks at accumulating data, p of families
+that control the family-wise error (Holm, fixed sequence) are first adjusted for them; a false discovery rate
+is not.
 """
 
 from __future__ import annotations
@@ -16,9 +21,9 @@ import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
-from statsmodels.stats.multitest import multipletests
 
 from pdbiomarker.errors import PlanError, Problems
+from pdbiomarker.mixed import adjust as multiplicity
 from pdbiomarker.plan import Plan
 
 __all__ = ["FEATURE_COUNT_OF_A_PANEL", "adjust", "resolve_families"]
@@ -26,7 +31,8 @@ __all__ = ["FEATURE_COUNT_OF_A_PANEL", "adjust", "resolve_families"]
 #: Assays with at most so many features are panels: they get sensitivity sets and rows in ``changes.csv``.
 FEATURE_COUNT_OF_A_PANEL: Final = 200
 
-_METHODS: Final[Mapping[str, str]] = {"holm": "holm", "bh": "fdr_bh"}
+#: Methods that control the family-wise error, and so are adjusted for looks.
+_FAMILY_WISE: Final = frozenset({"holm", "fixed-sequence"})
 
 
 def resolve_families(plan: Plan, assays: Mapping[str, AnnData]) -> dict[tuple[str, str], str]:
@@ -101,41 +107,74 @@ def _features_of(
 
 
 def adjust(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
-    """Fill `q`, `adjustment` and `n_tests` of a result table; rows without a p-value are not tests.
+    """Fill `q`, `adjustment`, `n_tests` and `look` of a result table; rows without a p-value are not tests.
 
     Parameters
     ----------
     table : DataFrame
-        With ``set, family, contrast, p``.
+        With ``assay, feature, set, family, contrast, p``.
     plan : Plan
-        `adjust` maps a family to ``holm`` or ``bh``.
+        `adjust` maps a family to its method; `looks` are the declared looks.
     """
     out = table.copy()
     q = np.full(len(out), np.nan)
     n_tests = np.zeros(len(out), dtype=np.int64)
     adjustment = np.array(["none: sensitivity"] * len(out), dtype=object)
+    look = np.array([""] * len(out), dtype=object)
     strict = out["set"].to_numpy() == "strict"
+    p = out["p"].to_numpy(dtype=float)
     for family in dict.fromkeys(out["family"]):
         method = plan.adjust.get(family, "holm" if family == "primary" else "bh")
         rows = strict & (out["family"].to_numpy() == family)
         groups = [rows]
-        if family != "primary":
+        if family != "primary" and method != "fixed-sequence":
             groups = [
                 rows & (out["contrast"].to_numpy() == c) for c in dict.fromkeys(out.loc[rows, "contrast"])
             ]
         for group in groups:
-            q[group] = _adjusted(out["p"].to_numpy(dtype=float)[group], method)
-            n_tests[group] = int(np.isfinite(out["p"].to_numpy(dtype=float)[group]).sum())
+            values, told = _for_looks(p[group], method, plan)
+            order = _sequence(out[group], family, plan) if method == "fixed-sequence" else None
+            found = multiplicity.adjust(values, method, order=order)  # type: ignore[arg-type]
+            q[group] = found.p
+            n_tests[group] = found.n_tests
             adjustment[group] = method
+            look[group] = told
     out["q"] = q
     out["adjustment"] = adjustment
     out["n_tests"] = pd.array(n_tests, dtype="Int64")
+    out["look"] = look
     return out
 
 
-def _adjusted(p: NDArray[np.float64], method: str) -> NDArray[np.float64]:
-    q = np.full(p.shape, np.nan)
-    tested = np.isfinite(p)
-    if tested.any():
-        q[tested] = multipletests(p[tested], method=_METHODS[method])[1]
-    return q
+def _for_looks(p: NDArray[np.float64], method: str, plan: Plan) -> tuple[NDArray[np.float64], str]:
+    """Adjust p of one look for all that were declared, and name the look with its level."""
+    looks = plan.looks
+    if not looks or looks["of"] == 1 or method not in _FAMILY_WISE:
+        return p, ""
+    look, of, boundary, shares = (looks[key] for key in ("look", "of", "boundary", "information"))
+    levels = multiplicity.look_levels(of, boundary=boundary, information=shares)
+    adjusted = multiplicity.adjust_for_look(p, look, of, boundary=boundary, information=shares)
+    return adjusted, f"{look} of {of}, {boundary}, alpha {levels.level[look - 1]:.4g}"
+
+
+def _sequence(rows: pd.DataFrame, family: str, plan: Plan) -> list[int]:
+    """Positions of rows in the order in which a fixed sequence tests them."""
+    place: dict[tuple[str, str], int] = {}
+    references = plan.families.get(family, ())
+    for position, reference in enumerate(references):
+        assay, _, name = reference.partition(":")
+        for feature in dict.fromkeys(rows.loc[rows["assay"] == assay, "feature"]):
+            label = rows.loc[(rows["assay"] == assay) & (rows["feature"] == feature), "label"].iloc[0]
+            if not name or feature == name or feature.startswith(f"{name}_") or label == name:
+                place.setdefault((assay, feature), position)
+    contrasts = {name: k for k, name in enumerate(plan.contrasts)}
+    keys = [
+        (place.get((a, f), len(references)), contrasts[c])
+        for a, f, c in zip(rows["assay"], rows["feature"], rows["contrast"], strict=True)
+    ]
+    # Features of a whole assay are tested in the order of its table.
+    whole: dict[tuple[str, str], int] = {}
+    for pair in zip(rows["assay"], rows["feature"], strict=True):
+        whole.setdefault(pair, len(whole))
+    pairs = list(zip(rows["assay"], rows["feature"], strict=True))
+    return sorted(range(len(rows)), key=lambda i: (keys[i][0], whole[pairs[i]], keys[i][1]))

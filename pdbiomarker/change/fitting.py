@@ -1,22 +1,16 @@
-"""Fit one contrast to all features of a block, each by the model that suits its counts.
+"""Fit one question to all features of a block, each by the model that suits its values.
 
-Three models, chosen feature by feature before any test and named in the row:
-
-* the linear mixed model on the model scale, for every kind of number;
-* for densities with few cells (a median count below 10 at a visit) the negative binomial mixed model of the
-  count with log(area) as offset, because log2((n + 1/2)/area) turns a change of area into an effect;
-* for proportions of few cells (n p or n (1 - p) below 5 in most biopsies) the beta-binomial mixed model of k
-  of n cells.
-
-The intraclass correlation may be negative where every participant has both visits: then the linear model is
-the paired t-test, exactly. Among participants with one visit only it may not: two complete pairs beside
-twenty unpaired baselines gave a type I error of .13 at a nominal .05 with it, and .05 without.
-
-The count models are fitted by maximum likelihood (Laplace) and tested by t with pairs - 1 degrees of freedom.
+The linear mixed model for every kind of number (:mod:`pdbiomarker.change.linear`); in its place, chosen
+feature by feature before any test and named in the row, a count or Tobit model
+(:mod:`pdbiomarker.change.count_models`).
 
 Genes may be moderated: the residual variances of all features are drawn towards their common prior (empirical
 Bayes), which adds the prior's degrees of freedom to those of the contrast. Only contrasts within participants
-are, whose variance is that of the residual alone; moderating others raised their error rates in simulation.
+are, whose variance is that of the residual alone: with the participant as the only random term. Moderating
+others raised their error rates in simulation.
+
+``ddf: permutation`` puts the sign-flip test of the participants' changes in the place of t, where the
+contrast is the mean of these changes.
 """
 
 from __future__ import annotations
@@ -29,10 +23,10 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from pdbiomarker import mixed
+from pdbiomarker.change.count_models import Likelihood, fit_cells, fit_censored
+from pdbiomarker.change.linear import LINEAR, Linear, Setting, fit_linear
 from pdbiomarker.errors import AssayError
-from pdbiomarker.formula import Design, is_within
-from pdbiomarker.mixed.glmm import GlmmFit, fit_counts, fit_proportions
+from pdbiomarker.mixed.exact import sign_flip_test
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from pdbiomarker.plan import Plan
 
@@ -40,14 +34,13 @@ __all__ = ["LINEAR", "NUMBERS", "Values", "fit_rows", "join_notes"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
+Indices = NDArray[np.intp]
 
-LINEAR: Final = "linear mixed"
-_MODERATED: Final = "linear mixed, moderated"
-_COUNTS: Final = "negative binomial mixed"
-_PROPORTIONS: Final = "beta-binomial mixed"
+_MODERATED: Final = ", moderated"
 _LEVEL: Final = 0.95
 #: Fewer features than this share no prior worth having.
 _MODERATED_FEATURES: Final = 50
+_MOST_NAMED: Final = 6
 
 #: The columns that a fit fills.
 NUMBERS: Final = ("estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_participant", "var_residual")
@@ -55,7 +48,7 @@ NUMBERS: Final = ("estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_pa
 
 @dataclasses.dataclass(frozen=True)
 class Values:
-    """The values of a block at the two visits of a contrast, features x biopsies.
+    """The values of a block in the biopsies of a question, features x biopsies.
 
     Attributes
     ----------
@@ -65,6 +58,8 @@ class Values:
         Counts of cells, and what they are of: mm2 for densities, cells for proportions.
     small : (F,) array of bool
         Counts too small for the linear model.
+    side : (F, n) array or None
+        -1: the value is at most y; 0: observed; 1: at least y. None: nothing is censored.
     """
 
     y: Floats
@@ -72,6 +67,17 @@ class Values:
     numerator: Floats | None
     denominator: Floats | None
     small: Flags
+    side: Floats | None = None
+
+    def take(self, features: Indices | Flags) -> Values:
+        """Keep some features."""
+
+        def part(table: Floats | None) -> Floats | None:
+            return None if table is None else table[features]
+
+        numerator, denominator, side = (part(t) for t in (self.numerator, self.denominator, self.side))
+        y, w = self.y[features], self.w[features]
+        return Values(y, w, numerator, denominator, self.small[features], side)
 
 
 def join_notes(first: str, second: str) -> str:
@@ -79,94 +85,55 @@ def join_notes(first: str, second: str) -> str:
     return "; ".join(part for part in (first, second) if part)
 
 
-def fit_rows(
-    rows: pd.DataFrame,
-    values: Values,
-    design: Design,
-    *,
-    vector: Floats,
-    participants: NDArray[np.str_],
-    plan: Plan,
-) -> None:
-    """Fill :data:`NUMBERS`, ``df_method``, ``model`` and ``status`` of the rows of one contrast, in place.
+def fit_rows(rows: pd.DataFrame, values: Values, setting: Setting, *, plan: Plan) -> None:
+    """Fill :data:`NUMBERS`, ``df_method``, ``model``, ``var_other`` and ``status`` of rows, in place.
 
     Parameters
     ----------
     rows : DataFrame
-        One row per feature, with ``kind, note, n_biopsies, n_pairs``; index 0..F-1.
+        One row per feature, with ``kind`` and ``note``; index 0..F-1.
     values : Values
-    design : Design
-        Of the n biopsies.
-    vector : (p,) array
-        The contrast.
-    participants : (n,) array of str
+    setting : Setting
     plan : Plan
     """
-    _linear(rows, values, design.matrix, vector=vector, participants=participants, plan=plan)
-    if plan.moderation and is_within(design, vector):
+    _write(rows, fit_linear(setting, values.y, values.w), setting)
+    if plan.moderation and setting.within and (setting.random.only_participant or setting.question.several):
         _moderate(rows)
-    kinds = rows["kind"].to_numpy()
-    if values.numerator is None or values.denominator is None:
-        return
-    observed = np.isfinite(values.y)
-    counted = np.isfinite(values.numerator) & np.isfinite(values.denominator)
-    # A feature without counts beside its values keeps the linear model, and its caution.
-    small = values.small & observed.any(axis=1) & (counted | ~observed).all(axis=1)
-    for kind in ("density", "proportion"):
-        chosen = np.flatnonzero(small & (kinds == kind))
-        if not chosen.size:
-            continue
-        numerator = np.where(observed, values.numerator, np.nan)[chosen]
-        denominator = np.where(observed, values.denominator, np.nan)[chosen]
-        if kind == "density":
-            with np.errstate(divide="ignore", invalid="ignore"):
-                area = np.log(denominator)
-            fit = fit_counts(numerator, design.matrix, participants, offset=area, contrasts=vector[None, :])
-        else:
-            fit = fit_proportions(
-                numerator, design.matrix, participants, n=denominator, contrasts=vector[None, :]
-            )
-        _take(rows, chosen, fit, 1 / np.log(2) if kind == "density" else 1.0)
+    _replace_counts(rows, values, setting)
+    _replace_censored(rows, values, setting)
+    if plan.ddf == "permutation":
+        _permute(rows, values, setting, plan.seed)
 
 
-def _linear(
-    rows: pd.DataFrame,
-    values: Values,
-    matrix: Floats,
-    *,
-    vector: Floats,
-    participants: NDArray[np.str_],
-    plan: Plan,
-) -> None:
-    present = np.isfinite(values.y)
-    plain = bool(np.isin(values.w[present], (0.0, 1.0)).all())
-    weights = None if plain else np.where(present, values.w, 0.0)
-    # One biopsy per participant and visit: every participant has both where biopsies are twice the pairs.
-    complete = (rows["n_biopsies"] == 2 * rows["n_pairs"]).to_numpy() & plan.allow_negative_icc
-    for chosen, negative in ((complete, True), (~complete, False)):
-        if not chosen.any():
-            continue
-        fit = mixed.fit(
-            values.y[chosen],
-            matrix,
-            participants,
-            weights=None if weights is None else weights[chosen],
-            contrasts=vector[None, :],
-            ddf=plan.ddf,
-            allow_negative_icc=negative,
-        )
-        rows.loc[chosen, "estimate"], rows.loc[chosen, "se"] = fit.estimate[:, 0], fit.se[:, 0]
-        rows.loc[chosen, "df"], rows.loc[chosen, "t"] = fit.df[:, 0], fit.t[:, 0]
-        rows.loc[chosen, "p"] = fit.p[:, 0]
-        rows.loc[chosen, "var_participant"] = fit.theta[:, 0] * fit.sigma2
-        rows.loc[chosen, "var_residual"] = fit.sigma2
-        status = np.asarray(fit.status, dtype=object)
-        lost = np.isin(status.astype(str), ["ok", "singular"]) & ~np.isfinite(fit.estimate[:, 0])
-        status[lost] = "not_estimable"
-        rows.loc[chosen, "status"] = status
-    rows["df_method"] = plan.ddf
-    rows["model"] = LINEAR
+def _write(rows: pd.DataFrame, fit: Linear, setting: Setting) -> None:
+    for column in ("estimate", "se", "df", "t", "p", "var_participant", "var_residual", "status"):
+        rows[column] = getattr(fit, column)
+    rows["df_method"], rows["model"] = fit.df_method, fit.model
+    rows["var_other"] = _told(fit.others, len(rows))
+    known = np.isin(fit.status.astype(str), ["ok", "singular", "not_estimable"])
+    aliased = fit.aliased & known[:, None]
+    for columns in np.unique(aliased[aliased.any(axis=1)], axis=0):
+        names = [name for name, lost in zip(setting.names, columns, strict=True) if lost]
+        more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
+        note = f"aliased with the terms before: {', '.join(names[:_MOST_NAMED])}{more}"
+        _note(rows, np.flatnonzero((aliased == columns).all(axis=1)), note)
     _limits(rows, np.arange(len(rows)))
+
+
+def _told(others: dict[str, Floats] | object, features: int) -> list[str]:
+    """Variances of further terms as text, such as ``participant:visit 0.31; batch 0.02``."""
+    if not isinstance(others, dict):
+        return [""] * features
+    out = []
+    for k in range(features):
+        parts = [f"{name} {value[k]:.6g}" for name, value in others.items() if np.isfinite(value[k])]
+        out.append("; ".join(parts))
+    return out
+
+
+def _note(rows: pd.DataFrame, at: Indices, note: str) -> None:
+    for index in rows.index[at]:
+        rows.loc[index, "note"] = join_notes(str(rows.loc[index, "note"]), note)
 
 
 def _moderate(rows: pd.DataFrame) -> None:
@@ -174,13 +141,19 @@ def _moderate(rows: pd.DataFrame) -> None:
     usable = rows["status"].isin(["ok", "singular"]) & (rows["kind"] == "count") & (rows["var_residual"] > 0)
     usable &= np.isfinite(rows["df"]) & np.isfinite(rows["se"])
     chosen = np.flatnonzero(usable.to_numpy())
+    if not chosen.size:
+        return
     if chosen.size < _MODERATED_FEATURES:
+        few = f"not moderated: {chosen.size} genes, fewer than {_MODERATED_FEATURES}, share no prior"
+        _note(rows, chosen, few)
         return
     part = rows.iloc[chosen]
     s2, df = part["var_residual"].to_numpy(dtype=float), part["df"].to_numpy(dtype=float)
     try:
         prior = squeeze_variances(s2, df, definition="limma-3.62")
-    except AssayError:
+    except AssayError as error:
+        why = error.problems[0].message.rstrip(".")
+        _note(rows, chosen, f"not moderated: the prior could not be fitted ({why})")
         return
     unscaled = part["se"].to_numpy(dtype=float) / np.sqrt(s2)
     estimate = part["estimate"].to_numpy(dtype=float)
@@ -190,35 +163,96 @@ def _moderate(rows: pd.DataFrame) -> None:
     rows.loc[index, "df"] = np.asarray(test.df)[:, 0]
     rows.loc[index, "t"] = np.asarray(test.t)[:, 0]
     rows.loc[index, "p"] = np.asarray(test.p)[:, 0]
-    rows.loc[index, "model"] = _MODERATED
+    rows.loc[index, "model"] = part["model"] + _MODERATED
     _limits(rows, chosen)
 
 
-def _take(rows: pd.DataFrame, chosen: NDArray[np.intp], fit: GlmmFit, unit: float) -> None:
-    """Put the results of a count model in the place of the linear ones; `unit` turns logs into the scale."""
+def _replace_counts(rows: pd.DataFrame, values: Values, setting: Setting) -> None:
+    """Put count models in the place of the linear one where cells are few."""
+    if values.numerator is None or values.denominator is None:
+        return
+    observed = np.isfinite(values.y)
+    counted = np.isfinite(values.numerator) & np.isfinite(values.denominator)
+    # A feature without counts beside its values keeps the linear model, and its caution.
+    small = values.small & observed.any(axis=1) & (counted | ~observed).all(axis=1)
+    kinds = rows["kind"].to_numpy()
+    for kind in ("density", "proportion"):
+        chosen = np.flatnonzero(small & (kinds == kind))
+        if not chosen.size:
+            continue
+        if len(setting.layout.visits) != 2 or not setting.random.fits_counts:
+            _note(rows, chosen, "caution: the count model has no such terms or visits; this row is linear")
+            continue
+        numerator = np.where(observed, values.numerator, np.nan)[chosen]
+        denominator = np.where(observed, values.denominator, np.nan)[chosen]
+        _take(rows, chosen, fit_cells(setting, kind, numerator, denominator))
+
+
+def _replace_censored(rows: pd.DataFrame, values: Values, setting: Setting) -> None:
+    """Put the Tobit model in the place of the linear one where values lie beyond a limit."""
+    if values.side is None:
+        return
+    side = np.where(np.isfinite(values.y), values.side, 0.0)
+    chosen = np.flatnonzero((side != 0).any(axis=1))
+    if not chosen.size:
+        return
+    if len(setting.layout.visits) == 2 and setting.random.only_participant:
+        _take(rows, chosen, fit_censored(setting, values.y[chosen], side[chosen]))
+        return
     index = rows.index[chosen]
-    rows.loc[index, "estimate"] = fit.estimate[:, 0] * unit
-    rows.loc[index, "se"] = fit.se[:, 0] * unit
-    rows.loc[index, "df"] = fit.df[:, 0]
-    rows.loc[index, "t"] = fit.t[:, 0]
-    rows.loc[index, "p"] = fit.p[:, 0]
-    rows.loc[index, "var_participant"] = np.square(fit.sigma * unit)
-    rows.loc[index, "var_residual"] = np.nan
-    rows.loc[index, "df_method"] = "pairs - 1"
-    rows.loc[index, "model"] = _COUNTS if fit.family == "nbinom2" else _PROPORTIONS
-    status = np.asarray(fit.status, dtype=object)
-    known = np.isin(status.astype(str), ["ok", "singular"])
-    status[known & ~np.asarray(fit.estimable)[:, 0]] = "not_estimable"
-    rows.loc[index, "status"] = status
-    separated = np.char.find(np.asarray(fit.boundary, dtype=str), "separated") >= 0
-    for at, apart in zip(index, separated, strict=True):
-        if apart:
-            told = "no cell at one visit: the ratio has no finite estimate"
-            rows.loc[at, "note"] = join_notes(str(rows.loc[at, "note"]), told)
+    rows.loc[index, list(NUMBERS)] = np.nan
+    rows.loc[index, "status"], rows.loc[index, "var_other"] = "not_estimable", ""
+    why = "values beyond a limit: the Tobit model has two visits and (1|participant) only"
+    rows.loc[index, "note"] = [join_notes(why, str(note)) for note in rows.loc[index, "note"]]
+
+
+def _take(rows: pd.DataFrame, chosen: Indices, fit: Likelihood) -> None:
+    """Put the results of a likelihood model in the place of the linear ones."""
+    index = rows.index[chosen]
+    for column in ("estimate", "se", "df", "t", "p", "var_participant", "var_residual", "status"):
+        rows.loc[index, column] = getattr(fit, column)
+    rows.loc[index, "df_method"], rows.loc[index, "model"] = "pairs - 1", fit.model
+    others = {"participant:visit": fit.var_visit}
+    rows.loc[index, "var_other"] = _told(others, len(chosen))
+    for at, note in zip(index, fit.notes, strict=True):
+        rows.loc[at, "note"] = join_notes(str(rows.loc[at, "note"]), note)
     _limits(rows, chosen)
 
 
-def _limits(rows: pd.DataFrame, chosen: NDArray[np.intp]) -> None:
+def _permute(rows: pd.DataFrame, values: Values, setting: Setting, seed: int) -> None:
+    """Test by sign flips of the changes of complete pairs; interval and SE are those of the paired t-test."""
+    fitted = rows["status"].isin(["ok", "singular"]).to_numpy()
+    if not setting.plain:
+        index = rows.index[fitted]
+        rows.loc[index, ["df", "t", "p", "ci_low", "ci_high"]] = np.nan
+        rows.loc[index, "df_method"] = "permutation"
+        why = "no sign-flip test: the contrast is not the mean of the participants' changes"
+        _note(rows, np.flatnonzero(fitted), why)
+        return
+    y = values.y if values.side is None else np.where(values.side == 0, values.y, np.nan)
+    changes = setting.changes(y)
+    test = sign_flip_test(changes, seed=seed)
+    n = test.n_pairs
+    chosen = np.flatnonzero(fitted & (test.status == "ok"))
+    centred = np.where(np.isfinite(changes), changes - test.statistic[:, None], 0.0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        se = np.sqrt(np.square(centred).sum(axis=1) / (n - 1) / n)
+        t = test.statistic / se
+    index = rows.index[chosen]
+    rows.loc[index, "estimate"], rows.loc[index, "se"] = test.statistic[chosen], se[chosen]
+    rows.loc[index, "df"], rows.loc[index, "t"] = n[chosen] - 1.0, t[chosen]
+    rows.loc[index, "p"], rows.loc[index, "df_method"] = test.p[chosen], "permutation"
+    rows.loc[index, "model"] = "sign-flip test of changes"
+    rows.loc[index, ["var_participant", "var_residual"]] = np.nan
+    rows.loc[index, "var_other"] = ""
+    for k, at in zip(chosen.tolist(), index, strict=True):
+        how = "all sign flips" if test.method[k] == "exact" else "100,000 sampled sign flips"
+        told = f"p of {how} of {n[k]} changes, smallest attainable {test.smallest_p[k]:.3g}; interval by t"
+        rows.loc[at, "note"] = join_notes(str(rows.loc[at, "note"]), told)
+    _limits(rows, chosen)
+
+
+def _limits(rows: pd.DataFrame, chosen: Indices) -> None:
     index = rows.index[chosen]
     df = rows.loc[index, "df"].to_numpy(dtype=float)
     se = rows.loc[index, "se"].to_numpy(dtype=float)

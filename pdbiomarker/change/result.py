@@ -11,6 +11,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.change.robustness import empty_robustness
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import Study
 
@@ -36,6 +37,7 @@ TABLE_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "q": "float64",
         "adjustment": "str",
         "n_tests": "Int64",
+        "look": "str",
         "ci_low": "float64",
         "ci_high": "float64",
         "effect": "float64",
@@ -47,6 +49,7 @@ TABLE_COLUMNS: Final[Mapping[str, str]] = MappingProxyType(
         "n_biopsies": "Int64",
         "var_participant": "float64",
         "var_residual": "float64",
+        "var_other": "str",
         "status": "str",
         "note": "str",
     }
@@ -80,9 +83,11 @@ class PDResult:
         counts, densities and intensities, natural logit for proportions, identity for scores and signatures.
         `effect` is the same on the scale of `effect_unit`. `model` names the model that decided, see
         :mod:`pdbiomarker.change.fitting`. `q` is p adjusted within `family` by `adjustment` over `n_tests`
-        tests. `var_residual` is the residual variance at weight 1 and `var_participant` the participant
-        variance, below zero where values of one participant are less alike than those of two. `status` is
-        one of ``ok, singular, not_estimable, too_few, constant, not_converged, excluded``.
+        tests, after that for the declared `look`, if there are several. `n_pairs` counts participants with
+        every visit of the contrast (missing for a contrast at one visit). `var_residual` is the residual
+        variance at weight 1, `var_participant` the participant variance, below zero where values of one
+        participant are less alike than those of two, `var_other` lists those of further random terms.
+        `status` is one of ``ok, singular, not_estimable, too_few, constant, not_converged, excluded``.
     changes : DataFrame
         One row per evaluable pair, feature, contrast and set; columns :data:`CHANGE_COLUMNS`. Values are on
         the raw scale (CPM for counts), `change` on the model scale, `ratio` its back-transform.
@@ -92,6 +97,9 @@ class PDResult:
         One row per assay, contrast, set and biopsy: used or not, and why not.
     pairs : DataFrame
         One row per participant, assay and contrast (strict set), see :func:`pdbiomarker.pairing.pairs`.
+    robustness : DataFrame
+        For panels, one row per feature and contrast in the strict set: exact tests, influence of single
+        participants, bootstrap; see :mod:`pdbiomarker.change.robustness`.
     qc : mapping of str to DataFrame
         Quality tables by name, such as ``slides`` and ``libraries``.
     plan : Plan
@@ -111,6 +119,7 @@ class PDResult:
     pairs: pd.DataFrame
     plan: Plan
     study: Study
+    robustness: pd.DataFrame = dataclasses.field(default_factory=empty_robustness)
     qc: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     truth: pd.DataFrame | None = None
@@ -134,6 +143,7 @@ class PDResult:
             accountability=self.accountability[self.accountability["assay"] == assay].reset_index(drop=True),
             biopsies=self.biopsies[self.biopsies["assay"] == assay].reset_index(drop=True),
             pairs=self.pairs[self.pairs["assay"] == assay].reset_index(drop=True),
+            robustness=self.robustness[self.robustness["assay"] == assay].reset_index(drop=True),
         )
 
     def __repr__(self) -> str:

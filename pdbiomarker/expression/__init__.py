@@ -1,4 +1,4 @@
-"""Transcripts: counts and nCounter lanes become assays, a few genes become a signature score."""
+"""Matrices become assays: counts, nCounter lanes, tables of values; a few genes become a signature score."""
 
 from pdbiomarker.expression.assay import assay_files, has_expression, read_assay
 from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
@@ -17,8 +17,10 @@ from pdbiomarker.expression.signatures import (
     read_signature,
     signature_scores,
 )
+from pdbiomarker.expression.values import VALUE_KINDS, read_values
 
 __all__ = [
+    "VALUE_KINDS",
     "CountSource",
     "LaneLimits",
     "LaneOptions",
@@ -35,5 +37,6 @@ __all__ = [
     "read_ncounter",
     "read_nsolver",
     "read_signature",
+    "read_values",
     "signature_scores",
 ]

@@ -23,7 +23,9 @@ __all__ = ["assay_files", "has_expression", "read_assay"]
 
 def has_expression(spec: AssaySpec) -> bool:
     """Tell whether an assay of study.yaml is one that this room reads."""
-    return spec.kind in {"count", "intensity"} and (spec.file or spec.files or spec.rcc) is not None
+    if spec.kind == "count":
+        return (spec.file or spec.files or spec.rcc) is not None
+    return spec.kind == "intensity" and (spec.rcc is not None or spec.format == "nsolver")
 
 
 def assay_files(spec: AssaySpec, study: Study) -> list[str]:

@@ -15,7 +15,7 @@ from pdbiomarker.formula.contrast_grammar import MAX_CELLS, parse_contrast
 from pdbiomarker.formula.design import MAX_COLUMNS, Design, MissingValue, design_matrix
 from pdbiomarker.formula.grammar import CONTRASTS, MAX_DEPTH, MAX_LENGTH, NUMERIC_FUNCTIONS, Variable
 from pdbiomarker.formula.margins import WEIGHTS, MarginalMeans, MeanContrasts, is_within, marginal_means
-from pdbiomarker.formula.terms import MAX_TERMS, Formula, RandomTerm, Term, parse
+from pdbiomarker.formula.terms import MAX_TERMS, Formula, RandomTerm, Term, parse, without
 
 __all__ = [
     "CONTRASTS",
@@ -44,4 +44,5 @@ __all__ = [
     "parse",
     "parse_contrast",
     "read_contrast",
+    "without",
 ]

@@ -11,6 +11,8 @@ __all__ = ["VISIT", "Cell", "Contrast", "Part", "Setting", "as_contrast", "merge
 
 #: The column of bare levels, and of a bare name after `at`.
 VISIT: Final = "visit"
+#: Weights of fractions, as floating-point numbers, agree up to this.
+_ROUNDING: Final = 1e-12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,6 +92,30 @@ class Contrast:
     def is_difference(self) -> bool:
         """Whether it is one level minus another, all else the same."""
         return bool(self.minuend)
+
+    @property
+    def visit_weights(self) -> dict[str, float] | None:
+        """Weight of each visit in one participant; None where participants would differ in them.
+
+        Of ``C2D1 - screening`` it is 1 and -1, also at a dose; of the difference of this change between two
+        doses, too: a participant has one dose. Of ``cohort: B - A`` over two visits it is 1/2 each.
+        """
+        groups: dict[frozenset[tuple[str, str]], dict[str, float]] = {}
+        for cell in self.cells:
+            others = frozenset((s.column, s.value) for s in cell.settings if s.column != VISIT)
+            own = groups.setdefault(others, dict.fromkeys(self.visits, 0.0))
+            named = [s.value for s in cell.settings if s.column == VISIT] or list(self.visits)
+            for visit in named:
+                own[visit] += cell.weight / len(named)
+        first, *rest = groups.values()
+        largest = max(first, key=lambda visit: abs(first[visit]))
+        if abs(first[largest]) <= _ROUNDING:
+            return None
+        for other in rest:
+            ratio = other[largest] / first[largest]
+            if any(abs(other[v] - ratio * first[v]) > _ROUNDING * max(1.0, abs(ratio)) for v in first):
+                return None
+        return first
 
 
 class Part(NamedTuple):

@@ -74,7 +74,12 @@ def read_contrast(design: Design, text: str, *, factor: str = VISIT) -> Contrast
 
 
 def contrast_vector(
-    design: Design, data: pd.DataFrame, text: str, *, factor: str = VISIT, weights: Weights = "equal"
+    design: Design,
+    data: pd.DataFrame,
+    text: str | Contrast,
+    *,
+    factor: str = VISIT,
+    weights: Weights = "equal",
 ) -> Floats:
     """Coefficients of a contrast: a weighted sum of marginal means.
 
@@ -84,10 +89,10 @@ def contrast_vector(
         From :func:`design_matrix`.
     data : DataFrame, n rows
         The table that the design was made of; numbers are held at their mean over its used rows.
-    text : str
+    text : str or Contrast
         ``C2D1 - screening``, ``C2D1 - screening at sex = F``, ``dose_mg: 10 - 3 at C2D1``,
         ``(C2D1 - screening at dose_mg = 10) - (C2D1 - screening at dose_mg = 3)``; see
-        :func:`parse_contrast`.
+        :func:`parse_contrast`. Or one that has been read.
     factor : str
         The column of levels that stand without one.
     weights : {"equal", "proportional"}
@@ -110,7 +115,8 @@ def contrast_vector(
     These are the definitions of R's emmeans, with one exception: a number with two distinct values is held
     at its mean too, where emmeans would give both values equal weight.
     """
-    contrast = read_contrast(design, text, factor=factor)
+    contrast = text if isinstance(text, Contrast) else read_contrast(design, text, factor=factor)
+    text = contrast.text
     grid = ReferenceGrid(design, data, weights)
     rows = []
     for cell in contrast.cells:

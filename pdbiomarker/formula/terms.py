@@ -33,7 +33,7 @@ from pdbiomarker.formula.grammar import (
     render,
 )
 
-__all__ = ["MAX_TERMS", "MAX_WORK", "Formula", "RandomTerm", "Term", "parse"]
+__all__ = ["MAX_TERMS", "MAX_WORK", "Formula", "RandomTerm", "Term", "parse", "without"]
 
 #: The most terms of a formula, fixed and random together, at any stage of its expansion.
 MAX_TERMS: Final = 200
@@ -183,6 +183,41 @@ def parse(text: str) -> Formula:
         positions=MappingProxyType(expansion.positions),
         canonical=f"~ {render(tree)}",
     )
+
+
+def without(formula: Formula, column: str) -> Formula:
+    """Give the formula of rows that all have one value of a column: it has no part in any term.
+
+    Parameters
+    ----------
+    formula : Formula
+    column : str
+        Such as ``visit``, for the biopsies of one visit.
+
+    Returns
+    -------
+    Formula
+        A term of the column alone becomes the intercept; random terms whose groups become those of another
+        are left out.
+
+    Examples
+    --------
+    >>> str(without(parse("~ visit * dose_mg + (1|participant) + (1|participant:visit)"), "visit"))
+    '~ 1 + dose_mg + (1 | participant)'
+    """
+    intercept, fixed = formula.intercept, []
+    for term in formula.fixed:
+        rest = [v.label for v in term.variables if v.column != column]
+        intercept |= not rest
+        fixed += [":".join(rest)] if rest else []
+    random: dict[tuple[frozenset[str], tuple[str, ...]], str] = {}
+    for part in formula.random:
+        groups = tuple(g for g in part.groups if g != column)
+        slopes = tuple(s for s in part.slopes if s != column)
+        if groups and (part.intercept or slopes):
+            random.setdefault((frozenset(groups), slopes), RandomTerm(groups, slopes, part.intercept).label)
+    parts = [str(int(intercept)), *dict.fromkeys(fixed), *random.values()]
+    return parse("~ " + " + ".join(parts))
 
 
 def _leaves(node: Node) -> Iterator[Leaf]:

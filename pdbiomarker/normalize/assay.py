@@ -14,6 +14,7 @@ from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.normalize.filtering import CountFilter, filter_by_expr
 from pdbiomarker.normalize.kinds import TRANSFORMS, BoolArray, Limits, Raw
+from pdbiomarker.normalize.limits import LAYER, bounded
 from pdbiomarker.normalize.quality_weights import voom_quality_weights
 from pdbiomarker.normalize.size_factors import (
     FACTORS,
@@ -87,9 +88,10 @@ def normalize(
     -------
     AnnData
         A new object with ``layers["y"]`` and ``layers["w"]`` (float64; y NaN and w 0 where there is no
-        value) and in `var`: `tested` (False for a feature without any usable value; it stays), `note`
-        (why not, and cautions, joined by ``; ``) and `primary_ok` (False where counts are too small for
-        this transform to decide). With counts also ``obs["norm_factor"]`` and
+        value), ``layers["censored"]`` where values lie beyond a limit (y is then that of the limit; see
+        :mod:`pdbiomarker.normalize.limits`), and in `var`: `tested` (False for a feature without any usable
+        value; it stays), `note` (why not, and cautions, joined by ``; ``) and `primary_ok` (False where
+        counts are too small for this transform to decide). With counts also ``obs["norm_factor"]`` and
         ``obs["effective_library_size"]``, ``obs["quality_weight"]`` where asked for, ``uns["voom_trend"]``
         with arrays x and y, and ``uns["normalization"]`` with the rule in words.
 
@@ -128,17 +130,25 @@ def normalize(
         primary_ok=np.ones(adata.n_vars, dtype=bool),
     )
     context = _Context(design, visits, options, problems)
+    limited: list[list[str]] = [[] for _ in range(adata.n_vars)]
+    x, side = bounded(adata, x, limited, problems)
     for kind in dict.fromkeys(kinds.tolist()):
         columns = np.flatnonzero(kinds == kind)
         fill = _counts if kind == "count" else _others
         fill(result, x, columns, work, context)
     problems.raise_if_any(AssayError)
     tested = np.isfinite(work.y).any(axis=0)
-    _note_limits(adata, x, work)
+    for notes, told in zip(work.notes, limited, strict=True):
+        notes.extend(told)
     for k in np.flatnonzero(~tested):
         if not work.notes[k]:
             work.notes[k].append("not measured in any of these biopsies")
     result.layers["y"], result.layers["w"] = work.y, work.w
+    side = np.where(np.isfinite(work.y), side, 0.0)
+    if LAYER in result.layers:
+        del result.layers[LAYER]
+    if side.any():
+        result.layers[LAYER] = side
     result.var["tested"] = tested
     result.var["note"] = pd.array(["; ".join(notes) for notes in work.notes], dtype="str")
     result.var["primary_ok"] = work.primary_ok & tested
@@ -318,15 +328,3 @@ def _others(
     work.primary_ok[columns] = scaled.primary_ok
     for gene, notes in zip(columns.tolist(), scaled.notes, strict=True):
         work.notes[gene].extend(notes)
-
-
-def _note_limits(adata: AnnData, x: FloatArray, work: _Work) -> None:
-    """Say where values lie below the limit of quantification: they are used as given, never replaced."""
-    if "lloq" not in adata.var:
-        return
-    lloq = pd.to_numeric(adata.var["lloq"], errors="coerce").to_numpy(dtype=np.float64)
-    below = (x < lloq).sum(axis=0)
-    for k in np.flatnonzero(below).tolist():
-        work.notes[k].append(
-            f"caution: {int(below[k])} values below the LLOQ of {lloq[k]:g} are used as given"
-        )

@@ -98,7 +98,14 @@ def p_equals(name: str, p: float | None) -> str:
 
 def p_name(adjustment: str | None) -> str:
     """Name the adjusted p by its method: ``Holm p``, ``BH q``, or ``p`` where nothing was adjusted."""
-    known = {"holm": "Holm p", "bh": "BH q", "fdr_bh": "BH q", "bonferroni": "Bonferroni p"}
+    known = {
+        "holm": "Holm p",
+        "bh": "BH q",
+        "fdr_bh": "BH q",
+        "by": "BY q",
+        "bonferroni": "Bonferroni p",
+        "fixed-sequence": "fixed-sequence p",
+    }
     key = str(adjustment or "").strip().lower()
     if key in {"", "none", "nan"}:
         return "p"

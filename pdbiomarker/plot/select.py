@@ -14,9 +14,11 @@ from pdbiomarker.errors import FormulaError, InputError, Problem
 from pdbiomarker.formula import parse_contrast
 
 __all__ = [
+    "CENSORED",
     "RATIO_KINDS",
     "Result",
     "Selection",
+    "compares_two_visits",
     "contrast_visits",
     "effect_unit",
     "effect_units",
@@ -240,9 +242,23 @@ def contrast_visits(result: Result, contrast: str) -> tuple[str, str]:
         parsed = parse_contrast(text, [v.name for v in result.study.spec.visits])
     except FormulaError:
         return "baseline", "on treatment"
-    if not parsed.is_difference or parsed.factor != "visit":
-        return "baseline", "on treatment"
-    return parsed.subtrahend, parsed.minuend
+    if parsed.is_difference and parsed.factor == "visit":
+        return parsed.subtrahend, parsed.minuend
+    weights = parsed.visit_weights or {}
+    before, after = ([v for v, w in weights.items() if sign * w > 0] for sign in (-1, 1))
+    if len(before) == len(after) == 1:
+        return before[0], after[0]  # a difference of such changes, or a multiple of one
+    return "baseline", "on treatment"
+
+
+def compares_two_visits(result: Result, contrast: str) -> bool:
+    """Whether a contrast is one visit minus another, at some values of covariates perhaps."""
+    text = str(dict(result.plan.contrasts).get(contrast, ""))
+    try:
+        parsed = parse_contrast(text, [v.name for v in result.study.spec.visits])
+    except FormulaError:
+        return True
+    return parsed.is_difference and parsed.factor == "visit"
 
 
 def refuse(message: str, value: str, known: Sequence[str], column: str) -> InputError:
@@ -368,6 +384,10 @@ def _ratio(change: float, kind: str) -> float:
     return float(np.exp(change) if kind == "proportion" else np.exp2(change))
 
 
+#: The word for a pair whose change is not known although the model uses it.
+CENSORED: Final = "censored"
+
+
 def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str]]:
     """Participants of the study without a change: (participant, two words, full reason), by id.
 
@@ -375,9 +395,15 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
     """
     paired = set(chosen.pairs["participant_id"])
     told = _reasons_of_pairs(result, chosen) or {}
+    values = chosen.changes
+    both = values[values["baseline_value"].notna() & values["on_value"].notna() & values["change"].isna()]
+    bounded = set(both["participant_id"].astype(str))
     out = []
     for participant in sorted(str(p) for p in result.study.participants.index):
         if participant in paired:
+            continue
+        if participant in bounded:
+            out.append((participant, CENSORED, "a value lies beyond a limit: its change is not known"))
             continue
         code, reason = told.get(participant, ("", ""))
         if code in {"", "E-PAIR-007"}:  # a biopsy may exist and have lost its visit

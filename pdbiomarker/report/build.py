@@ -41,6 +41,7 @@ from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_r
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.robustness import robustness_of
 from pdbiomarker.report.thumbnails import thumbnail_rows
 
 __all__ = ["TOP_GENES", "build"]
@@ -246,12 +247,14 @@ def _flow(result: Result, same: Sequence[pd.DataFrame]) -> Figure:
     def draw(ax: Axes) -> Axes:
         return plot.accountability(result, assays[0], contrast=contrast, ax=ax)
 
+    paired = str(steps["step"].iloc[-1]) != "evaluable"
+    what = "an evaluable pair" if paired else "an evaluable biopsy"
     more = f" The flow is the same in {', '.join(assays[1:])}." if len(assays) > 1 else ""
     caption = (
-        f"From enrolment to an evaluable pair in {assays[0] or 'any assay'}"
+        f"From enrolment to {what} in {assays[0] or 'any assay'}"
         f"{', ' + contrast if contrast else ''}; {set_label(str(steps['set'].iloc[0]), result)}. "
         f"n = {int(steps['n_participants'].iloc[0])} participants, "
-        f"{int(steps['n_participants'].iloc[-1])} pairs.{more}"
+        f"{int(steps['n_participants'].iloc[-1])} {'pairs' if paired else 'evaluable'}.{more}"
     )
     return Figure(
         _key("flow", assays[0], contrast or "all"), caption, _drawn(8.6, 0.62 * len(steps) + 0.9, draw)
@@ -347,8 +350,11 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
     what = f"{label}, {on} against {baseline}; {set_label(set_, result)}; n = {n} pairs.{colour}"
     options = {"contrast": contrast, "set_": set_, "hue": hue}
     many = len(result.study.participants) > _MANY
+    own = result.changes[result.changes["contrast"] == contrast]
+    # Several visits on one side have no one value to draw a line from or to.
+    lines = own["baseline_value"].notna().any() and own["on_value"].notna().any()
     slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
-    return [
+    figures = [
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only. "
@@ -363,6 +369,7 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
             wide=many,
         ),
     ]
+    return figures if lines or own.empty else figures[1:]
 
 
 def _diamonds(row: pd.Series) -> str:
@@ -379,8 +386,12 @@ def _diamonds(row: pd.Series) -> str:
 def _primary(result: Result, hue: str | None) -> Section:
     rows = primary_rows(result)
     blocks: list[Block] = []
+    paired = set(result.changes["contrast"])
     for _, row in rows.head(_MAX_PRIMARY).iterrows():
-        blocks += _pair_of_figures(result, row, hue)
+        blocks += _pair_of_figures(result, row, hue) if row["contrast"] in paired else []
+    robust = robustness_of(result)
+    if robust is not None:
+        blocks.append(_table("robustness", robust.caption, robust.rows, list(robust.columns)))
     if len(rows) > _MAX_PRIMARY:
         blocks.append(
             Text((f"{len(rows) - _MAX_PRIMARY} more primary rows are in the forest and the table.",))
@@ -470,6 +481,7 @@ def _signatures(result: Result, hue: str | None) -> Section | None:
         if _is_signature_family(result.table[result.table["family"] == family]):
             blocks += _family_blocks(result, str(family))
     shown = rows[(rows["set"] == primary_set(rows)) & rows["status"].isin(USABLE)]
+    shown = shown[shown["contrast"].isin(set(result.changes["contrast"]))]
     for _, row in shown.sort_values("p", kind="stable").head(2).iterrows():
         blocks += _pair_of_figures(result, row, hue)
     return Section("signatures", "Signatures", tuple(blocks))

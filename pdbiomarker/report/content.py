@@ -190,6 +190,8 @@ class KeyFinding:
         All of it in one plain sentence.
     doubts : tuple of str
         Reasons to doubt it, the strongest first.
+    counted : str
+        What `n_pairs` counts: evaluable pairs, or the participants of a contrast at one visit.
     """
 
     label: str
@@ -202,6 +204,7 @@ class KeyFinding:
     p: str
     sentence: str
     doubts: tuple[str, ...]
+    counted: str = "evaluable pairs"
 
 
 @dataclasses.dataclass(frozen=True)

@@ -24,9 +24,11 @@ from pdbiomarker.plot.numbers import (
     smallest_exact_p,
 )
 from pdbiomarker.plot.select import (
+    CENSORED,
     RATIO_KINDS,
     Result,
     Selection,
+    compares_two_visits,
     not_evaluable,
     primary_set,
     select,
@@ -47,6 +49,10 @@ SIMULATED: Final = "SIMULATED DATA: no patient stands behind these numbers."
 _FEW_PAIRS: Final = 6
 _LOW_COUNT: Final = 10.0
 _SKEW: Final = 1.5
+#: What stands behind a finding, by whether it has pairs.
+_COUNTED: Final = {True: "evaluable pairs", False: "participants"}
+#: Notes that say what a row rests on; they are no reason to doubt it.
+_FACTS: Final = ("fitted on ", "all biopsies of each visit")
 
 
 def primary_rows(result: Result) -> pd.DataFrame:
@@ -67,17 +73,19 @@ def key_findings(result: Result) -> tuple[KeyFinding, ...]:
 
 def _finding(result: Result, chosen: Selection) -> KeyFinding:
     row = chosen.row
-    comparison = f"{chosen.on} against {chosen.baseline}"
-    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
-    pairs = f"{n} evaluable pair{'' if n == 1 else 's'}"
+    plain = compares_two_visits(result, str(row["contrast"]))
+    text = str(dict(result.plan.contrasts).get(row["contrast"], row["contrast"]))
+    comparison = f"{chosen.on} against {chosen.baseline}" if plain else text
+    n, pairs = _counted_pairs(row)
     if str(row["status"]) not in USABLE or pd.isna(row["effect"]) or pd.isna(row["p"]):
         note = (
             clean(str(row["note"]))
             if isinstance(row["note"], str) and row["note"]
             else "no reason was recorded"
         )
-        sentence = f"{chosen.label} from {chosen.baseline} to {chosen.on} cannot be judged: {note} ({pairs})."
-        doubts = _missing_pairs(result, chosen, estimated=False)
+        way = f"from {chosen.baseline} to {chosen.on}" if plain else f"in the contrast {text}"
+        sentence = f"{chosen.label} {way} cannot be judged: {note} ({pairs})."
+        doubts = _missing_pairs(result, chosen, estimated=False) if pd.notna(row["n_pairs"]) else []
         return KeyFinding(
             chosen.label,
             comparison,
@@ -89,13 +97,16 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
             "–",
             sentence,
             tuple(doubts),
+            counted=_COUNTED[pd.notna(row["n_pairs"])],
         )
     adjusted = float(row["q"]) if pd.notna(row["q"]) else float(row["p"])
     name = p_name(row["adjustment"]) if pd.notna(row["q"]) else "p"
     inseparable = "not separable" in str(row["note"])
     verdict, tone = _verdict(adjusted < LEVEL, inseparable)
     basis = f"95 % CI {format_interval(row['effect_low'], row['effect_high'])}"
-    what = _in_words(chosen, adjusted < LEVEL)
+    what = (
+        _in_words(chosen, adjusted < LEVEL) if plain else _contrast_in_words(chosen, text, adjusted < LEVEL)
+    )
     told = p_equals(name, adjusted).replace(" ", "\u00a0")
     sentence = f"{what} ({basis}), {pairs}, {told}."
     if verdict == "Consider":
@@ -111,7 +122,33 @@ def _finding(result: Result, chosen: Selection) -> KeyFinding:
         p=p_equals(name, adjusted),
         sentence=sentence,
         doubts=tuple(find_doubts(result, chosen)),
+        counted=_COUNTED[pd.notna(row["n_pairs"])],
     )
+
+
+def _counted_pairs(row: pd.Series) -> tuple[int, str]:
+    """How many participants stand behind a row, and what they are."""
+    if pd.isna(row["n_pairs"]):
+        n = int(row["n_participants"])
+        return n, f"{n} participant{'' if n == 1 else 's'}"
+    n = int(row["n_pairs"])
+    return n, f"{n} evaluable pair{'' if n == 1 else 's'}"
+
+
+def _contrast_in_words(chosen: Selection, text: str, called: bool) -> str:
+    """A contrast that is no change from one visit to another, in words."""
+    effect = float(chosen.row["effect"])
+    unit = str(chosen.row["effect_unit"])
+    size = (
+        f"a ratio of {format_number(effect)}"
+        if chosen.kind in RATIO_KINDS
+        else f"{format_number(effect)} {unit}"
+    )
+    subject = f"the odds of {chosen.label}" if chosen.kind == "proportion" else chosen.label
+    told = f"the contrast {text} of {subject} is estimated at {size}"
+    if called:
+        return f"An effect is shown: {told}"
+    return f"No effect is shown: {told}, and the data agree with anything inside the interval"
 
 
 def _verdict(called: bool, inseparable: bool) -> tuple[str, Tone]:
@@ -172,8 +209,8 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
             f"{chosen.on}, "
             "so a shift between runs would look exactly like this effect."
         )
-    n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
-    if n < _FEW_PAIRS:
+    n = _counted_pairs(row)[0]
+    if n < _FEW_PAIRS and pd.notna(row["n_pairs"]):
         doubts.append(
             f"Only {n} pairs: an exact sign-flip test could not give a two-sided p below "
             f"{format_p(smallest_exact_p(n))}, whatever the data; the p shown rests on the normal model."
@@ -183,7 +220,7 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
     doubts += _other_sets(result, chosen)
     doubts += _wrong_way(result, chosen)
     doubts += _low_counts(result, chosen)
-    doubts += _missing_pairs(result, chosen)
+    doubts += _missing_pairs(result, chosen) if pd.notna(row["n_pairs"]) else []
     doubts += [f"Noted by the analysis: {part}." for part in _other_notes(note)]
     doubts.append(
         "Single arm: without an untreated control, the biopsy itself, time, and regression to the mean "
@@ -195,7 +232,8 @@ def find_doubts(result: Result, chosen: Selection) -> list[str]:
 
 def _other_notes(note: str) -> list[str]:
     parts = [part.strip().rstrip(".") for part in note.split(";")]
-    return [p for p in parts if p and "not separable" not in p and "sign-flip" not in p]
+    told = [p for p in parts if p and "not separable" not in p and "sign-flip" not in p]
+    return [p for p in told if not p.startswith(_FACTS)]
 
 
 def _one_participant(chosen: Selection) -> list[str]:
@@ -244,7 +282,7 @@ def _other_sets(result: Result, chosen: Selection) -> list[str]:
         mask &= table[column] == row[column]
     out = []
     for _, other in table[mask & table["status"].isin(USABLE)].iterrows():
-        name, n = set_label(str(other["set"]), result), int(other["n_pairs"])
+        name, n = set_label(str(other["set"]), result), _counted_pairs(other)[0]
         told = f"{name}, {n} pairs: {format_number(other['effect'])}, p = {format_p(other['p'])}"
         if np.sign(other["estimate"]) != np.sign(row["estimate"]):
             out.append(f"The direction turns in another analysis set ({told}).")
@@ -297,7 +335,7 @@ def _low_counts(result: Result, chosen: Selection) -> list[str]:
 
 
 def _missing_pairs(result: Result, chosen: Selection, *, estimated: bool = True) -> list[str]:
-    lost = not_evaluable(result, chosen)
+    lost = [one for one in not_evaluable(result, chosen) if one[1] != CENSORED]
     if not lost:
         return []
     total = len(result.study.participants)

@@ -41,8 +41,27 @@ _DDF: Final[Mapping[str, str]] = {
     "kenward-roger": "the adjusted covariance and degrees of freedom of Kenward and Roger (1997)",
     "satterthwaite": "Satterthwaite's degrees of freedom",
     "residual": "residual degrees of freedom (observations minus coefficients)",
+    "permutation": "the number of changes minus one; p is that of the sign-flip test of the participants' "
+    "changes (all sign flips to 20 pairs, 100,000 sampled ones above)",
 }
-_ADJUST: Final[Mapping[str, str]] = {"holm": "Holm's method", "bh": "Benjamini and Hochberg's method"}
+_ADJUST: Final[Mapping[str, str]] = {
+    "holm": "Holm's method",
+    "bh": "Benjamini and Hochberg's method",
+    "by": "Benjamini and Yekutieli's method",
+    "fixed-sequence": "a fixed sequence in the order of the plan",
+    "none": "no adjustment",
+}
+#: What each model beside the linear mixed model is, where a row was decided by it.
+_MODELS: Final[Mapping[str, str]] = {
+    "negative binomial mixed": "Densities with a median count below 10 at a visit were fitted as counts: a "
+    "negative binomial mixed model with log(area) as offset.",
+    "beta-binomial mixed": "Proportions of few cells (fewer than 5 positive or negative in most biopsies) "
+    "were fitted as k of n cells: a beta-binomial mixed model.",
+    "linear": "Contrasts at one visit were fitted by least squares on the biopsies of that visit.",
+    "linear on weighted sums": "Contrasts over three visits or more rest on one number of "
+    "each participant who has all of them, the weighted sum of the visits, fitted by least squares.",
+}
+_CELLS: Final = ("negative binomial mixed", "beta-binomial mixed")
 
 
 def versions_of(provenance: Mapping[str, Any]) -> dict[str, str]:
@@ -165,7 +184,7 @@ def _model(plan: Any) -> str:
     )
     method = _DDF.get(str(getattr(plan, "ddf", "")), str(getattr(plan, "ddf", "not recorded")))
     several = len(dict(plan.contrasts)) > 1
-    each = " Each contrast is fitted on its own two visits." if several else ""
+    each = " Each contrast is fitted on its own visits." if several else ""
     return (
         "Every feature was fitted by restricted maximum likelihood (REML) with the model "
         f"{plan.formula}.{icc}{each} "
@@ -178,26 +197,31 @@ def _model(plan: Any) -> str:
 def _other_models(result: Result) -> str:
     """The models beside the linear one, where a row was decided by them."""
     models = set(result.table["model"].dropna()) if "model" in result.table else set()
-    told = []
-    if "negative binomial mixed" in models:
-        told.append(
-            "Densities with a median count below 10 at a visit were fitted as counts: a negative binomial "
-            "mixed model with log(area) as offset."
-        )
-    if "beta-binomial mixed" in models:
-        told.append(
-            "Proportions of few cells (fewer than 5 positive or negative in most biopsies) were fitted as "
-            "k of n cells: a beta-binomial mixed model."
-        )
-    if told:
+    plain = {str(model).removesuffix(", moderated") for model in models}
+    told = [text for model, text in _MODELS.items() if model in plain & set(_CELLS)]
+    if plain & set(_CELLS):
         told.append(
             "These are fitted by maximum likelihood (Laplace approximation) and tested by t with pairs - 1 "
             "degrees of freedom."
         )
-    if "linear mixed, moderated" in models:
+    told += [text for model, text in _MODELS.items() if model in plain - set(_CELLS)]
+    if "tobit mixed" in plain:
+        told.append(
+            "Values below or above a limit of quantification were taken as censored there: a Tobit mixed "
+            "model, fitted by maximum likelihood (quadrature) and tested by t with pairs - 1 degrees of "
+            "freedom."
+        )
+    if any(str(model).endswith(", moderated") for model in models):
         told.append(
             "The residual variances of genes were drawn towards their common prior (empirical Bayes), which "
             "adds the prior's degrees of freedom to those of the contrast; the precision weights are voom's."
+        )
+    if len(getattr(result, "robustness", ())):
+        told.append(
+            "Beside primary features stand the exact sign-flip test and Wilcoxon's signed-rank test of the "
+            "participants' changes (zero changes left out), the range of the estimate when the model is "
+            "fitted without each participant, and a percentile bootstrap over participants, which below 20 "
+            "participants is too short and a secondary figure."
         )
     return " ".join(told)
 
@@ -209,16 +233,24 @@ def _families(result: Result) -> str:
     for family in sorted(dict.fromkeys(rows["family"]), key=lambda name: name != "primary"):
         mine = rows[rows["family"] == family]
         method = str(mine["adjustment"].iloc[0])
-        scope = "over its features and all contrasts" if family == "primary" else "within each contrast"
-        tests = len(mine) if family == "primary" else _tests(mine)
+        whole = family == "primary" or method == "fixed-sequence"
+        scope = "over its features and all contrasts" if whole else "within each contrast"
+        tests = len(mine) if whole else _tests(mine)
         count = f"{tests:,} test{'' if tests == 1 else 's'}"
         lines.append(f"{family}, by {_ADJUST.get(method, method)} {scope} ({count})")
     if not lines:
         return "No adjustment for multiplicity was made: no feature could be tested."
+    looks = sorted({str(look) for look in rows["look"]} - {""}) if "look" in rows else []
+    looked = (
+        " Before that, p of families under Holm's method or a fixed sequence were adjusted for the declared "
+        f"looks at accumulating data: look {looks[0]}."
+        if looks
+        else ""
+    )
     return (
         f"Families for multiplicity, fixed in the plan: {'; '.join(lines)}. An adjusted p below 0.05 is "
         "called. Adjusted "
-        "p-values under Benjamini and Hochberg's method are written q."
+        f"p-values under Benjamini and Hochberg's method are written q.{looked}"
     )
 
 

@@ -5,6 +5,7 @@
     results/pd_change.csv            PDResult.table
     results/changes.csv              PDResult.changes of assays with at most 200 features
     results/changes_<assay>.parquet  those of larger assays
+    results/robustness.csv           PDResult.robustness: exact tests, influence, bootstrap, for panels
     results/accountability.csv, biopsies.csv, pairs.csv
     results/quarantine.csv           what was left out, and why
     results/qc_<name>.csv            quality tables
@@ -29,7 +30,13 @@ import h5py
 import numpy as np
 import pandas as pd
 
-from pdbiomarker.change import CHANGE_COLUMNS, FEATURE_COUNT_OF_A_PANEL, TABLE_COLUMNS, PDResult
+from pdbiomarker.change import (
+    CHANGE_COLUMNS,
+    FEATURE_COUNT_OF_A_PANEL,
+    ROBUSTNESS_COLUMNS,
+    TABLE_COLUMNS,
+    PDResult,
+)
 from pdbiomarker.errors import Problem, Problems, StudyError
 from pdbiomarker.plan import Plan
 from pdbiomarker.provenance import atomic_path, read_manifest, write_text
@@ -85,6 +92,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
     tables = {
         "pd_change": result.table,
         "changes": changes[changes["assay"].isin(small)],
+        "robustness": result.robustness,
         "accountability": result.accountability,
         "biopsies": result.biopsies,
         "pairs": result.pairs,
@@ -297,6 +305,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         pairs=tables["pairs"],
         plan=_plan(content["plan"]),
         study=study,
+        robustness=tables["robustness"][list(ROBUSTNESS_COLUMNS)],
         qc={name.removeprefix("qc_"): table for name, table in tables.items() if name.startswith("qc_")},
         provenance={**facts, "problems": list(study.problems)},
         truth=tables.get("truth"),

@@ -178,14 +178,21 @@ class _collecting:  # noqa: N801 - reads as what it does
 
 
 def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
-    """Read the count assays of a study and score their signatures; add what is told to a list.
+    """Read the count assays of a study and score their signatures, and its tables of values.
 
+    What is told is added to a list.
     An assay without ``signatures`` in study.yaml gets the cytolytic score where its genes were measured.
     """
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
     of_assay: dict[str, list[Problem]] = {}
     for spec in study.spec.assays:
+        of_values = spec.kind in expression.VALUE_KINDS and not expression.has_expression(spec)
+        if of_values and spec.file is not None:
+            with _collecting(refused):
+                values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
+                of_assay[spec.name] = list(expression.problems_of(values))
+                assays[spec.name] = values
         if not expression.has_expression(spec):
             continue
         with _collecting(refused):
@@ -212,7 +219,8 @@ def _not_elsewhere(
         others = [other for other in of_assay if other != name]
         known = {p.item for other in others for p in of_assay[other] if p.code != _ABSENT}
         for other in others:
-            known |= {item for cell in assays[other].obs["libraries"] for item in str(cell).split(";")}
+            cells = assays[other].obs.get("libraries", ())
+            known |= {item for cell in cells for item in str(cell).split(";")}
         known |= {f"{item}.RCC" for item in known}
         yield from (p for p in problems if p.code != _ABSENT or p.item not in known)
 
@@ -548,7 +556,7 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     folder = study.path or Path()
     names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
-        names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
+        names += [name for name in (spec.file, spec.genes, spec.features, spec.slides) if name is not None]
         if expression.has_expression(spec):
             names += expression.assay_files(spec, study)
     for name in dict.fromkeys(names):

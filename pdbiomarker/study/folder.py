@@ -229,6 +229,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
         named = {
             "file": assay.file,
             "genes": assay.genes,
+            "features": assay.features,
             "regions": assay.regions,
             "transcripts": assay.transcripts,
             "rcc": assay.rcc,

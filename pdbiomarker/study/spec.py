@@ -19,6 +19,7 @@ _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
 _FARTHEST_DAY: Final = 20_000  # 55 years
 _IHC_KEYS: Final = ("slides", "panel", "regions")
+_VALUE_KEYS: Final = ("file", "features", "limits")
 _COUNT_KEYS: Final = (
     "file",
     "files",
@@ -71,10 +72,14 @@ class AssaySpec:
     ----------
     name : str
         The key in study.yaml, as in ``ihc:CD8_density``.
-    kind : {"count", "intensity", "ihc"}
-        Counts, normalised nCounter probes, or slides to be measured.
+    kind : {"count", "ihc", "intensity", "density", "proportion", "score", "signature"}
+        Counts, slides to be measured, a table of values of that kind, or (intensity) nCounter probes.
     file, genes : str or None
-        The count matrix, and the table that maps its ids to symbols.
+        The count matrix or table of values, and the table that maps ids of genes to symbols.
+    features : str or None
+        Of a table of values: what is known of each feature.
+    limits : {"censored", "missing"} or None
+        Of a table of values: what ``<5`` and ``>90`` become.
     files : str or None
         In place of `file`: the folder of a counting tool's files, or a pattern of their names with ``*``.
     format, strand, transcripts, counts_from : str or None
@@ -99,6 +104,8 @@ class AssaySpec:
     panel: str | None = None
     regions: str | None = None
     signatures: tuple[str, ...] = ()
+    features: str | None = None
+    limits: str | None = None
     files: str | None = None
     format: str | None = None
     strand: str | None = None
@@ -223,7 +230,7 @@ class _Window(BaseModel):
 
 class _Assay(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["count", "intensity", "ihc"]
+    kind: Literal["count", "ihc", "intensity", "density", "proportion", "score", "signature"]
     file: str | None = None
     files: str | None = None
     format: (
@@ -240,6 +247,8 @@ class _Assay(BaseModel):
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
+    features: str | None = None
+    limits: Literal["censored", "missing"] | None = None
 
     @model_validator(mode="before")
     @classmethod
@@ -248,15 +257,21 @@ class _Assay(BaseModel):
             if {"slides", "panel", "regions"} & value.keys() and not {"file", "genes"} & value.keys():
                 return {**value, "kind": "ihc"}
             raise ValueError(
-                "The kind of the assay is missing. Remedy: Add 'kind: count', 'kind: intensity' or "
-                "'kind: ihc'"
+                "The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc', or the kind of "
+                "its values, such as 'kind: intensity'"
             )
         return value
 
     @model_validator(mode="after")
     def _fits(self) -> _Assay:
-        given = {key for key in (*_COUNT_KEYS, *_IHC_KEYS) if getattr(self, key) not in (None, [])}
-        foreign = given - set(_IHC_KEYS if self.kind == "ihc" else _COUNT_KEYS)
+        given = {
+            key
+            for key in dict.fromkeys((*_COUNT_KEYS, *_IHC_KEYS, *_VALUE_KEYS))
+            if getattr(self, key) not in (None, [])
+        }
+        keys: dict[str, tuple[str, ...]] = {"count": _COUNT_KEYS, "ihc": _IHC_KEYS}
+        ncounter = self.kind == "intensity" and (self.rcc is not None or self.format == "nsolver")
+        foreign = given - set(_COUNT_KEYS if ncounter else keys.get(self.kind, _VALUE_KEYS))
         if foreign:
             raise ValueError(
                 f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
@@ -268,12 +283,8 @@ class _Assay(BaseModel):
                 "A count assay needs a file. Remedy: Add 'file: counts.csv.gz', 'files: salmon/' or "
                 "'rcc: rcc/'"
             )
-        if self.kind == "intensity" and not (self.rcc or self.format == "nsolver"):
-            raise ValueError(
-                "An assay of kind intensity needs nCounter files. Remedy: Add 'rcc: rcc/', or 'file: "
-                "export.csv' "
-                "with 'format: nsolver'"
-            )
+        if self.kind not in {"ihc", "count"} and not sources:
+            raise ValueError(f"An assay of kind {self.kind} needs a file. Remedy: Add 'file: values.csv'")
         if len(sources) > 1:
             raise ValueError(
                 f"The assay names {' and '.join(sorted(sources))}. Remedy: Keep the one that holds its data"
@@ -352,6 +363,8 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
                 panel=assay.panel,
                 regions=assay.regions,
                 signatures=tuple(assay.signatures),
+                features=assay.features,
+                limits=assay.limits,
                 files=assay.files,
                 format=assay.format,
                 strand=assay.strand,
@@ -504,7 +517,7 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     assays: dict[str, Any] = {}
     for assay in spec.assays:
         entry: dict[str, Any] = {"kind": assay.kind}
-        for key in (*_COUNT_KEYS, *_IHC_KEYS):
+        for key in dict.fromkeys((*_COUNT_KEYS, *_IHC_KEYS, *_VALUE_KEYS)):
             value = getattr(assay, key)
             if value not in (None, ()):
                 entry[key] = list(value) if isinstance(value, tuple) else value

@@ -75,7 +75,15 @@ def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
     named = ["plan.yaml"]
     for assay in study.spec.assays:
-        paths = (assay.file, assay.genes, assay.regions, assay.panel, assay.transcripts, assay.rcc)
+        paths = (
+            assay.file,
+            assay.genes,
+            assay.features,
+            assay.regions,
+            assay.panel,
+            assay.transcripts,
+            assay.rcc,
+        )
         named += [path for path in paths if path is not None]
         if assay.files is not None and "*" in assay.files and study.path is not None:
             found = sorted(f for f in study.path.glob(assay.files) if f.is_file())

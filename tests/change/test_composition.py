@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 import pdbiomarker as pb
-from pdbiomarker.change.analysis import COMPOSITION
+from pdbiomarker.change.composition import COMPOSITION
 from pdbiomarker.report.methods import methods_text
 from pdbiomarker.study import read_study
 from tests.builders import study_folder

@@ -72,3 +72,77 @@ def test_holm_and_bh_by_hand(plan):
     assert out["adjustment"].tolist() == ["holm"] * 4 + ["bh", "none: sensitivity"]
     bh = adjust(table.assign(family="genes", contrast="a", set="strict").head(3), plan)
     np.testing.assert_allclose(bh["q"], [0.03, 0.04, 0.04])
+
+
+def family_table(p, *, features=("f0", "f1"), contrasts=("a", "b")):
+    """One strict row for each feature and contrast, features first."""
+    rows = [(f, c) for f in features for c in contrasts]
+    return pd.DataFrame(
+        {
+            "assay": "ihc",
+            "feature": [f for f, _ in rows],
+            "label": [f for f, _ in rows],
+            "set": "strict",
+            "family": "primary",
+            "contrast": [c for _, c in rows],
+            "p": p,
+        }
+    )
+
+
+def test_a_fixed_sequence_follows_the_plan(plan):
+    """f1 before f0, contrast a before b: .01, .2, then the gate is closed for .001 and .03."""
+    plan = dataclasses.replace(
+        plan,
+        contrasts={"a": "x", "b": "y"},
+        families={"primary": ("ihc:f1", "ihc:f0")},
+        adjust={"primary": "fixed-sequence"},
+    )
+    table = family_table([0.001, 0.03, 0.01, 0.2])
+    out = adjust(table, plan)
+    np.testing.assert_allclose(out["q"], [0.2, 0.2, 0.01, 0.2])
+    assert out["adjustment"].tolist() == ["fixed-sequence"] * 4
+    shuffled = adjust(table.iloc[[2, 0, 3, 1]].reset_index(drop=True), plan)
+    np.testing.assert_allclose(shuffled["q"], out["q"].to_numpy()[[2, 0, 3, 1]])
+    # what could not be tested was not rejected: nothing after it is
+    untested = adjust(family_table([0.001, 0.03, np.nan, 0.2]), plan)
+    np.testing.assert_allclose(untested["q"], [1, 1, np.nan, 1])
+    assert untested["n_tests"].tolist() == [3] * 4
+
+
+def test_by_and_none_by_hand(plan):
+    table = family_table([0.01, 0.02, 0.03, 0.04]).assign(family="panel", contrast="a")
+    by = adjust(table, dataclasses.replace(plan, adjust={"panel": "by"}))
+    np.testing.assert_allclose(by["q"], [0.04 * (1 + 1 / 2 + 1 / 3 + 1 / 4)] * 4)
+    none = adjust(table, dataclasses.replace(plan, adjust={"panel": "none"}))
+    np.testing.assert_allclose(none["q"], table["p"])
+    assert none["adjustment"].tolist() == ["none"] * 4
+
+
+@pytest.mark.parametrize(
+    ("looks", "told", "published"),
+    [
+        ({"look": 1, "of": 4}, "1 of 4, bonferroni", 0.0125),
+        ({"look": 2, "of": 2, "boundary": "pocock"}, "2 of 2, pocock", 0.0294),
+        ({"look": 1, "of": 2, "boundary": "obrien-fleming"}, "1 of 2, obrien-fleming", 0.00517),
+    ],
+)
+def test_declared_looks_come_before_holm(plan, looks, told, published):
+    """Two looks: Pocock .0294, O'Brien-Fleming .00517 (Jennison and Turnbull 2000, tables 2.1, 2.3)."""
+    plan = dataclasses.replace(plan, looks=looks, adjust={})
+    genes = family_table([0.001, 0.004, 0.01, 0.2]).assign(family="genes", contrast="a")
+    for share, called in ((0.99, True), (1.01, False)):
+        one = family_table([share * published], features=("f0",), contrasts=("a",))
+        out = adjust(pd.concat([one, genes], ignore_index=True), plan)
+        assert (out["q"][0] <= 0.05) == called
+        head, _, level = out["look"][0].partition(", alpha ")
+        assert head == told
+        assert float(level) == pytest.approx(published, rel=2e-3)
+        assert out["look"][1:].tolist() == [""] * 4
+        np.testing.assert_allclose(out["q"][1:], [0.004, 0.008, 0.04 / 3, 0.2])  # BH knows no looks
+
+
+def test_holm_is_of_p_adjusted_for_looks(plan):
+    plan = dataclasses.replace(plan, looks={"look": 1, "of": 4}, adjust={})
+    out = adjust(family_table([0.001, 0.004, 0.01, 0.2]), plan)
+    np.testing.assert_allclose(out["q"], [0.016, 0.048, 0.08, 0.8])

@@ -362,7 +362,7 @@ def test_study_yaml_names_the_files_of_a_tool(tmp_path):
     [
         ("{kind: count}", "needs a file"),
         ("{kind: count, file: a.csv, files: b/}", "names file and files"),
-        ("{kind: intensity, file: a.csv}", "needs nCounter files"),
+        ("{kind: intensity}", "needs a file"),
         ("{kind: count, file: a.csv, slides: s.csv}", "has no slides"),
         ("{kind: count, files: none/}", "folder does not exist"),
         ("{kind: count, files: ../other}", "leads outside"),

@@ -368,7 +368,10 @@ def test_real_lanes_go_the_road(shared_data, tmp_path):
     result = pd_change(study.with_assay("ncounter", adata), Plan.read(root / "plan.yaml", study))
     strict = result.table[result.table["set"] == "strict"]
     assert len(strict) == 780
-    assert (strict["status"] == "ok").mean() > 0.5
+    # Little RNA: most probes are censored in most lanes. Probes seen in every lane must all have an answer.
+    seen = (adata.layers["censored"] == 0).all(axis=0)
+    answered = strict.set_index("feature").loc[adata.var_names[seen], "status"]
+    assert answered.isin(["ok", "singular"]).all()
 
 
 @pytest.mark.data

@@ -8,38 +8,51 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, cast, get_args
+from typing import Any, Final, Literal, get_args
 
-import pandas as pd
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Formula, parse, parse_contrast
-from pdbiomarker.formula.columns import Column, factor_column, read_columns
-from pdbiomarker.formula.grammar import quote_name
+from pdbiomarker.plan.columns import assay_names, columns_of, formula_levels
+from pdbiomarker.plan.structure import contrast_fault, random_faults
 from pdbiomarker.study import Study
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, to_yaml, validate_yaml
 
 FILE: Final = "plan.yaml"
 Replicates = Literal["select", "all"]
-DegreesOfFreedom = Literal["kenward-roger", "satterthwaite", "residual"]
-Adjustment = Literal["holm", "bh"]
-Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
+DegreesOfFreedom = Literal["kenward-roger", "satterthwaite", "residual", "permutation"]
+Adjustment = Literal["holm", "bh", "by", "fixed-sequence", "none"]
+Boundary = Literal["bonferroni", "pocock", "obrien-fleming"]
+Weights = Literal["equal", "proportional"]
 
 _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
-#: Appended to the name of a count assay for the assay of its signature scores.
-_SIGNATURES: Final = "_signatures"
-
-#: Names of the keys in formulas, and technical columns that readers add to an assay.
-_KEYS: Final = ("participant", "biopsy", "visit")
-_TECHNICAL: Final = ("batch", "n_libraries", "n_slides", "area_mm2")
+Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
 _LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
+
+
+_MOST_LOOKS: Final = 20
+
+
+class _Looks(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    look: int = Field(ge=1, le=_MOST_LOOKS)
+    of: int = Field(ge=1, le=_MOST_LOOKS)
+    boundary: Boundary = "bonferroni"
+    information: list[float] | None = None
+
+    @field_validator("information", mode="before")
+    @classmethod
+    def _numbers(cls, value: Any) -> Any:
+        if isinstance(value, list):
+            return [float(v) if isinstance(v, int) and not isinstance(v, bool) else v for v in value]
+        return value
 
 
 class _PlanFile(BaseModel):
@@ -54,6 +67,8 @@ class _PlanFile(BaseModel):
     allow_negative_icc: bool = True
     moderation: bool = True
     baseline: str | None = None
+    looks: _Looks | None = None
+    weights: Weights = "equal"
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
@@ -86,8 +101,9 @@ class Plan:
         What is adjusted together: assays (``rna``) or features (``ihc:CD8_density``).
     replicates : {"select", "all"}
         Several biopsies of one visit: one by the stated rule, or all.
-    ddf : {"kenward-roger", "satterthwaite", "residual"}
-        How denominator degrees of freedom are found.
+    ddf : {"kenward-roger", "satterthwaite", "residual", "permutation"}
+        How denominator degrees of freedom are found; ``permutation``: p is that of the sign-flip test of the
+        participants' changes.
     seed : int
         For whatever is drawn at random.
     allow_negative_icc : bool
@@ -95,10 +111,16 @@ class Plan:
     moderation : bool
         Draw the residual variances of genes towards their common prior (empirical Bayes), for contrasts
         within participants.
-    adjust : mapping of family to {"holm", "bh"}
+    adjust : mapping of family to {"holm", "bh", "by", "fixed-sequence", "none"}
         By default ``holm`` for the family ``primary`` and ``bh`` for the others.
     baseline : str
         The reference visit: the first of study.yaml.
+    looks : mapping
+        Declared looks at accumulating data: ``look`` (this one, from 1), ``of`` (how many were declared),
+        ``boundary`` and ``information`` (the share of the information at each look, or None). Empty: one.
+    weights : {"equal", "proportional"}
+        How factors that a contrast does not name are averaged: each level alike, or by their frequencies in
+        the biopsies used.
     normalization : {"tmm", "tmmwsp", "rle", "uq", "deseq", "none"}
         How the library sizes of count assays are scaled; see :mod:`pdbiomarker.normalize.size_factors`.
     quality_weights : bool
@@ -118,6 +140,8 @@ class Plan:
     moderation: bool = True
     adjust: Mapping[str, str] = dataclasses.field(default_factory=dict)
     baseline: str = ""
+    looks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    weights: str = "equal"
     normalization: str = "tmm"
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
@@ -128,6 +152,7 @@ class Plan:
             ("contrasts", dict(self.contrasts)),
             ("families", {family: tuple(refs) for family, refs in self.families.items()}),
             ("adjust", {**defaults, **self.adjust}),
+            ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
         ):
             object.__setattr__(self, name, value)
@@ -137,6 +162,7 @@ class Plan:
             ("ddf", [self.ddf], get_args(DegreesOfFreedom)),
             ("normalization", [self.normalization], get_args(Normalization)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
+            ("weights", [self.weights], get_args(Weights)),
         ):
             for text in given:
                 if text not in allowed:
@@ -148,6 +174,7 @@ class Plan:
                         column=column,
                         value=text,
                     )
+        _check_looks(self.looks, problems)
         problems.raise_if_any(PlanError)
 
     @classmethod
@@ -215,7 +242,7 @@ class Plan:
         return to_yaml(self._content())
 
     def _content(self) -> dict[str, Any]:
-        return {
+        content: dict[str, Any] = {
             "formula": self.formula,
             "contrasts": dict(self.contrasts),
             "families": {family: list(refs) for family, refs in self.families.items()},
@@ -230,13 +257,52 @@ class Plan:
             "quality_weights": self.quality_weights,
             "stable_genes": list(self.stable_genes),
         }
+        # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
+        used = {"looks": dict(self.looks)} if self.looks else {}
+        return content | used | ({"weights": self.weights} if self.weights != "equal" else {})
+
+
+def _whole_looks(looks: Mapping[str, Any]) -> dict[str, Any]:
+    """Fill in what was not said of declared looks."""
+    if not looks:
+        return {}
+    shares = looks.get("information")
+    whole = {"boundary": "bonferroni", **looks}
+    return {**whole, "information": None if shares is None else [float(share) for share in shares]}
+
+
+def _check_looks(looks: Mapping[str, Any], problems: Problems) -> None:
+    """Refuse looks that do not fit together."""
+    if not looks:
+        return
+    look, of, shares = looks.get("look"), looks.get("of"), looks.get("information")
+    faults = []
+    if not (isinstance(look, int) and isinstance(of, int) and 1 <= look <= of <= _MOST_LOOKS):
+        faults.append(("look", f"{look} of {of}", f"Give 'look' and 'of' from 1 to {_MOST_LOOKS}."))
+    elif looks.get("boundary") not in get_args(Boundary):
+        known = ", ".join(map(repr, get_args(Boundary)))
+        faults.append(("boundary", str(looks.get("boundary")), f"Allowed: {known}."))
+    elif shares is not None:
+        steps = [b - a for a, b in zip([0.0, *shares], shares, strict=False)]
+        if len(shares) != of or min(steps, default=0.0) <= 0 or shares[-1] != 1.0:
+            told = ", ".join(f"{share:g}" for share in shares)
+            faults.append(("information", told, f"Give {of} shares that increase to 1."))
+    for key, value, remedy in faults:
+        problems.add(
+            "E-PLAN-001",
+            "The declared looks do not fit together.",
+            remedy=remedy,
+            file=FILE,
+            column=f"looks.{key}",
+            value=value,
+        )
 
 
 def _complete(content: _PlanFile, study: Study | None) -> Plan:
     visits = () if study is None else study.spec.visit_names
     baseline = content.baseline or (visits[0] if visits else "")
     contrasts = content.contrasts or {v: f"{v} - {baseline}" for v in visits if v != baseline}
-    assays = () if study is None else _assays(study)
+    assays = () if study is None else assay_names(study)
     families = content.families or {name: [name] for name in assays}
     return Plan(
         formula=content.formula,
@@ -249,6 +315,8 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         moderation=content.moderation,
         adjust=dict(content.adjust),
         baseline=baseline,
+        looks={} if content.looks is None else content.looks.model_dump(),
+        weights=content.weights,
         normalization=content.normalization,
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
@@ -266,16 +334,16 @@ class _Checks:
     def run(self, study: Study | None) -> None:
         formula = self._formula()
         if formula is not None:
-            self._replicates(formula)
+            self._random(formula)
         self._contrast_names()
         visits = None if study is None else study.spec.visit_names
         if study is not None and visits is not None:
             self._baseline(visits)
-            columns = None if formula is None else _levels(formula, study)
-            known = [*(columns or {}), *_columns_of(study)]
+            columns = None if formula is None else formula_levels(formula, study)
+            known = [*(columns or {}), *columns_of(study)]
             for name, text in self.plan.contrasts.items():
                 self._contrast(name, text, visits, columns=columns, known=known)
-        assays = None if study is None else _assays(study)
+        assays = None if study is None else assay_names(study)
         self._families(assays)
         if study is not None and formula is not None:
             self._columns(formula, study)
@@ -308,17 +376,11 @@ class _Checks:
                 )
         return None
 
-    def _replicates(self, formula: Formula) -> None:
-        below = [term for term in formula.random if set(term.groups) - {"participant", "participant_id"}]
-        if self.plan.replicates == "all" and not below:
-            self._refuse(
-                "E-PLAN-004",
-                "With all biopsies of a visit kept, the formula needs a random term below the participant: "
-                "biopsies of one visit are not independent.",
-                "Add (1|participant:visit) or (1|biopsy), or use 'replicates: select'.",
-                ("replicates",),
-                self.plan.replicates,
-            )
+    def _random(self, formula: Formula) -> None:
+        for fault in random_faults(formula, self.plan.replicates):
+            place = ("replicates",) if fault.code == "E-PLAN-004" else ("formula",)
+            value = self.plan.replicates if fault.code == "E-PLAN-004" else self.plan.formula
+            self._refuse(fault.code, fault.message, fault.remedy, place, value)
 
     def _contrast_names(self) -> None:
         """Refuse names that a table, a spreadsheet or a file name could take for something else."""
@@ -357,7 +419,7 @@ class _Checks:
         name, text : str
         visits : sequence of str
         columns : mapping of str to sequence of str or None, or None
-            The columns of the fixed part, from :func:`_levels`; None: they are not known.
+            The columns of the fixed part, from :func:`formula_levels`; None: they are not known.
         known : sequence of str
             Every column of the study.
         """
@@ -383,15 +445,9 @@ class _Checks:
                 else f"{nearest(column, known)} The column must also be in the formula."
             )
             self._refuse("E-PLAN-002", said, remedy, place, text)
-        if not foreign and (not contrast.is_difference or contrast.factor != "visit"):
-            self._refuse(
-                "E-PLAN-002",
-                f"The contrast {name!r} is not the change between two visits; no other is estimated.",
-                f"Write for instance '{visits[-1]} - {visits[0]}'; columns of the formula may be held with "
-                "'at', such as 'at dose_mg = 10'.",
-                place,
-                text,
-            )
+        fault = None if foreign else contrast_fault(name, contrast)
+        if fault is not None:
+            self._refuse(fault.code, fault.message, fault.remedy, place, text)
 
     def _families(self, assays: Sequence[str] | None) -> None:
         named: dict[str, str] = {}
@@ -418,7 +474,7 @@ class _Checks:
                 self._refuse("E-PLAN-003", said, nearest(family, known), ("adjust", family), family)
 
     def _columns(self, formula: Formula, study: Study) -> None:
-        known = _columns_of(study)
+        known = columns_of(study)
         for column in formula.columns:
             if column not in known:
                 position = formula.positions.get(column, 0) + 1
@@ -429,52 +485,3 @@ class _Checks:
                     ("formula",),
                     column,
                 )
-
-
-def _tables(study: Study) -> list[pd.DataFrame]:
-    """Give every table whose columns a formula may name."""
-    sheets = [study.participants, study.biopsies, study.libraries, study.slides]
-    return [*sheets, *(cast("pd.DataFrame", adata.obs) for adata in study.assays.values())]
-
-
-def _columns_of(study: Study) -> tuple[str, ...]:
-    """Every column that a formula may name; the keys first."""
-    columns = [str(column) for table in _tables(study) for column in table.columns]
-    return tuple(dict.fromkeys([*_KEYS, "participant_id", "biopsy_id", *columns, *_TECHNICAL]))
-
-
-def _levels(formula: Formula, study: Study) -> dict[str, tuple[str, ...] | None]:
-    """Give the columns of the fixed part with their levels, None for numbers; without the visit."""
-    variables = [variable for term in formula.fixed for variable in term.variables]
-    keys: dict[str, pd.Series] = {
-        "participant": study.participants.index.to_series(),
-        "biopsy": study.biopsies.index.to_series(),
-    }
-    found: dict[str, tuple[str, ...] | None] = {}
-    for name in dict.fromkeys(variable.column for variable in variables if variable.column != "visit"):
-        given = [table[name] for table in _tables(study) if name in table]
-        given = [keys[name]] if name in keys else given
-        as_factor = any(v.scheme is not None for v in variables if v.column == name)
-        columns = [_column(name, values) for values in given]
-        if as_factor or any(column.kind != "number" for column in columns):
-            labels = dict.fromkeys(level for column in columns for level in column.levels(None))
-            found[name] = tuple(sorted(labels))
-        else:
-            found[name] = None
-    return found
-
-
-def _column(name: str, values: pd.Series) -> Column:
-    """Read a column as a formula does; one that a formula refuses has no levels."""
-    plain = pd.DataFrame({name: values.to_numpy()})
-    columns, _ = read_columns(parse(f"~ {quote_name(name)}"), plain, [name])
-    return columns[name] if name in columns else factor_column(name, [])
-
-
-def _assays(study: Study) -> tuple[str, ...]:
-    names = list(study.assays)
-    for spec in study.spec.assays:
-        names.append(spec.name)
-        if spec.signatures:
-            names.append(spec.name + _SIGNATURES)
-    return tuple(dict.fromkeys(names))

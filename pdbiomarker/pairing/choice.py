@@ -5,7 +5,8 @@ The chain has four links, and every biopsy leaves a row at each of them:
 1. :func:`assign_visits`: the visit of a biopsy, from the sheet's label, the study day, or both.
 2. adequacy: the rules of ``study.yaml``, as minimum values of columns of ``biopsies.csv``.
 3. :func:`usable`: among several usable biopsies of a participant at a visit, one is chosen by a stated rule.
-4. :func:`pairs` and :func:`accountability`: who pairs in which assay, and where the others were lost.
+4. :func:`pairs`: who pairs in which assay, and why the others do not;
+   :func:`pdbiomarker.pairing.accountability` counts where they were lost.
 
 Study days have no day 0: the day of the first dose is day 1, the day before is day -1.
 
@@ -27,7 +28,15 @@ import pandas as pd
 from pdbiomarker.errors import PlanError, Problems
 from pdbiomarker.study import Study, Visit
 
-__all__ = ["SETS", "accountability", "adequacy", "assign_visits", "is_baseline", "pairs", "usable"]
+__all__ = [
+    "SETS",
+    "adequacy",
+    "assign_visits",
+    "is_baseline",
+    "pair_table",
+    "pairs",
+    "usable",
+]
 
 AnalysisSet = Literal["strict", "strict_pairs", "all_biopsied"]
 
@@ -37,8 +46,6 @@ SETS: Final[Mapping[str, str]] = {
     "strict_pairs": "adequate biopsies; participants with both visits only",
     "all_biopsied": "every biopsy that was measured, adequate or not",
 }
-
-_TOLD_LIMIT: Final = 8
 
 
 @dataclasses.dataclass(frozen=True)
@@ -381,14 +388,46 @@ def pairs(
     PlanError
         A visit that the study does not have.
     """
-    _check_visits(study, (baseline, on))
+    return pair_table(study, (baseline, on), assay=assay, set_=set_)
+
+
+def pair_table(
+    study: Study,
+    visits: Sequence[str],
+    *,
+    assay: str | None = None,
+    set_: str = "strict",
+    replicates: str = "select",
+) -> pd.DataFrame:
+    """As :func:`pairs`, of the visits of any contrast: evaluable is who has a usable biopsy at each of them.
+
+    Parameters
+    ----------
+    study : Study
+    visits : sequence of str
+        Two or more. `baseline_biopsy` is of the first, `on_biopsy` of the last.
+    assay, set_
+        As in :func:`pairs`.
+    replicates : {"select", "all"}
+        With ``all``, ids of several biopsies of a visit are joined by semicolons.
+
+    Returns
+    -------
+    DataFrame
+
+    Raises
+    ------
+    PlanError
+        A visit that the study does not have.
+    """
+    _check_visits(study, visits)
     names: Sequence[str | None] = [assay] if assay is not None else (list(study.assays) or [None])
     rows = []
     for name in names:
-        biopsies = usable(study, name, visits=(baseline, on), set_=set_)
+        biopsies = usable(study, name, visits=visits, set_=set_, replicates=replicates)
         for participant in study.participants.index:
             mine = biopsies[biopsies["participant_id"] == participant]
-            rows.append(_pair_row(str(participant), name or "", mine, (baseline, on)))
+            rows.append(_pair_row(str(participant), name or "", mine, visits))
     columns = [
         *("participant_id", "assay", "baseline_biopsy", "on_biopsy"),
         *("evaluable", "code", "reason", "days_between"),
@@ -396,33 +435,33 @@ def pairs(
     return pd.DataFrame(rows, columns=columns).astype({"days_between": "Int64"})
 
 
-def _pair_row(participant: str, assay: str, mine: pd.DataFrame, visits: tuple[str, str]) -> dict[str, Any]:
-    chosen: list[str | None] = []
+def _pair_row(participant: str, assay: str, mine: pd.DataFrame, visits: Sequence[str]) -> dict[str, Any]:
+    chosen: list[list[str]] = []
     codes: list[str] = []
     reasons: list[str] = []
     for visit in visits:
         used = mine[mine["used"] & (mine["visit"] == visit)]
         if len(used):
-            chosen.append(str(used.index[0]))
+            chosen.append([str(b) for b in used.index])
             continue
-        chosen.append(None)
+        chosen.append([])
         tried = mine[(mine["visit"] == visit) & ~mine["used"]]
         lost = mine[mine["visit"].isna()]
         told = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True)]
         told += [f"{b}: {r}" for b, r in zip(lost.index, lost["reason"], strict=True)]
         codes.append(str(tried["code"].iloc[0]) if len(tried) else "E-PAIR-007")
         reasons.append(f"no usable biopsy at {visit}" + (f" ({' '.join(told)})" if told else ""))
-    first, second = chosen
+    first, second = chosen[0], chosen[-1]
     gap = None
-    if first is not None and second is not None:
-        days = mine.loc[[first, second], "study_day"]
+    if len(first) == len(second) == 1:
+        days = mine.loc[[*first, *second], "study_day"]
         if days.notna().all():
             gap = _days_between(int(days.iloc[0]), int(days.iloc[1]))
     return {
         "participant_id": participant,
         "assay": assay,
-        "baseline_biopsy": first,
-        "on_biopsy": second,
+        "baseline_biopsy": ";".join(first) or None,
+        "on_biopsy": ";".join(second) or None,
         "evaluable": not codes,
         "code": codes[0] if codes else "",
         "reason": "; ".join(reasons),
@@ -433,89 +472,3 @@ def _pair_row(participant: str, assay: str, mine: pd.DataFrame, visits: tuple[st
 def _days_between(first: int, second: int) -> int:
     """Days from one study day to another; there is no day 0."""
     return (second - (second > 0)) - (first - (first > 0))
-
-
-def accountability(
-    study: Study,
-    contrasts: Mapping[str, tuple[str, str]],
-    *,
-    sets: Sequence[str] = ("strict", "all_biopsied"),
-) -> pd.DataFrame:
-    """Count participants from enrolment to an evaluable pair, with the reason of every loss.
-
-    Parameters
-    ----------
-    study : Study
-    contrasts : mapping of contrast name to (baseline visit, on-treatment visit)
-    sets : sequence of str
-        Analysis sets.
-
-    Returns
-    -------
-    DataFrame, one row per set, assay, contrast and step
-        ``set, assay, contrast, step, n_participants, n_lost, n_biopsies, reason``. A participant is counted
-        at a step only if counted at every step before it; `n_lost` were lost at this step, `reason` says why;
-        `n_biopsies` are the biopsies behind the step.
-    """
-    rows: list[dict[str, Any]] = []
-    for set_ in sets:
-        names: list[str | None] = [*study.assays] or [None]
-        for assay in names:
-            for contrast, (baseline, on) in contrasts.items():
-                biopsies = usable(study, assay, visits=(baseline, on), set_=set_)
-                for step in _steps(study, biopsies, baseline, on, strict=set_ != "all_biopsied"):
-                    rows.append({"set": set_, "assay": assay or "", "contrast": contrast, **step})
-    columns = ["set", "assay", "contrast", "step", "n_participants", "n_lost", "n_biopsies", "reason"]
-    return pd.DataFrame(rows, columns=columns)
-
-
-def _steps(
-    study: Study, biopsies: pd.DataFrame, baseline: str, on: str, *, strict: bool
-) -> Iterable[dict[str, Any]]:
-    remaining = [str(p) for p in study.participants.index]
-    yield {
-        "step": "enrolled",
-        "n_participants": len(remaining),
-        "n_lost": 0,
-        "n_biopsies": len(biopsies),
-        "reason": "",
-    }
-    for visit in (baseline, on):
-        at_visit = biopsies[biopsies["visit"] == visit]
-        tests = [(f"{visit} biopsy taken", at_visit)]
-        if strict:
-            tests.append((f"{visit} biopsy adequate", at_visit[at_visit["adequate"]]))
-        tests.append((f"{visit} biopsy measured", at_visit[at_visit["used"]]))
-        for step, rows in tests:
-            have = set(rows["participant_id"])
-            lost = [p for p in remaining if p not in have]
-            remaining = [p for p in remaining if p in have]
-            counted = rows["participant_id"].isin(remaining)
-            yield {
-                "step": step,
-                "n_participants": len(remaining),
-                "n_lost": len(lost),
-                "n_biopsies": int(counted.sum()),
-                "reason": _losses(lost, biopsies, visit),
-            }
-    used = biopsies[biopsies["used"] & biopsies["participant_id"].isin(remaining)]
-    yield {
-        "step": "evaluable pair",
-        "n_participants": len(remaining),
-        "n_lost": 0,
-        "n_biopsies": len(used),
-        "reason": "",
-    }
-
-
-def _losses(lost: Sequence[str], biopsies: pd.DataFrame, visit: str) -> str:
-    """Why participants were lost at a visit: each participant with the reasons of their biopsies."""
-    told = []
-    for participant in lost:
-        mine = biopsies[biopsies["participant_id"] == participant]
-        tried = mine[((mine["visit"] == visit) | mine["visit"].isna()) & ~mine["used"]]
-        reasons = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True) if r]
-        told.append(f"{participant} ({' '.join(reasons) if reasons else f'no {visit} biopsy'})")
-    shown = told[:_TOLD_LIMIT]
-    more = len(told) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more, all in pairs.csv of the results" if more > 0 else "")

@@ -1,0 +1,304 @@
+"""Tables of values that are no counts: features x biopsies in a file, biopsies x features in the study.
+
+The first column is the feature's id, every other column is headed by a biopsy id. A cell is a number, empty
+(not measured), or, where study.yaml declares what becomes of them, a limit: ``<5`` or ``>90``. With ``limits:
+censored`` the value is known to lie beyond the limit and the model is told so; with ``limits: missing`` it
+counts as not measured, and the feature's note says how many. Without the key such a cell is refused: half the
+limit, or the limit itself, is never put in its place.
+
+A table of features may say of each its ``label``, ``unit``, ``kind`` (where it differs from the assay's),
+``lloq``, ``uloq`` and ``expected_direction``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pandas as pd
+from anndata import AnnData
+
+from pdbiomarker.errors import AssayError, Problems
+from pdbiomarker.expression.library_size import FloatArray
+from pdbiomarker.provenance import sha256_file
+from pdbiomarker.study import AssaySpec, Study
+from pdbiomarker.tables import is_number, nearest, read_table, to_number
+
+__all__ = ["VALUE_KINDS", "read_values"]
+
+#: The kinds of a table of values.
+VALUE_KINDS: Final = ("intensity", "density", "proportion", "score", "signature")
+_LIMIT: Final = re.compile(r"([<>])\s*([^<>=\s].*)")
+_MOST: Final = 20
+_UNITS: Final = {
+    "intensity": "",
+    "density": "cells/mm2",
+    "proportion": "",
+    "score": "points",
+    "signature": "",
+}
+_NUMBERS: Final = ("lloq", "uloq", "expected_direction")
+
+
+@dataclasses.dataclass(frozen=True)
+class _Cells:
+    """Cells of a table, features x columns: values, and -1 below, 0 at, 1 above them."""
+
+    x: FloatArray
+    side: FloatArray
+
+
+def read_values(path: str | Path, *, study: Study, spec: AssaySpec) -> AnnData:
+    """Read a table of values as an assay.
+
+    Parameters
+    ----------
+    path : path
+        Features x biopsies: CSV, TSV (either may be gzip-packed) or XLSX; ids are kept as text.
+    study : Study
+        Its biopsies.
+    spec : AssaySpec
+        The assay in study.yaml: kind, limits and the table of features.
+
+    Returns
+    -------
+    AnnData, biopsies x features
+        `X` holds values, at the limit where they lie beyond it; ``layers["censored"]`` (only where there are
+        any) is -1 for at most X, 0 for observed, 1 for at least X. `var`: the columns of an assay, with uloq.
+        ``uns["problems"]`` holds columns that no biopsy claims: see :func:`problems_of`.
+
+    Raises
+    ------
+    AssayError
+        With every fault, its line, biopsy and value: cells that are no numbers or outside the range of their
+        kind (E-SHEET-007, 008), features or columns given twice (E-SHEET-005, 002), no biopsy of the study.
+    """
+    path = Path(path)
+    name = spec.file or path.name
+    problems = Problems()
+    table = read_table(path, name=name, problems=problems)
+    if table is None or not len(table.columns):
+        raise AssayError(problems)
+    key = str(table.columns[0])
+    features = _ids(table[key], name, key, problems)
+    known = set(study.biopsies.index)
+    biopsies = [str(c) for c in table.columns[1:] if str(c) in known]
+    _tell_unclaimed([str(c) for c in table.columns[1:]], known, name, problems)
+    lines = table["line"].tolist() if "line" in table else list(range(2, len(table) + 2))
+    cells = _cells(table[biopsies], lines, spec, name, problems)
+    var = _features(features, study, spec, problems)
+    _check_ranges(cells.x, var, biopsies, lines, name, problems)
+    problems.raise_if_any(AssayError)
+    order = sorted(range(len(biopsies)), key=lambda k: list(study.biopsies.index).index(biopsies[k]))
+    index = pd.Index([biopsies[k] for k in order], dtype=str)
+    adata = AnnData(X=np.ascontiguousarray(cells.x.T[order]), obs=pd.DataFrame(index=index), var=var)
+    if cells.side.any() and spec.limits == "censored":
+        adata.layers["censored"] = np.ascontiguousarray(cells.side.T[order])
+    elif cells.side.any():
+        lost = [{b: "beyond a limit" for b, s in zip(biopsies, row, strict=True) if s} for row in cells.side]
+        adata.X = np.where(cells.side.T[order] != 0, np.nan, cells.x.T[order])
+        adata.var["unmeasured"] = [json.dumps(told, ensure_ascii=False) for told in lost]
+    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
+    adata.uns["provenance"] = {
+        "reader": "pdbiomarker.expression.read_values",
+        "file": name,
+        "sha256": sha256_file(path),
+        "matrix": f"{len(features)} features x {len(biopsies)} biopsies",
+        "limits": spec.limits or "none",
+    }
+    return adata
+
+
+def _ids(column: pd.Series, file: str, key: str, problems: Problems) -> list[str]:
+    """Ids of the features, each once."""
+    ids = ["" if pd.isna(value) else str(value) for value in column]
+    seen: dict[str, int] = {}
+    for row, text in enumerate(ids, start=2):
+        first = seen.setdefault(text, row)
+        if not text:
+            problems.add(
+                "E-SHEET-004", "A feature has no id.", remedy="Name it.", file=file, row=row, column=key
+            )
+        elif first != row:
+            problems.add(
+                "E-SHEET-005",
+                f"The feature {text!r} stands in lines {first} and {row}.",
+                remedy="Keep one of them.",
+                file=file,
+                row=row,
+                column=key,
+                value=text,
+            )
+    return ids
+
+
+def _tell_unclaimed(columns: list[str], known: set[str], file: str, problems: Problems) -> None:
+    unknown = [column for column in columns if column not in known]
+    for column in unknown:
+        problems.add(
+            "E-SHEET-006",
+            f"The column {column!r} is no biopsy of the study; it is left out.",
+            remedy=nearest(column, sorted(known)),
+            file=file,
+            row=1,
+            column=column,
+            value=column,
+            severity="quarantine",
+            item=column,
+        )
+    if len(unknown) == len(columns):
+        problems.add(
+            "E-SHEET-006",
+            "No column of the table is a biopsy of the study.",
+            remedy="Head the columns with the ids of biopsies.csv; features are the rows.",
+            file=file,
+            row=1,
+        )
+
+
+def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, problems: Problems) -> _Cells:
+    """Numbers and limits; everything else is a fault."""
+    x, side = np.full(table.shape, np.nan), np.zeros(table.shape)
+    faults = 0
+    for k, biopsy in enumerate(table.columns):
+        for row, raw in enumerate(table[biopsy].tolist()):
+            text = "" if raw is None or pd.isna(raw) else str(raw).strip()
+            limit = _LIMIT.fullmatch(text)
+            bound = limit is not None and is_number(limit[2]) and spec.limits is not None
+            if limit is not None and bound:
+                x[row, k], side[row, k] = float(limit[2]), -1.0 if limit[1] == "<" else 1.0
+            elif is_number(text):
+                x[row, k] = float(text)
+            elif text:
+                faults += 1
+                if faults > _MOST:
+                    continue
+                remedy = "Give a number, or leave the cell empty."
+                if limit is not None and is_number(limit[2]):
+                    remedy = (
+                        f"Say in study.yaml what limits of this assay become: '{spec.name}: {{..., limits: "
+                        "censored}}' (the model knows the limit) or 'limits: missing'."
+                    )
+                problems.add(
+                    "E-SHEET-007",
+                    "The cell is not a number.",
+                    remedy=remedy,
+                    file=file,
+                    row=lines[row],
+                    column=str(biopsy),
+                    value=text,
+                )
+    if faults > _MOST:
+        problems.add("E-SHEET-007", f"{faults - _MOST} more cells are not numbers.", file=file)
+    return _Cells(x, side)
+
+
+def _features(features: list[str], study: Study, spec: AssaySpec, problems: Problems) -> pd.DataFrame:
+    """The columns of an assay, completed by the table of features."""
+    n = len(features)
+    columns: dict[str, Any] = {
+        "kind": [spec.kind] * n,
+        "unit": [_UNITS[spec.kind]] * n,
+        "lower": np.where(np.repeat(spec.kind in {"density", "proportion"}, n), 0.0, np.nan),
+        "upper": np.where(np.repeat(spec.kind == "proportion", n), 1.0, np.nan),
+        "lloq": np.full(n, np.nan),
+        "uloq": np.full(n, np.nan),
+        "family": [""] * n,
+        "label": list(features),
+        "expected_direction": np.zeros(n, dtype=np.int64),
+    }
+    var = pd.DataFrame(columns, index=pd.Index(features, dtype=str))
+    if spec.features is None:
+        return var
+    table = read_table(study.resolve(spec.features), name=spec.features, problems=problems)
+    if table is None:
+        return var
+    key = str(table.columns[0])
+    unknown = [str(f) for f in table[key] if str(f) not in set(features)]
+    for feature in unknown[:_MOST]:
+        problems.add(
+            "E-SHEET-006",
+            f"The feature {feature!r} is not in {spec.file}.",
+            remedy=nearest(feature, features),
+            file=spec.features,
+            column=key,
+            value=feature,
+            severity="warning",
+        )
+    if table[key].duplicated().any():
+        twice = str(table.loc[table[key].duplicated(), key].iloc[0])
+        problems.add(
+            "E-SHEET-005",
+            f"The feature {twice!r} occurs twice.",
+            remedy="Keep one of them.",
+            file=spec.features,
+            column=key,
+            value=twice,
+        )
+        return var
+    told = table.copy()
+    for column in ("label", "unit", "kind", *_NUMBERS):
+        if column in told:
+            _fill(var, told[column], told[key].astype(str).tolist(), spec, problems)
+    return var
+
+
+def _fill(
+    var: pd.DataFrame, given: pd.Series, features: list[str], spec: AssaySpec, problems: Problems
+) -> None:
+    """Put one column of the table of features into `var`."""
+    file, column = str(spec.features), str(given.name)
+    index = pd.Index(features, dtype=str)
+    if column in _NUMBERS:
+        # The index of a column as read are its lines, for the messages.
+        numbers = to_number(given, file=file, problems=problems).set_axis(index).reindex(var.index)
+        known = numbers.notna().to_numpy()
+        values = numbers.to_numpy(dtype=float)
+        if column == "expected_direction" and not np.isin(values[known], (-1.0, 0.0, 1.0)).all():
+            problems.add(
+                "E-SHEET-008",
+                "An expected direction is not -1, 0 or 1.",
+                remedy="Use 1 for a rise, -1 for a fall, 0 where none is expected.",
+                file=file,
+                column=column,
+            )
+            return
+        filled = np.where(known, values, var[column].to_numpy(dtype=float))
+        var[column] = filled.astype(np.int64) if column == "expected_direction" else filled
+        return
+    texts = given.set_axis(index).reindex(var.index)
+    own = [str(old) if pd.isna(new) else str(new) for old, new in zip(var[column], texts, strict=True)]
+    for kind in dict.fromkeys(own) if column == "kind" else ():
+        if kind not in VALUE_KINDS:
+            problems.add(
+                "E-SHEET-008",
+                "This kind of a value is unknown.",
+                remedy=nearest(kind, VALUE_KINDS),
+                file=file,
+                column=column,
+                value=kind,
+            )
+    var[column] = own
+
+
+def _check_ranges(
+    x: FloatArray, var: pd.DataFrame, biopsies: list[str], lines: list[int], file: str, problems: Problems
+) -> None:
+    kinds = var["kind"].to_numpy(dtype=object)
+    with np.errstate(invalid="ignore"):
+        bad = (x < 0) & np.isin(kinds.astype(str), ("density", "proportion"))[:, None]
+        bad |= (x > 1) & (kinds == "proportion")[:, None]
+    for row, k in np.argwhere(bad)[:_MOST].tolist():
+        problems.add(
+            "E-SHEET-008",
+            f"A {kinds[row]} is outside its range.",
+            remedy="Proportions run from 0 to 1, not to 100; densities are not negative.",
+            file=file,
+            row=lines[row],
+            column=biopsies[k],
+            value=f"{x[row, k]:g}",
+        )

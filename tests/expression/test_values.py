@@ -1,0 +1,119 @@
+"""Tables of values: cells, limits, features, and what is refused with its place."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from builders import study_folder
+
+from pdbiomarker.errors import AssayError, StudyError
+from pdbiomarker.expression import problems_of, read_values
+from pdbiomarker.study import read_study
+
+BIOPSIES = "participant_id,biopsy_id,visit\nP1,B1,screening\nP1,B2,C2D1\nP2,B3,screening\n"
+
+
+def read(tmp_path, table, *, spec="kind: intensity", features=None):
+    files = {"v.csv": table} | ({} if features is None else {"f.csv": features})
+    more = "" if features is None else ", features: f.csv"
+    study = (
+        f"id: T\nvisits: {{screening: {{}}, C2D1: {{}}}}\nassays: {{lab: {{{spec}, file: v.csv{more}}}}}\n"
+    )
+    folder = study_folder(tmp_path, biopsies=BIOPSIES, study=study, files=files)
+    study = read_study(folder)
+    return read_values(folder / "v.csv", study=study, spec=study.spec.assays[0])
+
+
+def test_a_table_becomes_biopsies_by_features(tmp_path):
+    features = "feature,label,unit,lloq,uloq,expected_direction\nil6,IL-6,pg/mL,0.5,90,1\n"
+    found = read(tmp_path, "id,B2,B1\nil6,2.5,1\ncrp,,4e1\n", features=features)
+    assert found.obs_names.tolist() == ["B1", "B2"]  # as in the sheet
+    np.testing.assert_array_equal(found.X, [[1.0, 40.0], [2.5, np.nan]])
+    assert found.var.loc["il6", ["label", "unit", "lloq", "uloq", "expected_direction"]].tolist() == [
+        "IL-6",
+        "pg/mL",
+        0.5,
+        90.0,
+        1,
+    ]
+    assert found.var.loc["crp", "label"] == "crp"
+    assert found.var["kind"].tolist() == ["intensity", "intensity"]
+    assert "censored" not in found.layers
+
+
+def test_limits_are_censored_or_missing_as_declared_and_refused_otherwise(tmp_path):
+    table = "id,B1,B2\nil6,<0.5,> 90\n"
+    found = read(tmp_path / "a", table, spec="kind: intensity, limits: censored")
+    np.testing.assert_array_equal(found.X, [[0.5], [90.0]])
+    np.testing.assert_array_equal(found.layers["censored"], [[-1.0], [1.0]])
+    found = read(tmp_path / "b", table, spec="kind: intensity, limits: missing")
+    assert np.isnan(found.X).all()
+    assert "censored" not in found.layers
+    assert found.var["unmeasured"].tolist() == ['{"B1": "beyond a limit", "B2": "beyond a limit"}']
+    with pytest.raises(AssayError) as caught:
+        read(tmp_path / "c", table)
+    first, second = caught.value.problems
+    assert (first.code, first.file, first.row, first.column, first.value) == (
+        "E-SHEET-007",
+        "v.csv",
+        2,
+        "B1",
+        "<0.5",
+    )
+    assert "limits: censored" in first.remedy
+    assert second.column == "B2"
+
+
+@pytest.mark.parametrize(
+    ("table", "spec", "code", "place"),
+    [
+        ("id,B1\na,1\na,2\n", "kind: score", "E-SHEET-005", (3, "id")),
+        ("id,B1\na,1\n,2\n", "kind: score", "E-SHEET-004", (3, "id")),
+        ("id,B1\na,x\n", "kind: score", "E-SHEET-007", (2, "B1")),
+        ("id,B1\na,<x\n", "kind: score, limits: censored", "E-SHEET-007", (2, "B1")),
+        ("id,B1\na,35\n", "kind: proportion", "E-SHEET-008", (2, "B1")),
+        ("id,B1\na,-1\n", "kind: density", "E-SHEET-008", (2, "B1")),
+        ("id,X1\na,1\n", "kind: score", "E-SHEET-006", (1, None)),
+    ],
+)
+def test_faults_have_their_place(tmp_path, table, spec, code, place):
+    with pytest.raises(AssayError) as caught:
+        read(tmp_path, table, spec=spec)
+    assert (code, *place) in [
+        (p.code, p.row, p.column) for p in caught.value.problems if p.severity == "error"
+    ]
+
+
+def test_a_column_that_no_biopsy_claims_is_left_out_and_told(tmp_path):
+    found = read(tmp_path, "id,B1,B9\na,1,2\n", spec="kind: score")
+    assert found.obs_names.tolist() == ["B1"]
+    (problem,) = problems_of(found)
+    assert (problem.code, problem.severity, problem.item) == ("E-SHEET-006", "quarantine", "B9")
+
+
+@pytest.mark.parametrize(
+    ("features", "message"),
+    [
+        ("feature,kind\na,counts\n", "E-SHEET-008"),
+        ("feature,lloq\na,low\n", "E-SHEET-007"),
+        ("feature,expected_direction\na,2\n", "E-SHEET-008"),
+        ("feature,unit\na,u\na,v\n", "E-SHEET-005"),
+    ],
+)
+def test_faults_of_the_features(tmp_path, features, message):
+    with pytest.raises(AssayError, match=message):
+        read(tmp_path, "id,B1\na,1\n", spec="kind: score", features=features)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [
+        ("kind: intensity, genes: g.csv", "has no genes"),
+        ("kind: count, limits: censored", "has no limits"),
+        ("kind: intensity, limits: half", "E-STUDY-001"),
+        ("kind: ratio", "E-STUDY-001"),
+    ],
+)
+def test_keys_that_do_not_fit_the_kind_are_refused(tmp_path, spec, message):
+    with pytest.raises(StudyError, match=message):
+        read(tmp_path, "id,B1\na,1\n", spec=spec)
