@@ -46,6 +46,7 @@ bench: setup
 	$(BIN)/python benchmarks/bench_import.py
 	$(BIN)/python benchmarks/mixed.py
 	$(BIN)/python benchmarks/ihc.py
+	$(BIN)/python benchmarks/bench_expression.py
 
 # Pins without any download address, for every platform and Python version we support.
 constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)

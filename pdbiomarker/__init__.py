@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.check import check
     from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     __version__ = _version("pdbiomarker")
 
 __all__ = [
+    "ExpressionOptions",
     "PDResult",
     "Plan",
     "RunOutcome",
@@ -68,10 +70,12 @@ __all__ = [
     "run_study",
     "simulate_study",
     "verify",
+    "write_expression",
 ]
 
 #: Public name -> the module that defines it.
 _HOMES: Final = {
+    "ExpressionOptions": "run.expression",
     "PDResult": "change",
     "Plan": "plan",
     "RunOutcome": "run",
@@ -93,6 +97,7 @@ _HOMES: Final = {
     "run_study": "run",
     "simulate_study": "simulate",
     "verify": "provenance",
+    "write_expression": "run.expression",
 }
 _SUBMODULES: Final = frozenset({"decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"})
 

@@ -481,6 +481,124 @@ def _pairs(texts: list[str] | None) -> dict[str, str]:
     return {key.strip(): value.strip() for key, _, value in parts}
 
 
+class CountFormat(StrEnum):
+    """Formats of counts."""
+
+    auto = "auto"
+    table = "table"
+    featurecounts = "featurecounts"
+    star = "star"
+    htseq = "htseq"
+    salmon = "salmon"
+    kallisto = "kallisto"
+    h5ad = "h5ad"
+    nsolver = "nsolver"
+
+
+class Strand(StrEnum):
+    """Strands of a protocol."""
+
+    unstranded = "unstranded"
+    forward = "forward"
+    reverse = "reverse"
+
+
+class CountsFrom(StrEnum):
+    """Definitions of counts from transcripts."""
+
+    length_scaled = "length_scaled"
+    scaled = "scaled"
+    estimated = "estimated"
+
+
+class LaneKind(StrEnum):
+    """What nCounter lanes become."""
+
+    intensity = "intensity"
+    raw = "count"
+
+
+class Background(StrEnum):
+    """Ways of treating nCounter background."""
+
+    threshold = "threshold"
+    subtract = "subtract"
+    none = "none"
+
+
+class Scaling(StrEnum):
+    """Rules for library sizes."""
+
+    tmm = "tmm"
+    tmmwsp = "tmmwsp"
+    rle = "rle"
+    uq = "uq"
+    deseq = "deseq"
+    none = "none"
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def expression(  # noqa: PLR0913 -- one option each; the function takes them as one object
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="COUNTS|FOLDER...",
+            help="A count matrix; files of a counting tool or their folder; a folder of RCC files; "
+            "an export.",
+        ),
+    ],
+    *,
+    out: Annotated[
+        Path, typer.Option("-o", "--out", metavar="OUT", help="A new folder, or one made before.")
+    ],
+    genes: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Ids and symbols; of an export, probes and classes.")
+    ] = None,
+    format_: Annotated[CountFormat, typer.Option("--format", help="Default: told by content.")] = (
+        CountFormat.auto
+    ),
+    strand: Annotated[
+        Strand | None, typer.Option(help="Which count of STAR. Default: as the reads show.")
+    ] = None,
+    transcripts: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="Transcript and gene ids, for Salmon and kallisto.")
+    ] = None,
+    counts_from: Annotated[CountsFrom, typer.Option(help="Counts of genes from transcripts.")] = (
+        CountsFrom.length_scaled
+    ),
+    kind: Annotated[LaneKind, typer.Option(help="Scaled values, or raw counts, of RCC files.")] = (
+        LaneKind.intensity
+    ),
+    background: Annotated[Background, typer.Option(help="nCounter background.")] = Background.threshold,
+    housekeeping: Annotated[
+        list[str] | None, typer.Option(metavar="GENE", help="A housekeeping gene; may be repeated.")
+    ] = None,
+    normalization: Annotated[Scaling, typer.Option(help="How library sizes are scaled.")] = Scaling.tmm,
+) -> int:
+    """Read counts or nCounter lanes without a study: checks, quality, model scale.
+
+    Leaves in OUT: expression.h5ad (libraries x features; raw, log2 and weights), libraries.csv (depth,
+    factors, quality), features.csv (symbol, tested or why not), quarantine.csv, problems.csv,
+    provenance.json. Prints the path of the assay.
+    """
+    options = pb.ExpressionOptions(
+        format=format_.value,
+        strand=None if strand is None else strand.value,
+        counts_from=counts_from.value,
+        transcripts=transcripts,
+        genes=genes,
+        kind=kind.value,
+        background=background.value,
+        housekeeping=tuple(housekeeping or ()),
+        normalization=normalization.value,
+    )
+    outcome = pb.write_expression(inputs, out, options=options)
+    _print_problems(outcome.problems)
+    typer.echo(str(outcome.made[0]))
+    return outcome.exit_code
+
+
 @app.command(epilog=_EXIT_CODES)
 @_guarded
 def simulate(

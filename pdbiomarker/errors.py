@@ -152,6 +152,29 @@ _catalogue(
         16: "The counts look scaled, not raw.",
         17: "Features without a symbol in the genes table.",
         18: "A gene of a signature is not in the matrix.",
+        30: "Libraries cannot be scaled by the rule that was asked for.",
+        31: "Gene ids are outdated symbols or aliases.",
+        33: "The format of a count file is unknown or contradicts its content.",
+        34: "Rows that count reads over genes were left out of the features.",
+        35: "The columns are shifted against the header.",
+        36: "Transcripts or genes that the mapping table does not name.",
+        37: "The values are already normalised.",
+        38: "Gene ids are of several kinds, or were merged.",
+    },
+)
+_catalogue(
+    "LANE",
+    {
+        1: "An RCC file cannot be read, or is cut short.",
+        2: "A lane was measured with another code set than the others.",
+        3: "Too few fields of view were counted.",
+        4: "The binding density is out of range.",
+        5: "The positive controls are missing, or not linear.",
+        6: "The weakest positive control is not above the limit of detection.",
+        7: "The factor of a control or of the housekeeping genes is out of range.",
+        8: "Housekeeping genes are missing, or too weak to scale by.",
+        9: "One lane is unlike the others: it is not normalised as they are.",
+        10: "Two files hold the same lane.",
     },
 )
 _catalogue(

@@ -19,7 +19,18 @@ from pdbiomarker.cli import app
 from pdbiomarker.provenance import FolderLock
 from pdbiomarker.run import RunOutcome, demo
 
-COMMANDS = ("demo", "check", "run", "change", "quantify", "simulate", "report", "verify", "version")
+COMMANDS = (
+    "demo",
+    "check",
+    "run",
+    "change",
+    "quantify",
+    "expression",
+    "simulate",
+    "report",
+    "verify",
+    "version",
+)
 
 
 @pytest.fixture(scope="module")
@@ -178,11 +189,21 @@ ID,1
 </Sample_Attributes>
 <Lane_Attributes>
 ID,1
+FovCount,280
+FovCounted,270
+BindingDensity,0.8
 </Lane_Attributes>
 <Code_Summary>
 CodeClass,Name,Accession,Count
 Endogenous,CD8A,NM_1,120
 Endogenous,GZMA,NM_2,80
+Positive,POS_A(128),ERCC_1,25600
+Positive,POS_B(32),ERCC_2,6400
+Positive,POS_C(8),ERCC_3,1600
+Positive,POS_D(2),ERCC_4,400
+Positive,POS_E(0.5),ERCC_5,100
+Negative,NEG_A(0),ERCC_6,5
+Negative,NEG_B(0),ERCC_7,7
 </Code_Summary>
 """
 
@@ -191,12 +212,13 @@ Endogenous,GZMA,NM_2,80
     ("old", "new", "code", "row"),
     [
         ("", "", None, None),
-        (",120", ",many", "E-COUNT-001", 12),
-        (",120", ",-1", "E-COUNT-002", 12),
-        (",120", ",1.5", "E-COUNT-003", 12),
-        ("GZMA", "CD8A", "E-COUNT-005", 13),
+        (",120", ",many", "E-COUNT-001", 15),
+        (",120", ",-1", "E-COUNT-002", 15),
+        (",120", ",1.5", "E-COUNT-003", 15),
+        ("GZMA", "CD8A", "E-COUNT-005", 16),
         ("</Code_Summary>\n", "", "E-FILE-005", None),
-        ("Accession,Count", "Accession", "E-SHEET-001", 11),
+        ("Accession,Count", "Accession", "E-SHEET-001", 14),
+        ("FovCounted,270", "FovCounted,100", "E-LANE-003", None),
     ],
 )
 def test_check_an_rcc_file(tmp_path: Path, old: str, new: str, code: str | None, row: int | None) -> None:

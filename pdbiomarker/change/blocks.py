@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from pdbiomarker.change.question import Model
 from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import design_matrix
-from pdbiomarker.normalize import normalize
+from pdbiomarker.normalize import NormalizeOptions, normalize
+from pdbiomarker.normalize.size_factors import Normalization
 from pdbiomarker.pairing import usable
 from pdbiomarker.study import Study
 
-__all__ = ["Block", "choose_block"]
+__all__ = ["Block", "choose_block", "normalised"]
 
 Floats = NDArray[np.float64]
 
@@ -76,7 +77,7 @@ def choose_block(study: Study, assay: str, set_: str, model: Model) -> tuple[Blo
     frame = _frame(study, assay, union)
     for contrast, rows in chosen.items():
         frame[f"_in_{contrast}"] = frame.index.isin(rows.index)
-    values, note = _normalised(study.assays[assay][union.index.to_numpy()].copy(), frame, model)
+    values, note = normalised(study.assays[assay][union.index.to_numpy()].copy(), frame, model)
     return Block(assay, set_, frame, values, note), pd.concat(told, ignore_index=True)
 
 
@@ -97,7 +98,9 @@ def _frame(study: Study, assay: str, rows: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns, index=rows.index)
 
 
-def _normalised(adata: AnnData, frame: pd.DataFrame, model: Model) -> tuple[AnnData, str]:
+def normalised(
+    adata: AnnData, frame: pd.DataFrame, model: Model, *, stable: tuple[str, ...] = ()
+) -> tuple[AnnData, str]:
     """Bring the values of the used biopsies to the model scale; say where the plan's design had no part."""
     design: Floats | None = None
     note = ""
@@ -110,4 +113,9 @@ def _normalised(adata: AnnData, frame: pd.DataFrame, model: Model) -> tuple[AnnD
             if (adata.var["kind"] == "count").any():
                 why = error.problems[0].message.partition("\n")[0].rstrip(".")
                 note = f"voom weights from one mean, not the plan's design ({why})"
-    return normalize(adata, design, visits=[str(v) for v in frame["visit"]]), note
+    options = NormalizeOptions(
+        normalization=cast("Normalization", model.plan.normalization),
+        quality_weights=model.plan.quality_weights,
+        stable=stable,
+    )
+    return normalize(adata, design, visits=[str(v) for v in frame["visit"]], options=options), note

@@ -14,6 +14,7 @@ from typing import Final
 import numpy as np
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.expression.identifiers import GENE_ID, date_in, serial_date
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.expression.matrix import FRACTION, MISSING, NEGATIVE, TEXT, RawMatrix
 from pdbiomarker.study.ids import control_character, normal_id
@@ -23,31 +24,19 @@ __all__ = ["MAX_SHOWN", "check_matrix", "clean_ids", "looks_like"]
 #: Faults of one kind that are told one by one.
 MAX_SHOWN: Final = 20
 
-_MONTHS: Final = "jan|feb|mar|apr|may|jun|jul|aug|sep|sept|oct|nov|dec"
-_DATES: Final = (
-    re.compile(rf"(?P<day>\d{{1,2}})[-/ ](?P<month>{_MONTHS})(?:[-/ ]\d{{2,4}})?", re.IGNORECASE),
-    re.compile(rf"(?P<month>{_MONTHS})[-/ ](?P<day>\d{{1,2}})", re.IGNORECASE),
-    re.compile(r"\d{4}-\d{2}-\d{2}(?:[ T]\d{2}:\d{2}:\d{2})?"),
-    re.compile(r"\d{1,2}/\d{1,2}/\d{2,4}"),
-)
-#: Days since 1899-12-30 of the years 2000-2035: what a spreadsheet stores for a gene it took for a date.
-_SERIALS: Final = range(36526, 49675)
-_REPAIR: Final = {
-    "mar": "MARCHF{0} or MTARC{0}",
-    "sep": "SEPTIN{0}",
-    "sept": "SEPTIN{0}",
-    "dec": "DELEC{0}",
-    "oct": "POU5F1 (alias OCT{0})",
-    "nov": "CCN3 (alias NOV)",
-}
 _SUMMARY: Final = re.compile(
     r"__\w+|N_(unmapped|multimapping|noFeature|ambiguous)|Unassigned_\w+|Assigned|"
     r"(no_feature|ambiguous|too_low_aQual|not_aligned|alignment_not_unique)|(grand[ _])?(total|sum)s?",
     re.IGNORECASE,
 )
-_GENE_ID: Final = re.compile(r"ENS[A-Z]*[GT]\d{11}(\.\d+)?")
 _WELL_KNOWN: Final = frozenset(
     ["ACTB", "GAPDH", "B2M", "TP53", "CD8A", "CD3E", "CD4", "PTPRC", "GZMA", "PRF1", "MKI67", "EGFR", "TBP"]
+)
+#: What may stand over the gene ids.
+_CORNER: Final = re.compile(
+    r"(\W*|.*gene.*|.*symbol.*|.*ensembl.*|.*entrez.*|.*feature.*|.*transcript.*|.*probe.*|.*target.*|.*name.*|"
+    r".*id|index|unnamed.*|x|rownames|row\.?names|hugo.*|hgnc.*)",
+    re.IGNORECASE,
 )
 #: An id of which nothing need be cleaned.
 _ORDINARY: Final = re.compile(r"[!-~]*")
@@ -68,7 +57,7 @@ def check_matrix(
     name : str
         What problems call the file.
     problems : Problems
-        Added: E-COUNT-001 to 006, 010 to 013, 016; E-SHEET-004, 009, 010.
+        Added: E-COUNT-001 to 006, 010 to 013, 016, 035; E-SHEET-004, 009, 010.
     expected : collection of str
         Library ids that a sheet names, if any; a matrix that holds them as rows is transposed.
 
@@ -79,6 +68,7 @@ def check_matrix(
     """
     genes = clean_ids(raw.genes, "gene id", name, problems=problems, lines=raw.lines.tolist())
     libraries = clean_ids(raw.libraries, "library id", name, problems=problems)
+    _check_shift(raw, genes, libraries, name, problems, expected=expected)
     _check_orientation(genes, libraries, name, problems, expected=expected)
     _check_genes(raw, genes, name, problems)
     _check_libraries(libraries, name, problems)
@@ -136,6 +126,39 @@ def _tell(
         problems.add(code, f"{len(found) - MAX_SHOWN} more {what}.", remedy="See the first ones.", file=name)
 
 
+def _check_shift(
+    raw: RawMatrix,
+    genes: Sequence[str],
+    libraries: Sequence[str],
+    name: str,
+    problems: Problems,
+    *,
+    expected: Collection[str],
+) -> None:
+    """Refuse a header that stands one column beside its columns."""
+    known = set(expected)
+    evidence = ""
+    if raw.corner in known and raw.corner not in libraries:
+        evidence = f"{raw.corner!r} is a library of the sheets and stands over the gene ids"
+    elif len(libraries) > 1 and libraries[-1] == "" and not _CORNER.fullmatch(raw.corner):
+        evidence = f"{raw.corner!r} stands over the gene ids, and the last column has counts and no name"
+    elif _are_row_numbers(genes) and (raw.faults[:, 0] == TEXT).all():
+        evidence = "the first column holds row numbers, and the gene ids stand in the second"
+    if evidence:
+        problems.add(
+            "E-COUNT-035",
+            f"The columns are shifted against the header: {evidence}.",
+            remedy="Export the table again with a name for the gene column, and without row numbers.",
+            file=name,
+            row=1,
+            value=raw.corner,
+        )
+
+
+def _are_row_numbers(genes: Sequence[str]) -> bool:
+    return genes[0] in {"0", "1"} and list(genes) == [str(k + int(genes[0])) for k in range(len(genes))]
+
+
 def _check_orientation(
     genes: Sequence[str],
     libraries: Sequence[str],
@@ -147,8 +170,8 @@ def _check_orientation(
     known = set(expected)
     rows_expected = sum(g in known for g in genes)
     columns_expected = sum(c in known for c in libraries)
-    gene_columns = sum(bool(_GENE_ID.fullmatch(c)) or c in _WELL_KNOWN for c in libraries)
-    gene_rows = sum(bool(_GENE_ID.fullmatch(g)) or g in _WELL_KNOWN for g in genes)
+    gene_columns = sum(bool(GENE_ID.fullmatch(c)) or c in _WELL_KNOWN for c in libraries)
+    gene_rows = sum(bool(GENE_ID.fullmatch(g)) or g in _WELL_KNOWN for g in genes)
     evidence = ""
     if rows_expected > columns_expected:
         evidence = f"{rows_expected} ids of the first column are library ids of the sheets"
@@ -220,13 +243,11 @@ def _check_dates(genes: Sequence[str], lines: Sequence[int], name: str, problems
     serials = 0 < numeric <= 0.05 * len(genes)
     found: dict[int, str] = {}
     for k, gene in enumerate(genes):
-        match = next((m for pattern in _DATES if (m := pattern.fullmatch(gene))), None)
-        if match is not None:
-            groups = match.groupdict()
-            repair = _REPAIR.get((groups.get("month") or "").lower(), "")
-            found[k] = repair.format(int(groups["day"])) if repair else ""
-        elif serials and gene.isdecimal() and int(gene) in _SERIALS:
-            found[k] = ""
+        meant = date_in(gene)
+        if meant is None and serials:
+            meant = serial_date(gene)
+        if meant is not None:
+            found[k] = meant
 
     def tell(k: int) -> None:
         meant = f": probably {found[k]}" if found[k] else ""

@@ -3,8 +3,9 @@
 Refused (:class:`~pdbiomarker.errors.AssayError`): what makes the matrix as a whole doubtful, such as text,
 negative, fractional or missing counts, repeated genes or libraries, a transposed table. Quarantined: single
 libraries, namely one without a read (E-COUNT-009), one with less than 1/50 of the median depth (E-COUNT-014),
-one that no biopsy claims (E-COUNT-007), and a library of the sheets that the matrix lacks (E-COUNT-008).
-Told only: two identical libraries (E-COUNT-015), names that a spreadsheet turned into dates (E-COUNT-013).
+one that no biopsy claims (E-COUNT-007), a library of the sheets that the matrix lacks (E-COUNT-008), and
+copies of another library (E-COUNT-015). Told only: names that a spreadsheet turned into dates (E-COUNT-013),
+outdated symbols and ids of several kinds (E-COUNT-031, 038).
 
 Several libraries of one biopsy are summed: reads of one RNA add up, and the sum has the variance that the
 voom trend assumes of a count of its size.
@@ -15,7 +16,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,10 +27,11 @@ from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problem, Problems
 from pdbiomarker.expression.checks import check_matrix
+from pdbiomarker.expression.formats import CountSource, Reading, read_source
 from pdbiomarker.expression.genes import labels, map_symbols
+from pdbiomarker.expression.identifiers import check_ids, current_symbols
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.expression.matrix import read_matrix
-from pdbiomarker.provenance import sha256_file
+from pdbiomarker.provenance import sha256_file, sha256_json
 from pdbiomarker.study import AssaySpec, Study
 from pdbiomarker.tables import nearest, read_table
 
@@ -37,6 +39,8 @@ __all__ = ["SHALLOW", "check_counts", "problems_of", "read_counts"]
 
 #: A library with less than this share of the median depth is quarantined.
 SHALLOW: Final = 1 / 50
+#: Two libraries that agree in this many genes with reads are copies, not chance.
+_GENES_OF_A_COPY: Final = 50
 
 
 @dataclasses.dataclass(frozen=True)
@@ -46,10 +50,19 @@ class _Counts:
     values: FloatArray
     genes: list[str]
     libraries: list[str]
+    reading: Reading
+    lengths: FloatArray | None = None
+    summary: Mapping[str, FloatArray] = dataclasses.field(default_factory=dict)
 
     def keep(self, chosen: npt.NDArray[np.bool_]) -> _Counts:
         libraries = [library for library, ok in zip(self.libraries, chosen, strict=True) if ok]
-        return _Counts(self.values[:, chosen], self.genes, libraries)
+        return dataclasses.replace(
+            self,
+            values=self.values[:, chosen],
+            libraries=libraries,
+            lengths=None if self.lengths is None else self.lengths[:, chosen],
+            summary={name: reads[chosen] for name, reads in self.summary.items()},
+        )
 
 
 def check_counts(path: str | Path) -> Problems:
@@ -58,7 +71,7 @@ def check_counts(path: str | Path) -> Problems:
     Parameters
     ----------
     path : path
-        Genes x libraries: CSV, TSV (either may be gzip-packed) or Parquet; the first column is the gene id.
+        See :func:`read_counts`.
 
     Returns
     -------
@@ -67,65 +80,78 @@ def check_counts(path: str | Path) -> Problems:
     """
     problems = Problems()
     path = Path(path)
-    counts = _checked(path, path.name, problems, expected=())
+    counts = _checked(path, path.name, problems, expected=(), source=CountSource())
     if counts is not None and not problems.errors:
-        _usable_libraries(counts, path.name, problems)
+        _usable_libraries(counts, path.name, problems, owner=None)
     return problems
 
 
 def read_counts(
-    path: str | Path,
+    path: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
     *,
     study: Study | None = None,
     spec: AssaySpec | None = None,
     genes: pd.DataFrame | str | Path | None = None,
+    source: CountSource | None = None,
 ) -> AnnData:
-    """Read a count matrix as an assay.
+    """Read counts as an assay.
 
     Parameters
     ----------
-    path : path
-        Genes x libraries: CSV, TSV (either may be gzip-packed) or Parquet; the first column is the gene id,
-        kept as text (``007``, ``1E5``, ``NA`` stay).
+    path : path, sequence of paths, or mapping of library id to path
+        One matrix, genes x libraries: CSV, TSV (either may be gzip-packed), Parquet, XLSX or h5ad; the first
+        column is the gene id, kept as text (``007``, ``1E5``, ``NA`` stay). Or the files of featureCounts,
+        STAR, HTSeq, Salmon or kallisto: one, several, or the folder that holds them; see
+        :mod:`pdbiomarker.expression.formats`.
     study : Study, optional
         Its `libraries` say which biopsy each library belongs to.
     spec : AssaySpec, optional
         The assay in study.yaml: names the file in messages, and the `genes` table.
     genes : DataFrame or path, optional
         Table of symbols, instead of the one of `spec`; see :mod:`pdbiomarker.expression.genes`.
+    source : CountSource, optional
+        Format, strand, transcript table and definition of counts; default: told by content.
 
     Returns
     -------
     AnnData, biopsies x genes
         Without a study, libraries x genes. `X` holds counts as float64. `obs`: n_libraries, library_size
-        (reads), libraries (ids joined by ``;``), batch where the sheets have one. `var`: the columns of an
-        assay (kind ``count``, unit ``reads``) and symbol, empty where unknown. ``uns["problems"]`` holds
-        quarantined libraries and warnings: see :func:`problems_of`.
+        (reads), libraries (ids joined by ``;``), batch where the sheets have one, and what a counting tool
+        says of reads over genes (``N_unmapped``, ``no_feature``). `var`: the columns of an assay (kind
+        ``count``, unit ``reads``) and symbol, empty where unknown. ``layers["length"]``: effective lengths,
+        from Salmon and kallisto. ``uns["problems"]`` holds quarantined libraries and warnings: see
+        :func:`problems_of`; ``uns["gene_ids"]`` how many ids are of which kind.
 
     Raises
     ------
     AssayError
         With every fault of the matrix, its gene, line, library and value (E-COUNT-001 to 006, 010 to 012,
-        E-FILE and E-SHEET codes), or when no library is left.
+        033, 035; E-FILE and E-SHEET codes), or when no library is left.
 
     Notes
     -----
     22,187 genes x 109 libraries take about 0.3 s.
     """
-    path = Path(path)
-    name = path.name if spec is None or spec.file is None else spec.file
+    where = _where(path)
+    name = _name(where) if spec is None or spec.file is None else spec.file
     problems = Problems()
     expected = () if study is None else tuple(map(str, study.libraries.index))
-    counts = _checked(path, name, problems, expected=expected)
+    counts = _checked(where, name, problems, expected=expected, source=source or CountSource())
     if counts is None:
         raise AssayError(problems)
+    reading = counts.reading
     table, table_name = _genes_table(genes, study, spec, problems)
-    symbols = [""] * len(counts.genes)
+    current = current_symbols(counts.genes)
+    symbols = [current.get(g, "") for g in counts.genes]
+    if reading.symbols is not None:
+        symbols = list(reading.symbols)
     if table is not None:
         symbols = map_symbols(counts.genes, table, table_name, problems=problems)
+    kinds = check_ids(counts.genes, name, problems)
     problems.raise_if_any(AssayError)
     n_features, n_libraries = len(counts.genes), len(counts.libraries)
-    counts = _usable_libraries(counts, name, problems)
+    owner = None if study is None else {str(k): str(v) for k, v in study.libraries["biopsy_id"].items()}
+    counts = _usable_libraries(counts, name, problems, owner=owner)
     adata = _by_library(counts) if study is None else _by_biopsy(counts, study, name, problems)
     problems.raise_if_any(AssayError)
     adata.var = _features(counts.genes, symbols)
@@ -133,11 +159,37 @@ def read_counts(
     adata.uns["provenance"] = {
         "reader": "pdbiomarker.expression.read_counts",
         "file": name,
-        "sha256": sha256_file(path),
+        "sha256": _hash(reading.files),
         "matrix": f"{n_features} genes x {n_libraries} libraries",
         "libraries_of_a_biopsy": "summed",
+        **reading.facts,
     }
+    adata.uns["gene_ids"] = kinds
     return adata
+
+
+def _where(
+    path: str | Path | Sequence[str | Path] | Mapping[str, str | Path],
+) -> Path | list[Path] | dict[str, Path]:
+    if isinstance(path, str | Path):
+        return Path(path)
+    if isinstance(path, Mapping):
+        return {str(library): Path(file) for library, file in path.items()}
+    return [Path(file) for file in path]
+
+
+def _name(where: Path | list[Path] | dict[str, Path]) -> str:
+    if isinstance(where, Path):
+        return where.name
+    files = list(where.values()) if isinstance(where, dict) else where
+    return f"{files[0].name} and {len(files) - 1} more" if len(files) > 1 else files[0].name if files else ""
+
+
+def _hash(files: Sequence[Path]) -> str:
+    """Hash of the one file, or of the names and hashes of several."""
+    if len(files) == 1:
+        return sha256_file(files[0])
+    return sha256_json([[file.name, sha256_file(file)] for file in files])
 
 
 def problems_of(adata: AnnData) -> tuple[Problem, ...]:
@@ -154,13 +206,20 @@ def _to_json(problems: Problems) -> str:
     return json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
 
 
-def _checked(path: Path, name: str, problems: Problems, *, expected: Sequence[str]) -> _Counts | None:
+def _checked(
+    where: Path | list[Path] | dict[str, Path],
+    name: str,
+    problems: Problems,
+    *,
+    expected: Sequence[str],
+    source: CountSource,
+) -> _Counts | None:
     """Read and check; None where there is no matrix to check."""
-    raw = read_matrix(path, name, problems)
-    if raw is None:
+    reading = read_source(where, name, problems, source)
+    if reading is None:
         return None
-    gene_ids, library_ids = check_matrix(raw, name, problems, expected=expected)
-    return _Counts(raw.values, gene_ids, library_ids)
+    gene_ids, library_ids = check_matrix(reading.raw, name, problems, expected=expected)
+    return _Counts(reading.raw.values, gene_ids, library_ids, reading, reading.lengths, reading.summary)
 
 
 def _genes_table(
@@ -177,8 +236,10 @@ def _genes_table(
     return read_table(file, name=spec.genes, problems=problems), spec.genes
 
 
-def _usable_libraries(counts: _Counts, name: str, problems: Problems) -> _Counts:
-    """Quarantine libraries without reads or with too few, tell identical ones."""
+def _usable_libraries(
+    counts: _Counts, name: str, problems: Problems, *, owner: Mapping[str, str] | None
+) -> _Counts:
+    """Quarantine libraries without reads or with too few, and copies of another library."""
     depth = counts.values.sum(axis=0)
     usual = float(np.median(depth[depth > 0])) if (depth > 0).any() else 0.0
     for library, reads in zip(counts.libraries, depth.tolist(), strict=True):
@@ -200,21 +261,7 @@ def _usable_libraries(counts: _Counts, name: str, problems: Problems) -> _Counts
             item=library,
         )
     kept = counts.keep((depth > 0) & (depth >= SHALLOW * usual))
-    seen: dict[bytes, str] = {}
-    for library, column in zip(kept.libraries, kept.values.T, strict=True):
-        digest = hashlib.sha256(np.ascontiguousarray(column).tobytes()).digest()
-        twin = seen.setdefault(digest, library)
-        if twin != library:
-            problems.add(
-                "E-COUNT-015",
-                f"Libraries {twin!r} and {library!r} have the same counts for all {len(kept.genes)} genes.",
-                remedy="Check whether one was copied over the other.",
-                file=name,
-                row=1,
-                column=library,
-                severity="warning",
-                item=library,
-            )
+    kept = _without_copies(kept, name, problems, owner)
     if not kept.libraries:
         problems.add(
             "E-COUNT-009",
@@ -225,16 +272,55 @@ def _usable_libraries(counts: _Counts, name: str, problems: Problems) -> _Counts
     return kept
 
 
+def _without_copies(
+    counts: _Counts, name: str, problems: Problems, owner: Mapping[str, str] | None
+) -> _Counts:
+    """Tell identical libraries; where the study says whose they are, leave copies out.
+
+    Of one biopsy the copy is left out, or its reads would count twice. Of two biopsies both are: nothing says
+    whose reads they are.
+    """
+    seen: dict[bytes, str] = {}
+    lost: set[str] = set()
+    for library, column in zip(counts.libraries, counts.values.T, strict=True):
+        digest = hashlib.sha256(np.ascontiguousarray(column).tobytes()).digest()
+        twin = seen.setdefault(digest, library)
+        if twin == library:
+            continue
+        said = f"Libraries {twin!r} and {library!r} have the same counts for all {len(counts.genes)} genes"
+        claimed = owner is not None and twin in owner and library in owner
+        certain = claimed and int((column > 0).sum()) >= _GENES_OF_A_COPY
+        both = certain and owner is not None and owner[twin] != owner[library]
+        gone = ([twin] if both and twin not in lost else []) + [library] if certain else []
+        for item in gone or [library]:
+            problems.add(
+                "E-COUNT-015",
+                f"{said}; {item!r} is left out." if gone else f"{said}.",
+                remedy="Check which of them was copied over the other, and give each its own counts.",
+                file=name,
+                row=1,
+                column=item,
+                severity="quarantine" if gone else "warning",
+                item=item,
+            )
+        lost.update(gone)
+    return counts.keep(np.array([library not in lost for library in counts.libraries], dtype=bool))
+
+
 def _by_library(counts: _Counts) -> AnnData:
     obs = pd.DataFrame(
         {
             "n_libraries": np.ones(len(counts.libraries), dtype=np.int64),
             "library_size": counts.values.sum(axis=0),
             "libraries": counts.libraries,
+            **counts.summary,
         },
         index=pd.Index(counts.libraries, dtype=str),
     )
-    return AnnData(X=np.ascontiguousarray(counts.values.T), obs=obs)
+    adata = AnnData(X=np.ascontiguousarray(counts.values.T), obs=obs)
+    if counts.lengths is not None:
+        adata.layers["length"] = np.ascontiguousarray(counts.lengths.T)
+    return adata
 
 
 def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> AnnData:
@@ -267,11 +353,17 @@ def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> 
         "library_size": X.sum(axis=1),
         "libraries": [";".join(counts.libraries[k] for k in members[b]) for b in biopsies],
     }
+    for label, reads in counts.summary.items():
+        columns[label] = [reads[members[b]].sum() for b in biopsies]
     if "batch" in sheet.columns:
         batch = {str(i): str(v) for i, v in sheet["batch"].items() if isinstance(v, str) and v}
         of_biopsy = [[batch.get(counts.libraries[k], "") for k in members[b]] for b in biopsies]
         columns["batch"] = ["+".join(dict.fromkeys(v for v in values if v)) for values in of_biopsy]
-    return AnnData(X=X, obs=pd.DataFrame(columns, index=pd.Index(biopsies, dtype=str)))
+    adata = AnnData(X=X, obs=pd.DataFrame(columns, index=pd.Index(biopsies, dtype=str)))
+    if counts.lengths is not None:
+        lengths = [counts.lengths[:, members[b]].mean(axis=1) for b in biopsies]
+        adata.layers["length"] = np.array(lengths)
+    return adata
 
 
 def _tell_unmatched(counts: _Counts, sheet: pd.DataFrame, name: str, problems: Problems) -> None:

@@ -2,21 +2,26 @@
 
 The first column of the table holds the ids of the matrix. The symbol is taken from the column named
 ``gene_name``, ``symbol`` or one of the other usual names. Ids are compared as text; an Ensembl id with a
-version (``ENSG00000153563.16``) is also looked up without it.
+version (``ENSG00000153563.16``) is also looked up without it, and an id that is not in the first column among
+the aliases (columns ``alias``, ``previous`` and the like, separated by ``|``, ``;`` or ``,``), where one gene
+alone has it.
 """
 
 from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Final, cast
 
+import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.expression.identifiers import without_version
 
-__all__ = ["labels", "map_symbols"]
+__all__ = ["labels", "map_symbols", "merge_genes"]
 
 _SYMBOL_COLUMNS: Final = (
     "gene_name",
@@ -29,7 +34,16 @@ _SYMBOL_COLUMNS: Final = (
     "gene",
     "name",
 )
-_VERSION: Final = re.compile(r"(ENS[A-Z]*\d+)\.\d+")
+_ALIAS_COLUMNS: Final = (
+    "alias",
+    "aliases",
+    "alias_symbol",
+    "previous",
+    "prev_symbol",
+    "previous_symbols",
+    "synonyms",
+)
+_SEPARATORS: Final = re.compile(r"[|;,]")
 
 
 def map_symbols(ids: Sequence[str], table: pd.DataFrame, name: str, *, problems: Problems) -> list[str]:
@@ -75,7 +89,19 @@ def map_symbols(ids: Sequence[str], table: pd.DataFrame, name: str, *, problems:
             value=conflicts[0],
             severity="warning",
         )
-    symbols = [found.get(i) or found.get(_VERSION.sub(r"\1", i), "") for i in ids]
+    aliases = _aliases(table, columns, _texts(table[column]))
+    symbols = [found.get(i) or found.get(without_version(i)) or aliases.get(i, "") for i in ids]
+    by_alias = [i for i in ids if i not in found and without_version(i) not in found and i in aliases]
+    if by_alias:
+        problems.add(
+            "E-COUNT-031",
+            f"{len(by_alias)} ids are found only among the aliases of the genes table, as {by_alias[0]!r} "
+            f"({aliases[by_alias[0]]}).",
+            remedy="Nothing need be done; check that no other row is the same gene.",
+            file=name,
+            value=by_alias[0],
+            severity="warning",
+        )
     unmapped = [i for i, symbol in zip(ids, symbols, strict=True) if not symbol]
     if len(unmapped) == len(ids):
         problems.add(
@@ -97,6 +123,62 @@ def map_symbols(ids: Sequence[str], table: pd.DataFrame, name: str, *, problems:
             severity="warning",
         )
     return symbols
+
+
+def _aliases(table: pd.DataFrame, columns: Mapping[str, Hashable], symbols: Sequence[str]) -> dict[str, str]:
+    """Aliases and former symbols that only one gene has, with its symbol."""
+    found: dict[str, set[str]] = {}
+    for name in (columns[c] for c in _ALIAS_COLUMNS if c in columns):
+        for text, symbol in zip(_texts(table[name]), symbols, strict=True):
+            for alias in _SEPARATORS.split(text):
+                if alias.strip() and symbol:
+                    found.setdefault(alias.strip(), set()).add(symbol)
+    return {alias: next(iter(own)) for alias, own in found.items() if len(own) == 1}
+
+
+def merge_genes(adata: AnnData) -> tuple[AnnData, pd.DataFrame]:
+    """Sum the features of one symbol, and report what was merged and what has none.
+
+    Parameters
+    ----------
+    adata : AnnData, biopsies x genes
+        Counts, with ``var["symbol"]``.
+
+    Returns
+    -------
+    AnnData, biopsies x symbols
+        In the order of first appearance; features without a symbol keep their id. Layers are left out.
+    DataFrame
+        One row for each feature of `adata`: id, symbol, feature (its name in the result), status
+        (``kept``, ``merged``, ``no symbol``) and reads.
+
+    Examples
+    --------
+    >>> import numpy as np, pandas as pd
+    >>> var = pd.DataFrame({"symbol": ["A", "A", ""]}, index=["1", "2", "3"])
+    >>> merged, report = merge_genes(AnnData(np.array([[1.0, 2.0, 3.0]]), var=var))
+    >>> merged.var_names.tolist(), merged.X.tolist(), report["status"].tolist()
+    (['A', '3'], [[3.0, 3.0]], ['merged', 'merged', 'no symbol'])
+    """
+    ids = [str(i) for i in adata.var_names]
+    symbols = [s if isinstance(s, str) else "" for s in adata.var["symbol"].tolist()]
+    names = [s or i for s, i in zip(symbols, ids, strict=True)]
+    codes, labels_ = pd.factorize(np.asarray(names, dtype=object))
+    x = np.asarray(adata.X, dtype=np.float64)
+    sums = np.zeros((adata.n_obs, len(labels_)))
+    np.add.at(sums.T, codes, x.T)
+    first = np.unique(codes, return_index=True)[1]
+    var = cast("pd.DataFrame", adata.var).iloc[first].copy()
+    var.index = pd.Index([str(n) for n in labels_], dtype=str)
+    times = np.bincount(codes)
+    status = [
+        "merged" if times[c] > 1 else "kept" if s else "no symbol"
+        for c, s in zip(codes.tolist(), symbols, strict=True)
+    ]
+    report = pd.DataFrame(
+        {"id": ids, "symbol": symbols, "feature": names, "status": status, "reads": np.nansum(x, axis=0)}
+    )
+    return AnnData(X=sums, obs=cast("pd.DataFrame", adata.obs).copy(), var=var, uns=dict(adata.uns)), report
 
 
 def _texts(column: pd.Series) -> list[str]:

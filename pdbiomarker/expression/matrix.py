@@ -28,8 +28,20 @@ import pyarrow.parquet
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
+from pdbiomarker.tables import read_table
 
-__all__ = ["FRACTION", "MISSING", "NEGATIVE", "TEXT", "RawMatrix", "read_matrix"]
+__all__ = [
+    "FRACTION",
+    "MISSING",
+    "NEGATIVE",
+    "TEXT",
+    "IntArray",
+    "RawMatrix",
+    "column_numbers",
+    "matrix_of",
+    "read_bytes",
+    "read_matrix",
+]
 
 IntArray = npt.NDArray[np.int64]
 
@@ -49,9 +61,7 @@ _MISSING_TEXTS: Final = ("", "na", "nan", "null", "none", "n/a", "#n/a", "<na>",
 _PROTECTED: Final = re.compile(r"'+[=+\-@\t\r]")
 
 _MAGIC: Final[tuple[tuple[bytes, str, str], ...]] = (
-    (b"PK\x03\x04", "a spreadsheet (XLSX) or another ZIP archive", "Save the sheet as CSV in UTF-8."),
     (b"\xd0\xcf\x11\xe0", "an old Excel file (XLS)", "Save the sheet as CSV in UTF-8."),
-    (b"\x89HDF", "an HDF5 file", "Export the counts as CSV or Parquet."),
     (b"BZh", "a bzip2 file", "Pack it with gzip, or leave it unpacked."),
     (b"\xfd7zXZ", "an xz file", "Pack it with gzip, or leave it unpacked."),
     (b"\x28\xb5\x2f\xfd", "a zstandard file", "Pack it with gzip, or leave it unpacked."),
@@ -75,6 +85,8 @@ class RawMatrix:
         Line of each gene in the file (the header is line 1); for Parquet the row counted from 1.
     columns : list of pyarrow.ChunkedArray
         The cells as read, for quoting a value.
+    corner : str
+        What stands over the gene ids.
     """
 
     values: FloatArray
@@ -83,6 +95,7 @@ class RawMatrix:
     libraries: list[str]
     lines: IntArray
     columns: Sequence[pa.ChunkedArray]
+    corner: str = ""
 
     def text(self, gene: int, library: int) -> str:
         """Return the cell as it was typed."""
@@ -90,21 +103,25 @@ class RawMatrix:
         return "" if value is None else str(value)
 
 
-def read_matrix(path: Path, name: str, problems: Problems) -> RawMatrix | None:
+def read_matrix(path: Path, name: str, problems: Problems, *, data: bytes | None = None) -> RawMatrix | None:
     """Read a count table; None where it is not a table, which `problems` then says.
 
     Parameters
     ----------
     path : Path
-        CSV, TSV (either may be gzip-packed) or Parquet, told apart by content.
+        CSV, TSV (either may be gzip-packed), Parquet or XLSX (its first sheet), told apart by content.
     name : str
         What problems call the file.
     problems : Problems
         Faults of the file, its lines and its header are added; faults of cells are in the result.
+    data : bytes, optional
+        The unpacked content, where it has been read before.
     """
-    data = _read_bytes(path, name, problems)
+    data = read_bytes(path, name, problems) if data is None else data
     if data is None:
         return None
+    if data.startswith(b"PK\x03\x04"):
+        return _read_spreadsheet(path, name, problems)
     if data.startswith(b"PAR1"):
         return _read_parquet(data, name, problems)
     if not _is_text(data, name, problems):
@@ -112,7 +129,7 @@ def read_matrix(path: Path, name: str, problems: Problems) -> RawMatrix | None:
     return _read_text(data.removeprefix(b"\xef\xbb\xbf"), name, problems)
 
 
-def _read_bytes(path: Path, name: str, problems: Problems) -> bytes | None:
+def read_bytes(path: Path, name: str, problems: Problems) -> bytes | None:
     """The unpacked content of a regular file."""
     try:
         if not stat.S_ISREG(path.stat().st_mode):
@@ -223,7 +240,69 @@ def _read_text(data: bytes, name: str, problems: Problems) -> RawMatrix | None:
         )
         return None
     genes = [_unprotected(g) for g in table.column(0).to_pylist()]
-    return _matrix(table.columns[1:], genes, [_unprotected(h) for h in header[1:]], lines)
+    libraries = [_unprotected(h) for h in header[1:]]
+    columns = _without_empty_column(table.columns[1:], libraries, name, problems)
+    return _matrix(columns, genes, libraries[: len(columns)], lines, corner=header[0].strip())
+
+
+def _without_empty_column(
+    columns: list[pa.ChunkedArray], libraries: Sequence[str], name: str, problems: Problems
+) -> list[pa.ChunkedArray]:
+    """Leave out a last column without a name and without a value: lines that end in a delimiter."""
+    if len(columns) < 2 or libraries[-1].strip():
+        return columns
+    if pc.any(pc.not_equal(pc.utf8_trim_whitespace(columns[-1]), "")).as_py():
+        return columns
+    problems.add(
+        "E-SHEET-019",
+        "All lines end in a delimiter: the last column has neither a name nor a value and is left out.",
+        remedy="Export the table without it.",
+        file=name,
+        row=1,
+        severity="warning",
+    )
+    return columns[:-1]
+
+
+def _read_spreadsheet(path: Path, name: str, problems: Problems) -> RawMatrix | None:
+    """Read the first sheet of a workbook, its cells as texts; a date is written as YYYY-MM-DD."""
+    if not path.name.casefold().endswith((".xlsx", ".xlsm")):
+        problems.add(
+            "E-FILE-005",
+            "The file is a spreadsheet (XLSX) or another ZIP archive, not a text table.",
+            remedy="Name it .xlsx, or save the sheet as CSV in UTF-8.",
+            file=name,
+        )
+        return None
+    before = len(problems.errors)
+    frame = read_table(path, name=name, problems=problems)
+    if frame is None or len(problems.errors) > before:
+        return None
+    if frame.shape[1] < 2 or len(frame) == 0:
+        problems.add(
+            "E-SHEET-011",
+            f"The sheet has {frame.shape[1]} columns and {len(frame)} rows.",
+            remedy="Give the gene id first, then one column for each library.",
+            file=name,
+        )
+        return None
+    texts = [pa.chunked_array([pa.array([v or "" for v in frame[c]], pa.string())]) for c in frame.columns]
+    genes = texts[0].to_pylist()
+    libraries = [str(c) for c in frame.columns[1:]]
+    lines = np.asarray(frame.index, dtype=np.int64)
+    return _matrix(texts[1:], genes, libraries, lines, corner=str(frame.columns[0]))
+
+
+def matrix_of(values: FloatArray, genes: list[str], libraries: list[str]) -> RawMatrix:
+    """Give numbers that were computed or stored as such the form of a table that was read.
+
+    Parameters
+    ----------
+    values : array, genes x libraries
+    genes, libraries : list of str
+    """
+    columns = [pa.chunked_array([pa.array(np.ascontiguousarray(column))]) for column in values.T]
+    return _matrix(columns, genes, libraries, np.arange(1, len(genes) + 1, dtype=np.int64))
 
 
 def _head(data: bytes) -> list[str]:
@@ -418,17 +497,22 @@ def _is_text_type(kind: pa.DataType) -> bool:
 
 
 def _matrix(
-    columns: Sequence[pa.ChunkedArray], genes: list[str], libraries: list[str], lines: IntArray
+    columns: Sequence[pa.ChunkedArray],
+    genes: list[str],
+    libraries: list[str],
+    lines: IntArray,
+    *,
+    corner: str = "",
 ) -> RawMatrix:
     values = np.empty((len(genes), len(columns)), order="F")
     faults = np.zeros(values.shape, dtype=np.int8, order="F")
     for k, column in enumerate(columns):
-        values[:, k], faults[:, k] = _numbers(column)
-    return RawMatrix(values, faults, genes, libraries, lines, columns)
+        values[:, k], faults[:, k] = column_numbers(column)
+    return RawMatrix(values, faults, genes, libraries, lines, columns, corner)
 
 
-def _numbers(column: pa.ChunkedArray) -> tuple[FloatArray, npt.NDArray[np.int8]]:
-    """Numbers of a column and the fault of each cell."""
+def column_numbers(column: pa.ChunkedArray) -> tuple[FloatArray, npt.NDArray[np.int8]]:
+    """Numbers of a column (NaN for none) and the fault of each cell."""
     if pa.types.is_dictionary(column.type):
         column = pa.chunked_array([column.combine_chunks().dictionary_decode()])
     if _is_text_type(column.type):

@@ -11,10 +11,18 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problems
-from pdbiomarker.expression.library_size import FloatArray, tmm_factors
+from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.normalize.filtering import CountFilter, filter_by_expr
 from pdbiomarker.normalize.kinds import TRANSFORMS, BoolArray, Limits, Raw
 from pdbiomarker.normalize.limits import LAYER, bounded
+from pdbiomarker.normalize.quality_weights import voom_quality_weights
+from pdbiomarker.normalize.size_factors import (
+    FACTORS,
+    Normalization,
+    norm_factors,
+    stable_factors,
+    stable_genes,
+)
 from pdbiomarker.normalize.trend import voom
 from pdbiomarker.tables import nearest
 
@@ -37,12 +45,22 @@ class NormalizeOptions:
         Share of the genes in each window of the voom trend.
     limits : Limits
         Below these counts a transformed density or proportion is not primary.
+    normalization : {"tmm", "tmmwsp", "rle", "uq", "deseq", "none"}
+        The rule for library sizes; see :mod:`pdbiomarker.normalize.size_factors`.
+    quality_weights : bool
+        Give whole libraries weights beside those of voom.
+    stable : tuple of str
+        Scale libraries by these genes instead (ids or symbols); ``("auto",)`` chooses them by
+        :func:`~pdbiomarker.normalize.size_factors.stable_genes`. For the sensitivity row on composition.
     """
 
     filter_by: Literal["visits", "design", "none"] = "visits"
     count_filter: CountFilter = field(default_factory=CountFilter)
     span: float = 0.5
     limits: Limits = field(default_factory=Limits)
+    normalization: Normalization = "tmm"
+    quality_weights: bool = False
+    stable: tuple[str, ...] = ()
 
 
 def normalize(
@@ -74,12 +92,13 @@ def normalize(
         :mod:`pdbiomarker.normalize.limits`), and in `var`: `tested` (False for a feature without any usable
         value; it stays), `note` (why not, and cautions, joined by ``; ``) and `primary_ok` (False where
         counts are too small for this transform to decide). With counts also ``obs["norm_factor"]`` and
-        ``obs["effective_library_size"]``, and ``uns["voom_trend"]`` with arrays x and y.
+        ``obs["effective_library_size"]``, ``obs["quality_weight"]`` where asked for, ``uns["voom_trend"]``
+        with arrays x and y, and ``uns["normalization"]`` with the rule in words.
 
         ===========  ===========================================  ==========
         kind         y                                            w
         ===========  ===========================================  ==========
-        count        log2 CPM on TMM library sizes                voom trend
+        count        log2 CPM on scaled library sizes (TMM)       voom trend
         density      log2((n + 1/2) / area)                       1
         proportion   ln((k + 1/2) / (n - k + 1/2))                1
         score        as it is                                     1
@@ -236,15 +255,41 @@ def _counts(
     factor, size = np.full(result.n_obs, np.nan), np.full(result.n_obs, np.nan)
     usable = reads[kept]
     if measured.any() and kept.any():
-        factor[measured] = tmm_factors(usable)
+        factor[measured], rule = _factors(usable, result, columns[kept], c)
         size[measured] = usable.sum(axis=0) * factor[measured]
         design = None if c.design is None else c.design[measured]
-        fitted = voom(usable, design, size[measured], span=c.options.span)
         inside = np.ix_(measured, columns[kept])
-        work.y[inside], work.w[inside] = fitted.E.T, fitted.weights.T
-        if fitted.trend is not None:
-            result.uns["voom_trend"] = {"x": fitted.trend.x, "y": fitted.trend.y}
+        if c.options.quality_weights:
+            weighted = voom_quality_weights(usable, design, size[measured])
+            work.y[inside], work.w[inside], trend = weighted.E.T, weighted.weights.T, weighted.trend
+            quality = np.full(result.n_obs, np.nan)
+            quality[measured] = weighted.sample_weights
+            result.obs["quality_weight"] = quality
+            rule += "; weights of whole libraries beside those of voom"
+        else:
+            fitted = voom(usable, design, size[measured], span=c.options.span)
+            work.y[inside], work.w[inside], trend = fitted.E.T, fitted.weights.T, fitted.trend
+        if trend is not None:
+            result.uns["voom_trend"] = {"x": trend.x, "y": trend.y}
+        result.uns["normalization"] = {"method": c.options.normalization, "rule": rule}
     result.obs["norm_factor"], result.obs["effective_library_size"] = factor, size
+
+
+def _factors(
+    usable: FloatArray, result: AnnData, columns: np.ndarray[tuple[int], np.dtype[np.intp]], c: _Context
+) -> tuple[FloatArray, str]:
+    """Factors of the libraries on the genes that passed the filter, and the rule in words."""
+    wanted = c.options.stable
+    if not wanted:
+        method = c.options.normalization
+        return norm_factors(usable, method), FACTORS[method]
+    if wanted == ("auto",):
+        genes = stable_genes(usable)
+        return stable_factors(usable, genes), f"the {genes.size} most stable genes (composition)"
+    ids = np.asarray(result.var_names[columns], dtype=object)
+    symbols = result.var["symbol"].to_numpy(dtype=object)[columns] if "symbol" in result.var else ids
+    genes = np.flatnonzero(np.isin(ids.astype(str), wanted) | np.isin(symbols.astype(str), wanted))
+    return stable_factors(usable, genes), f"{genes.size} genes named as stable (composition)"
 
 
 def _enough(reads: FloatArray, measured: BoolArray, c: _Context) -> BoolArray:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from scipy import linalg
 
 from pdbiomarker.expression.library_size import FloatArray, voom_log_cpm
 from pdbiomarker.mixed.smooth import lowess
@@ -52,6 +53,7 @@ def voom(
     *,
     norm_factors: npt.ArrayLike | None = None,
     span: float = 0.5,
+    covariance: FloatArray | None = None,
 ) -> Voom:
     """Log2 CPM and the precision weight of every observation, as limma's ``voom``.
 
@@ -67,6 +69,10 @@ def voom(
         TMM factors that scale the library sizes; default 1.
     span : float
         Share of the genes in each lowess window.
+    covariance : array, libraries x libraries, optional
+        Covariance of the libraries up to a factor, the same for all genes, for the linear fit behind the
+        trend: ``diag(1 / quality)`` for libraries of unequal quality, or 1 on the diagonal and a consensus
+        correlation between biopsies of one participant (limma's ``block`` and ``correlation``).
 
     Returns
     -------
@@ -83,13 +89,17 @@ def voom(
     if norm_factors is not None:
         size = size * np.asarray(norm_factors, dtype=np.float64)
     E = voom_log_cpm(y, size)
-    basis = column_basis(np.ones((y.shape[1], 1)) if design is None else np.asarray(design, dtype=np.float64))
+    x = np.ones((y.shape[1], 1)) if design is None else np.asarray(design, dtype=np.float64)
+    root = None if covariance is None else np.linalg.cholesky(covariance)
+    basis = column_basis(x if root is None else linalg.solve_triangular(root, x, lower=True))
     residual_df = y.shape[1] - basis.shape[1]
     counted = y.sum(axis=1) > 0
     if residual_df < 1 or counted.sum() < 2:
         return Voom(E, np.ones_like(E), None)
-    fitted = (E @ basis) @ basis.T
-    sigma = np.sqrt(((E - fitted) ** 2).sum(axis=1) / residual_df)
+    whitened = E if root is None else linalg.solve_triangular(root, E.T, lower=True).T
+    explained = (whitened @ basis) @ basis.T
+    sigma = np.sqrt(((whitened - explained) ** 2).sum(axis=1) / residual_df)
+    fitted = explained if root is None else explained @ root.T
     mean_log_count = E.mean(axis=1) + np.mean(np.log2(size + 1)) - np.log2(1e6)
     trend = _curve(mean_log_count[counted], np.sqrt(sigma[counted]), span)
     fitted_log_count = np.log2(1e-6 * 2**fitted * (size + 1))

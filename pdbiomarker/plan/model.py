@@ -28,6 +28,11 @@ Weights = Literal["equal", "proportional"]
 
 _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
+Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
+
+#: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
+_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
+
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
 
@@ -64,6 +69,14 @@ class _PlanFile(BaseModel):
     baseline: str | None = None
     looks: _Looks | None = None
     weights: Weights = "equal"
+    normalization: Normalization = "tmm"
+    quality_weights: bool = False
+    stable_genes: list[str] = Field(default_factory=list)
+
+    @field_validator("stable_genes", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
 
     @field_validator("families", mode="before")
     @classmethod
@@ -108,6 +121,13 @@ class Plan:
     weights : {"equal", "proportional"}
         How factors that a contrast does not name are averaged: each level alike, or by their frequencies in
         the biopsies used.
+    normalization : {"tmm", "tmmwsp", "rle", "uq", "deseq", "none"}
+        How the library sizes of count assays are scaled; see :mod:`pdbiomarker.normalize.size_factors`.
+    quality_weights : bool
+        Weigh whole libraries of count assays by their quality, beside voom's weights.
+    stable_genes : tuple of str
+        Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
+        the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
     """
 
     formula: str
@@ -122,6 +142,9 @@ class Plan:
     baseline: str = ""
     looks: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     weights: str = "equal"
+    normalization: str = "tmm"
+    quality_weights: bool = False
+    stable_genes: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -130,12 +153,14 @@ class Plan:
             ("families", {family: tuple(refs) for family, refs in self.families.items()}),
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
+            ("stable_genes", tuple(self.stable_genes)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
         for column, given, allowed in (
             ("replicates", [self.replicates], get_args(Replicates)),
             ("ddf", [self.ddf], get_args(DegreesOfFreedom)),
+            ("normalization", [self.normalization], get_args(Normalization)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
             ("weights", [self.weights], get_args(Weights)),
         ):
@@ -204,8 +229,12 @@ class Plan:
 
     @property
     def hash(self) -> str:
-        """SHA-256 of the plan's content as canonical JSON."""
-        text = json.dumps(self._content(), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        """SHA-256 of the content as canonical JSON; keys of later versions count where they are used."""
+        content = self._content()
+        for key, default in _LATER.items():
+            if content[key] == default:
+                del content[key]
+        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def to_yaml(self) -> str:
@@ -224,6 +253,9 @@ class Plan:
             "allow_negative_icc": self.allow_negative_icc,
             "moderation": self.moderation,
             "baseline": self.baseline,
+            "normalization": self.normalization,
+            "quality_weights": self.quality_weights,
+            "stable_genes": list(self.stable_genes),
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
@@ -285,6 +317,9 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         baseline=baseline,
         looks={} if content.looks is None else content.looks.model_dump(),
         weights=content.weights,
+        normalization=content.normalization,
+        quality_weights=content.quality_weights,
+        stable_genes=tuple(content.stable_genes),
     )
 
 

@@ -50,6 +50,7 @@ _UNITS: Final = {
 _SET_LABELS: Final = {
     "strict": "strict (adequate biopsies)",
     "strict_pairs": "strict, pairs only",
+    "strict_stable_genes": "strict, scaled by stable genes (composition)",
     "all_biopsied": "all biopsied",
     "all": "all biopsied",
 }

@@ -12,7 +12,7 @@ from pdbiomarker.plot.select import Result, set_label
 __all__ = ["limits_text", "methods_text", "versions_of"]
 
 _KINDS: Final[Mapping[str, str]] = {
-    "count": "gene counts as log2 counts per million after trimmed-mean (TMM) scaling, with precision "
+    "count": "gene counts as log2 counts per million, library sizes scaled by {rule}, with precision "
     "weights from the trend of variance with expression (voom)",
     "density": "cell densities as log2((cells + 1/2) / area), unweighted, because biological variance does "
     "not shrink with the number of cells",
@@ -20,6 +20,14 @@ _KINDS: Final[Mapping[str, str]] = {
     "score": "scores in points, untransformed",
     "signature": "signature scores in their own units",
     "intensity": "intensities as log2",
+}
+_RULES: Final[Mapping[str, str]] = {
+    "tmm": "trimmed means of M values (TMM)",
+    "tmmwsp": "trimmed means of M values with singleton pairing (TMMwsp)",
+    "rle": "the median ratio to the geometric mean library (RLE)",
+    "uq": "the upper quartile of their counts",
+    "deseq": "DESeq2's median-of-ratios size factors",
+    "none": "nothing but their total reads",
 }
 _SHOWN: Final[Mapping[str, str]] = {
     "count": "fold changes",
@@ -146,8 +154,23 @@ def _scales(result: Result) -> str:
     kinds = [k for k in _KINDS if k in set(result.table["kind"])]
     if not kinds:
         return ""
-    scales = "; ".join(f"{_KINDS[k]}, shown as {_SHOWN[k]}" for k in kinds)
-    return f"Scales: {scales}."
+    rule = _RULES.get(str(getattr(result.plan, "normalization", "tmm")), "the rule of the plan")
+    if getattr(result.plan, "quality_weights", False):
+        rule += ", libraries weighed by their quality"
+    scales = "; ".join(f"{_KINDS[k].format(rule=rule)}, shown as {_SHOWN[k]}" for k in kinds)
+    return f"Scales: {scales}. {_composition(result)}".rstrip()
+
+
+def _composition(result: Result) -> str:
+    """Say what the rows with stable-gene factors are."""
+    if "strict_stable_genes" not in set(result.table["set"]):
+        return ""
+    return (
+        "Library scaling assumes that most genes do not change; when immune cells enter a tumour, most "
+        "may. Sensitivity rows therefore scale the libraries by genes held to be stable; where they differ "
+        "from the primary rows, the difference is one of composition, and counts alone cannot say which "
+        "reading is right."
+    )
 
 
 def _model(plan: Any) -> str:

@@ -60,6 +60,7 @@ _QUARANTINE_COLUMNS: Final = ("item", "kind", "code", "file", "row", "column", "
 _ITEM_KINDS: Final[Mapping[str, str]] = {
     "SLIDE": "slide",
     "COUNT": "library",
+    "LANE": "lane",
     "PAIR": "biopsy",
     "REGION": "region",
     "FILE": "slide",
@@ -184,7 +185,7 @@ def study_facts(spec: StudySpec) -> dict[str, Any]:
         "data_cutoff": spec.data_cutoff,
         "visits": [dataclasses.asdict(v) for v in spec.visits],
         "adequacy": dict(spec.adequacy),
-        "assays": [{**dataclasses.asdict(a), "signatures": list(a.signatures)} for a in spec.assays],
+        "assays": [{"name": assay.name, **assay.facts()} for assay in spec.assays],
         "columns": dict(spec.columns),
     }
 
@@ -366,13 +367,15 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
         data_cutoff=content["data_cutoff"],
         visits=tuple(Visit(**visit) for visit in content["visits"]),
         adequacy=MappingProxyType(dict(content["adequacy"])),
-        assays=tuple(
-            AssaySpec(**{**assay, "signatures": tuple(assay["signatures"])}) for assay in content["assays"]
-        ),
+        assays=tuple(_assay(assay) for assay in content["assays"]),
         columns=MappingProxyType(dict(content["columns"])),
     )
 
 
+def _assay(content: Mapping[str, Any]) -> AssaySpec:
+    return AssaySpec.of(content["name"], {key: value for key, value in content.items() if key != "name"})
+
+
 def _plan(content: Mapping[str, Any]) -> Plan:
     families = {family: tuple(references) for family, references in content["families"].items()}
-    return Plan(**{**content, "families": families})
+    return Plan(**{**content, "families": families, "stable_genes": tuple(content.get("stable_genes", ()))})

@@ -46,6 +46,7 @@ SIGNATURES: Final = "_signatures"
 _USUAL_SIGNATURES: Final = ("CYT",)
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
 _TWIN: Final = "E-SLIDE-011"
+_ABSENT: Final = "E-COUNT-008"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
 _COMPARTMENTS: Final = ihc.COMPARTMENT_ORDER
@@ -184,28 +185,33 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
     """
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
+    of_assay: dict[str, list[Problem]] = {}
     for spec in study.spec.assays:
-        if spec.kind in expression.VALUE_KINDS and spec.file is not None:
+        of_values = spec.kind in expression.VALUE_KINDS and not expression.has_expression(spec)
+        if of_values and spec.file is not None:
             with _collecting(refused):
                 values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
-                told.extend(expression.problems_of(values))
+                of_assay[spec.name] = list(expression.problems_of(values))
                 assays[spec.name] = values
         if spec.cells is not None:
             with _collecting(refused):
                 assays[spec.name] = _cells_assay(study, spec)
                 told.extend(ihc.problems_of(assays[spec.name]))
                 assays[spec.name].uns.pop("problems", None)  # they are the study's
-        if spec.kind != "count" or spec.file is None:
+        if not expression.has_expression(spec):
             continue
         with _collecting(refused):
-            counts = expression.read_counts(study.resolve(spec.file), study=study, spec=spec)
-            told.extend(expression.problems_of(counts))
+            counts = expression.read_assay(study, spec)
+            of_assay[spec.name] = list(expression.problems_of(counts))
             assays[spec.name] = counts
+            if spec.kind != "count":
+                continue
             scores = expression.signature_scores(counts, spec.signatures or _USUAL_SIGNATURES)
             if spec.signatures:
                 told.extend(expression.problems_of(scores))
             if spec.signatures or np.isfinite(np.asarray(scores.X, dtype=float)).any():
                 assays[spec.name + SIGNATURES] = scores
+    told.extend(_not_elsewhere(of_assay, assays))
     Problems(refused).raise_if_any()
     return assays
 
@@ -240,6 +246,20 @@ def _cells_assay(study: Study, spec: AssaySpec) -> AnnData:
         )
     problems.raise_if_any(AssayError)
     return assay
+
+
+def _not_elsewhere(
+    of_assay: Mapping[str, Sequence[Problem]], assays: Mapping[str, AnnData]
+) -> Iterator[Problem]:
+    """Problems of the assays, but libraries of the one sheet that another assay holds or has told of."""
+    for name, problems in of_assay.items():
+        others = [other for other in of_assay if other != name]
+        known = {p.item for other in others for p in of_assay[other] if p.code != _ABSENT}
+        for other in others:
+            cells = assays[other].obs.get("libraries", ())
+            known |= {item for cell in cells for item in str(cell).split(";")}
+        known |= {f"{item}.RCC" for item in known}
+        yield from (p for p in problems if p.code != _ABSENT or p.item not in known)
 
 
 def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
@@ -578,7 +598,13 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     measured = {name for slide in slide_files(study) for name in (slide.name, slide.regions)}
     shared = {name: digest for name, digest in inputs.items() if name not in measured}
     spec = study_facts(study.spec)
-    counts = sum(files[spec.file].stat().st_size for spec in study.spec.assays if spec.file is not None)
+    measured_counts = {
+        name
+        for spec in study.spec.assays
+        if expression.has_expression(spec)
+        for name in expression.assay_files(spec, study)
+    }
+    counts = sum(files[name].stat().st_size for name in measured_counts)
     needed = _SPACE_AT_LEAST + _SPACE_PER_COUNT_BYTE * counts
     needed += _SPACE_PER_SLIDE_BYTE * sum(slide["bytes"] for slide in slides)
     return {
@@ -611,6 +637,8 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
             names += [path.relative_to(folder).as_posix() for path in inside]
         elif spec.cells is not None:
             names.append(spec.cells)
+        if expression.has_expression(spec):
+            names += expression.assay_files(spec, study)
     for name in dict.fromkeys(names):
         yield name, folder / name
     for panel in sorted(_panels(study)):

@@ -1,13 +1,16 @@
 """The study folder: who, when, and what was measured; read and checked whole."""
 
+from pdbiomarker.study.assays import AssaySpec
 from pdbiomarker.study.folder import read_study
 from pdbiomarker.study.items import is_panel_file, shown_path
 from pdbiomarker.study.model import KINDS, Study, check_assay
-from pdbiomarker.study.spec import AssaySpec, StudySpec, Visit
+from pdbiomarker.study.single_cell import SingleCellOptions
+from pdbiomarker.study.spec import StudySpec, Visit
 
 __all__ = [
     "KINDS",
     "AssaySpec",
+    "SingleCellOptions",
     "Study",
     "StudySpec",
     "Visit",

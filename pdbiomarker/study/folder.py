@@ -9,6 +9,7 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.errors import Problems, StudyError
+from pdbiomarker.study.assays import FOLDERS, AssaySpec
 from pdbiomarker.study.items import (
     LIBRARY_COLUMNS,
     SLIDE_COLUMNS,
@@ -23,13 +24,14 @@ from pdbiomarker.study.items import (
 from pdbiomarker.study.model import Study
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
-from pdbiomarker.study.spec import FILE, AssaySpec, StudySpec, Visit, check_spec_columns, read_spec
+from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
 from pdbiomarker.tables import read_yaml
 
 PARTICIPANTS: Final = "participants.csv"
 BIOPSIES: Final = "biopsies.csv"
 LIBRARIES: Final = "libraries.csv"
 SLIDES: Final = "slides.csv"
+#: Keys of an assay that name a folder.
 
 
 def read_study(path: str | Path) -> Study:
@@ -219,12 +221,10 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
-        named = {key: getattr(assay, key) for key in ("file", "genes", "features", "regions", "cells")}
+        named = assay.named_files
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():
-            if value is None:
-                continue
             column = f"assays.{assay.name}.{key}"
             if leads_outside(folder, value):
                 problems.add(
@@ -237,15 +237,15 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 )
                 continue
             target = folder / value
-            wanted = target.is_dir() if key == "regions" else target.is_file()
+            wanted = target.is_dir() if key in FOLDERS else target.is_file()
             wanted |= key == "cells" and target.is_dir()
             if not wanted:
-                kind = "folder" if key == "regions" else "file"
+                kind = "folder" if key in FOLDERS else "file"
                 problems.add(
                     "E-FILE-002" if target.exists() else "E-FILE-001",
                     f"The {kind} does not exist."
                     if not target.exists()
-                    else f"The path is not a {'folder' if key == 'regions' else 'regular file'}.",
+                    else f"The path is not a {'folder' if key in FOLDERS else 'regular file'}.",
                     remedy=f"Put the {kind} there, or correct its name in study.yaml.",
                     file=FILE,
                     column=column,

@@ -6,26 +6,18 @@ import dataclasses
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.study.assays import AssayKeys, AssaySpec
 from pdbiomarker.study.ids import normal_id, skeleton
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, validate_yaml
 
 FILE: Final = "study.yaml"
 _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
-_SLIDE_KEYS: Final = ("slides", "panel", "regions")
-_EXPORT_KEYS: Final = ("cells", "panel", "mpp", "columns", "classes")
-_VALUE_KEYS: Final = frozenset({"file", "features", "limits"})
-_KEYS: Final[Mapping[str, frozenset[str]]] = {
-    "count": frozenset({"file", "genes", "signatures"}),
-    "ihc": frozenset({*_SLIDE_KEYS, *_EXPORT_KEYS}),
-}
-#: Keys of an assay that hold one text or number.
-_FILE_KEYS: Final = ("file", "genes", "slides", "panel", "regions", "features", "limits", "cells", "mpp")
 _FARTHEST_DAY: Final = 20_000  # 55 years
 
 
@@ -56,50 +48,6 @@ class Visit:
     def holds(self, day: int) -> bool:
         """Tell whether a study day lies in the window."""
         return self.low is not None and self.high is not None and self.low <= day <= self.high
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class AssaySpec:
-    """What study.yaml says about one assay; paths are relative to the study folder.
-
-    Attributes
-    ----------
-    name : str
-        The key in study.yaml, as in ``ihc:CD8_density``.
-    kind : {"count", "ihc", "intensity", "density", "proportion", "score", "signature"}
-        A count matrix, slides to be measured, or a table of values of that kind.
-    file, genes : str or None
-        The count matrix or table of values, and the table that maps ids of genes to symbols.
-    features : str or None
-        Of a table of values: what is known of each feature.
-    limits : {"censored", "missing"} or None
-        Of a table of values: what ``<5`` and ``>90`` become.
-    slides, panel, regions : str or None
-        The slide sheet, the panel (a name or a .yaml file), the folder of GeoJSON files by slide id.
-    cells : str or None
-        An export of cells or counts, or a folder of them, in place of slides.
-    mpp : float or None
-        Micrometres per pixel of that export, where it is in pixels.
-    columns, classes : mapping of str to str
-        What its columns and classes mean, where that is not known.
-    signatures : tuple of str
-        Gene signatures to be scored.
-    """
-
-    name: str
-    kind: str
-    file: str | None = None
-    genes: str | None = None
-    slides: str | None = None
-    panel: str | None = None
-    regions: str | None = None
-    signatures: tuple[str, ...] = ()
-    features: str | None = None
-    limits: str | None = None
-    cells: str | None = None
-    mpp: float | None = None
-    columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
-    classes: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -200,69 +148,13 @@ class _Window(BaseModel):
         return Visit(name, self.low, self.high, None)
 
 
-class _Assay(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
-    kind: Literal["count", "ihc", "intensity", "density", "proportion", "score", "signature"]
-    file: str | None = None
-    genes: str | None = None
-    signatures: list[str] = Field(default_factory=list)
-    slides: str | None = None
-    panel: str | None = None
-    regions: str | None = None
-    features: str | None = None
-    limits: Literal["censored", "missing"] | None = None
-    cells: str | None = None
-    mpp: float | None = Field(default=None, gt=0, le=100)
-    columns: dict[str, str] = Field(default_factory=dict)
-    classes: dict[str, str] = Field(default_factory=dict)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _implied(cls, value: Any) -> Any:
-        if isinstance(value, dict) and "kind" not in value:
-            if {"slides", "panel", "regions", "cells"} & value.keys() and not {
-                "file",
-                "genes",
-            } & value.keys():
-                return {**value, "kind": "ihc"}
-            raise ValueError(
-                "The kind of the assay is missing. Remedy: Add 'kind: count' or 'kind: ihc', or the kind of "
-                "its values, such as 'kind: intensity'"
-            )
-        return value
-
-    @model_validator(mode="after")
-    def _fits(self) -> _Assay:
-        given = {key for key in _FILE_KEYS if getattr(self, key) is not None}
-        given |= {key for key in ("signatures", "columns", "classes") if getattr(self, key)}
-        foreign = given - _KEYS.get(self.kind, _VALUE_KEYS)
-        if self.cells is not None and given & {"slides", "regions"}:
-            raise ValueError(
-                "An assay is made either from slides or from an export of cells. "
-                "Remedy: Keep 'cells', or 'slides' and 'regions'"
-            )
-        if self.cells is None and self.kind == "ihc":
-            foreign |= given - set(_SLIDE_KEYS)
-        if self.cells is not None and self.panel is None:
-            raise ValueError("An export of cells needs a panel. Remedy: Add 'panel: cd8'")
-        if foreign:
-            raise ValueError(
-                f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
-                "Remedy: Remove the key, or correct the kind"
-            )
-        if self.kind != "ihc" and self.file is None:
-            example = "counts.csv.gz" if self.kind == "count" else "values.csv"
-            raise ValueError(f"An assay of kind {self.kind} needs a file. Remedy: Add 'file: {example}'")
-        return self
-
-
 class _Study(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     id: str = Field(min_length=1)
     data_cutoff: str | None = None
     visits: dict[str, _Window] = Field(min_length=1)
     adequacy: dict[str, float] = Field(default_factory=dict)
-    assays: dict[str, _Assay] = Field(default_factory=dict)
+    assays: dict[str, AssayKeys] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
 
     @field_validator("data_cutoff")
@@ -317,25 +209,7 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
         data_cutoff=content.data_cutoff,
         visits=visits,
         adequacy=dict(content.adequacy),
-        assays=tuple(
-            AssaySpec(
-                name,
-                assay.kind,
-                file=assay.file,
-                genes=assay.genes,
-                slides=assay.slides,
-                panel=assay.panel,
-                regions=assay.regions,
-                signatures=tuple(assay.signatures),
-                features=assay.features,
-                limits=assay.limits,
-                cells=assay.cells,
-                mpp=assay.mpp,
-                columns=dict(assay.columns),
-                classes=dict(assay.classes),
-            )
-            for name, assay in content.assays.items()
-        ),
+        assays=tuple(assay.spec(name) for name, assay in content.assays.items()),
         columns=dict(content.columns),
     )
 
@@ -368,7 +242,7 @@ def _check_names(names: Iterable[str], key: str, document: YamlDocument, problem
             )
 
 
-def _check_assay_names(assays: Mapping[str, _Assay], document: YamlDocument, problems: Problems) -> None:
+def _check_assay_names(assays: Mapping[str, AssayKeys], document: YamlDocument, problems: Problems) -> None:
     for name in assays:
         counts = name.removesuffix(_SIGNATURES)
         if counts != name and counts in assays and assays[counts].kind == "count":
@@ -474,20 +348,8 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     content["visits"] = visits
     if spec.adequacy:
         content["adequacy"] = dict(spec.adequacy)
-    assays: dict[str, Any] = {}
-    for assay in spec.assays:
-        entry: dict[str, Any] = {"kind": assay.kind}
-        for key in _FILE_KEYS:
-            if getattr(assay, key) is not None:
-                entry[key] = getattr(assay, key)
-        for key in ("columns", "classes"):
-            if getattr(assay, key):
-                entry[key] = dict(getattr(assay, key))
-        if assay.signatures:
-            entry["signatures"] = list(assay.signatures)
-        assays[assay.name] = entry
-    if assays:
-        content["assays"] = assays
+    if spec.assays:
+        content["assays"] = {assay.name: assay.facts() for assay in spec.assays}
     return content
 
 

@@ -75,8 +75,13 @@ def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
     named = ["plan.yaml"]
     for assay in study.spec.assays:
-        paths = (assay.file, assay.genes, assay.features, assay.regions, assay.cells, assay.panel)
-        named += [path for path in paths if path is not None]
+        named += [path for key, path in assay.named_files.items() if key != "files"]
+        named += [] if assay.panel is None else [assay.panel]
+        if assay.files is not None and "*" in assay.files and study.path is not None:
+            found = sorted(f for f in study.path.glob(assay.files) if f.is_file())
+            named += [f.relative_to(study.path).as_posix() for f in found]
+        elif assay.files is not None:
+            named.append(assay.files)
     for name in dict.fromkeys(named):
         source, copy = study.resolve(name), target / name
         if study.path is None or copy.exists():

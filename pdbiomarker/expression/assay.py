@@ -1,0 +1,118 @@
+"""The expression assays of a study folder: which files they are made of, and reading them."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+from anndata import AnnData
+
+from pdbiomarker.errors import AssayError, Problem
+from pdbiomarker.expression.counts import read_counts
+from pdbiomarker.expression.formats import CountSource, files_in
+from pdbiomarker.expression.ncounter import (
+    LaneOptions,
+    rcc_files,
+    read_ncounter,
+    read_nsolver,
+)
+from pdbiomarker.study import AssaySpec, Study
+
+__all__ = ["assay_files", "has_expression", "read_assay"]
+
+
+def has_expression(spec: AssaySpec) -> bool:
+    """Tell whether an assay of study.yaml is one that this room reads."""
+    if spec.kind == "count":
+        return (spec.file or spec.files or spec.rcc) is not None
+    return spec.kind == "intensity" and (spec.rcc is not None or spec.format == "nsolver")
+
+
+def assay_files(spec: AssaySpec, study: Study) -> list[str]:
+    """Files that an expression assay is made of, as paths from the study folder, sorted.
+
+    Parameters
+    ----------
+    spec : AssaySpec
+    study : Study
+    """
+    root = study.path or Path()
+    names = [name for name in (spec.file, spec.genes, spec.transcripts) if name is not None]
+    if spec.files is not None:
+        names += [_from(root, file) for file in _chosen(spec.files, root)]
+    if spec.rcc is not None:
+        names += [_from(root, file) for file in rcc_files(root / spec.rcc)]
+    return sorted(dict.fromkeys(names))
+
+
+def _from(root: Path, file: Path) -> str:
+    return file.relative_to(root).as_posix()
+
+
+def _chosen(files: str, root: Path) -> list[Path]:
+    """Files of a folder or pattern, sorted by path; links that lead out of the study are not followed."""
+    found = root.glob(files) if "*" in files else files_in(root / files)
+    inside = root.resolve()
+    return sorted(f for f in found if f.is_file() and f.resolve().is_relative_to(inside))
+
+
+def _own_libraries(study: Study, spec: AssaySpec) -> Study:
+    """Leave the libraries that the sheet gives to this assay, where it has a column `assay`."""
+    if "assay" not in study.libraries:
+        return study
+    named = study.libraries["assay"]
+    return dataclasses.replace(study, libraries=study.libraries[named.isna() | (named == spec.name)])
+
+
+def read_assay(study: Study, spec: AssaySpec) -> AnnData:
+    """Read an expression assay as study.yaml describes it.
+
+    Parameters
+    ----------
+    study : Study
+    spec : AssaySpec
+        Of kind ``count`` or ``intensity``.
+
+    Returns
+    -------
+    AnnData, biopsies x features
+
+    Raises
+    ------
+    AssayError
+        With every fault of its files.
+    """
+    study = _own_libraries(study, spec)
+    options = LaneOptions(background=spec.background or "threshold", housekeeping=spec.housekeeping)
+    if spec.rcc is not None:
+        return read_ncounter(
+            study.resolve(spec.rcc), study=study, kind=spec.kind, name=spec.rcc, options=options
+        )
+    if spec.format == "nsolver" and spec.file is not None:
+        classes = None if spec.genes is None else study.resolve(spec.genes)
+        return read_nsolver(
+            study.resolve(spec.file), study=study, classes=classes, name=spec.file, options=options
+        )
+    source = CountSource(
+        format=spec.format or "auto",
+        strand=spec.strand,
+        transcripts=None if spec.transcripts is None else study.resolve(spec.transcripts),
+        counts_from=spec.counts_from or "length_scaled",
+    )
+    if spec.files is None:
+        return read_counts(study.resolve(spec.file or ""), study=study, spec=spec, source=source)
+    files = _chosen(spec.files, study.path or Path())
+    if not files:
+        raise AssayError(
+            [
+                Problem(
+                    "E-FILE-001",
+                    "No file of the study fits `files`.",
+                    remedy="Name the folder of the counting tool's files, or a pattern such as 'star/*.tab'.",
+                    file="study.yaml",
+                    column=f"assays.{spec.name}.files",
+                    value=spec.files,
+                )
+            ]
+        )
+    return read_counts(files, study=study, spec=spec, source=source)
