@@ -13,12 +13,12 @@ where :math:`\rho` is the mean correlation between genes of the set: given (.01 
 residuals. It needs nothing but one statistic for each gene, so it takes the t of any model:
 :func:`competitive_from_table` reads them from a result table.
 
-*Self-contained*: does any of the set change? The responses of each gene are rotated, by the design, into one
-effect (the contrast) and d residual effects, all of variance 1 after division by the gene's standard
-deviation (estimated without its largest effect, then moderated). Under no change every direction of the (1 + d)-space is alike. Up or down: the set's mean effect
-over the root mean square of its mean residual effects is t with d degrees of freedom. Mixed: the sum of
-squares of the effects, as a share of its range over all rotations, is beta with the moments of a quadratic
-form on the sphere.
+*Self-contained*: does any of the set change? The responses of each gene are rotated, by the design, into
+one effect (the contrast) and d residual effects, all of variance 1 after division by the gene's standard
+deviation (estimated without its largest effect, then moderated). Under no change every direction of the (1
++ d)-space is alike. Up or down: the set's mean effect over the root mean square of its mean residual
+effects is t with d degrees of freedom. Mixed: the sum of squares of the effects, as a share of its range
+over all rotations, is beta with the moments of a quadratic form on the sphere.
 
 Both equal limma's ``camera``, ``cameraPR`` and ``fry`` (3.54) on golden numbers to 1e-9. Genes of a set that
 have no statistic are left out and counted.
@@ -181,8 +181,8 @@ def competitive_from_table(
     table : DataFrame
         ``PDResult.table``, or rows of it: assay, contrast, set, label, t, df.
     sets : mapping of name to genes
-        Symbols; a gene is found by its label, else by its feature id. Of several features with one symbol
-        the one with the largest \\|z\\| would be picked by the data: their mean z is taken.
+        Symbols; a gene is found by its label. Of several features with one symbol the mean z is taken: to
+        pick the most extreme would let the data choose.
     correlation : float
         Mean correlation between genes.
 
@@ -200,9 +200,9 @@ def competitive_from_table(
         tested = competitive(
             by_gene.to_numpy(), [str(g) for g in by_gene.index], sets, correlation=correlation
         )
-        tested.insert(0, "analysis_set", which)
-        tested.insert(0, "contrast", contrast)
-        tested.insert(0, "assay", assay)
+        tested.insert(0, "analysis_set", str(which))
+        tested.insert(0, "contrast", str(contrast))
+        tested.insert(0, "assay", str(assay))
         parts.append(tested)
     columns = ["assay", "contrast", "analysis_set", *GENE_SET_COLUMNS]
     return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame(columns=columns)
@@ -371,7 +371,7 @@ def self_contained(
         mean = own.mean(axis=0)
         t = float(mean[0] / np.sqrt((mean[1:] ** 2).mean()))
         rows.append(_row(name, index.size, missing, t=t, df=float(d)))
-        mixed_p.append(rows[-1]["p"] if index.size == 1 else _mixed_p(own))
+        mixed_p.append(float(2 * stats.t.sf(abs(t), d)) if index.size == 1 else _mixed_p(own))
     table = _finished(rows)
     table["p_mixed"] = np.array(mixed_p, dtype=np.float64)
     table["q_mixed"] = adjust(table["p_mixed"].to_numpy(dtype=np.float64), "bh").p
@@ -503,7 +503,7 @@ def _check_rotation(Y: FloatArray, X: FloatArray, contrast: FloatArray, weights:
     elif not contrast.any() or n - p < 1 or np.linalg.matrix_rank(X) < p:
         problems.add(
             "E-MODEL-007",
-            f"The contrast cannot be tested: {n} biopsies, {p} coefficients, rank {np.linalg.matrix_rank(X)}.",
+            f"The contrast is not testable: {n} biopsies, {p} coefficients, rank {np.linalg.matrix_rank(X)}.",
             remedy="Use a design of full rank with residual degrees of freedom.",
         )
     problems.raise_if_any(AssayError)

@@ -1,8 +1,8 @@
 """Gene sets: the signatures of this package, a signature file of one's own, and GMT files.
 
 The signatures that come with the package are in ``reference/signatures``, each with its genes, definition,
-source, PMID and licence. Collections whose licence does not let them be shipped, such as MSigDB, are read from
-the GMT file that a user brings.
+source, PMID and licence. Collections whose licence does not let them be shipped, such as MSigDB, are read
+from the GMT file that a user brings.
 """
 
 from __future__ import annotations

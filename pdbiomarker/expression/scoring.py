@@ -8,14 +8,14 @@ a definition knows them). With n genes and k of them in the set:
                reference libraries. A gene that is constant there has no z and is left out.
 ``singscore``  the mean rank of the set's genes in the library (ties: the smallest rank), scaled from its
                least, (k + 1)/2, to its greatest possible value, (2n - k + 1)/2, less 1/2: -1/2 to 1/2.
-``ssgsea``     genes are ranked in the library (ties: the mean rank, cut to a whole number) and walked through
-               from the top; the score is the mean height, over all n steps, of the walk
+``ssgsea``     genes are ranked in the library (ties: the mean rank, cut to a whole number) and walked
+               through from the top; the score is the mean height, over all n steps, of the walk
                (rank^0.25 of the set's genes, summed to 1) minus (the others, 1/(n - k) each), times n.
-``gsva``       each gene's cumulative distribution over the reference libraries is smoothed by a Gaussian kernel
-               with a quarter of its SD as bandwidth; the genes of a library are ordered by it, weighted by the
-               distance of their rank from the middle, and the greatest and the least deviation of the walk are
-               added. The kernel is read off a table in steps of .001 SD, as the original does: near ties are
-               decided by it.
+``gsva``       each gene's cumulative distribution over the reference libraries is smoothed by a Gaussian
+               kernel with a quarter of its SD as bandwidth; the genes of a library are ordered by it,
+               weighted by the distance of their rank from the middle, and the greatest and the least
+               deviation of the walk are added. The kernel is read off a table in steps of .001 SD, as the
+               original does: near ties are decided by it.
 ``plage``      the first singular vector of the set's z over the reference libraries; its sign is that of the
                mean z, and a library outside the reference is projected on the genes' loadings.
 ``zscore``     the sum of z over the root of k.

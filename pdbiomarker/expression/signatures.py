@@ -1,9 +1,10 @@
 """Signature scores: one number for each biopsy and gene set, with its method and what it was made of.
 
-The usual definition, ``mean_log2_cpm``, is the mean over the genes of log2 CPM with the total reads as library
-size and voom's half count: the log2 of the geometric mean of the CPM. It needs no other biopsy. The others
-(:data:`METHODS`, defined in :mod:`pdbiomarker.expression.scoring`) are chosen by name; those that measure a
-biopsy against others take a :class:`SignatureReference`, and then a new biopsy never changes an old score.
+The usual definition, ``mean_log2_cpm``, is the mean over the genes of log2 CPM with the total reads as
+library size and voom's half count: the log2 of the geometric mean of the CPM. It needs no other biopsy. The
+others (:data:`METHODS`, defined in :mod:`pdbiomarker.expression.scoring`) are chosen by name; those that
+measure a biopsy against others take a :class:`SignatureReference`, and then a new biopsy never changes an
+old score.
 
 Rows of one symbol are summed before anything is scored. Genes missing from the matrix are listed with the
 coverage; below a signature's `min_coverage` it is not scored, and the reason is told.
@@ -146,7 +147,9 @@ def fit_reference(adata_counts: AnnData, biopsies: Sequence[str] | None = None) 
             ]
         )
     chosen = matrix.log2_cpm[:, [place[b] for b in wanted]]
-    return SignatureReference(pd.DataFrame(chosen, index=pd.Index(matrix.genes, dtype=object), columns=wanted))
+    return SignatureReference(
+        pd.DataFrame(chosen, index=pd.Index(matrix.genes, dtype=object), columns=wanted)
+    )
 
 
 def signature_scores(
@@ -161,24 +164,24 @@ def signature_scores(
     Parameters
     ----------
     adata_counts : AnnData, biopsies x genes
-        From :func:`pdbiomarker.expression.read_counts`. Genes are found by ``var["symbol"]``, else by id, else
-        by an alias; the counts of several ids with one symbol are summed.
+        From :func:`pdbiomarker.expression.read_counts`. Genes are found by ``var["symbol"]``, else by id,
+        else by an alias; the counts of several ids with one symbol are summed.
     names : sequence of str or Signature
         See :func:`available_signatures`; signatures of a GMT file come from
         :func:`pdbiomarker.expression.read_gene_sets`.
     method : str
         One of :data:`METHODS`. ``ulm`` is that of decoupler (extra ``singlecell``).
     reference : SignatureReference, optional
-        For the methods in :data:`NEEDS_REFERENCE`; without it all biopsies of the assay are the reference, and
-        more biopsies change every score.
+        For the methods in :data:`NEEDS_REFERENCE`; without it all biopsies of the assay are the reference,
+        and more biopsies change every score.
 
     Returns
     -------
     AnnData, biopsies x signatures
-        Kind ``signature``. `var` also has genes, n_genes, n_found, coverage, missing, method, reference; `obs`
-        has signature_genes_detected, the share of the signatures' genes with a read. A score is NaN in every
-        biopsy below `min_coverage`, and in a biopsy that was not measured; missing genes are problems
-        E-COUNT-018 in ``uns["problems"]`` (see :func:`pdbiomarker.expression.problems_of`).
+        Kind ``signature``. `var` also has genes, n_genes, n_found, coverage, missing, method, reference;
+        `obs` has signature_genes_detected, the share of the signatures' genes with a read. A score is NaN
+        in every biopsy below `min_coverage`, and in a biopsy that was not measured; missing genes are
+        problems E-COUNT-018 in ``uns["problems"]`` (see :func:`pdbiomarker.expression.problems_of`).
 
     Raises
     ------
@@ -235,7 +238,9 @@ class _Matrix:
     def of(cls, adata: AnnData) -> _Matrix:
         """Take the counts of an assay apart."""
         is_count = (
-            (adata.var["kind"].astype(str) == "count").to_numpy() if "kind" in adata.var else np.zeros(0, bool)
+            (adata.var["kind"].astype(str) == "count").to_numpy()
+            if "kind" in adata.var
+            else np.zeros(0, bool)
         )
         if not is_count.any():
             raise AssayError(
