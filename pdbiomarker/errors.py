@@ -152,6 +152,19 @@ _catalogue(
         16: "The counts look scaled, not raw.",
         17: "Features without a symbol in the genes table.",
         18: "A gene of a signature is not in the matrix.",
+        30: "A library looks like another participant's, or its sex contradicts the record.",
+    },
+)
+_catalogue(
+    "CELL",
+    {
+        1: "A single-cell file cannot be read, or takes data from another file.",
+        2: "The sparse matrix of a single-cell file is damaged: its pointers or column numbers do not fit.",
+        3: "The values of a single-cell file are not raw counts.",
+        4: "A single-cell file lacks the column that names biopsies or cell types.",
+        5: "Cells of a biopsy that the study does not know.",
+        6: "Too few cells of a type in a biopsy.",
+        7: "Cells that fail quality control.",
     },
 )
 _catalogue(

@@ -8,6 +8,8 @@ from pdbiomarker.expression.genesets import (
     read_gene_sets,
     read_signature,
 )
+from pdbiomarker.expression.identity import Identity, identity, library_counts
+from pdbiomarker.expression.qc import expression_qc
 from pdbiomarker.expression.signatures import (
     SignatureReference,
     fit_reference,
@@ -16,13 +18,17 @@ from pdbiomarker.expression.signatures import (
 )
 
 __all__ = [
+    "Identity",
     "Signature",
     "SignatureReference",
     "available_signatures",
     "check_counts",
     "competitive",
     "competitive_from_table",
+    "expression_qc",
     "fit_reference",
+    "identity",
+    "library_counts",
     "problems_of",
     "read_counts",
     "read_gene_sets",

@@ -380,7 +380,8 @@ def _similarity(x: FloatArray) -> FloatArray:
     scaled = x
     if len(x) <= _MOST:
         scaled = (x - x.mean(axis=1, keepdims=True)) / x.std(axis=1, keepdims=True)
-    return np.asarray(np.corrcoef(scaled.T), dtype=np.float64)
+    # Rounded: the last bits of a product of matrices depend on the processor.
+    return np.asarray(np.round(np.corrcoef(scaled.T), 9), dtype=np.float64)
 
 
 def _alike(similarity: FloatArray, people: npt.NDArray[np.object_]) -> float:

@@ -1,13 +1,13 @@
 """Quality of a count assay: depth, genes seen, handling, and where each biopsy lies among the others.
 
 Components are those of log2 CPM over the 500 most variable genes, centred; they are for looking at, and no
-analysis uses them. How much of each is explained by visit, batch and site stands beside them: a component that
-follows the batch is a reason to have the batch in the formula.
+analysis uses them. How much of each is explained by visit, batch and site stands beside them: a component
+that follows the batch is a reason to have the batch in the formula.
 
-`immune_stroma` is the mean of the scores of T cells, myeloid cells and stroma, relative to the other biopsies:
-a rough stand-in for low tumour content. It is *offered*: copy it into biopsies.csv to name it in a formula. It is
-measured after treatment and moves with an influx, so it belongs into a sensitivity analysis, never into the
-primary model, and nothing here uses it unasked.
+`immune_stroma` is the mean of the scores of T cells, myeloid cells and stroma, relative to the other
+biopsies: a rough stand-in for low tumour content. It is *offered*: copy it into biopsies.csv to name it in
+a formula. It is measured after treatment and moves with an influx, so it belongs into a sensitivity
+analysis, never into the primary model, and nothing here uses it unasked.
 """
 
 from __future__ import annotations
@@ -153,7 +153,9 @@ def _of_assay(name: str, adata: AnnData, facts: pd.DataFrame | None) -> tuple[pd
     values = np.asarray(scores.X, dtype=np.float64)
     found["handling_score"] = values[:, 0]
     found["immune_stroma"] = _relative(values[:, 1:])
-    pcs = components(voom_log_cpm(reads, size)) if measured.any() else Components(np.zeros((0, 0)), np.zeros(0))
+    pcs = (
+        components(voom_log_cpm(reads, size)) if measured.any() else Components(np.zeros((0, 0)), np.zeros(0))
+    )
     for k in range(pcs.scores.shape[1]):
         found[f"pc{k + 1}"][measured] = pcs.scores[:, k]
     for key, column_values in found.items():

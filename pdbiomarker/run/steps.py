@@ -32,6 +32,7 @@ from pdbiomarker.run.survey import (
     count_assays,
     describe,
     expected_assay,
+    expression_tables,
     plan_file_of,
     plan_of,
     read_truth,
@@ -151,7 +152,10 @@ def make_change(*, task: Task, tell: Tell) -> str:
     of = len(study.assays) + 1
     result = pd_change(study, plan, progress=lambda _, done, __: tell("change", done, of))
     result = dataclasses.replace(
-        result, qc=_quality(counts, task, out), truth=_truth(study), images=_images(study, task)
+        result,
+        qc={**_quality(counts, task, out), **expression_tables(study, counts)},
+        truth=_truth(study),
+        images=_images(study, task),
     )
     facts = {**task["facts"], "images": result.images}
     written = write_result(result, out, facts=facts)

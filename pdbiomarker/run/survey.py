@@ -32,6 +32,8 @@ __all__ = [
     "count_assays",
     "describe",
     "expected_assay",
+    "expression_tables",
+    "identity_problems",
     "plan_file_of",
     "plan_of",
     "read_truth",
@@ -118,6 +120,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
             found.extend(_twins(study))
         with _collecting(found):
             assays = count_assays(study, found)
+            found.extend(identity_problems(study, assays))
         found.extend(_before_first_dose(study))
     the_plan: Plan | None = None
     with _collecting(found):
@@ -197,6 +200,44 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 assays[spec.name + SIGNATURES] = scores
     Problems(refused).raise_if_any()
     return assays
+
+
+def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
+    """Make the quality tables of count assays: ``rna``, ``rna_components``, ``identity``."""
+    facts = study.biopsies[[c for c in ("batch", "site") if c in study.biopsies]].copy()
+    facts["visit"] = assign_visits(study)["visit"]
+    biopsies, components = expression.expression_qc(assays, facts)
+    tables = {"rna": biopsies, "rna_components": components, "identity": _identities(study, assays)}
+    return {name: table for name, table in tables.items() if len(table)}
+
+
+def _identities(study: Study, assays: Mapping[str, AnnData]) -> pd.DataFrame:
+    found = [
+        expression.identity(study, spec.name).table.assign(assay=spec.name)
+        for spec in study.spec.assays
+        if spec.kind == "count" and spec.file is not None and spec.name in assays
+    ]
+    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+
+
+def identity_problems(study: Study, assays: Mapping[str, AnnData]) -> Iterator[Problem]:
+    """Tell every library that its transcripts put under another participant, or another sex."""
+    table = _identities(study, assays)
+    suspects = table[table["verdict"] == "suspect"] if len(table) else table
+    for row in suspects.to_dict("records"):
+        owner = row["likely_owner"]
+        whose = "" if owner == row["participant_id"] else f" Its most likely owner is {owner}."
+        yield Problem(
+            "E-COUNT-030",
+            f"Library {row['library_id']!r} of participant {row['participant_id']!r} is a suspect: "
+            f"{row['evidence']}.{whose}",
+            "Look at results/identity.csv and the tube labels; correct libraries.csv, or leave it out there.",
+            "libraries.csv",
+            column=str(row["assay"]),
+            value=str(row["library_id"]),
+            severity="warning",
+            item=str(row["library_id"]),
+        )
 
 
 def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
