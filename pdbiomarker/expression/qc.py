@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -166,7 +166,7 @@ def _of_assay(name: str, adata: AnnData, facts: pd.DataFrame | None) -> tuple[pd
 
 def _fact(column: str, adata: AnnData, facts: pd.DataFrame | None) -> list[str]:
     ids = [str(b) for b in adata.obs_names]
-    own: dict[str, object] = {}
+    own: dict[str, Any] = {}
     if facts is not None and column in facts:
         own |= {str(b): v for b, v in facts[column].items()}
     if column in adata.obs:
