@@ -16,9 +16,12 @@ from pdbiomarker.expression.signatures import (
     read_reference,
     signature_scores,
 )
+from pdbiomarker.expression.singlecell import COMPOSITION, Pseudobulk, read_cells
 
 __all__ = [
+    "COMPOSITION",
     "Identity",
+    "Pseudobulk",
     "Signature",
     "SignatureReference",
     "available_signatures",
@@ -30,6 +33,7 @@ __all__ = [
     "identity",
     "library_counts",
     "problems_of",
+    "read_cells",
     "read_counts",
     "read_gene_sets",
     "read_reference",

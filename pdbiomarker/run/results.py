@@ -34,7 +34,7 @@ from pdbiomarker.change import CHANGE_COLUMNS, FEATURE_COUNT_OF_A_PANEL, TABLE_C
 from pdbiomarker.errors import Problem, Problems, StudyError
 from pdbiomarker.plan import Plan
 from pdbiomarker.provenance import atomic_path, read_manifest, write_text
-from pdbiomarker.study import AssaySpec, Study, StudySpec, Visit
+from pdbiomarker.study import AssaySpec, CellOptions, Study, StudySpec, Visit
 from pdbiomarker.tables import read_table, write_table
 
 __all__ = [
@@ -367,7 +367,14 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
         visits=tuple(Visit(**visit) for visit in content["visits"]),
         adequacy=MappingProxyType(dict(content["adequacy"])),
         assays=tuple(
-            AssaySpec(**{**assay, "signatures": tuple(assay["signatures"])}) for assay in content["assays"]
+            AssaySpec(
+                **{
+                    **assay,
+                    "signatures": tuple(assay["signatures"]),
+                    "cells": None if assay["cells"] is None else CellOptions(**assay["cells"]),
+                }
+            )
+            for assay in content["assays"]
         ),
         columns=MappingProxyType(dict(content["columns"])),
     )

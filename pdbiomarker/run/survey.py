@@ -21,7 +21,7 @@ from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.jobs import Tell
-from pdbiomarker.run.results import plan_facts, study_facts
+from pdbiomarker.run.results import frame_of, plan_facts, study_facts
 from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
 from pdbiomarker.tables import add_rows, read_table, to_number
 
@@ -187,19 +187,60 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
     assays: dict[str, AnnData] = {}
     refused: list[Problem] = []
     for spec in study.spec.assays:
-        if spec.kind != "count" or spec.file is None:
+        if spec.kind != "count":
             continue
         with _collecting(refused):
-            counts = expression.read_counts(study.resolve(spec.file), study=study, spec=spec)
-            told.extend(expression.problems_of(counts))
-            assays[spec.name] = counts
-            scores = expression.signature_scores(counts, spec.signatures or _USUAL_SIGNATURES)
-            if spec.signatures:
-                told.extend(expression.problems_of(scores))
-            if spec.signatures or np.isfinite(np.asarray(scores.X, dtype=float)).any():
-                assays[spec.name + SIGNATURES] = scores
+            wanted = _wanted_signatures(study, spec, told)
+            if spec.file is not None:
+                counts = expression.read_counts(study.resolve(spec.file), study=study, spec=spec)
+                told.extend(expression.problems_of(counts))
+                own = {spec.name: counts}
+            elif spec.h5ad is not None:
+                cells = expression.read_cells(
+                    study.resolve(spec.h5ad), options=spec.cells, study=study, name=spec.name
+                )
+                told.extend(cells.problems)
+                own = dict(cells.assays)
+            for name, adata in own.items():
+                assays[name] = adata
+                if (adata.var["kind"] == "count").any() and (wanted or spec.file is not None):
+                    scores = _scores(study, spec, adata, wanted)
+                    if wanted:
+                        told.extend(expression.problems_of(scores))
+                    if wanted or np.isfinite(np.asarray(scores.X, dtype=float)).any():
+                        assays[name + SIGNATURES] = scores
     Problems(refused).raise_if_any()
     return assays
+
+
+def _wanted_signatures(study: Study, spec: AssaySpec, told: list[Problem]) -> list[expression.Signature]:
+    """Give the signatures that study.yaml asks for: sets of its GMT file, .yaml files, names."""
+    problems = Problems()
+    sets: dict[str, expression.Signature] = {}
+    if spec.gene_sets is not None:
+        read = expression.read_gene_sets(study.resolve(spec.gene_sets), problems=problems)
+        sets = {signature.name: signature for signature in read}
+        told.extend(problems)
+    if not spec.signatures:
+        return list(sets.values())
+    return [
+        sets[name]
+        if name in sets
+        else expression.read_signature(study.resolve(name) if name.endswith(".yaml") else name)
+        for name in spec.signatures
+    ]
+
+
+def _scores(
+    study: Study, spec: AssaySpec, counts: AnnData, wanted: Sequence[expression.Signature]
+) -> AnnData:
+    fixed = spec.signature_reference
+    return expression.signature_scores(
+        counts,
+        wanted or _USUAL_SIGNATURES,
+        method=spec.signature_method,
+        reference=None if fixed is None else expression.read_reference(study.resolve(fixed)),
+    )
 
 
 def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
@@ -208,6 +249,12 @@ def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, 
     facts["visit"] = assign_visits(study)["visit"]
     biopsies, components = expression.expression_qc(assays, facts)
     tables = {"rna": biopsies, "rna_components": components, "identity": _identities(study, assays)}
+    cells = [
+        frame_of(adata.obs).reset_index(names="biopsy_id").assign(assay=name)
+        for name, adata in assays.items()
+        if name.endswith(expression.COMPOSITION)
+    ]
+    tables["cells"] = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
     return {name: table for name, table in tables.items() if len(table)}
 
 
@@ -539,7 +586,8 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     measured = {name for slide in slide_files(study) for name in (slide.name, slide.regions)}
     shared = {name: digest for name, digest in inputs.items() if name not in measured}
     spec = study_facts(study.spec)
-    counts = sum(files[spec.file].stat().st_size for spec in study.spec.assays if spec.file is not None)
+    named = [name for spec in study.spec.assays for name in (spec.file, spec.h5ad) if name is not None]
+    counts = sum(files[name].stat().st_size for name in named)
     needed = _SPACE_AT_LEAST + _SPACE_PER_COUNT_BYTE * counts
     needed += _SPACE_PER_SLIDE_BYTE * sum(slide["bytes"] for slide in slides)
     return {
@@ -565,7 +613,8 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     folder = study.path or Path()
     names = [name for name in (*_SHEETS, TRUTH) if (folder / name).is_file()]
     for spec in study.spec.assays:
-        names += [name for name in (spec.file, spec.genes, spec.slides) if name is not None]
+        names += [name for key, name in spec.named_files.items() if key != "regions"]
+        names += [] if spec.slides is None else [spec.slides]
     for name in dict.fromkeys(names):
         yield name, folder / name
     for panel in sorted(_panels(study)):

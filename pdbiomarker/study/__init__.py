@@ -1,5 +1,6 @@
 """The study folder: who, when, and what was measured; read and checked whole."""
 
+from pdbiomarker.study.cells import CellOptions
 from pdbiomarker.study.folder import read_study
 from pdbiomarker.study.items import is_panel_file, shown_path
 from pdbiomarker.study.model import KINDS, Study, check_assay
@@ -8,6 +9,7 @@ from pdbiomarker.study.spec import AssaySpec, StudySpec, Visit
 __all__ = [
     "KINDS",
     "AssaySpec",
+    "CellOptions",
     "Study",
     "StudySpec",
     "Visit",

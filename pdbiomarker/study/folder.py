@@ -216,12 +216,10 @@ def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) 
 def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
     """Every file that study.yaml names exists, and lies in the study folder."""
     for assay in spec.assays:
-        named = {"file": assay.file, "genes": assay.genes, "regions": assay.regions}
+        named = assay.named_files
         if assay.panel is not None and is_panel_file(assay.panel):
             named["panel"] = assay.panel
         for key, value in named.items():
-            if value is None:
-                continue
             column = f"assays.{assay.name}.{key}"
             if leads_outside(folder, value):
                 problems.add(

@@ -11,12 +11,18 @@ from typing import Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.study.cells import CellKeys, CellOptions
 from pdbiomarker.study.ids import normal_id, skeleton
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, validate_yaml
 
 FILE: Final = "study.yaml"
 _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
+_COUNT_KEYS: Final = (
+    *("file", "genes", "signatures", "signature_method", "signature_reference", "gene_sets"),
+    *("h5ad", "cells"),
+)
+_IHC_KEYS: Final = ("slides", "panel", "regions")
 _FARTHEST_DAY: Final = 20_000  # 55 years
 
 
@@ -64,7 +70,15 @@ class AssaySpec:
     slides, panel, regions : str or None
         The slide sheet, the panel (a name or a .yaml file), the folder of GeoJSON files by slide id.
     signatures : tuple of str
-        Gene signatures to be scored.
+        Gene signatures to be scored: names, sets of `gene_sets`, or .yaml files.
+    signature_method : str
+        How, see :data:`pdbiomarker.expression.METHODS`.
+    signature_reference, gene_sets : str or None
+        A fixed reference for the scores, and a GMT file of one's own sets.
+    h5ad : str or None
+        A single-cell file, in place of `file`.
+    cells : CellOptions or None
+        How its cells become biopsies.
     """
 
     name: str
@@ -75,6 +89,23 @@ class AssaySpec:
     panel: str | None = None
     regions: str | None = None
     signatures: tuple[str, ...] = ()
+    signature_method: str = "mean_log2_cpm"
+    signature_reference: str | None = None
+    gene_sets: str | None = None
+    h5ad: str | None = None
+    cells: CellOptions | None = None
+
+    @property
+    def named_files(self) -> dict[str, str]:
+        """Files and folders that the assay names, by key, but for slides and panels."""
+        found = {
+            key: getattr(self, key)
+            for key in ("file", "genes", "regions", "signature_reference", "gene_sets", "h5ad")
+        }
+        if self.cells is not None:
+            found["cells.markers"] = self.cells.markers
+        found |= {f"signatures.{k}": s for k, s in enumerate(self.signatures) if s.endswith(".yaml")}
+        return {key: value for key, value in found.items() if value is not None}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -181,6 +212,11 @@ class _Assay(BaseModel):
     file: str | None = None
     genes: str | None = None
     signatures: list[str] = Field(default_factory=list)
+    signature_method: str | None = None
+    signature_reference: str | None = None
+    gene_sets: str | None = None
+    h5ad: str | None = None
+    cells: CellKeys | None = None
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
@@ -196,21 +232,20 @@ class _Assay(BaseModel):
 
     @model_validator(mode="after")
     def _fits(self) -> _Assay:
-        given = {
-            key for key in ("file", "genes", "slides", "panel", "regions") if getattr(self, key) is not None
-        }
-        if self.signatures:
-            given.add("signatures")
-        foreign = given - (
-            {"file", "genes", "signatures"} if self.kind == "count" else {"slides", "panel", "regions"}
-        )
+        given = {key for key in (*_COUNT_KEYS, *_IHC_KEYS) if getattr(self, key)}
+        foreign = given - set(_COUNT_KEYS if self.kind == "count" else _IHC_KEYS)
         if foreign:
             raise ValueError(
                 f"An assay of kind {self.kind} has no {' or '.join(sorted(foreign))}. "
                 "Remedy: Remove the key, or correct the kind"
             )
-        if self.kind == "count" and self.file is None:
-            raise ValueError("A count assay needs a file. Remedy: Add 'file: counts.csv.gz'")
+        if self.kind == "count" and (self.file is None) == (self.h5ad is None):
+            raise ValueError(
+                "A count assay needs one of 'file' and 'h5ad'. Remedy: Add 'file: counts.csv.gz', or "
+                "'h5ad: cells.h5ad' for single cells"
+            )
+        if self.kind == "count" and self.h5ad is None and self.cells is not None:
+            raise ValueError("'cells' belongs to a single-cell file. Remedy: Add 'h5ad', or remove 'cells'")
         return self
 
 
@@ -285,6 +320,11 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
                 panel=assay.panel,
                 regions=assay.regions,
                 signatures=tuple(assay.signatures),
+                signature_method=assay.signature_method or "mean_log2_cpm",
+                signature_reference=assay.signature_reference,
+                gene_sets=assay.gene_sets,
+                h5ad=assay.h5ad,
+                cells=(assay.cells or CellKeys()).options() if assay.h5ad is not None else None,
             )
             for name, assay in content.assays.items()
         ),
@@ -429,11 +469,24 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     assays: dict[str, Any] = {}
     for assay in spec.assays:
         entry: dict[str, Any] = {"kind": assay.kind}
-        for key in ("file", "genes", "slides", "panel", "regions"):
+        for key in (
+            "file",
+            "genes",
+            "slides",
+            "panel",
+            "regions",
+            "signature_reference",
+            "gene_sets",
+            "h5ad",
+        ):
             if getattr(assay, key) is not None:
                 entry[key] = getattr(assay, key)
         if assay.signatures:
             entry["signatures"] = list(assay.signatures)
+        if assay.signature_method != "mean_log2_cpm":
+            entry["signature_method"] = assay.signature_method
+        if assay.cells is not None:
+            entry["cells"] = {k: v for k, v in dataclasses.asdict(assay.cells).items() if v is not None}
         assays[assay.name] = entry
     if assays:
         content["assays"] = assays

@@ -75,7 +75,7 @@ def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
     named = ["plan.yaml"]
     for assay in study.spec.assays:
-        named += [path for path in (assay.file, assay.genes, assay.regions, assay.panel) if path is not None]
+        named += [*assay.named_files.values(), *([] if assay.panel is None else [assay.panel])]
     for name in dict.fromkeys(named):
         source, copy = study.resolve(name), target / name
         if study.path is None or copy.exists():
