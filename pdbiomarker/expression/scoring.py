@@ -59,7 +59,17 @@ def varying(x: FloatArray) -> npt.NDArray[np.bool_]:
 
 def mean_of_genes(x: FloatArray, genes: Index, weights: FloatArray | None = None) -> FloatArray:
     """Weighted mean over the genes of a set, one number for each library."""
-    return np.asarray(np.average(x[genes], axis=0, weights=weights), dtype=np.float64)
+    if weights is None:
+        return _summed(x[genes]) / len(genes)
+    return _summed(x[genes] * weights[:, None]) / float(weights.sum())
+
+
+def _summed(rows: FloatArray) -> FloatArray:
+    """Sum over genes, one after the other: the last bit of a library's sum never hangs on other libraries."""
+    total = np.zeros(rows.shape[1])
+    for row in rows:
+        total += row
+    return total
 
 
 def standardised(x: FloatArray, reference: FloatArray) -> FloatArray:
@@ -73,7 +83,7 @@ def standardised(x: FloatArray, reference: FloatArray) -> FloatArray:
 
 def combined_z(z: FloatArray, genes: Index) -> FloatArray:
     """Sum of z over the root of the number of genes."""
-    return np.asarray(z[genes].sum(axis=0) / np.sqrt(len(genes)))
+    return _summed(z[genes]) / np.sqrt(len(genes))
 
 
 def singscore(x: FloatArray, sets: Sequence[Index]) -> FloatArray:
@@ -234,7 +244,7 @@ def plage(z: FloatArray, genes: Index, z_reference: FloatArray) -> FloatArray:
         the mean z of the set (with no correlation, with the first gene).
     """
     left, size, right = np.linalg.svd(z_reference[genes], full_matrices=False)
-    scores = left[:, 0] @ z[genes] / size[0]
+    scores = _summed(left[:, :1] * z[genes]) / size[0]
     lean = float(right[0] @ z_reference[genes].mean(axis=0))
     sign = np.sign(lean) if abs(lean) > 1e-12 else np.sign(left[0, 0])
     return np.asarray(scores * (sign if sign != 0 else 1.0))
