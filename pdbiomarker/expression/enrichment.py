@@ -18,8 +18,8 @@ one effect (the contrast) and d residual effects, all of variance 1 after divisi
 deviation (estimated without its largest effect, then moderated). Under no change every direction of the (1
 + d)-space is alike. Up or down: the set's mean effect over the root mean square of its mean residual
 effects is t with d degrees of freedom. Mixed: the sum of squares of the effects, as a share of its range
-over all rotations, is beta with the moments of a quadratic form on the sphere; with fewer genes than biopsies this is conservative
-(with 10 genes and 8 pairs p < .05 comes up in .3 % of sets without change).
+over all rotations, is beta with the moments of a quadratic form on the sphere; with fewer genes than biopsies
+this is conservative (with 10 genes and 8 pairs p < .05 comes up in .3 % of sets without change).
 
 Both equal limma's ``camera``, ``cameraPR`` and ``fry`` (3.54) on golden numbers to 1e-9. Genes of a set that
 have no statistic are left out and counted.

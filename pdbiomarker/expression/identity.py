@@ -54,16 +54,25 @@ _SEXED: Final = frozenset(
 _Y_ON, _Y_OFF = 1.0, -1.0
 #: log2 CPM from which XIST is there.
 _XIST_ON = 1.0
-#: Identity genes: expressed where the upper tenth of the libraries has at least this log2 CPM; correlations
-#: between two of them at most this; at most so many, from so many candidates.
-_EXPRESSED, _TOGETHER, _MOST, _CANDIDATES = 2.0, 0.4, 100, 4000
+#: Reads without which neither is there, whatever the CPM of a shallow library.
+_Y_READS, _XIST_READS = 10, 5
+#: Identity genes: expressed where the upper tenth of the libraries has at least this log2 CPM; at most so
+#: many, from so many candidates.
+_EXPRESSED, _MOST, _CANDIDATES = 2.0, 100, 4000
+#: Two of them are correlated less than this. In few libraries unrelated genes of persons, who mostly gave two
+#: libraries, are correlated by chance with a standard deviation of sqrt(2 / libraries): 2.5 of them are let
+#: through.
+_TOGETHER, _TOGETHER_MOST = 0.4, 0.85
 #: Fewer genes than this cannot tell one person from another.
 _FEWEST: Final = 20
 _SPREADS, _LEAST_ALIKE = 6.0, 0.6
+_LOG2_E: Final = float(np.log2(np.e))
 #: A library is not its own participant's when another one is more alike by this.
 _MARGIN: Final = 0.15
 #: Correlation over all expressed genes from which libraries of two biopsies are one RNA.
 NEAR_DUPLICATE: Final = 0.99
+#: Over so many expressed genes at least.
+_WHOLE: Final = 500
 
 #: Columns of :attr:`Identity.table`, in order.
 IDENTITY_COLUMNS: Final = (
@@ -158,10 +167,11 @@ def identity(
     counts, people = counts[keep], people[keep].reset_index(drop=True)
     x = voom_log_cpm(counts.T, counts.sum(axis=1))
     symbols = _symbols(libraries)
-    sexes = sex_of(x, symbols)
-    genes = identity_genes(x, symbols)
+    sexes = sex_of(counts.T, symbols)
+    genes = identity_genes(x, symbols, counts.sum(axis=1))
     similarity = _similarity(x[genes]) if genes.size >= _FEWEST else np.full((len(people),) * 2, np.nan)
-    whole = _similarity(x[np.median(x, axis=1) > 0])
+    seen = np.median(x, axis=1) > 0
+    whole = _similarity(x[seen]) if seen.sum() >= _WHOLE else np.full((len(people),) * 2, np.nan)
     alike = _alike(similarity, people["participant_id"].to_numpy(dtype=object))
     table = _table(people, sexes, similarity, whole, alike=alike)
     ids = people["library_id"].tolist()
@@ -269,13 +279,13 @@ def _symbols(libraries: AnnData) -> list[str]:
 # --- sex -----------------------------------------------------------------------------------------------
 
 
-def sex_of(x: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
+def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
     """Sex that the transcripts tell.
 
     Parameters
     ----------
-    x : array, genes x libraries
-        log2 CPM with voom's half count.
+    counts : array, genes x libraries
+        Reads.
     symbols : sequence of str
 
     Returns
@@ -283,26 +293,28 @@ def sex_of(x: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
     DataFrame
         One row for each library: sex_rna (``M``: Y transcripts of at least 2 CPM, or of .5 CPM without XIST;
         ``F``: none, and XIST of 2 CPM, or XIST is not in the matrix; ``both``: some of Y with XIST;
-        ``silent``: neither; empty: no Y gene in the matrix), y_log2_cpm (mean over the Y
-        genes in the matrix), xist_log2_cpm.
+        ``silent``: neither; empty: no Y gene in the matrix), y_log2_cpm (mean over the Y genes in the
+        matrix), xist_log2_cpm. What has fewer than 10 (Y) or 5 (XIST) reads is not there.
     """
     rows = [k for k, s in enumerate(symbols) if s in Y_GENES]
     xist = [k for k, s in enumerate(symbols) if s == XIST]
-    n = x.shape[1]
-    y_mean = x[rows].mean(axis=0) if rows else np.full(n, np.nan)
-    xist_level = x[xist].max(axis=0) if xist else np.full(n, np.nan)
+    n = counts.shape[1]
+    size = counts.sum(axis=0)
+    y_mean = voom_log_cpm(counts[rows], size).mean(axis=0) if rows else np.full(n, np.nan)
+    xist_level = voom_log_cpm(counts[xist], size).max(axis=0) if xist else np.full(n, np.nan)
     calls = []
-    for male, female in zip(y_mean.tolist(), xist_level.tolist(), strict=True):
-        if np.isnan(male):
+    for k in range(n):
+        seen = counts[rows, k].sum() >= _Y_READS
+        male = y_mean[k] if seen else -np.inf
+        female = bool(xist) and counts[xist, k].max() >= _XIST_READS and xist_level[k] >= _XIST_ON
+        if not rows:
             calls.append("")
         elif male >= _Y_ON:
             calls.append("M")
         elif male > _Y_OFF:
-            calls.append("both" if female >= _XIST_ON else "M")
-        elif np.isnan(female) or female >= _XIST_ON:
-            calls.append("F")
+            calls.append("both" if female else "M")
         else:
-            calls.append("silent")
+            calls.append("F" if female or not xist else "silent")
     return pd.DataFrame({"sex_rna": calls, "y_log2_cpm": y_mean, "xist_log2_cpm": xist_level})
 
 
@@ -314,7 +326,7 @@ def _sex_check(recorded: str, call: str, xist: float) -> tuple[str, str]:
     if call == "":
         return "not measured", ""
     if call == known:
-        also = call == "M" and xist >= _XIST_ON
+        also = call == "M" and xist >= _XIST_ON + 3
         return (
             "agrees",
             "XIST beside Y transcripts: an extra X, XIST in a male tumour, or a mixture" if also else "",
@@ -333,18 +345,21 @@ def _sex_check(recorded: str, call: str, xist: float) -> tuple[str, str]:
 # --- likeness ------------------------------------------------------------------------------------------
 
 
-def identity_genes(x: FloatArray, symbols: Sequence[str]) -> Index:
+def identity_genes(x: FloatArray, symbols: Sequence[str], size: FloatArray | None = None) -> Index:
     """Choose genes that tell persons apart, without looking at labels.
 
     Of the 4,000 genes with the largest variance that are expressed (at least 4 CPM in a tenth of the
     libraries) and not on a sex chromosome's list, those are taken one by one, the most variable first, whose
-    correlation with every gene taken before is below .4 in size, up to 100.
+    correlation with every gene taken before is small, up to 100: below 2.5 sqrt(2 / n) for n libraries, at
+    least .4 and at most .85. The variance of counting is taken off where `size` is given.
 
     Parameters
     ----------
     x : array, genes x libraries
         log2 CPM.
     symbols : sequence of str
+    size : array, libraries, optional
+        Reads of each library.
 
     Returns
     -------
@@ -356,6 +371,9 @@ def identity_genes(x: FloatArray, symbols: Sequence[str]) -> Index:
         return np.zeros(0, dtype=np.intp)
     sexed = np.array([s in _SEXED for s in symbols], dtype=bool)
     spread = x.var(axis=1)
+    if size is not None:
+        spread = spread - (_LOG2_E**2 / (2.0**x * size / 1e6 + 0.5)).mean(axis=1)
+    limit = float(np.clip(2.5 * np.sqrt(2 / n), _TOGETHER, _TOGETHER_MOST))
     usable = (np.quantile(x, 0.9, axis=1) >= _EXPRESSED) & (spread > 0) & ~sexed
     candidates = np.flatnonzero(usable)
     # Rounding, so that the order does not hang on the last bits of a sum.
@@ -369,7 +387,7 @@ def identity_genes(x: FloatArray, symbols: Sequence[str]) -> Index:
             taken.append(k)
             if len(taken) == _MOST:
                 break
-            free[k + 1 :] &= np.abs(z[k + 1 :] @ z[k]) < _TOGETHER
+            free[k + 1 :] &= np.abs(z[k + 1 :] @ z[k]) < limit
     return order[np.array(taken, dtype=np.intp)]
 
 

@@ -83,7 +83,7 @@ def standardised(x: FloatArray, reference: FloatArray) -> FloatArray:
 
 def combined_z(z: FloatArray, genes: Index) -> FloatArray:
     """Sum of z over the root of the number of genes."""
-    return _summed(z[genes]) / np.sqrt(len(genes))
+    return np.asarray(_summed(z[genes]) / np.sqrt(len(genes)))
 
 
 def singscore(x: FloatArray, sets: Sequence[Index]) -> FloatArray:

@@ -12,7 +12,7 @@ are taken from a column, or by markers: of each type the mean, over its markers,
 which stays in the denominator of the composition.
 
 The file is read once, a slice of 4 million counts at a time. With N cells, g genes, G groups (biopsies times
-types) the memory is about ``150 N + 24 G g + 0.5e9`` bytes (:func:`memory_needed`): 500,000 cells, 30,000
+types) the memory is about ``150 N + 24 G g + 0.3e9`` bytes (:func:`memory_needed`): 500,000 cells, 30,000
 genes and 100 biopsies with 20 types need 2 GB, whatever the size of the file.
 """
 
@@ -72,7 +72,7 @@ class Pseudobulk:
 
 def memory_needed(n_cells: int, n_genes: int, n_groups: int) -> int:
     """Bytes that :func:`read_cells` needs, at most about."""
-    return int(150 * n_cells + 24 * n_groups * n_genes + 0.5e9)
+    return int(150 * n_cells + 24 * n_groups * n_genes + 0.3e9)
 
 
 def read_cells(
