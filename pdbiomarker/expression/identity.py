@@ -7,11 +7,13 @@ be missing from the matrix. Silent Y and silent XIST say nothing.
 *Likeness.* Genes that differ most between libraries, and no two of which go together, are chosen without
 looking at any label (:func:`identity_genes`): the blocks of genes that tell a tissue, an immune infiltrate or
 a cell cycle come down to one gene each. The correlation over these genes is high between two biopsies of one
-tumour and near zero between participants. What counts as alike comes from the matrix itself: six robust
-standard deviations above the median over pairs of different participants, at least .6.
+tumour and near zero between participants. What counts as alike comes from the matrix itself: 3.5 robust
+standard deviations above the median over pairs of different participants, at least .4. Two persons whose
+biopsies hold the same normal tissue are alike, too, but so are others; a library's true owner stands out: it
+is .3 ahead of every third participant.
 
-A library is a **suspect** when its sex contradicts the participant's, when it is alike to a library of
-another participant and clearly less to its own, or when it is nearly the same as a library of another
+A library is a **suspect** when its sex contradicts the participant's, when another participant stands out and
+is more alike than its own, or when it is nearly the same as a library of another
 biopsy. One that is alike to nobody is only *unconfirmed*: another lesion, or little tumour, does that too.
 Nothing is moved or left out: the table is for a person to decide on.
 """
@@ -50,8 +52,9 @@ _MOSTLY: Final = 0.9
 _SEXED: Final = frozenset(
     [*Y_GENES, XIST, "TSIX", "ZFY", "USP9Y", "NLGN4Y", "TMSB4Y", "TXLNGY", "PRKY", "EIF1AY", "KDM5C", "DDX3X"]
 )
-#: Mean log2 CPM of the Y genes from which Y is there (2 CPM), and below which it is silent (0.5 CPM).
-_Y_ON, _Y_OFF = 1.0, -1.0
+#: Mean log2 CPM of the Y genes from which Y is there whatever XIST is (4 CPM), and below which it is silent
+#: (0.5 CPM). In between, XIST of 16 times as much says that the Y reads are strays.
+_Y_ON, _Y_OFF, _STRAY = 2.0, -1.0, 4.0
 #: log2 CPM from which XIST is there.
 _XIST_ON = 1.0
 #: Reads without which neither is there, whatever the CPM of a shallow library.
@@ -65,10 +68,11 @@ _EXPRESSED, _MOST, _CANDIDATES = 2.0, 100, 4000
 _TOGETHER, _TOGETHER_MOST = 0.4, 0.85
 #: Fewer genes than this cannot tell one person from another.
 _FEWEST: Final = 20
-_SPREADS, _LEAST_ALIKE = 6.0, 0.6
+_SPREADS, _LEAST_ALIKE = 3.5, 0.4
 _LOG2_E: Final = float(np.log2(np.e))
-#: A library is not its own participant's when another one is more alike by this.
-_MARGIN: Final = 0.15
+#: A library is not its own participant's when another one is more alike by this, and more than any third one
+#: by that.
+_MARGIN, _STANDS_OUT = 0.15, 0.3
 #: Correlation over all expressed genes from which libraries of two biopsies are one RNA.
 NEAR_DUPLICATE: Final = 0.99
 #: Over so many expressed genes at least.
@@ -291,9 +295,9 @@ def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        One row for each library: sex_rna (``M``: Y transcripts of at least 2 CPM, or of .5 CPM without XIST;
-        ``F``: none, and XIST of 2 CPM, or XIST is not in the matrix; ``both``: some of Y with XIST;
-        ``silent``: neither; empty: no Y gene in the matrix), y_log2_cpm (mean over the Y genes in the
+        One row for each library: sex_rna (``M``: Y transcripts of at least 4 CPM, or of .5 CPM without XIST;
+        ``F``: none or strays of Y, and XIST of 2 CPM, or XIST is not in the matrix; ``both``: some of Y with
+        XIST; ``silent``: neither; empty: no Y gene in the matrix), y_log2_cpm (mean over the Y genes in the
         matrix), xist_log2_cpm. What has fewer than 10 (Y) or 5 (XIST) reads is not there.
     """
     rows = [k for k, s in enumerate(symbols) if s in Y_GENES]
@@ -312,7 +316,7 @@ def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
         elif male >= _Y_ON:
             calls.append("M")
         elif male > _Y_OFF:
-            calls.append("both" if female else "M")
+            calls.append("M" if not female else "F" if xist_level[k] >= male + _STRAY else "both")
         else:
             calls.append("F" if female or not xist else "silent")
     return pd.DataFrame({"sex_rna": calls, "y_log2_cpm": y_mean, "xist_log2_cpm": xist_level})
@@ -435,13 +439,21 @@ def _table(
             "other_similarity": np.nan if best_other is None else similarity[k, best_other],
         }
         copy = _copy_of(k, people, whole)
-        rows.append(row | _verdict(row, why, alike, copy))
+        ahead = np.nan if best_other is None else _ahead(similarity[k], persons, persons[best_other], k)
+        rows.append(row | _verdict(row, why, alike, copy=copy, ahead=ahead))
     return pd.DataFrame(rows, columns=list(IDENTITY_COLUMNS))
 
 
 def _best(similarity: FloatArray, among: Sequence[int]) -> int | None:
     known = [j for j in among if np.isfinite(similarity[j])]
     return max(known, key=lambda j: float(similarity[j])) if known else None
+
+
+def _ahead(similarity: FloatArray, persons: Sequence[str], owner: str, k: int) -> float:
+    """How much more alike a participant is than every one who is neither it nor the library's own."""
+    third = [similarity[j] for j, p in enumerate(persons) if p not in {owner, persons[k]}]
+    first = [similarity[j] for j, p in enumerate(persons) if p == owner]
+    return float(max(first) - max(third)) if third else float("nan")
 
 
 def _copy_of(k: int, people: pd.DataFrame, whole: FloatArray) -> str:
@@ -458,14 +470,15 @@ def _copy_of(k: int, people: pd.DataFrame, whole: FloatArray) -> str:
     return f"{people['library_id'][j]} of {people['participant_id'][j]} (r {whole[k, j]:.3f} over all genes)"
 
 
-def _verdict(row: Mapping[str, object], sex_why: str, alike: float, copy: str) -> dict[str, object]:
+def _verdict(
+    row: Mapping[str, object], sex_why: str, alike: float, *, copy: str, ahead: float
+) -> dict[str, object]:
     """Verdict, likely owner, and the evidence in words."""
     own, other = float(str(row["own_similarity"])), float(str(row["other_similarity"]))
     evidence = [sex_why] if sex_why else []
     suspect = row["sex_check"] == "contradicts"
     owner = "unknown" if suspect else str(row["participant_id"])
-    other_alike = other >= alike
-    if other_alike and not own >= other - _MARGIN:
+    if other >= alike and ahead >= _STANDS_OUT and not own >= other - _MARGIN:
         suspect, owner = True, str(row["other_participant"])
         than = "" if np.isnan(own) else f", and {own:.2f} to its own"
         evidence.append(f"alike ({other:.2f}, limit {alike:.2f}) to {row['other_library']} of {owner}{than}")
@@ -496,7 +509,10 @@ def _pairs(people: pd.DataFrame, similarity: FloatArray, whole: FloatArray, *, a
         for j in range(i + 1, len(ids)):
             same = persons[i] == persons[j]
             near = similarity[i, j] >= alike
-            if not (same or near or whole[i, j] >= NEAR_DUPLICATE):
+            out = near and max(
+                _ahead(similarity[i], persons, persons[j], i), _ahead(similarity[j], persons, persons[i], j)
+            ) >= _STANDS_OUT  # fmt: skip
+            if not (same or out or whole[i, j] >= NEAR_DUPLICATE):
                 continue
             one = bool(biopsies[i]) and biopsies[i] == biopsies[j]
             rows.append(

@@ -129,7 +129,9 @@ def test_loss_of_y_makes_nobody_female():
         (5.0, -6.0, "M"),
         (5.0, 7.0, "M"),  # an extra X, or XIST in a male tumour
         (0.0, -6.0, "M"),
-        (0.0, 5.0, "both"),
+        (0.0, 3.0, "both"),
+        (0.0, 5.0, "F"),  # strays
+        (1.5, -6.0, "M"),
         (-6.0, 5.0, "F"),
         (-6.0, -6.0, "silent"),
         (-6.0, None, "F"),
@@ -224,15 +226,15 @@ def test_what_is_refused():
 def test_false_alarms():
     """No swap; two tumours without Y.
 
-    With a block of genes that tells a tissue and is up eightfold in a tenth of the biopsies, 12 persons: 3 of
-    480 libraries are suspects, all of one trial; 40 persons: none of 240; without the block: none of 480.
+    With a block of genes that tells a tissue and is up eightfold in a tenth of the biopsies, 12 persons: 1 of
+    480 libraries is a suspect; 40 persons: none of 240; without the block: none of 480.
     """
 
     def suspects(n, tissue, seeds):
         made = (libraries(n, seed=s, genes=800, own=0.8, tissue=tissue, lost_y={1, 5}) for s in seeds)
         return sum(len(identity(one).suspects) for one in made)
 
-    assert suspects(12, 3.0, range(100, 120)) <= 3
+    assert suspects(12, 3.0, range(100, 120)) <= 1
     assert suspects(12, 0.0, range(200, 220)) == 0
     assert suspects(40, 3.0, range(300, 303)) == 0
 
@@ -263,7 +265,8 @@ def test_riaz_as_it_is(riaz):
         found.similarity.loc["Pt109_On_AE527955-5"].drop("Pt109_On_AE527955-5").idxmax().startswith("Pt109")
     )
     different = found.table["other_similarity"].max()
-    assert different < found.alike < 0.75
+    assert different < 0.72
+    assert 0.4 < found.alike < 0.45
 
 
 @pytest.mark.data
