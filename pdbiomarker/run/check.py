@@ -16,6 +16,7 @@ import h5py
 from pdbiomarker import expression, ihc
 from pdbiomarker.checks import check_file
 from pdbiomarker.errors import InputError, Problem, Problems
+from pdbiomarker.expression.cellfile import outside_links
 from pdbiomarker.run.survey import slide_files, survey
 from pdbiomarker.study import check_assay
 from pdbiomarker.tables import is_number, nearest
@@ -206,7 +207,7 @@ def _check_h5ad(path: Path) -> Problems:
         return problems
     try:
         with h5py.File(path, "r") as file:
-            outside = list(_outside(file))
+            outside = list(outside_links(file))
     except (OSError, RuntimeError) as error:
         problems.add(
             "E-ASSAY-002",
@@ -236,22 +237,6 @@ def _check_h5ad(path: Path) -> Problems:
         )
         return problems
     return check_assay(adata, path.name)
-
-
-def _outside(group: h5py.Group) -> Iterator[str]:
-    """Names of links to other files and of data stored in other files, below a group."""
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            yield f"{group.name}/{name}"
-            continue
-        if isinstance(link, h5py.SoftLink):
-            continue
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from _outside(item)
-        elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            yield item.name
 
 
 _CHECKS: Final[Mapping[str, Callable[[Path], Problems]]] = {
