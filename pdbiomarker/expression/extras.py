@@ -5,6 +5,8 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
+import matplotlib
+
 from pdbiomarker.errors import MissingExtraError
 
 __all__ = ["load_extra"]
@@ -27,7 +29,9 @@ def load_extra(package: str) -> ModuleType:
         With the pip line that installs it.
     """
     try:
-        return importlib.import_module(package)
+        # What a package sets for its own figures must not change ours.
+        with matplotlib.rc_context():
+            return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
             raise
