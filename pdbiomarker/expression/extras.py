@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from types import ModuleType
 
-import matplotlib
+import matplotlib as mpl
 
 from pdbiomarker.errors import MissingExtraError
 
@@ -30,7 +30,7 @@ def load_extra(package: str) -> ModuleType:
     """
     try:
         # What a package sets for its own figures must not change ours.
-        with matplotlib.rc_context():
+        with mpl.rc_context():
             return importlib.import_module(package)
     except ModuleNotFoundError as error:
         if error.name != package:
