@@ -160,6 +160,7 @@ _catalogue(
         36: "Transcripts or genes that the mapping table does not name.",
         37: "The values are already normalised.",
         38: "Gene ids are of several kinds, or were merged.",
+        40: "A library looks like another participant's, or its sex contradicts the record.",
     },
 )
 _catalogue(
@@ -175,6 +176,18 @@ _catalogue(
         8: "Housekeeping genes are missing, or too weak to scale by.",
         9: "One lane is unlike the others: it is not normalised as they are.",
         10: "Two files hold the same lane.",
+    },
+)
+_catalogue(
+    "CELL",
+    {
+        1: "A single-cell file cannot be read, or takes data from another file.",
+        2: "The sparse matrix of a single-cell file is damaged: its pointers or column numbers do not fit.",
+        3: "The values of a single-cell file are not raw counts.",
+        4: "A single-cell file lacks the column that names biopsies or cell types.",
+        5: "Cells of a biopsy that the study does not know.",
+        6: "Too few cells of a type in a biopsy.",
+        7: "Cells that fail quality control.",
     },
 )
 _catalogue(

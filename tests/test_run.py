@@ -106,6 +106,9 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "pairs",
         "qc_slides",
         "qc_libraries",
+        "qc_rna",
+        "qc_rna_components",
+        "identity",
     ]
     assert visible == {
         "review.html",

@@ -357,7 +357,7 @@ REFUSED_STUDY = [
      "E-STUDY-001", 7, "adequacy.viable_tumor_cells", "number", ""),
     ([("kind: count, ", "")], "E-STUDY-001", 9, "assays.rna", "kind", "kind: count"),
     ([("kind: count", "kind: counts")], "E-STUDY-001", 9, "assays.rna.kind", "allowed", "'count'"),
-    ([("file: counts.csv, ", "")], "E-STUDY-001", 9, "assays.rna", "needs a file", "file:"),
+    ([("file: counts.csv, ", "")], "E-STUDY-001", 9, "assays.rna", "needs one of 'file'", "file:"),
     ([("file: counts.csv", "file: counts.csv, panel: cd8")], "E-STUDY-001", 9, "assays.rna", "no panel", "Remove"),
     ([("rna:", "'../rna':")], "E-STUDY-001", 9, "assays.../rna", "letters", "rna"),
     ([("file: counts.csv", "file: ../counts.csv")], "E-FILE-006", None, "assays.rna.file", "outside", "into the study"),

@@ -2,41 +2,55 @@
 
 from pdbiomarker.expression.assay import assay_files, has_expression, read_assay
 from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
+from pdbiomarker.expression.enrichment import competitive, competitive_from_table, rotate, self_contained
 from pdbiomarker.expression.formats import CountSource
 from pdbiomarker.expression.genes import merge_genes
-from pdbiomarker.expression.ncounter import (
-    LaneLimits,
-    LaneOptions,
-    check_rcc,
-    read_ncounter,
-    read_nsolver,
-)
+from pdbiomarker.expression.genesets import Signature, available_signatures, read_gene_sets, read_signature
+from pdbiomarker.expression.identity import Identity, identity, library_counts
+from pdbiomarker.expression.ncounter import LaneLimits, LaneOptions, check_rcc, read_ncounter, read_nsolver
+from pdbiomarker.expression.qc import expression_qc
 from pdbiomarker.expression.signatures import (
-    Signature,
-    available_signatures,
-    read_signature,
+    SignatureReference,
+    fit_reference,
+    read_reference,
     signature_scores,
 )
+from pdbiomarker.expression.singlecell import COMPOSITION, Pseudobulk, read_cells
 from pdbiomarker.expression.values import VALUE_KINDS, read_values
 
 __all__ = [
+    "COMPOSITION",
     "VALUE_KINDS",
     "CountSource",
+    "Identity",
     "LaneLimits",
     "LaneOptions",
+    "Pseudobulk",
     "Signature",
+    "SignatureReference",
     "assay_files",
     "available_signatures",
     "check_counts",
     "check_rcc",
+    "competitive",
+    "competitive_from_table",
+    "expression_qc",
+    "fit_reference",
     "has_expression",
+    "identity",
+    "library_counts",
     "merge_genes",
     "problems_of",
     "read_assay",
+    "read_cells",
     "read_counts",
+    "read_gene_sets",
     "read_ncounter",
     "read_nsolver",
+    "read_reference",
     "read_signature",
     "read_values",
+    "rotate",
+    "self_contained",
     "signature_scores",
 ]

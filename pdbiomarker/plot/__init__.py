@@ -6,8 +6,19 @@ Nothing global is changed: the look is applied while a figure is drawn and undon
 from pdbiomarker.plot.accountability import accountability
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.paired import paired
+from pdbiomarker.plot.quality import components, likeness, sexes
 from pdbiomarker.plot.truth import truth
 from pdbiomarker.plot.volcano import volcano
 from pdbiomarker.plot.waterfall import waterfall
 
-__all__ = ["accountability", "forest", "paired", "truth", "volcano", "waterfall"]
+__all__ = [
+    "accountability",
+    "components",
+    "forest",
+    "likeness",
+    "paired",
+    "sexes",
+    "truth",
+    "volcano",
+    "waterfall",
+]

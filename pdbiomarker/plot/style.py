@@ -42,6 +42,7 @@ __all__ = [
     "empty",
     "hue_of",
     "new_axes",
+    "palette",
     "plain",
     "ratio_axis",
     "render_png",
@@ -345,6 +346,11 @@ def spread(
     result = np.empty(n)
     result[order] = placed
     return result
+
+
+def palette(n: int) -> list[str]:
+    """Give `n` distinct colours, at most seven; beyond, they repeat."""
+    return [_OKABE_ITO[k % len(_OKABE_ITO)] for k in range(n)]
 
 
 class Hue:

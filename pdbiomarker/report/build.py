@@ -306,15 +306,75 @@ def _quality(result: Result) -> Section:
             blocks.append(_table(f"problems-{severity}", name, frame, columns[1:]))
     if not any(t.severity == "quarantine" for t in told):
         blocks.append(Text(("Nothing was quarantined.",)))
+    blocks += _transcripts(result)
     for name in sorted(result.qc):
         frame = result.qc[name]
         if len(frame) and "slide_id" in frame.columns:
             blocks.append(_slide_quality(name, frame))
+        elif len(frame) and name == "identity":
+            blocks.append(_identity_table(frame))
         elif len(frame):
             blocks.append(_plain_table(_key("qc", name), f"Quality: {name} (n = {len(frame):,}).", frame))
     if not result.qc:
         blocks.append(Text(("No quality table came with the assays.",)))
     return Section("quality", "Quality", tuple(blocks))
+
+
+def _transcripts(result: Result) -> list[Block]:
+    """Figures of the quality of count assays: sex, likeness, components."""
+    blocks: list[Block] = []
+    identity, rna = result.qc.get("identity"), result.qc.get("rna")
+    if identity is not None and len(identity):
+        n = f"n = {len(identity)} libraries"
+        caption = f"Sex by transcripts (Y genes and XIST) against the recorded sex; {n}. Loss of Y alone "
+        caption += "contradicts nothing."
+        draw = _drawn(5.9, 4.4, lambda ax: plot.sexes(result, ax=ax))
+        blocks.append(Figure("identity-sex", caption, draw, wide=False))
+        caption = (
+            "Likeness over genes that differ between persons, chosen without labels: of each library to the "
+            f"nearest other one of its participant and of any other participant; {n}."
+        )
+        draw = _drawn(5.9, 4.4, lambda ax: plot.likeness(result, ax=ax))
+        blocks.append(Figure("identity-likeness", caption, draw, wide=False))
+    if rna is not None:
+        for assay in dict.fromkeys(rna["assay"]):
+            for hue in [
+                h for h in ("visit", "batch", "site") if rna.loc[rna["assay"] == assay, h].nunique() > 1
+            ]:
+                draw = _drawn(
+                    5.9,
+                    4.4,
+                    lambda ax, a=str(assay), h=hue: plot.components(result, a, hue=h, ax=ax),  # type: ignore[misc]
+                )
+                caption = (
+                    f"Components of log2 CPM of {assay} over its 500 most variable genes, coloured by {hue}. "
+                    "For looking at; no analysis uses them."
+                )
+                blocks.append(Figure(_key("components", assay, hue), caption, draw, wide=False))
+    return blocks
+
+
+def _identity_table(frame: pd.DataFrame) -> Block:
+    """Suspects with their evidence; the file has every library."""
+    suspects = frame[frame["verdict"] == "suspect"]
+    verdicts = ", ".join(f"{n} {v}" for v, n in frame["verdict"].value_counts().sort_index().items())
+    if suspects.empty:
+        return Text(
+            (f"Identity of {len(frame)} libraries: {verdicts}. No suspect. All are in results/identity.csv.",)
+        )
+    columns = [
+        *[("library_id", Column("library", "id")), ("participant_id", Column("filed under", "id"))],
+        *[("sex", Column("sex")), ("sex_rna", Column("sex by RNA"))],
+        *[
+            ("own_similarity", Column("like its own", "number")),
+            ("other_similarity", Column("like other", "number")),
+        ],
+        *[("likely_owner", Column("most likely owner", "id")), ("evidence", Column("evidence"))],
+    ]
+    caption = (
+        f"Libraries whose owner is in doubt (of {len(frame)}: {verdicts}). All are in results/identity.csv."
+    )
+    return _table("identity-suspects", caption, suspects, columns)
 
 
 def _slide_quality(name: str, frame: pd.DataFrame) -> Table:

@@ -9,6 +9,7 @@
     results/accountability.csv, biopsies.csv, pairs.csv
     results/quarantine.csv           what was left out, and why
     results/qc_<name>.csv            quality tables
+    results/identity.csv             whose library it is, by its transcripts
     results/truth.csv                planted effects, for a simulated study
     results/study.json               study and plan as analysed (study days, no dates)
     assays/<assay>.h5ad              biopsies x features, raw and on the model scale
@@ -56,6 +57,7 @@ __all__ = [
 
 _RESULTS: Final = "results"
 _STUDY: Final = "study.json"
+_OWN_FILES: Final = frozenset({"identity"})
 _QUARANTINE_COLUMNS: Final = ("item", "kind", "code", "file", "row", "column", "value", "reason", "remedy")
 _ITEM_KINDS: Final[Mapping[str, str]] = {
     "SLIDE": "slide",
@@ -97,7 +99,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "biopsies": result.biopsies,
         "pairs": result.pairs,
         "quarantine": quarantine_table(result.study.problems),
-        **{f"qc_{name}": table for name, table in result.qc.items()},
+        **{_qc_file(name): table for name, table in result.qc.items()},
     }
     if result.truth is not None:
         tables["truth"] = result.truth
@@ -129,6 +131,11 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
     written.append(folder / _STUDY)
     write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")  # order has meaning
     return sorted(written)
+
+
+def _qc_file(name: str) -> str:
+    """Name of the file of a quality table; some are read so often that they have a name of their own."""
+    return name if name in _OWN_FILES else f"qc_{name}"
 
 
 def quarantine_table(problems: Sequence[Problem]) -> pd.DataFrame:
@@ -305,7 +312,11 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         plan=_plan(content["plan"]),
         study=study,
         robustness=tables["robustness"][list(ROBUSTNESS_COLUMNS)],
-        qc={name.removeprefix("qc_"): table for name, table in tables.items() if name.startswith("qc_")},
+        qc={
+            name.removeprefix("qc_"): table
+            for name, table in tables.items()
+            if name.startswith("qc_") or name in _OWN_FILES
+        },
         provenance={**facts, "problems": list(study.problems)},
         truth=tables.get("truth"),
         images=images,

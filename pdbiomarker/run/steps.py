@@ -25,11 +25,11 @@ from pdbiomarker.errors import InputError, ItemError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.provenance import forget, mark_done, sha256_json
 from pdbiomarker.report import report
+from pdbiomarker.run.assays import count_assays, expression_tables
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
 from pdbiomarker.run.survey import (
-    count_assays,
     describe,
     expected_assay,
     plan_file_of,
@@ -179,7 +179,10 @@ def make_change(*, task: Task, tell: Tell) -> str:
     of = len(study.assays) + 1
     result = pd_change(study, plan, progress=lambda _, done, __: tell("change", done, of))
     result = dataclasses.replace(
-        result, qc=_quality(counts, task, out), truth=_truth(study), images=_images(study, task)
+        result,
+        qc={**_quality(counts, task, out), **expression_tables(study, counts)},
+        truth=_truth(study),
+        images=_images(study, task),
     )
     facts = {**task["facts"], "images": result.images}
     written = write_result(result, out, facts=facts)

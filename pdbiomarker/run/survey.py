@@ -10,27 +10,25 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
-import numpy as np
 import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker import expression, ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.change.families import resolve_families
-from pdbiomarker.errors import AssayError, InputError, PlanError, Problem, Problems
+from pdbiomarker.errors import InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
+from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, panel_file
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
 from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
-from pdbiomarker.tables import add_rows, nearest, read_table, to_number
+from pdbiomarker.tables import add_rows, read_table, to_number
 
 __all__ = [
-    "SIGNATURES",
     "SlideFile",
     "Survey",
-    "count_assays",
     "describe",
     "expected_assay",
     "plan_file_of",
@@ -42,11 +40,8 @@ __all__ = [
 ]
 
 #: What is appended to the name of a count assay for the assay of its signatures.
-SIGNATURES: Final = "_signatures"
-_USUAL_SIGNATURES: Final = ("CYT",)
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
 _TWIN: Final = "E-SLIDE-011"
-_ABSENT: Final = "E-COUNT-008"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
 _COMPARTMENTS: Final = ihc.COMPARTMENT_ORDER
@@ -98,7 +93,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
     found: list[Problem] = []
     plan_file = plan_file_of(folder, plan)
     study: Study | None = None
-    with _collecting(found):
+    with Collecting(found):
         study = read_study(folder)
     if study is not None and not study.spec.assays:
         found.append(
@@ -115,17 +110,18 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
     if study is not None:
         found.extend(study.problems)
         found.extend(read_truth(study)[1])
-        with _collecting(found):
+        with Collecting(found):
             _check_panels(study)
             found.extend(_twins(study))
-        with _collecting(found):
+        with Collecting(found):
             assays = count_assays(study, found)
+            found.extend(identity_problems(study, assays))
         found.extend(_before_first_dose(study))
     the_plan: Plan | None = None
-    with _collecting(found):
+    with Collecting(found):
         the_plan = plan_of(study, plan_file, assays)
     if study is not None and the_plan is not None:
-        with _collecting(found):
+        with Collecting(found):
             _check_plan(study, the_plan, assays)
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
 
@@ -160,106 +156,6 @@ def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
     first = problems.errors[0]
     why = f"{first.message} The planted effects are left out of the report."
     return None, [dataclasses.replace(first, message=why, severity="warning")]
-
-
-class _collecting:  # noqa: N801 - reads as what it does
-    """Add the problems of an input that is refused to a list, and go on."""
-
-    def __init__(self, found: list[Problem]) -> None:
-        self._found = found
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: object) -> bool:
-        if isinstance(value, InputError):
-            self._found.extend(value.problems)
-            return True
-        return False
-
-
-def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
-    """Read the assays of a study that are files, and score signatures of counts; add what is told to a list.
-
-    An assay without ``signatures`` in study.yaml gets the cytolytic score where its genes were measured.
-    """
-    assays: dict[str, AnnData] = {}
-    refused: list[Problem] = []
-    of_assay: dict[str, list[Problem]] = {}
-    for spec in study.spec.assays:
-        of_values = spec.kind in expression.VALUE_KINDS and not expression.has_expression(spec)
-        if of_values and spec.file is not None:
-            with _collecting(refused):
-                values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
-                of_assay[spec.name] = list(expression.problems_of(values))
-                assays[spec.name] = values
-        if spec.cells is not None:
-            with _collecting(refused):
-                assays[spec.name] = _cells_assay(study, spec)
-                told.extend(ihc.problems_of(assays[spec.name]))
-                assays[spec.name].uns.pop("problems", None)  # they are the study's
-        if not expression.has_expression(spec):
-            continue
-        with _collecting(refused):
-            counts = expression.read_assay(study, spec)
-            of_assay[spec.name] = list(expression.problems_of(counts))
-            assays[spec.name] = counts
-            if spec.kind != "count":
-                continue
-            scores = expression.signature_scores(counts, spec.signatures or _USUAL_SIGNATURES)
-            if spec.signatures:
-                told.extend(expression.problems_of(scores))
-            if spec.signatures or np.isfinite(np.asarray(scores.X, dtype=float)).any():
-                assays[spec.name + SIGNATURES] = scores
-    told.extend(_not_elsewhere(of_assay, assays))
-    Problems(refused).raise_if_any()
-    return assays
-
-
-def _cells_assay(study: Study, spec: AssaySpec) -> AnnData:
-    """Make an assay of an export of cells.
-
-    Whose a slide is, is said by the export's column biopsy_id, by the slide sheet, by the column ``slide`` of
-    biopsies.csv (the image's file), or by the slide's name where it is a biopsy's id.
-    """
-    found = ihc.read_cells(
-        study.resolve(str(spec.cells)),
-        panel=_panel_file(study, str(spec.panel)),
-        mpp=spec.mpp,
-        columns=spec.columns,
-        classes=spec.classes,
-    )
-    owners = {str(biopsy): str(biopsy) for biopsy in study.biopsies.index}
-    owners |= {str(slide): str(biopsy) for slide, biopsy in study.slides["biopsy_id"].items()}
-    if "slide" in study.biopsies:
-        named = study.biopsies["slide"].dropna()
-        owners |= {ihc.slide_name(str(path)): str(biopsy) for biopsy, path in named.items()}
-    assay = ihc.import_cells(found, _panel_file(study, str(spec.panel)), biopsies=owners)
-    problems = Problems()
-    for biopsy in assay.obs_names.difference(study.biopsies.index):
-        problems.add(
-            "E-CELLS-007",
-            "The biopsy of the export is not in biopsies.csv.",
-            remedy=nearest(str(biopsy), map(str, study.biopsies.index)),
-            file=str(spec.cells),
-            value=biopsy,
-        )
-    problems.raise_if_any(AssayError)
-    return assay
-
-
-def _not_elsewhere(
-    of_assay: Mapping[str, Sequence[Problem]], assays: Mapping[str, AnnData]
-) -> Iterator[Problem]:
-    """Problems of the assays, but libraries of the one sheet that another assay holds or has told of."""
-    for name, problems in of_assay.items():
-        others = [other for other in of_assay if other != name]
-        known = {p.item for other in others for p in of_assay[other] if p.code != _ABSENT}
-        for other in others:
-            cells = assays[other].obs.get("libraries", ())
-            known |= {item for cell in cells for item in str(cell).split(";")}
-        known |= {f"{item}.RCC" for item in known}
-        yield from (p for p in problems if p.code != _ABSENT or p.item not in known)
 
 
 def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
@@ -321,7 +217,7 @@ def _compartments(study: Study, spec: AssaySpec) -> dict[str, tuple[str, ...]]:
     found: dict[str, set[str]] = {}
     slides = slide_files(study)
     if spec.panel is not None and not any(slide.assay == spec.name for slide in slides):
-        found[_panel_file(study, spec.panel)] = set()
+        found[panel_file(study, spec.panel)] = set()
     for slide in slides:
         if slide.assay != spec.name:
             continue
@@ -370,7 +266,7 @@ def _check_panels(study: Study) -> None:
     problems = Problems()
     for panel in sorted(_panels(study)):
         try:
-            ihc.read_panel(_panel_file(study, panel))
+            ihc.read_panel(panel_file(study, panel))
         except InputError as error:
             problems.extend(error.problems)
     problems.raise_if_any()
@@ -420,11 +316,6 @@ def _twins(study: Study) -> Iterator[Problem]:
                 severity="quarantine",
                 item=slide.slide_id,
             )
-
-
-def _panel_file(study: Study, panel: str) -> str:
-    """Return a panel's name, or the path of its file when it is one of the study's."""
-    return str(study.resolve(panel)) if is_panel_file(panel) else panel
 
 
 def _before_first_dose(study: Study) -> Iterator[Problem]:
@@ -604,6 +495,7 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
         if expression.has_expression(spec)
         for name in expression.assay_files(spec, study)
     }
+    measured_counts |= {spec.h5ad for spec in study.spec.assays if spec.h5ad is not None}
     counts = sum(files[name].stat().st_size for name in measured_counts)
     needed = _SPACE_AT_LEAST + _SPACE_PER_COUNT_BYTE * counts
     needed += _SPACE_PER_SLIDE_BYTE * sum(slide["bytes"] for slide in slides)
@@ -631,7 +523,9 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     sheets = (*_SHEETS, TRUTH) if study.spec.visits else ()  # slides by themselves are no study
     names = [name for name in sheets if (folder / name).is_file()]
     for spec in study.spec.assays:
-        names += [name for name in (spec.file, spec.genes, spec.features, spec.slides) if name is not None]
+        folders = {"regions", "files", "rcc", "cells"}
+        names += [name for key, name in spec.named_files.items() if key not in folders]
+        names += [] if spec.slides is None else [spec.slides]
         if spec.cells is not None and (folder / spec.cells).is_dir():
             inside = sorted(path for path in (folder / spec.cells).iterdir() if path.is_file())
             names += [path.relative_to(folder).as_posix() for path in inside]
@@ -707,7 +601,7 @@ def slide_files(study: Study) -> list[SlideFile]:
                 file=folder / path,
                 sheet=spec.slides or ("slides.csv" if (folder / "slides.csv").exists() else "biopsies.csv"),
                 line=None if line is None or pd.isna(line) else int(line),
-                panel=_panel_file(study, str(panel)),
+                panel=panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),
                 regions=region,
                 origin={name: _text(row.get(name)) for name in ("scanner", "batch")},

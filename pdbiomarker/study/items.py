@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from pdbiomarker.study.assays import AssaySpec
 from pdbiomarker.study.sheets import (
     Sheet,
     by_id,
@@ -19,7 +20,6 @@ from pdbiomarker.study.sheets import (
     read_names,
     read_others,
 )
-from pdbiomarker.study.spec import AssaySpec
 from pdbiomarker.tables import add_rows, to_number
 
 LIBRARY_COLUMNS: Final = ("library_id", "biopsy_id")

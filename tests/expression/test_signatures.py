@@ -82,7 +82,9 @@ def test_every_signature_file_reads():
     for name in expression.available_signatures():
         signature = expression.read_signature(name)
         assert signature.name == name
-        assert signature.pmid.isdecimal()
+        assert signature.pmid.isdecimal() or signature.doi.startswith("10.")
+        assert signature.source
+        assert signature.licence
     assert "CYT" in expression.available_signatures()
 
 
