@@ -10,7 +10,8 @@ import pandas as pd
 import pytest
 
 import pdbiomarker as pb
-from pdbiomarker.run.survey import count_assays, expression_tables, survey
+from pdbiomarker.run.assays import count_assays, expression_tables
+from pdbiomarker.run.survey import survey
 from tests.builders import study_folder, text
 from tests.expression.test_identity import libraries, swap
 from tests.expression.test_singlecell import cells
@@ -129,7 +130,7 @@ def test_run_on_single_cells(tmp_path: Path) -> None:
     assert outcome.exit_code == 0
     result = pb.read_result(outcome.out)
     assert "sc_composition" in result.study.assays
-    assert result.study.spec.assay("sc").cells is not None
+    assert result.study.spec.assay("sc").single_cell is not None
     assert (outcome.out / "results/qc_cells.csv").is_file()
     page = (outcome.out / "review.html").read_text(encoding="utf-8")
     assert "CD8 T, share of cells" in page

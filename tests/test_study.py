@@ -357,7 +357,7 @@ REFUSED_STUDY = [
      "E-STUDY-001", 7, "adequacy.viable_tumor_cells", "number", ""),
     ([("kind: count, ", "")], "E-STUDY-001", 9, "assays.rna", "kind", "kind: count"),
     ([("kind: count", "kind: counts")], "E-STUDY-001", 9, "assays.rna.kind", "allowed", "'count'"),
-    ([("file: counts.csv, ", "")], "E-STUDY-001", 9, "assays.rna", "needs one of 'file'", "file:"),
+    ([("file: counts.csv, ", "")], "E-STUDY-001", 9, "assays.rna", "needs a file", "file:"),
     ([("file: counts.csv", "file: counts.csv, panel: cd8")], "E-STUDY-001", 9, "assays.rna", "no panel", "Remove"),
     ([("rna:", "'../rna':")], "E-STUDY-001", 9, "assays.../rna", "letters", "rna"),
     ([("file: counts.csv", "file: ../counts.csv")], "E-FILE-006", None, "assays.rna.file", "outside", "into the study"),
@@ -705,7 +705,8 @@ def test_the_documented_example_is_read_as_it_stands(tmp_path):
         "slides.csv",
         "plan.yaml",
     ]
-    for name in ("counts.csv", "genes.csv", "slides/S1.ome.tiff", "slides/S2.ome.tiff", "regions/S1.geojson"):
+    tables = ("counts.csv", "genes.csv", "serum.csv", "serum_features.csv")
+    for name in (*tables, "slides/S1.ome.tiff", "slides/S2.ome.tiff", "regions/S1.geojson"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text("x")
     assert not list(check_file(tmp_path, "study"))

@@ -155,9 +155,21 @@ def _start(context: ForkServerContext, job: Job) -> _Running:
     with _surroundings(), _without_main(), _without_working_directory():
         with _deaf_to_interrupts():
             forkserver.ensure_running()
-        process.start()
+        try:
+            process.start()
+        except BaseException:
+            _end_server()
+            raise
     sender.close()
     return _Running(job, process, receiver, time.monotonic())
+
+
+def _end_server() -> None:
+    """End the server that starts processes: interrupted, it would start one that lacks its orders."""
+    pid = getattr(forkserver._forkserver, "_forkserver_pid", None)
+    if pid is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, signal.SIGKILL)
 
 
 @contextlib.contextmanager
