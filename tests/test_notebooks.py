@@ -14,8 +14,6 @@ FOLDER = Path(__file__).parents[1] / "notebooks"
 NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
 #: Reads third-party data, where they are at hand.
 RIAZ = FOLDER / "03b_riaz.ipynb"
-#: Committed with their outputs; the others without.
-WITH_OUTPUTS = {"03_expression", "03b_riaz"}
 
 
 def _run(path: Path, folder: Path) -> None:
