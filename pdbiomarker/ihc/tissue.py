@@ -124,9 +124,9 @@ def find_tissue(
 def _blurred_rim(found: Mask, density: npt.NDArray[np.float32], nodata: Mask, *, sigma: float) -> Mask:
     """What smoothing has spread over the glass: outside half the density of the tissue behind the edge.
 
-    A step smoothed by a Gaussian is at half its height where it was, whatever the width; a lower threshold lies
-    outside it. `sigma` in pixels. Strands too thin to have an inside, and what lies farther from dense tissue
-    than smoothing reaches, stay.
+    A step smoothed by a Gaussian is at half its height where it was, whatever the width; a lower threshold
+    lies outside it. `sigma` in pixels. Strands too thin to have an inside, and what lies farther from dense
+    tissue than smoothing reaches, stay.
     """
     reach = 2 * sigma
     inside = _depth(found | nodata) > reach
