@@ -299,8 +299,8 @@ class CellFinder:
 
     def _measure(self, labels: Labels, stains: tuple[Labels, Labels], box: _Box) -> CellMeasures:
         """Grow the nuclei into cells, where the panel says so, and measure both."""
-        reach = self._panel.expansion_um / self.pixel_um
-        if self._panel.measure == "nucleus" or reach < 1:
+        reach, measure = self._panel.expansion_um / self.pixel_um, self._panel.measure
+        if measure == "nucleus" or (reach < 1 and measure != "membrane"):  # a nucleus has a rim of its own
             return measure_cells(labels, None, stains, origin=(box.y, box.x))
         width = max(1, round(_MEMBRANE_UM / self.pixel_um))
         grown = expand(labels, reach)
@@ -369,7 +369,8 @@ def _decisive(found: CellMeasures, panel: Panel) -> tuple[Float, Float]:
         mean = found.cell
     else:
         mean = found.nucleus
-    return mean, found.membrane_p90 if panel.statistic == "p90" else mean
+    decides = found.membrane_p90 if panel.statistic == "p90" else mean
+    return mean, np.where(np.isnan(decides), found.cell, decides)  # NaN would sort above 3+
 
 
 def _table(values: dict[str, Float], panel: Panel) -> pd.DataFrame:

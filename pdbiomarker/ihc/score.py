@@ -412,7 +412,7 @@ def threshold_sensitivity(cells: pd.DataFrame, areas_mm2: Mapping[str, float], p
     ----------
     cells : DataFrame
         As for :func:`score_cells`, with ``dab_od_mean`` (decadic), or ``dab_od_membrane_p90`` where the panel
-        judges by it.
+        judges by it, for every cell.
     areas_mm2 : mapping of str to float
     panel : Panel
 
@@ -420,13 +420,13 @@ def threshold_sensitivity(cells: pd.DataFrame, areas_mm2: Mapping[str, float], p
     -------
     DataFrame
         Columns feature, factor (of :data:`SENSITIVITY_FACTORS`), threshold (1+), then the others of
-        :data:`SCORE_COLUMNS`; empty where the cells have no ``dab_od_mean``. Factor 1 is the score itself.
+        :data:`SCORE_COLUMNS`; empty where a cell lacks that measure. Factor 1 is the score itself.
     """
     columns = ["feature", "factor", "threshold", *SCORE_COLUMNS[1:]]
     frames = []
-    peak = panel.statistic == "p90" and "dab_od_membrane_p90" in cells
-    decides = "dab_od_membrane_p90" if peak else "dab_od_mean"
-    for factor in SENSITIVITY_FACTORS if decides in cells else ():
+    decides = "dab_od_membrane_p90" if panel.statistic == "p90" else "dab_od_mean"
+    known = decides in cells and bool(cells[decides].notna().all())  # what is missing would sort above 3+
+    for factor in SENSITIVITY_FACTORS if known else ():
         limits = np.asarray(panel.thresholds) * factor
         moved = np.searchsorted(limits, cells[decides].to_numpy(dtype=np.float64), side="right")
         scores = score_cells(cells.assign(**{"class": moved.astype(np.int8)}), areas_mm2, panel)

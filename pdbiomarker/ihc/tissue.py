@@ -20,6 +20,8 @@ _MIN_OD: Final = 0.012  # mean over the channels: averaged glass is about 0.002,
 _MIN_OD_NO_GLASS: Final = 0.04  # the declared white may lie above the glass of this scanner
 _SMOOTH_UM: Final = 3.0
 _CLOSE_UM: Final = 16.0
+_BEHIND: Final = 4.0  # the tissue behind an edge is looked up this many times as far as the smoothing reaches
+_LEAST_WEIGHT: Final = 1e-3
 _MIN_TISSUE_MM2: Final = 0.002
 _MAX_HOLE_MM2: Final = 0.005
 _FOREIGN_SHARE: Final = 0.45
@@ -111,11 +113,41 @@ def find_tissue(
     smooth = np.asarray(cv2.GaussianBlur(density, (0, 0), max(sigma, 0.5)), dtype=np.float32)
     found = smooth.mean(axis=-1) > (_MIN_OD if white.measured else _MIN_OD_NO_GLASS)
     found &= ~nodata
+    found &= ~_blurred_rim(found, smooth.mean(axis=-1), nodata, sigma=max(sigma, 0.5))
     found = _close(found, _CLOSE_UM / mpp)
     found = _drop_small(found, _MIN_TISSUE_MM2 * 1e6 / mpp**2)
     found = ~_drop_small(~found, _MAX_HOLE_MM2 * 1e6 / mpp**2) & ~nodata
     foreign = _foreign(smooth, matrix) & found
     return Tissue(found & ~foreign, foreign, nodata, mpp)
+
+
+def _blurred_rim(found: Mask, density: npt.NDArray[np.float32], nodata: Mask, *, sigma: float) -> Mask:
+    """What smoothing has spread over the glass: outside half the density of the tissue behind the edge.
+
+    A step smoothed by a Gaussian is at half its height where it was, whatever the width; a lower threshold
+    lies outside it. `sigma` in pixels. Strands too thin to have an inside, and what lies farther from dense
+    tissue than smoothing reaches, stay.
+    """
+    reach = 2 * sigma
+    inside = _depth(found | nodata) > reach
+    inside &= found
+    if not inside.any():
+        return np.zeros_like(found)
+    level = np.where(inside, np.minimum(density, np.median(density[inside])), np.float32(0))
+    spread = np.asarray(cv2.GaussianBlur(level.astype(np.float32), (0, 0), _BEHIND * sigma))
+    weight = np.asarray(cv2.GaussianBlur(inside.astype(np.float32), (0, 0), _BEHIND * sigma))
+    there = np.asarray(cv2.GaussianBlur((~nodata).astype(np.float32), (0, 0), sigma))  # nodata takes density
+    pale = found & (weight > _LEAST_WEIGHT) & (density * weight < 0.5 * spread * there)
+    near = _depth(~(found & ~pale)) <= reach
+    rim: Mask = pale & near & (_depth(found | nodata) <= reach)
+    return rim
+
+
+def _depth(mask: Mask) -> npt.NDArray[np.float32]:
+    """Distance of each pixel of a mask from what is outside it, in pixels; the image's edge is no border."""
+    if mask.all():
+        return np.full(mask.shape, np.inf, dtype=np.float32)
+    return np.asarray(cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE))
 
 
 def foreign_tint(

@@ -155,6 +155,20 @@ def test_lymphocytes_are_judged_round_their_nuclei(shared_data: Callable[[str], 
     assert (cells["dab_od_membrane_p90"] >= cells["dab_od_membrane"]).mean() > 0.99
 
 
+@pytest.mark.parametrize("statistic", ["mean", "p90"])
+def test_a_membrane_thinner_than_a_pixel_is_the_rim_of_the_nucleus(tmp_path: Path, statistic: str) -> None:
+    """No cell is 3+ because nothing was measured: an expansion below a pixel leaves the nucleus' own rim."""
+    path = write_tiff(tmp_path / "a.tif", paint(side=300, share=0.0).image)
+    update = {"measure": "membrane", "expansion_um": 0.3, "statistic": statistic}
+    panel = read_panel("cd8").model_copy(update=update)
+    result = quantify_slide(path, panel, options=QUICK)
+    assert len(result.cells) > 10
+    assert not result.cells["positive"].any()
+    assert result.cells[["dab_od_membrane", "dab_od_membrane_p90"]].notna().all(axis=None)
+    own = result.sensitivity.query("factor == 1").set_index("feature")["value"]
+    assert own.to_dict() == pytest.approx(result.scores.set_index("feature")["value"].to_dict(), nan_ok=True)
+
+
 def test_a_ring_marker_is_measured_round_the_nucleus(tmp_path: Path) -> None:
     painting = paint(side=400, share=0.0, seed=9)
     image = painting.image.astype(np.float64)

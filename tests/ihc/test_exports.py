@@ -512,3 +512,46 @@ def test_a_table_must_begin_with_its_header(tmp_path: Path) -> None:
     path = tmp_path / "d.tsv"
     path.write_text("\n" + HEADER + "\n" + detections(2)[0] + "\n", encoding="utf-8")
     assert [code for code, _, _ in refused(path)] == ["E-SHEET-018"]
+
+
+# -- what would count twice, or nowhere ----------------------------------------------------------------------
+
+
+def test_an_export_given_twice_is_refused(tmp_path: Path) -> None:
+    """Its density would be doubled."""
+    files = [qupath(tmp_path / name, detections()) for name in ("a.tsv", "b.tsv")]
+    assert refused(files) == [("E-CELLS-008", None, "S1")]
+    assert value(read_cells(files[0], panel="ki67"), "Ki67_pct_tissue") == pytest.approx(0.3)
+
+
+def test_two_scans_do_not_become_one_slide(tmp_path: Path) -> None:
+    other = [row.replace("S1.svs", "S1.ndpi").replace("\t45.5", "1\t45.5") for row in detections()]
+    path = qupath(tmp_path / "a.tsv", [*detections(), *other])
+    assert ("E-CELLS-008", None, "S1") in refused(path)
+
+
+def test_a_region_whose_cells_are_not_named_has_no_density(tmp_path: Path) -> None:
+    """All cells say that they lie in an annotation without a class: a nest without cells would be a guess."""
+    cells = qupath(tmp_path / "a.tsv", detections(parent="PathAnnotationObject"))
+    header = "Image\tObject type\tClass\tNum Detections\tNum Positive\tNum Negative\tArea µm^2"
+    areas = qupath(tmp_path / "b.tsv", ["S1.svs\tAnnotation\tTumor\t200\t60\t140\t1000000"], header)
+    found = read_cells([cells, areas], panel="ki67")
+    assert found.areas_mm2["S1"] == {"tissue": 1.0}
+    assert "E-REGION-005" in [p.code for p in found.problems]
+    scores = score_import(found, "ki67")["S1"].set_index("feature")
+    assert scores.at["Ki67_density_tissue", "value"] == pytest.approx(60.0)
+    assert "Ki67_density_nest" not in scores.index
+
+
+def test_a_mean_is_not_judged_as_a_percentile(tmp_path: Path) -> None:
+    update = {"measure": "membrane", "expansion_um": 2.0, "statistic": "p90"}
+    panel = read_panel("ki67").model_copy(update=update)
+    header = HEADER.replace("Nucleus: DAB", "Membrane: DAB")
+    found = read_cells(qupath(tmp_path / "a.tsv", detections(), header), panel=panel)
+    assert "E-CELLS-009" in [p.code for p in found.problems]
+    assert int(found.cells["positive"].sum()) == 60  # the export's calls
+    assert not found.graded["S1"]
+    assert sensitivity_of_import(found, panel) == {}
+    unsaid = [row.replace("Positive", "Tumor").replace("Negative", "Tumor") for row in detections()]
+    with pytest.raises(AssayError, match="E-CELLS-001"):
+        read_cells(qupath(tmp_path / "b.tsv", unsaid, header), panel=panel)

@@ -46,6 +46,7 @@ _COUNTS: Final = frozenset({"n", "n_positive", "n_negative", "share"})
 _OBJECTS: Final = frozenset(
     {"annotation", "pathannotationobject", "root object", "image", "tmacore", "tma core"}
 )
+_TWICE: Final = 0.02  # two cells may have one rounded position
 _SLIDE_SUFFIXES: Final = (
     ".svs",
     ".ndpi",
@@ -222,6 +223,8 @@ class _Gathered:
             biopsies |= {_stem(slide): biopsy for slide, biopsy in summary.biopsies.items()}
         if "biopsy_id" in cells:
             _owners(cells, biopsies, problems)
+        _check_twice(cells, stems, problems)
+        _drop_unplaced(cells, areas, problems)
         shown = ["file", "column", "read_as", "unit", "factor", "n_rows", "n_missing"]
         table = pd.DataFrame(self.columns, columns=shown)
         return ImportedCells(cells, areas, counts, graded, biopsies, table, tuple(problems))
@@ -242,6 +245,51 @@ def _stem(slide: str) -> str:
     lower = slide.casefold()
     suffix = next((s for s in _SLIDE_SUFFIXES if lower.endswith(s)), "")
     return slide[: len(slide) - len(suffix)] or slide
+
+
+def _check_twice(cells: pd.DataFrame, stems: Mapping[str, str], problems: Problems) -> None:
+    """Refuse cells that count twice: two scans under one name of a slide, or one export given two times."""
+    images: dict[str, set[str]] = {}
+    for name, stem in stems.items():
+        if name != stem:
+            images.setdefault(stem, set()).add(str(name))
+    for stem, names in sorted(images.items()):
+        if len(names) > 1:
+            problems.add(
+                "E-CELLS-008",
+                f"The images {' and '.join(sorted(names))} would both be the slide {stem!r}.",
+                remedy="Import one of them, or give the images different names.",
+                value=stem,
+            )
+    placed = cells[cells["x_um"].notna() & cells["y_um"].notna()]
+    twice = placed[placed.duplicated(["slide", "x_um", "y_um"])]
+    for slide, count in twice.groupby("slide", sort=True).size().items():
+        all_of_it = int((placed["slide"] == slide).sum())
+        problems.add(
+            "E-CELLS-008",
+            f"{count} of {all_of_it} cells of slide {slide!r} lie where another lies: they are given twice.",
+            remedy="Give each export once; choose its rows with --where.",
+            value=str(slide),
+            severity="error" if count > max(1, _TWICE * all_of_it) else "warning",
+        )
+
+
+def _drop_unplaced(cells: pd.DataFrame, areas: dict[str, dict[str, float]], problems: Problems) -> None:
+    """Leave out the areas of compartments where no cell says which one it lies in: zero would be a guess."""
+    places = cells.groupby("slide", sort=True)["compartment"].agg(set)
+    for slide, own in places.items():
+        drawn = sorted(areas.get(str(slide), {}).keys() - {"tissue"})
+        if own == {"tissue"} and drawn:
+            problems.add(
+                "E-REGION-005",
+                f"There are areas of {', '.join(drawn)}, and no cell of slide {slide!r} says where it lies: "
+                "only the whole tissue is scored.",
+                remedy="Export the cells with their parent's class (Parent), or their compartment.",
+                value=str(slide),
+                severity="warning",
+            )
+            for name in drawn:
+                del areas[str(slide)][name]
 
 
 def _owners(cells: pd.DataFrame, biopsies: dict[str, str], problems: Problems) -> None:
@@ -463,8 +511,11 @@ def sensitivity_of_import(found: ImportedCells, panel: str | Path | Panel) -> di
     tables = {}
     for slide in found.slides:
         cells = None if slide in found.counts else _of_slide(found, slide)
-        if cells is not None and "dab_od_mean" in cells:
-            tables[slide] = threshold_sensitivity(cells, _areas(found, slide), chosen)
+        if cells is None:
+            continue
+        moved = threshold_sensitivity(cells, _areas(found, slide), chosen)
+        if len(moved):
+            tables[slide] = moved
     return tables
 
 

@@ -143,6 +143,17 @@ def grades_of(
     measured = np.where(
         np.isfinite(dab), np.searchsorted(np.asarray(reading.panel.thresholds), dab, side="right"), np.nan
     )
+    if reading.panel.statistic == "p90" and np.isfinite(measured).any():
+        measured[:] = np.nan
+        problems.add(
+            "E-CELLS-009",
+            "The panel judges by the 90th percentile of the membrane, and the export has a mean: it calls no "
+            "cell; only the export's own calls count.",
+            remedy="Export the calls, or give a panel with statistic: mean.",
+            file=raw.file,
+            column=roles["dab"].column,
+            severity="warning",
+        )
     grade = np.array([np.nan if c.grade is None else c.grade for c in classes])
     coarse = np.array([not c.graded for c in classes], dtype=np.bool_)
     if "positive" in roles:
