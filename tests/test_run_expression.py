@@ -134,6 +134,21 @@ def test_a_refused_matrix_is_told_without_what_follows_from_it(tmp_path: Path) -
     assert [p.code for p in pb.check(folder)] == ["E-COUNT-002", "E-PLAN-003"]
 
 
+def test_single_cells_need_no_plan(tmp_path: Path) -> None:
+    folder = sc_study(tmp_path / "s")
+    plan = (folder / "plan.yaml").read_text(encoding="utf-8")
+    text(folder / "plan.yaml", plan.replace("sc_composition:CD8_T", "sc"))
+    (problem,) = pb.check(folder)
+    assert (problem.code, problem.value) == ("E-PLAN-003", "sc")
+    (folder / "plan.yaml").unlink()
+    found = survey(folder)
+    study, the_plan = found.settled()
+    for name, adata in found.assays.items():
+        study = study.with_assay(name, adata)
+    table = pb.pd_change(study, the_plan).table
+    assert set(table["assay"]) == set(found.assays)
+
+
 def test_cell_types_never_take_the_place_of_another_assay(tmp_path: Path) -> None:
     folder = sc_study(tmp_path / "s")
     biopsies = ",".join(f"P{k}-{v}" for k in range(6) for v in "ST")

@@ -132,8 +132,9 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
 def _is_of_unread(study: Study, problem: Problem) -> bool:
     """Tell whether a family names an assay that would be made of one that was refused."""
     assay = str(problem.value).partition(":")[0]
-    counts = (spec.name for spec in study.spec.assays if spec.kind == "count")
-    return problem.code == "E-PLAN-003" and any(assay.startswith(f"{name}_") for name in counts)
+    counts = [spec.name for spec in study.spec.assays if spec.kind == "count"]
+    made = assay in counts or any(assay.startswith(f"{name}_") for name in counts)
+    return problem.code == "E-PLAN-003" and made
 
 
 def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
@@ -177,7 +178,10 @@ def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
 def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData]) -> Plan | None:
     """Read the plan, against the study where there is one."""
     if study is not None:
-        study = dataclasses.replace(study, assays=MappingProxyType(dict(assays)))
+        # A single-cell file is no assay itself: those of its cell types are, and only they can be analysed.
+        declared = tuple(spec for spec in study.spec.assays if spec.h5ad is None)
+        spec = dataclasses.replace(study.spec, assays=declared)
+        study = dataclasses.replace(study, spec=spec, assays=MappingProxyType(dict(assays)))
     if file is not None:
         return Plan.read(file, study)
     return None if study is None else Plan.default(study)
