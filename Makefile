@@ -3,6 +3,7 @@ SHELL := /bin/sh
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 DEMO ?= demo
+EXTRAS := openslide dicom singlecell
 # Results must not depend on how many threads a linear-algebra library takes.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
@@ -48,10 +49,11 @@ bench: setup
 	$(BIN)/python benchmarks/ihc.py
 	$(BIN)/python benchmarks/bench_expression.py
 
-# Pins without any download address, for every platform and Python version we support.
+# Pins without any download address, for every platform and Python version we support. Of the extras those that
+# `setup` installs: the deep segmenters would pin torch and tensorflow for everybody.
 constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) pip compile --quiet --universal --python-version 3.12 --no-header --no-annotate --no-emit-index-url \
-		--group dev --all-extras pyproject.toml -o constraints.txt
+		--group dev $(addprefix --extra ,$(EXTRAS)) pyproject.toml -o constraints.txt
 
 # Hashes of reference/MANIFEST.tsv, after a file of reference/ was changed on purpose.
 reference: setup

@@ -53,6 +53,26 @@ def test_a_swap_is_told_before_any_work(tmp_path: Path) -> None:
     assert [p for p in pb.check(clean) if p.code == "E-COUNT-040"] == []
 
 
+def test_a_swap_is_told_among_the_files_of_a_counting_tool(tmp_path: Path) -> None:
+    adata = swap(libraries(8), "P01-T", "P04-T")
+    folder = bulk_study(tmp_path / "star", adata, "rna: {kind: count, files: star/, strand: reverse}")
+    (folder / "star").mkdir()
+    tops = "".join(
+        f"{row}\t9\t9\t9\n" for row in ("N_unmapped", "N_multimapping", "N_noFeature", "N_ambiguous")
+    )
+    for biopsy, reads in zip(adata.obs["biopsy_id"], adata.X.astype(int), strict=True):
+        rows = zip(adata.var_names, reads, strict=True)  # half on either strand: only `strand` tells
+        text(
+            folder / "star" / f"{biopsy}_ReadsPerGene.out.tab",
+            tops + "".join(f"{gene}\t{2 * n}\t{n // 2}\t{n}\n" for gene, n in rows),
+        )
+    told = [p for p in pb.check(folder) if p.code == "E-COUNT-040"]
+    assert {p.item for p in told} == {"P01-S", "P01-T", "P04-S", "P04-T"}
+    found = survey(folder)
+    assert found.study is not None
+    assert len(expression_tables(found.study, found.assays)["identity"]) == 16
+
+
 def test_signatures_as_study_yaml_asks(tmp_path: Path) -> None:
     adata = libraries(6)
     names = list(adata.var_names[6:14])
@@ -99,6 +119,45 @@ def sc_study(folder: Path) -> Path:
     )
     cells(biopsies, per=120, on=[b for b in biopsies if b[-1] == "T"]).write_h5ad(folder / "cells.h5ad")
     return folder
+
+
+def test_a_refused_matrix_is_told_without_what_follows_from_it(tmp_path: Path) -> None:
+    folder = bulk_study(tmp_path / "s", libraries(6))
+    text(folder / "counts.csv", "gene,P00-S,P00-T\nGZMA,1,2\nPRF1,-3,4\n")
+    plan = (
+        'formula: "~ visit + (1|participant)"\ncontrasts: {on: C2D1 - screening}\n'
+        "families: {primary: [rna_signatures:CYT]}\n"
+    )
+    text(folder / "plan.yaml", plan)
+    assert [p.code for p in pb.check(folder)] == ["E-COUNT-002"]
+    text(folder / "plan.yaml", plan.replace("rna_signatures", "ihc"))
+    assert [p.code for p in pb.check(folder)] == ["E-COUNT-002", "E-PLAN-003"]
+
+
+def test_single_cells_need_no_plan(tmp_path: Path) -> None:
+    folder = sc_study(tmp_path / "s")
+    plan = (folder / "plan.yaml").read_text(encoding="utf-8")
+    text(folder / "plan.yaml", plan.replace("sc_composition:CD8_T", "sc"))
+    (problem,) = pb.check(folder)
+    assert (problem.code, problem.value) == ("E-PLAN-003", "sc")
+    (folder / "plan.yaml").unlink()
+    found = survey(folder)
+    study, the_plan = found.settled()
+    for name, adata in found.assays.items():
+        study = study.with_assay(name, adata)
+    table = pb.pd_change(study, the_plan).table
+    assert set(table["assay"]) == set(found.assays)
+
+
+def test_cell_types_never_take_the_place_of_another_assay(tmp_path: Path) -> None:
+    folder = sc_study(tmp_path / "s")
+    biopsies = ",".join(f"P{k}-{v}" for k in range(6) for v in "ST")
+    text(folder / "scores.csv", f"feature,{biopsies}\nA{',5' * 12}\n")
+    spec = (folder / "study.yaml").read_text(encoding="utf-8")
+    for name in ("sc_Tumour", "sc_composition"):
+        text(folder / "study.yaml", spec + f"  {name}: {{kind: score, file: scores.csv}}\n")
+        (problem,) = [p for p in pb.check(folder).errors if p.code == "E-STUDY-001"]
+        assert (problem.column, problem.value) == ("assays.sc", name)
 
 
 def test_single_cells_become_assays_of_the_study(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from pdbiomarker.expression.ncounter import (
 )
 from pdbiomarker.study import AssaySpec, Study
 
-__all__ = ["assay_files", "has_expression", "read_assay"]
+__all__ = ["assay_files", "count_files", "has_expression", "has_libraries", "own_libraries", "read_assay"]
 
 
 def has_expression(spec: AssaySpec) -> bool:
@@ -26,6 +26,12 @@ def has_expression(spec: AssaySpec) -> bool:
     if spec.kind == "count":
         return (spec.file or spec.files or spec.rcc) is not None
     return spec.kind == "intensity" and (spec.rcc is not None or spec.format == "nsolver")
+
+
+def has_libraries(spec: AssaySpec) -> bool:
+    """Tell whether an assay is counts of sequenced libraries: one matrix, or the files of a counting tool."""
+    named = spec.file is not None or spec.files is not None
+    return spec.kind == "count" and named and spec.format != "nsolver"
 
 
 def assay_files(spec: AssaySpec, study: Study) -> list[str]:
@@ -56,7 +62,7 @@ def _chosen(files: str, root: Path) -> list[Path]:
     return sorted(f for f in found if f.is_file() and f.resolve().is_relative_to(inside))
 
 
-def _own_libraries(study: Study, spec: AssaySpec) -> Study:
+def own_libraries(study: Study, spec: AssaySpec) -> Study:
     """Leave the libraries that the sheet gives to this assay, where it has a column `assay`."""
     if "assay" not in study.libraries:
         return study
@@ -82,7 +88,7 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
     AssayError
         With every fault of its files.
     """
-    study = _own_libraries(study, spec)
+    study = own_libraries(study, spec)
     options = LaneOptions(background=spec.background or "threshold", housekeeping=spec.housekeeping)
     if spec.rcc is not None:
         return read_ncounter(
@@ -93,6 +99,18 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
         return read_nsolver(
             study.resolve(spec.file), study=study, classes=classes, name=spec.file, options=options
         )
+    where, source = count_files(study, spec)
+    return read_counts(where, study=study, spec=spec, source=source)
+
+
+def count_files(study: Study, spec: AssaySpec) -> tuple[Path | list[Path], CountSource]:
+    """Give the file or files of an assay of libraries, and how they are read.
+
+    Raises
+    ------
+    AssayError
+        E-FILE-001: no file fits `files`.
+    """
     source = CountSource(
         format=spec.format or "auto",
         strand=spec.strand,
@@ -100,7 +118,7 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
         counts_from=spec.counts_from or "length_scaled",
     )
     if spec.files is None:
-        return read_counts(study.resolve(spec.file or ""), study=study, spec=spec, source=source)
+        return study.resolve(spec.file or ""), source
     files = _chosen(spec.files, study.path or Path())
     if not files:
         raise AssayError(
@@ -115,4 +133,4 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
                 )
             ]
         )
-    return read_counts(files, study=study, spec=spec, source=source)
+    return [*files], source

@@ -72,7 +72,7 @@ class CellFile:
                 "E-CELL-004",
                 f"The cells have no column {name!r}, which should hold {what}; there are "
                 f"{', '.join(have) or 'none'}.",
-                f"Name the column under 'cells' in study.yaml. {nearest(name, have)}",
+                f"Name the column under 'single_cell' in study.yaml. {nearest(name, have)}",
                 self.name,
                 name,
             )
@@ -260,7 +260,7 @@ def _check_counts(data: npt.NDArray[np.float64], name: str, start: int) -> None:
     _refuse(
         "E-CELL-003",
         f"The cells from {start} have {what}; pseudobulk needs raw counts.",
-        "Name the layer with the raw counts under 'cells: {layer: counts}', or write them to X.",
+        "Name the layer with the raw counts under 'single_cell: {layer: counts}', or write them to X.",
         name,
         "X",
         "" if not finite else f"{low:.3g} to {high:.6g}",

@@ -20,6 +20,8 @@ __all__ = ["Signature", "available_signatures", "read_gene_sets", "read_signatur
 
 _FOLDER: Final = "signatures"
 _MAX_BYTES: Final = 256 << 20
+#: Lines without a set that are told one by one.
+_MOST_LINES: Final = 20
 #: Share of a set's genes that a matrix must have.
 FLOOR: Final = 0.75
 
@@ -164,12 +166,16 @@ def read_gene_sets(path: str | Path, *, problems: Problems | None = None) -> lis
     found = Problems()
     sets: dict[str, Signature] = {}
     text = _text(path, found)
+    faulty = 0
     for number, line in enumerate(text.splitlines(), start=1):
         if not line.strip():
             continue
         name, *rest = (field.strip() for field in line.split("\t"))
         genes = [g for g in rest[1:] if g]
         if not name or not genes:
+            faulty += 1
+            if faulty > _MOST_LINES:
+                continue
             found.add(
                 "E-SHEET-003",
                 "The line has no name, description and gene, separated by tabs.",
@@ -203,6 +209,13 @@ def read_gene_sets(path: str | Path, *, problems: Problems | None = None) -> lis
             )
         sets[name] = Signature(
             name=name, label=name, genes=once, source=rest[0], definition="Mean of log2 CPM over the genes."
+        )
+    if faulty > _MOST_LINES:
+        found.add(
+            "E-SHEET-003",
+            f"{faulty - _MOST_LINES} more lines are no gene sets.",
+            remedy="Give a GMT file.",
+            file=path.name,
         )
     if not sets and not found.errors:
         found.add("E-SHEET-011", "The file holds no gene set.", remedy="Give a GMT file.", file=path.name)

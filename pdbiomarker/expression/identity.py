@@ -30,6 +30,7 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problem
+from pdbiomarker.expression.assay import count_files, has_libraries, own_libraries
 from pdbiomarker.expression.counts import read_counts
 from pdbiomarker.expression.library_size import FloatArray, voom_log_cpm
 from pdbiomarker.study import AssaySpec, Study
@@ -196,12 +197,14 @@ def library_counts(study: Study, spec: AssaySpec) -> AnnData:
     AnnData, libraries x genes
         Only libraries that a biopsy claims; obs: participant_id, biopsy_id, visit, sex.
     """
-    if spec.file is None:
+    if not has_libraries(spec):
         raise AssayError(
             [Problem("E-ASSAY-001", f"The assay {spec.name!r} has no count matrix.", "Name another assay.")]
         )
+    study = own_libraries(study, spec)
     genes = None if spec.genes is None else study.resolve(spec.genes)
-    adata = read_counts(study.resolve(spec.file), genes=genes)
+    where, source = count_files(study, spec)
+    adata = read_counts(where, genes=genes, source=source)
     claimed = [i for i in adata.obs_names if i in study.libraries.index]
     adata = adata[claimed].copy()
     biopsy = study.libraries.loc[claimed, "biopsy_id"].astype(str)
@@ -216,7 +219,7 @@ def library_counts(study: Study, spec: AssaySpec) -> AnnData:
 
 
 def _of_study(study: Study, assay: str | None) -> AnnData:
-    specs = [s for s in study.spec.assays if s.kind == "count" and s.file is not None]
+    specs = [s for s in study.spec.assays if has_libraries(s)]
     chosen = [s for s in specs if assay is None or s.name == assay]
     if not chosen:
         names = ", ".join(s.name for s in specs) or "none"

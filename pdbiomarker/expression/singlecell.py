@@ -170,7 +170,7 @@ def _biopsies(file: CellFile, options: Options, study: Study | None, problems: P
         problems.add(
             "E-CELL-005",
             f"No cell is of a biopsy of the study; the file has {', '.join(map(repr, seen[:3]))}.",
-            remedy="Name the column with the biopsy ids under 'cells: {biopsy: ...}'.",
+            remedy="Name the column with the biopsy ids under 'single_cell: {biopsy: ...}'.",
             file=file.name,
             column=options.biopsy,
         )
@@ -326,7 +326,7 @@ def _assays(
                 problems.add(
                     "E-CELL-006",
                     f"No biopsy has {options.min_cells} cells of the type {cell_type!r}; it has no assay.",
-                    remedy="Merge it with a like type, or lower 'cells: {min_cells: ...}'.",
+                    remedy="Merge it with a like type, or lower 'single_cell: {min_cells: ...}'.",
                     column=name,
                     value=cell_type,
                     severity="warning",
@@ -467,7 +467,7 @@ def _tell(sums: _Sums, biopsies: _Biopsies, options: Options, shown: str, proble
             f"None of {total} cells passes: {lost['few_genes']} have fewer than {options.min_genes} genes, "
             f"{lost['mito']} more than {options.max_mito:.0%} mitochondrial counts, "
             f"{lost['without_type']} no type.",
-            remedy="Set 'cells: {min_genes: ..., max_mito: ...}' to fit the assay.",
+            remedy="Set 'single_cell: {min_genes: ..., max_mito: ...}' to fit the assay.",
             file=shown,
         )
         return

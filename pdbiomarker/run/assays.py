@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -63,7 +63,9 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                     study.resolve(spec.h5ad), options=spec.single_cell, study=study, name=spec.name
                 )
                 told.extend(found.problems)
-                assays |= _scored(study, spec, found.assays, told)
+                made = _scored(study, spec, found.assays, told)
+                _check_names(study, spec, made, taken=assays)
+                assays |= made
             elif spec.cells is not None:
                 assays[spec.name] = _cells_assay(study, spec)
                 told.extend(ihc.problems_of(assays[spec.name]))
@@ -71,6 +73,23 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
     told.extend(_not_elsewhere(of_assay, assays))
     Problems(refused).raise_if_any()
     return assays
+
+
+def _check_names(study: Study, spec: AssaySpec, made: Mapping[str, AnnData], taken: Iterable[str]) -> None:
+    """Refuse assays of cell types whose name another assay has: one would stand in the other's place."""
+    others = {*taken, *(other.name for other in study.spec.assays)}
+    problems = Problems()
+    for name in made:
+        if name in others:
+            problems.add(
+                "E-STUDY-001",
+                f"The cells of the assay {spec.name!r} become an assay {name!r}: that name is taken.",
+                remedy=f"Give one of the two assays another name; those of {spec.name!r} begin with it.",
+                file="study.yaml",
+                column=f"assays.{spec.name}",
+                value=name,
+            )
+    problems.raise_if_any(AssayError)
 
 
 def _scored(
@@ -187,16 +206,11 @@ def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, 
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _is_matrix(spec: AssaySpec) -> bool:
-    """Tell whether an assay is one matrix of counts, whose columns are libraries."""
-    return spec.kind == "count" and spec.file is not None and spec.format != "nsolver"
-
-
 def _identities(study: Study, assays: Mapping[str, AnnData]) -> pd.DataFrame:
     found = [
         expression.identity(study, spec.name).table.assign(assay=spec.name)
         for spec in study.spec.assays
-        if _is_matrix(spec) and spec.name in assays
+        if expression.has_libraries(spec) and spec.name in assays
     ]
     return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
 

@@ -39,7 +39,6 @@ __all__ = [
     "survey_slides",
 ]
 
-#: What is appended to the name of a count assay for the assay of its signatures.
 _SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
 _TWIN: Final = "E-SLIDE-011"
 #: Where a simulated study keeps what was planted.
@@ -107,6 +106,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         )
         return Survey(study, None, plan_file, {}, Problems([*study.problems, *found]))
     assays: Mapping[str, AnnData] = {}
+    read = False
     if study is not None:
         found.extend(study.problems)
         found.extend(read_truth(study)[1])
@@ -115,15 +115,26 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
             found.extend(_twins(study))
         with Collecting(found):
             assays = count_assays(study, found)
+            read = True
             found.extend(identity_problems(study, assays))
         found.extend(_before_first_dose(study))
     the_plan: Plan | None = None
-    with Collecting(found):
+    of_plan: list[Problem] = []
+    with Collecting(of_plan):
         the_plan = plan_of(study, plan_file, assays)
+    found.extend(p for p in of_plan if read or study is None or not _is_of_unread(study, p))
     if study is not None and the_plan is not None:
         with Collecting(found):
             _check_plan(study, the_plan, assays)
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
+
+
+def _is_of_unread(study: Study, problem: Problem) -> bool:
+    """Tell whether a family names an assay that would be made of one that was refused."""
+    assay = str(problem.value).partition(":")[0]
+    counts = [spec.name for spec in study.spec.assays if spec.kind == "count"]
+    made = assay in counts or any(assay.startswith(f"{name}_") for name in counts)
+    return problem.code == "E-PLAN-003" and made
 
 
 def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
@@ -167,7 +178,10 @@ def plan_file_of(folder: Path, plan: Path | None) -> Path | None:
 def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData]) -> Plan | None:
     """Read the plan, against the study where there is one."""
     if study is not None:
-        study = dataclasses.replace(study, assays=MappingProxyType(dict(assays)))
+        # A single-cell file is no assay itself: those of its cell types are, and only they can be analysed.
+        declared = tuple(spec for spec in study.spec.assays if spec.h5ad is None)
+        spec = dataclasses.replace(study.spec, assays=declared)
+        study = dataclasses.replace(study, spec=spec, assays=MappingProxyType(dict(assays)))
     if file is not None:
         return Plan.read(file, study)
     return None if study is None else Plan.default(study)

@@ -194,6 +194,12 @@ def test_the_message_names_gene_line_library_and_value(tmp_path):
     )
 
 
+def test_an_endless_field_is_no_table(tmp_path):
+    packed = gzip.compress(b"gene,A\n" + b"0" * 200_000)
+    assert [p[0] for p in found(tmp_path, packed, "counts.csv.gz")] == ["E-SHEET-003", "E-SHEET-011"]
+    assert [p[0] for p in found(tmp_path, b"0" * 200_000)] == ["E-FILE-005"]
+
+
 def test_missing_file_folder_and_pipe(tmp_path):
     assert [p.code for p in expression.check_counts(tmp_path / "none.csv")] == ["E-FILE-001"]
     assert [p.code for p in expression.check_counts(tmp_path)] == ["E-FILE-002"]

@@ -323,6 +323,15 @@ def test_gmt_files_that_are_refused(tmp_path, content, code):
         expression.read_gene_sets(file)
 
 
+def test_a_file_that_is_no_gmt_is_told_briefly(tmp_path):
+    file = tmp_path / "counts.csv"
+    file.write_text("G,1,2\n" * 500, encoding="utf-8")
+    with pytest.raises(AssayError) as caught:
+        expression.read_gene_sets(file)
+    assert len(caught.value.problems) == 21
+    assert caught.value.problems[-1].message == "480 more lines are no gene sets."
+
+
 @pytest.mark.data
 def test_sets_of_the_collection_are_those_it_lists(shared_data):
     """Genes of every signature that names a set of immuno-compass equal that set."""
