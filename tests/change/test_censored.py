@@ -161,3 +161,16 @@ def test_serial_soluble_pd_l1(tmp_path, shared_data):
         assert abs(newton) < 6e-4
         assert min(below, above) > at
     assert (result.table["q"].notna() == (result.table["set"] == "strict")).all()
+
+
+def test_permutation_does_not_leave_censored_values_out(tmp_path):
+    """The mean change of the uncensored pairs alone is another quantity than the Tobit model's."""
+    study = limited(tmp_path)
+    plan = Plan.default(study)
+    tobit = strict(pd_change(study, plan)).set_index("feature")
+    found = strict(pd_change(study, dataclasses.replace(plan, ddf="permutation"))).set_index("feature")
+    assert found.loc["il6", "estimate"] == tobit.loc["il6", "estimate"]
+    assert np.isnan(found.loc["il6", ["t", "p", "ci_low", "ci_high"]].astype(float)).all()
+    assert "no sign-flip test" in found.loc["il6", "note"]
+    assert found.loc["free", "model"] == "sign-flip test of changes"
+    assert set(found["df_method"]) == {"permutation"}

@@ -201,3 +201,15 @@ def test_large_assays_have_no_robustness(tmp_path):
     result = pd_change(study, Plan.default(study))
     assert len(result.robustness) == 0
     assert list(result.robustness.columns) == list(ROBUSTNESS_COLUMNS)
+
+
+def test_permutation_of_equal_changes_has_no_interval(tmp_path):
+    values = normal(9, features=2)
+    for i in range(PAIRS):
+        values[f"P{i:02d}b"][0] = values[f"P{i:02d}a"][0] + 1.5
+    study = study_of(tmp_path, values)
+    result = pd_change(study, dataclasses.replace(Plan.default(study), ddf="permutation"))
+    row = result.table[result.table["set"] == "strict"].iloc[0]
+    assert row["p"] == 2 / 2**PAIRS
+    assert np.isnan([row["se"], row["t"], row["df"], row["ci_low"], row["ci_high"]]).all()
+    assert "no interval: all changes are equal" in row["note"]
