@@ -22,6 +22,7 @@ from pdbiomarker.change.layout import Layout
 from pdbiomarker.change.question import Question
 from pdbiomarker.change.random import PARTICIPANT, RandomPart
 from pdbiomarker.mixed.dupcor import fit_correlated
+from pdbiomarker.mixed.prepare import aliased_columns
 
 __all__ = ["LEAST_SQUARES", "LINEAR", "SUMMED", "Linear", "Setting", "fit_linear"]
 
@@ -237,7 +238,8 @@ def _ddf(setting: Setting) -> str:
 
 
 def _least_squares(setting: Setting, y: Floats, weights: Floats | None) -> Linear:
-    return _ordinary(setting.matrix, setting.vector, y, weights, LEAST_SQUARES)
+    found = _ordinary(setting.matrix, setting.vector, y, weights, LEAST_SQUARES)
+    return dataclasses.replace(found, aliased=aliased_columns(setting.matrix, np.isfinite(y)))
 
 
 def _summed(setting: Setting, y: Floats, weights: Floats | None) -> Linear:
@@ -252,6 +254,9 @@ def _summed(setting: Setting, y: Floats, weights: Floats | None) -> Linear:
         spread = setting.layout.weighted(setting.layout.means(variance), squared)
         precision = np.where(np.isfinite(z), 1.0 / spread, 0.0)[:, whole]
     found = _ordinary(rows[whole], setting.vector, z[:, whole], precision, SUMMED)
+    if not setting.question.is_change:
+        # The participants' own variance is in it: this is the residual variance of no biopsy.
+        return dataclasses.replace(found, var_residual=np.full(len(y), np.nan))
     # The residual variance on the scale of one biopsy.
     size = sum(value**2 for value in (setting.question.weights or {}).values())
     return dataclasses.replace(found, var_residual=found.var_residual / size)

@@ -174,3 +174,13 @@ def test_permutation_does_not_leave_censored_values_out(tmp_path):
     assert "no sign-flip test" in found.loc["il6", "note"]
     assert found.loc["free", "model"] == "sign-flip test of changes"
     assert set(found["df_method"]) == {"permutation"}
+
+
+def test_pairs_without_an_exact_value_give_no_degrees_of_freedom_and_the_note_says_so(tmp_path):
+    study = limited(tmp_path)
+    x = np.asarray(study.assays["serum"].X)[:, 0].reshape(10, 2)
+    row = strict(pd_change(study, Plan.default(study))).set_index("feature").loc["il6"]
+    exact = int(((x >= 1) & (x <= 8)).any(axis=1).sum())
+    assert 0 < exact < row["n_pairs"] == 10
+    assert row["df"] == exact - 1
+    assert f"df of the {exact} pairs not censored at both visits" in row["note"]
