@@ -31,12 +31,13 @@ from pdbiomarker.mixed.exact import sign_flip_test
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from pdbiomarker.plan import Plan
 
-__all__ = ["LINEAR", "NUMBERS", "Values", "fit_rows", "join_notes"]
+__all__ = ["LINEAR", "NUMBERS", "SIGN_FLIPS", "Values", "fit_rows", "join_notes"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
+SIGN_FLIPS: Final = "sign-flip test of changes"
 _MODERATED: Final = ", moderated"
 _LEVEL: Final = 0.95
 #: Fewer features than this share no prior worth having.
@@ -248,7 +249,7 @@ def _permute(rows: pd.DataFrame, values: Values, setting: Setting, seed: int) ->
     df = np.where(np.isfinite(se), n - 1.0, np.nan)
     rows.loc[index, "df"], rows.loc[index, "t"] = df[chosen], t[chosen]
     rows.loc[index, "p"] = test.p[chosen]
-    rows.loc[index, "model"] = "sign-flip test of changes"
+    rows.loc[index, "model"] = SIGN_FLIPS
     rows.loc[index, ["var_participant", "var_residual"]] = np.nan
     rows.loc[index, "var_other"] = ""
     for k, at in zip(chosen.tolist(), index, strict=True):

@@ -213,3 +213,23 @@ def test_permutation_of_equal_changes_has_no_interval(tmp_path):
     assert row["p"] == 2 / 2**PAIRS
     assert np.isnan([row["se"], row["t"], row["df"], row["ci_low"], row["ci_high"]]).all()
     assert "no interval: all changes are equal" in row["note"]
+
+
+def test_permutation_is_repeated_without_each_participant(tmp_path):
+    """What decided is the mean of the changes: the unpaired biopsy of P02 has no part in it."""
+    values = normal(10)
+    study = study_of(tmp_path, values, single=(2,))
+    result = pd_change(study, dataclasses.replace(Plan.default(study), ddf="permutation"))
+    d = np.delete(changes_of(values), 2, axis=0)
+    n = len(d)
+    rest = np.array([np.delete(d, k, axis=0).mean(axis=0) for k in range(n)])
+    signs = np.array(list(itertools.product([-1, 1], repeat=n - 1)))
+    p = [
+        [(np.abs(signs @ x) >= np.abs(x.sum()) * (1 - 1e-12)).mean() for x in np.delete(d, k, axis=0).T]
+        for k in range(n)
+    ]
+    robust = result.robustness
+    assert set(robust["without_model"]) == {"sign-flip test of changes"}
+    np.testing.assert_allclose(robust["without_low"], rest.min(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(robust["without_high"], rest.max(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(robust["without_largest_p"], np.max(p, axis=0), rtol=1e-10)
