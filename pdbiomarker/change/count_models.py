@@ -88,10 +88,15 @@ def fit_censored(setting: Setting, y: Floats, side: Floats) -> Likelihood:
     status = np.asarray(fit.status, dtype=object)
     known = np.isin(status.astype(str), ["ok", "singular"])
     status[known & ~np.asarray(fit.estimable)[:, 0]] = "not_estimable"
-    notes = [
-        f"{low} value{'' if low == 1 else 's'} below and {high} above a limit, censored in the model"
-        for low, high in zip(fit.n_left.tolist(), fit.n_right.tolist(), strict=True)
-    ]
+    all_pairs = (setting.layout.counts(y) > 0).all(axis=2).sum(axis=1).tolist()
+    counted = fit.n_pairs[:, 0].tolist()
+    notes = []
+    for low, high, pairs, every in zip(
+        fit.n_left.tolist(), fit.n_right.tolist(), counted, all_pairs, strict=True
+    ):
+        note = f"{low} value{'' if low == 1 else 's'} below and {high} above a limit, censored in the model"
+        fewer = f"; df of the {pairs} pairs not censored at both visits" if 0 < pairs < every else ""
+        notes.append(note + fewer)
     return Likelihood(
         estimate=fit.estimate[:, 0],
         se=fit.se[:, 0],

@@ -14,7 +14,7 @@ is not.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
@@ -90,20 +90,25 @@ def _features_of(
     features = [str(f) for f in assays[assay].var_names]
     if not name:
         return [(assay, f) for f in features]
-    if name in features:
-        return [(assay, name)]
-    fitting = [f for f in features if f == f"{name}_tissue"] or [
-        f for f in features if f.startswith(f"{name}_")
-    ]
+    fitting = _fitting(name, features, assays[assay].var["label"].astype(str).tolist())
     if len(fitting) == 1:
         return [(assay, fitting[0])]
     if fitting:
         return refuse(f"{name!r} fits {len(fitting)} features of {assay!r}: {', '.join(fitting)}.", fitting)
-    labels = assays[assay].var["label"].astype(str)
-    by_label = [str(f) for f, label in labels.items() if label == name]
-    if len(by_label) == 1:
-        return [(assay, by_label[0])]
     return refuse(f"The assay {assay!r} has no feature {name!r}.", features)
+
+
+def _fitting(name: str, features: Sequence[str], labels: Sequence[str]) -> list[str]:
+    """Features that a name may mean: that one, its whole tissue, its only compartment, its label."""
+    if name in features:
+        return [name]
+    fitting = [f for f in features if f == f"{name}_tissue"] or [
+        f for f in features if f.startswith(f"{name}_")
+    ]
+    if fitting:
+        return fitting
+    by_label = [f for f, label in zip(features, labels, strict=True) if label == name]
+    return by_label if len(by_label) == 1 else []
 
 
 def adjust(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
@@ -133,7 +138,7 @@ def adjust(table: pd.DataFrame, plan: Plan) -> pd.DataFrame:
             ]
         for group in groups:
             values, told = _for_looks(p[group], method, plan)
-            order = _sequence(out[group], family, plan) if method == "fixed-sequence" else None
+            order = _sequence(out[group], out, family, plan) if method == "fixed-sequence" else None
             found = multiplicity.adjust(values, method, order=order)  # type: ignore[arg-type]
             q[group] = found.p
             n_tests[group] = found.n_tests
@@ -157,16 +162,17 @@ def _for_looks(p: NDArray[np.float64], method: str, plan: Plan) -> tuple[NDArray
     return adjusted, f"{look} of {of}, {boundary}, alpha {levels.level[look - 1]:.4g}"
 
 
-def _sequence(rows: pd.DataFrame, family: str, plan: Plan) -> list[int]:
-    """Positions of rows in the order in which a fixed sequence tests them."""
+def _sequence(rows: pd.DataFrame, table: pd.DataFrame, family: str, plan: Plan) -> list[int]:
+    """Positions of rows of a table in the order in which a fixed sequence tests them."""
     place: dict[tuple[str, str], int] = {}
     references = plan.families.get(family, ())
+    known = table.drop_duplicates(["assay", "feature"])
     for position, reference in enumerate(references):
         assay, _, name = reference.partition(":")
-        for feature in dict.fromkeys(rows.loc[rows["assay"] == assay, "feature"]):
-            label = rows.loc[(rows["assay"] == assay) & (rows["feature"] == feature), "label"].iloc[0]
-            if not name or feature == name or feature.startswith(f"{name}_") or label == name:
-                place.setdefault((assay, feature), position)
+        there = known[known["assay"] == assay]
+        features, labels = there["feature"].tolist(), there["label"].astype(str).tolist()
+        for feature in _fitting(name, features, labels) if name else features:
+            place.setdefault((assay, feature), position)
     contrasts = {name: k for k, name in enumerate(plan.contrasts)}
     keys = [
         (place.get((a, f), len(references)), contrasts[c])

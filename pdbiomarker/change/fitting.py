@@ -10,7 +10,8 @@ are, whose variance is that of the residual alone: with the participant as the o
 others raised their error rates in simulation.
 
 ``ddf: permutation`` puts the sign-flip test of the participants' changes in the place of t, where the
-contrast is the mean of these changes.
+contrast is the mean of these changes and the model linear: changes of log densities of few cells move with
+the area, and those of censored values are unknown.
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy import stats
 
-from pdbiomarker.change.count_models import Likelihood, fit_cells, fit_censored
+from pdbiomarker.change.count_models import COUNTS, PROPORTIONS, TOBIT, Likelihood, fit_cells, fit_censored
 from pdbiomarker.change.linear import LINEAR, Linear, Setting, fit_linear
 from pdbiomarker.errors import AssayError
 from pdbiomarker.mixed.exact import sign_flip_test
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from pdbiomarker.plan import Plan
 
-__all__ = ["LINEAR", "NUMBERS", "Values", "fit_rows", "join_notes"]
+__all__ = ["LINEAR", "NUMBERS", "SIGN_FLIPS", "Values", "fit_rows", "join_notes"]
 
 Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 Indices = NDArray[np.intp]
 
+SIGN_FLIPS: Final = "sign-flip test of changes"
 _MODERATED: Final = ", moderated"
 _LEVEL: Final = 0.95
 #: Fewer features than this share no prior worth having.
 _MODERATED_FEATURES: Final = 50
 _MOST_NAMED: Final = 6
+_ROUNDING: Final = 1e-12
 
 #: The columns that a fit fills.
 NUMBERS: Final = ("estimate", "se", "df", "t", "p", "ci_low", "ci_high", "var_participant", "var_residual")
@@ -222,34 +225,45 @@ def _take(rows: pd.DataFrame, chosen: Indices, fit: Likelihood) -> None:
 def _permute(rows: pd.DataFrame, values: Values, setting: Setting, seed: int) -> None:
     """Test by sign flips of the changes of complete pairs; interval and SE are those of the paired t-test."""
     fitted = rows["status"].isin(["ok", "singular"]).to_numpy()
+    rows["df_method"] = "permutation"
     if not setting.plain:
-        index = rows.index[fitted]
-        rows.loc[index, ["df", "t", "p", "ci_low", "ci_high"]] = np.nan
-        rows.loc[index, "df_method"] = "permutation"
-        why = "no sign-flip test: the contrast is not the mean of the participants' changes"
-        _note(rows, np.flatnonzero(fitted), why)
+        _untested(rows, fitted, "the contrast is not the mean of the participants' changes")
         return
-    y = values.y if values.side is None else np.where(values.side == 0, values.y, np.nan)
-    changes = setting.changes(y)
+    likelihood = fitted & rows["model"].isin([COUNTS, PROPORTIONS, TOBIT]).to_numpy()
+    _untested(rows, likelihood, "it needs changes of well-counted, uncensored values")
+    fitted = fitted & ~likelihood
+    changes = setting.changes(values.y)
     test = sign_flip_test(changes, seed=seed)
     n = test.n_pairs
     chosen = np.flatnonzero(fitted & (test.status == "ok"))
-    centred = np.where(np.isfinite(changes), changes - test.statistic[:, None], 0.0)
+    known = np.isfinite(changes)
+    centred = np.where(known, changes - test.statistic[:, None], 0.0)
+    # Equal changes have no interval by t: its width would be rounding.
+    rounding = _ROUNDING * np.where(np.isfinite(values.y), np.abs(values.y), 0.0).max(axis=1, initial=0.0)
     with np.errstate(invalid="ignore", divide="ignore"):
         se = np.sqrt(np.square(centred).sum(axis=1) / (n - 1) / n)
+        se = np.where(np.abs(centred).max(axis=1, initial=0.0) > rounding, se, np.nan)
         t = test.statistic / se
     index = rows.index[chosen]
     rows.loc[index, "estimate"], rows.loc[index, "se"] = test.statistic[chosen], se[chosen]
-    rows.loc[index, "df"], rows.loc[index, "t"] = n[chosen] - 1.0, t[chosen]
-    rows.loc[index, "p"], rows.loc[index, "df_method"] = test.p[chosen], "permutation"
-    rows.loc[index, "model"] = "sign-flip test of changes"
+    df = np.where(np.isfinite(se), n - 1.0, np.nan)
+    rows.loc[index, "df"], rows.loc[index, "t"] = df[chosen], t[chosen]
+    rows.loc[index, "p"] = test.p[chosen]
+    rows.loc[index, "model"] = SIGN_FLIPS
     rows.loc[index, ["var_participant", "var_residual"]] = np.nan
     rows.loc[index, "var_other"] = ""
     for k, at in zip(chosen.tolist(), index, strict=True):
         how = "all sign flips" if test.method[k] == "exact" else "100,000 sampled sign flips"
-        told = f"p of {how} of {n[k]} changes, smallest attainable {test.smallest_p[k]:.3g}; interval by t"
+        told = f"p of {how} of {n[k]} changes, smallest attainable {test.smallest_p[k]:.3g}"
+        told += "; interval by t" if np.isfinite(se[k]) else "; no interval: all changes are equal"
         rows.loc[at, "note"] = join_notes(str(rows.loc[at, "note"]), told)
     _limits(rows, chosen)
+
+
+def _untested(rows: pd.DataFrame, chosen: Flags, why: str) -> None:
+    """Keep the estimates of some rows, without a test."""
+    rows.loc[rows.index[chosen], ["df", "t", "p", "ci_low", "ci_high"]] = np.nan
+    _note(rows, np.flatnonzero(chosen), f"no sign-flip test: {why}")
 
 
 def _limits(rows: pd.DataFrame, chosen: Indices) -> None:

@@ -22,6 +22,7 @@ from pdbiomarker.change.layout import Layout
 from pdbiomarker.change.question import Question
 from pdbiomarker.change.random import PARTICIPANT, RandomPart
 from pdbiomarker.mixed.dupcor import fit_correlated
+from pdbiomarker.mixed.prepare import aliased_columns
 
 __all__ = ["LEAST_SQUARES", "LINEAR", "SUMMED", "Linear", "Setting", "fit_linear"]
 
@@ -140,12 +141,45 @@ def fit_linear(setting: Setting, y: Floats, w: Floats) -> Linear:
     complete = ((count == 1).all(axis=2) | (count == 0).all(axis=2)).all(axis=1) & two
     complete &= setting.allow_negative
     if complete.all() or not complete.any():
-        return _mixed(setting, y, weights, negative=bool(complete.all() and len(y)))
+        found = _mixed(setting, y, weights, negative=bool(complete.all() and len(y)))
+        return _of_opposites(setting, y, found, complete) if weights is None else found
     parts = [
         (chosen, _mixed(setting, y[chosen], None if weights is None else weights[chosen], negative=negative))
         for chosen, negative in ((complete, True), (~complete, False))
     ]
-    return _joined(parts, len(y))
+    found = _joined(parts, len(y))
+    return _of_opposites(setting, y, found, complete) if weights is None else found
+
+
+def _of_opposites(setting: Setting, y: Floats, found: Linear, complete: Flags) -> Linear:
+    """Complete pairs with equal sums: their likelihood has no maximum, their changes have a t-test.
+
+    The limit of ever more negative correlations is least squares on the changes, where the design falls
+    apart in columns between participants and columns within them.
+    """
+    lost = np.flatnonzero(complete & (found.status == "not_converged"))
+    if not lost.size or not setting.question.is_change or not _falls_apart(setting):
+        return found
+    test = _summed(setting, y[lost], None)
+    tested = np.isin(test.status.astype(str), ["ok"])
+    lost = lost[tested]
+    for name in ("estimate", "se", "df", "t", "p", "var_residual"):
+        getattr(found, name)[lost] = getattr(test, name)[tested]
+    found.var_participant[lost] = -0.5 * test.var_residual[tested]
+    found.status[lost] = "singular"
+    if setting.ddf == "residual":
+        found.df[lost] = np.isfinite(y[lost]).sum(axis=1) - np.linalg.matrix_rank(setting.matrix)
+        found.p[lost] = 2.0 * stats.t.sf(np.abs(found.t[lost]), found.df[lost])
+    return found
+
+
+def _falls_apart(setting: Setting) -> bool:
+    """Whether the design's columns are sums of those that a pair shares and those that its change sees."""
+    means = setting.layout.means(setting.matrix.T.copy())
+    whole = np.isfinite(means).all(axis=(0, 2))
+    between, within = means[:, whole].sum(axis=2).T, np.diff(means[:, whole], axis=2)[:, :, 0].T
+    rank = np.linalg.matrix_rank
+    return bool(rank(between) + rank(within) == rank(setting.matrix))
 
 
 def _joined(parts: list[tuple[Flags, Linear]], features: int) -> Linear:
@@ -204,7 +238,8 @@ def _ddf(setting: Setting) -> str:
 
 
 def _least_squares(setting: Setting, y: Floats, weights: Floats | None) -> Linear:
-    return _ordinary(setting.matrix, setting.vector, y, weights, LEAST_SQUARES)
+    found = _ordinary(setting.matrix, setting.vector, y, weights, LEAST_SQUARES)
+    return dataclasses.replace(found, aliased=aliased_columns(setting.matrix, np.isfinite(y)))
 
 
 def _summed(setting: Setting, y: Floats, weights: Floats | None) -> Linear:
@@ -219,6 +254,9 @@ def _summed(setting: Setting, y: Floats, weights: Floats | None) -> Linear:
         spread = setting.layout.weighted(setting.layout.means(variance), squared)
         precision = np.where(np.isfinite(z), 1.0 / spread, 0.0)[:, whole]
     found = _ordinary(rows[whole], setting.vector, z[:, whole], precision, SUMMED)
+    if not setting.question.is_change:
+        # The participants' own variance is in it: this is the residual variance of no biopsy.
+        return dataclasses.replace(found, var_residual=np.full(len(y), np.nan))
     # The residual variance on the scale of one biopsy.
     size = sum(value**2 for value in (setting.question.weights or {}).values())
     return dataclasses.replace(found, var_residual=found.var_residual / size)

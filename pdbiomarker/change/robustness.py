@@ -29,7 +29,7 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdbiomarker.change.count_models import COUNTS, PROPORTIONS, TOBIT, Likelihood, fit_cells, fit_censored
-from pdbiomarker.change.fitting import Values, join_notes
+from pdbiomarker.change.fitting import SIGN_FLIPS, Values, join_notes
 from pdbiomarker.change.linear import Linear, Setting, fit_linear
 from pdbiomarker.change.rows import Fitted, back_transformed
 from pdbiomarker.mixed.exact import sign_flip_test, signed_rank_test
@@ -117,7 +117,7 @@ def robustness_rows(fitted: Fitted, *, seed: int) -> pd.DataFrame:
     if setting is not None and setting.question.is_change:
         usable = rows["status"].isin(["ok", "singular"]).to_numpy()
         _exact(out, fitted.values, setting, usable, seed=seed)
-        _without_each(out, fitted, setting, usable)
+        _without_each(out, fitted, setting, usable, seed=seed)
     kinds = rows["kind"].to_numpy()
     for name in ("without_low", "without_high", "bootstrap_low", "bootstrap_high"):
         part, end = name.rsplit("_", 1)
@@ -161,7 +161,9 @@ def _exact(
     out["note"] = told
 
 
-def _without_each(out: pd.DataFrame, fitted: Fitted, setting: Setting, usable: NDArray[np.bool_]) -> None:
+def _without_each(
+    out: pd.DataFrame, fitted: Fitted, setting: Setting, usable: NDArray[np.bool_], *, seed: int
+) -> None:
     """Refit the model that decided without each participant."""
     rows, values = fitted.rows, fitted.values
     models = rows["model"].astype(str).str.removesuffix(", moderated")
@@ -178,7 +180,10 @@ def _without_each(out: pd.DataFrame, fitted: Fitted, setting: Setting, usable: N
             continue
         part = values.take(chosen)
         kind = str(rows["kind"].iloc[chosen[0]])
-        estimate, p = _all_refits(setting, part, model, kind)
+        if model == SIGN_FLIPS:
+            estimate, p = _all_flips(setting, part, seed=seed)
+        else:
+            estimate, p = _all_refits(setting, part, model, kind)
         _influence(out, chosen, estimate, p, fitted)
         out.loc[out.index[chosen], "without_model"] = model
 
@@ -200,6 +205,19 @@ def _all_refits(setting: Setting, values: Values, model: str, kind: str) -> tupl
         found = _refit(setting, dataclasses.replace(many, y=np.where(gone, np.nan, many.y)), model, kind)
         estimate[rows] = np.where(absent, np.nan, found.estimate).reshape(-1, people)
         p[rows] = np.where(absent, np.nan, found.p).reshape(-1, people)
+    return estimate, p
+
+
+def _all_flips(setting: Setting, values: Values, *, seed: int) -> tuple[Floats, Floats]:
+    """Mean change and p of sign flips, (F, P), without each participant; NaN where he has no change."""
+    changes = setting.changes(values.y)
+    estimate, p = np.full(changes.shape, np.nan), np.full(changes.shape, np.nan)
+    for k in range(changes.shape[1]):
+        rows = np.flatnonzero(np.isfinite(changes[:, k]))
+        rest = changes[rows]
+        rest[:, k] = np.nan
+        test = sign_flip_test(rest, seed=seed)
+        estimate[rows, k], p[rows, k] = test.statistic, test.p
     return estimate, p
 
 

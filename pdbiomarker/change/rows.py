@@ -284,6 +284,8 @@ def _judged(note: str, pairs: int, status: str, p: float, *, caution: str) -> st
         text = (
             text if named else join_notes(text, "aliased with other terms, or no residual degrees of freedom")
         )
+    elif status == "not_converged":
+        text = join_notes(text, "the fit did not converge: not tested")
     elif np.isnan(p) and "no sign-flip test" not in text:
         text = join_notes(text, "no residual variation within participants: not tested")
     if 0 <= pairs < _PAIRS_FOR_EXACT and not np.isnan(p):

@@ -64,8 +64,10 @@ FEW_GROUPS = 30
 GRID_FINE = np.array([0, 0.15, 0.3, 0.45, 0.6, 0.8, 1, 1.25, 1.5, 1.8, 2.1, 2.5, 3, 3.5, 4, 5, 6, 7.5, 9])
 GRID_NEGATIVE_FINE = -np.array([4.4, 4, 3.5, 3, 2.5, 2, 1.6, 1.3, 1, 0.8, 0.6, 0.4, 0.25, 0.1])
 GRID_FAR = np.arange(PHI_FAR - 2.0, PHI_MAX, 4.0)
-#: Steps of the search, whose end is within about their square of the minimum, and of the polishing after it.
-SEARCH_TOLERANCE, STEP_TOLERANCE = 1e-5, 1e-9
+#: Step that ends the search, which is then within about its square of the minimum.
+SEARCH_TOLERANCE = 1e-5
+#: Of the polishing: steps below the first are rounding, after one below the second only rounding is left.
+ROUNDING_STEP, LAST_STEP, MAX_POLISHING = 1e-12, 1e-7, 3
 MAX_STEPS = 80
 #: 1 + theta * max a this close to 1 is theta = 0.
 ZERO = 1e-10
@@ -496,16 +498,30 @@ def _first_pass(
 
 
 def _finish(data: Moments, largest: Array, phi: Array, *, movable: Flags) -> tuple[Array, _Point]:
-    """Polish phi where it is movable, and evaluate there."""
-    for _ in range(4):
-        point = _evaluate(data, np.expm1(phi) / largest)
+    """Polish phi where it is movable, until the step is rounding, and evaluate there."""
+    point = _evaluate(data, np.expm1(phi) / largest)
+    phi, unsettled = phi.copy(), movable.copy()
+    for _ in range(MAX_POLISHING):
         slope, curvature = _by_phi(point, phi, largest)
         step = -slope / curvature
-        step = np.where(movable & (np.abs(step) < 0.5) & (np.abs(step) > STEP_TOLERANCE), step, 0.0)
-        if not step.any():
+        size = np.abs(step)
+        rows = np.flatnonzero(unsettled & (size < 0.5) & (size > ROUNDING_STEP))
+        if not len(rows):
             break
-        phi = phi + step
+        phi[rows] += step[rows]
+        point = _renewed(point, rows, _evaluate(data.take(rows), np.expm1(phi[rows]) / largest[rows]))
+        # Newton's steps square: what would follow a small one is rounding.
+        unsettled &= size > LAST_STEP
     return phi, point
+
+
+def _renewed(point: _Point, rows: Indices, part: _Point) -> _Point:
+    """The point with some rows anew."""
+    if len(rows) == len(point.value):
+        return part
+    for field in dataclasses.fields(_Point):
+        getattr(point, field.name)[rows] = getattr(part, field.name)
+    return point
 
 
 def _coefficients(point: _Point) -> Array:

@@ -334,3 +334,57 @@ def test_the_same_change_in_everyone_is_not_tested_and_says_so(tmp_path):
     assert np.isnan(row["p"])
     assert row["q"] != row["q"]
     assert "no residual variation within participants: not tested" in row["note"]
+
+
+@pytest.mark.parametrize("ddf", ["kenward-roger", "satterthwaite", "residual"])
+def test_opposite_pairs_are_the_paired_t_test(tmp_path, ddf):
+    """Equal sums in every pair: the likelihood has no maximum, the changes have a t-test (SciPy)."""
+    rng = np.random.default_rng(5)
+    before = rng.normal(size=(8, 2))
+    after = np.column_stack([10 - before[:, 0], 0.8 * before[:, 1] + rng.normal(size=8)])
+    study = with_values(paired_study(tmp_path, 8), before, after)
+    plan = dataclasses.replace(Plan.read(tmp_path / "plan.yaml", study), ddf=ddf)
+    result = pd_change(study, plan)
+    strict = result.table.query("set == 'strict'").reset_index(drop=True)
+    expected = stats.ttest_rel(after, before)
+    df = 14 if ddf == "residual" else 7
+    assert strict["status"].tolist() == ["singular", "ok"]
+    np.testing.assert_allclose(strict["estimate"], (after - before).mean(axis=0), rtol=1e-9)
+    np.testing.assert_allclose(strict["t"], expected.statistic, rtol=1e-7)
+    np.testing.assert_allclose(strict["df"], df, rtol=1e-6)
+    np.testing.assert_allclose(strict["p"], 2 * stats.t.sf(np.abs(expected.statistic), df), rtol=1e-6)
+    # The correlation is at its bound of -1.
+    assert strict["var_participant"][0] == pytest.approx(-strict["var_residual"][0] / 2)
+    np.testing.assert_allclose(strict["var_residual"], (after - before).var(axis=0, ddof=1) / 2, rtol=1e-7)
+    assert result.robustness["n_changes"].tolist() == [8, 8]
+
+
+def test_opposite_pairs_of_three_doses_are_least_squares_of_their_changes(tmp_path):
+    rng = np.random.default_rng(6)
+    before, dose = rng.normal(size=9), np.tile([1.0, 3.0, 10.0], 3)
+    rows = ["participant_id,biopsy_id,visit,dose"]
+    for i in range(9):
+        rows += [f"P{i:02d},P{i:02d}a,Pre,{dose[i]}", f"P{i:02d},P{i:02d}b,On,{dose[i]}"]
+    folder = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan='formula: "~ visit * dose + (1|participant)"\ncontrasts: {on: On - Pre at dose = 10}\n',
+    )
+    study = with_values(folder, before, 5 - before)
+    row = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.iloc[0]
+    X, at = np.column_stack([np.ones(9), dose]), np.array([1.0, 10.0])
+    b, squares = np.linalg.lstsq(X, 5 - 2 * before, rcond=None)[:2]
+    se = np.sqrt(squares[0] / 7 * at @ np.linalg.solve(X.T @ X, at))
+    np.testing.assert_allclose([row["estimate"], row["se"], row["df"]], [at @ b, se, 7], rtol=1e-9)
+    # Purity varies within pairs and between them: there is no such limit, and the row says so.
+    purity = rng.uniform(size=18)
+    study.biopsies["purity"] = purity
+    plan = dataclasses.replace(
+        Plan.read(tmp_path / "plan.yaml", study),
+        formula="~ visit + purity + (1|participant)",
+        contrasts={"on": "On - Pre"},
+    )
+    row = pd_change(study, plan).table.iloc[0]
+    if row["status"] == "not_converged":
+        assert "the fit did not converge" in row["note"]

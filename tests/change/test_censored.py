@@ -161,3 +161,26 @@ def test_serial_soluble_pd_l1(tmp_path, shared_data):
         assert abs(newton) < 6e-4
         assert min(below, above) > at
     assert (result.table["q"].notna() == (result.table["set"] == "strict")).all()
+
+
+def test_permutation_does_not_leave_censored_values_out(tmp_path):
+    """The mean change of the uncensored pairs alone is another quantity than the Tobit model's."""
+    study = limited(tmp_path)
+    plan = Plan.default(study)
+    tobit = strict(pd_change(study, plan)).set_index("feature")
+    found = strict(pd_change(study, dataclasses.replace(plan, ddf="permutation"))).set_index("feature")
+    assert found.loc["il6", "estimate"] == tobit.loc["il6", "estimate"]
+    assert np.isnan(found.loc["il6", ["t", "p", "ci_low", "ci_high"]].astype(float)).all()
+    assert "no sign-flip test" in found.loc["il6", "note"]
+    assert found.loc["free", "model"] == "sign-flip test of changes"
+    assert set(found["df_method"]) == {"permutation"}
+
+
+def test_pairs_without_an_exact_value_give_no_degrees_of_freedom_and_the_note_says_so(tmp_path):
+    study = limited(tmp_path)
+    x = np.asarray(study.assays["serum"].X)[:, 0].reshape(10, 2)
+    row = strict(pd_change(study, Plan.default(study))).set_index("feature").loc["il6"]
+    exact = int(((x >= 1) & (x <= 8)).any(axis=1).sum())
+    assert 0 < exact < row["n_pairs"] == 10
+    assert row["df"] == exact - 1
+    assert f"df of the {exact} pairs not censored at both visits" in row["note"]

@@ -288,3 +288,21 @@ def test_too_few_genes_for_a_prior_say_so(study):
     _, found = answer(study, "~ visit + (1|participant)", {"x": "C2D1 - screening"})
     assert (found["model"] == "linear mixed").all()
     assert found["note"].str.contains("not moderated: 30 genes, fewer than 50, share no prior").all()
+
+
+def test_aliased_columns_are_named_at_one_visit(study):
+    study.participants["twice"] = 2.0 * study.participants["dose_mg"].astype(float)
+    contrasts = {"x": "dose_mg: 10 - 3 at C2D1", "y": "cohort: B - A at C2D1"}
+    _, found = answer(study, "~ visit + dose_mg + twice + cohort + (1|participant)", contrasts)
+    status = found.groupby("contrast")["status"].unique()
+    assert (status["x"].tolist(), status["y"].tolist()) == (["not_estimable"], ["ok"])
+    assert found["note"].str.contains("aliased with the terms before: twice").all()
+
+
+def test_sums_of_visits_have_a_residual_variance_where_the_participant_cancels(study):
+    formula = "~ visit * dose_mg + (1|participant)"
+    _, found = answer(study, formula, {"x": "dose_mg: 10 - 3", "y": "(C1D15 + C2D1)/2 - screening"})
+    x, y = (found[found["contrast"] == name] for name in "xy")
+    assert (found["status"] == "ok").all()
+    assert x["var_residual"].isna().all()
+    assert (y["var_residual"] > 0).all()

@@ -146,3 +146,16 @@ def test_holm_is_of_p_adjusted_for_looks(plan):
     plan = dataclasses.replace(plan, looks={"look": 1, "of": 4}, adjust={})
     out = adjust(family_table([0.001, 0.004, 0.01, 0.2]), plan)
     np.testing.assert_allclose(out["q"], [0.016, 0.048, 0.08, 0.8])
+
+
+def test_a_fixed_sequence_tests_what_a_short_name_means_not_what_begins_with_it(plan):
+    """CD8_density means CD8_density_tissue: the nest keeps its place, the last."""
+    plan = dataclasses.replace(
+        plan,
+        contrasts={"a": "x"},
+        families={"primary": ("ihc:CD8_density", "ihc:KI67_pct", "ihc:CD8_density_nest")},
+        adjust={"primary": "fixed-sequence"},
+    )
+    features = ("CD8_density_nest", "CD8_density_tissue", "KI67_pct_tissue")
+    out = adjust(family_table([0.3, 0.01, 0.02], features=features, contrasts=("a",)), plan)
+    np.testing.assert_allclose(out["q"], [0.3, 0.01, 0.02])

@@ -173,3 +173,19 @@ def test_a_density_without_counts_keeps_the_linear_model_and_its_caution(tmp_pat
     row = strict(pd_change(study, plan_of(tmp_path, study)))
     assert (row["model"], row["status"]) == ("linear mixed", "ok")
     assert "no cell counts beside the density" in row["note"]
+
+
+def test_few_cells_are_not_permuted(tmp_path, study):
+    """Sign flips of log densities would see a rise where only the area shrinks."""
+    counts, areas = cells(np.random.default_rng(3), 0.3, (8.0, 2.0))
+    density = {b: [counts[b][0] / areas[b][0]] for b in counts}
+    study = study.with_assay(
+        "ihc", assay(density, ["CD8_density_tissue"], kind="density", numerator=counts, denominator=areas)
+    )
+    plan = plan_of(tmp_path, study)
+    model = strict(pd_change(study, plan))
+    row = strict(pd_change(study, dataclasses.replace(plan, ddf="permutation")))
+    assert (row["model"], row["df_method"]) == ("negative binomial mixed", "permutation")
+    assert row["estimate"] == model["estimate"]
+    assert np.isnan(row["p"])
+    assert "no sign-flip test" in row["note"]

@@ -201,3 +201,35 @@ def test_large_assays_have_no_robustness(tmp_path):
     result = pd_change(study, Plan.default(study))
     assert len(result.robustness) == 0
     assert list(result.robustness.columns) == list(ROBUSTNESS_COLUMNS)
+
+
+def test_permutation_of_equal_changes_has_no_interval(tmp_path):
+    values = normal(9, features=2)
+    for i in range(PAIRS):
+        values[f"P{i:02d}b"][0] = values[f"P{i:02d}a"][0] + 1.5
+    study = study_of(tmp_path, values)
+    result = pd_change(study, dataclasses.replace(Plan.default(study), ddf="permutation"))
+    row = result.table[result.table["set"] == "strict"].iloc[0]
+    assert row["p"] == 2 / 2**PAIRS
+    assert np.isnan([row["se"], row["t"], row["df"], row["ci_low"], row["ci_high"]]).all()
+    assert "no interval: all changes are equal" in row["note"]
+
+
+def test_permutation_is_repeated_without_each_participant(tmp_path):
+    """What decided is the mean of the changes: the unpaired biopsy of P02 has no part in it."""
+    values = normal(10)
+    study = study_of(tmp_path, values, single=(2,))
+    result = pd_change(study, dataclasses.replace(Plan.default(study), ddf="permutation"))
+    d = np.delete(changes_of(values), 2, axis=0)
+    n = len(d)
+    rest = np.array([np.delete(d, k, axis=0).mean(axis=0) for k in range(n)])
+    signs = np.array(list(itertools.product([-1, 1], repeat=n - 1)))
+    p = [
+        [(np.abs(signs @ x) >= np.abs(x.sum()) * (1 - 1e-12)).mean() for x in np.delete(d, k, axis=0).T]
+        for k in range(n)
+    ]
+    robust = result.robustness
+    assert set(robust["without_model"]) == {"sign-flip test of changes"}
+    np.testing.assert_allclose(robust["without_low"], rest.min(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(robust["without_high"], rest.max(axis=0), rtol=1e-10)
+    np.testing.assert_allclose(robust["without_largest_p"], np.max(p, axis=0), rtol=1e-10)

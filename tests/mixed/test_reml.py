@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from pdbiomarker.mixed import MixedFit, fit
+from pdbiomarker.mixed import MixedFit, fit, reml
 
 DDF = {"Satterthwaite": "satterthwaite", "Kenward-Roger": "kenward-roger"}
 ESTIMATE, SE, DF, LOG_P = 1e-7, 1e-6, 1e-5, 1e-5
@@ -324,3 +324,22 @@ def test_no_theta_is_better_than_the_one_found(negative: bool, weighted: bool) -
         best = np.min([_deviance(Y, X, groups, np.expm1(phi) / largest, w) for phi in scan], axis=0)
         # With weights the log-likelihood holds sum log w, which the dense determinant holds too.
         assert (-2 * result.loglik - best)[found].max() < 1e-8
+
+
+def test_polishing_ends_at_rounding() -> None:
+    """Two searches that end 1e-10 apart, as those of two CPUs do, are one result to 1e-12."""
+    rng = np.random.default_rng(7)
+    groups = np.arange(0, 40, 2, dtype=np.intp)
+    X = np.column_stack([np.ones(40), np.tile([0.0, 1.0], 20), rng.normal(size=40)])
+    design = reml.GroupedDesign(
+        np.linalg.qr(X)[0][None], np.ones((1, 40)), groups, np.ones((1, 3), dtype=bool)
+    )
+    response = rng.normal(size=(50, 40)) + 1.5 * np.repeat(rng.normal(size=(50, 20)), 2, axis=1)
+    data, largest = design.moments(response), np.full(50, 2.0)
+    found = reml.solve(design, response, allow_negative=False)
+    phi = np.log1p(found.theta * largest)
+    every = np.ones(50, dtype=bool)
+    for shift in (1e-10, 8e-10, -1e-7, 1e-5):
+        moved, point = reml._finish(data, largest, phi + shift, movable=every)
+        np.testing.assert_allclose(moved, phi, rtol=0, atol=1e-12)
+        np.testing.assert_allclose(np.log(point.residual), np.log(found.s2 * found.dof), rtol=0, atol=1e-12)
