@@ -67,8 +67,8 @@ def decide_results(
         refuses.
     """
     result = read_result(results)
-    chosen: list[Rule] = [_rule(text) for text in dict.fromkeys(rules or presets())]
-    asked = list(dict.fromkeys(features)) or _primary(result)
+    chosen: list[Rule] = [_rule(text) for text in (rules or presets())]
+    asked = list(features) or _primary(result)
     estimates, reasons = choose_noise(result.study, asked, path=noise)
     decisions = decide(result, chosen, asked, noise=estimates, declared=declared)
     contrast = next(iter(result.plan.contrasts))
