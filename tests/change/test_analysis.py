@@ -386,5 +386,5 @@ def test_opposite_pairs_of_three_doses_are_least_squares_of_their_changes(tmp_pa
         contrasts={"on": "On - Pre"},
     )
     row = pd_change(study, plan).table.iloc[0]
-    if row["status"] == "not_converged":
-        assert "the fit did not converge" in row["note"]
+    assert row["status"] == "not_converged"
+    assert "the fit did not converge" in row["note"]
