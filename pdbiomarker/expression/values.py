@@ -168,8 +168,10 @@ def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, pr
         for row, raw in enumerate(table[biopsy].tolist()):
             text = "" if raw is None or pd.isna(raw) else str(raw).strip()
             limit = _LIMIT.fullmatch(text)
-            bound = limit is not None and is_number(limit[2]) and spec.limits is not None
-            if limit is not None and bound:
+            is_limit = limit is not None and is_number(limit[2])
+            # A logarithm has no limit at or below 0.
+            fits = is_limit and not (spec.kind == "intensity" and limit is not None and float(limit[2]) <= 0)
+            if limit is not None and fits and spec.limits is not None:
                 x[row, k], side[row, k] = float(limit[2]), -1.0 if limit[1] == "<" else 1.0
             elif is_number(text):
                 x[row, k] = float(text)
@@ -177,11 +179,13 @@ def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, pr
                 faults += 1
                 if faults > _MOST:
                     continue
-                remedy = "Give a number, or leave the cell empty."
-                if limit is not None and is_number(limit[2]):
+                remedy = "Give a number, a limit such as <0.8 or >90, or leave the cell empty."
+                if is_limit and not fits:
+                    remedy = "Give the limit of the assay, which is above 0, or leave the cell empty."
+                elif is_limit:
                     remedy = (
                         f"Say in study.yaml what limits of this assay become: '{spec.name}: {{..., limits: "
-                        "censored}}' (the model knows the limit) or 'limits: missing'."
+                        "censored}' (the model knows the limit) or 'limits: missing'."
                     )
                 problems.add(
                     "E-SHEET-007",

@@ -71,6 +71,7 @@ def test_limits_are_censored_or_missing_as_declared_and_refused_otherwise(tmp_pa
         ("id,B1\na,1\n,2\n", "kind: score", "E-SHEET-004", (3, "id")),
         ("id,B1\na,x\n", "kind: score", "E-SHEET-007", (2, "B1")),
         ("id,B1\na,<x\n", "kind: score, limits: censored", "E-SHEET-007", (2, "B1")),
+        ("id,B1\na,<0\n", "kind: intensity, limits: censored", "E-SHEET-007", (2, "B1")),
         ("id,B1\na,35\n", "kind: proportion", "E-SHEET-008", (2, "B1")),
         ("id,B1\na,-1\n", "kind: density", "E-SHEET-008", (2, "B1")),
         ("id,X1\na,1\n", "kind: score", "E-SHEET-006", (1, None)),
