@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
-    from pdbiomarker import decide, errors, expression, formula, ihc, mixed, noise, plot
+    from pdbiomarker import clinical, decide, errors, expression, formula, ihc, mixed, noise, plot
     from pdbiomarker.change import PDResult, pd_change
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
@@ -49,6 +49,7 @@ __all__ = [
     "assign_visits",
     "change_study",
     "check",
+    "clinical",
     "decide",
     "decide_results",
     "errors",
@@ -99,7 +100,9 @@ _HOMES: Final = {
     "verify": "provenance",
     "write_expression": "run.expression",
 }
-_SUBMODULES: Final = frozenset({"decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"})
+_SUBMODULES: Final = frozenset(
+    {"clinical", "decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"}
+)
 
 
 class _Package(types.ModuleType):
