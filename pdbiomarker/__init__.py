@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.reports import report_results
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -67,6 +68,7 @@ __all__ = [
     "read_result",
     "read_study",
     "report",
+    "report_results",
     "run_demo",
     "run_study",
     "simulate_study",
@@ -94,6 +96,7 @@ _HOMES: Final = {
     "read_result": "run.results",
     "read_study": "study",
     "report": "report",
+    "report_results": "run.reports",
     "run_demo": "run.demo",
     "run_study": "run",
     "simulate_study": "simulate",

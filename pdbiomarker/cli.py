@@ -30,7 +30,6 @@ from pdbiomarker.errors import (
     PdBiomarkerError,
     Problem,
     ResourceError,
-    VerificationError,
 )
 
 __all__ = ["app", "main"]
@@ -74,12 +73,6 @@ class Kind(StrEnum):
     h5ad = "h5ad"
 
 
-class Format(StrEnum):
-    """Formats of the report."""
-
-    html = "html"
-
-
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study folder: it holds study.yaml.")]
 OutFolder = Annotated[
     Path,
@@ -101,6 +94,9 @@ Fresh = Annotated[
         "--fresh",
         help="Remove what an earlier run made in OUT and start anew; unchanged measured slides are kept.",
     ),
+]
+Formats = Annotated[
+    str, typer.Option("--format", metavar="LIST", help="Of html, pdf, pptx, xlsx, with commas between.")
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 
@@ -291,7 +287,6 @@ def run(
     workers: Workers = None,
     fresh: Fresh = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, say what would be done, stop.")] = False,
-    format_: Annotated[Format, typer.Option("--format", help="Format of the report.")] = Format.html,
     quiet: Quiet = False,
 ) -> int:
     """Take a study folder the whole road: check, slides, counts, paired change, report.
@@ -300,7 +295,6 @@ def run(
     results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log. Prints the path of the report.
     A second run into the same folder makes only what is missing, damaged or out of date.
     """
-    del format_  # one format so far; the option keeps its place
     outcome = pb.run_study(
         study, out, plan=plan, workers=workers, fresh=fresh, dry_run=dry_run, progress=not quiet
     )
@@ -621,21 +615,18 @@ def report(
     results: Annotated[Path, typer.Argument(metavar="OUT", help="A results folder.")],
     *,
     out: Annotated[
-        Path | None, typer.Option("-o", "--out", metavar="FILE", help="Default: OUT/review.html.")
+        Path | None,
+        typer.Option("-o", "--out", metavar="FILE", help="The file, or with several formats the folder."),
     ] = None,
+    formats: Formats = "html",
 ) -> int:
-    """Write the report of a results folder again.
+    """Write the report of a results folder again, in any of its formats.
 
-    Leaves one HTML file that needs no network, and prints its path. Results that were edited since the run
-    are refused (exit 3).
+    Leaves review.html (one file that needs no network), review.pdf, review.pptx or review.xlsx in OUT or
+    where -o says, and prints their paths. Results that were edited since the run are refused (exit 3).
     """
-    made_again = {"review.html", "run.log"}
-    edited = [p for p in pb.verify(results) if p.severity == "error" and p.file not in made_again]
-    if edited:
-        raise VerificationError(edited)
-    result = pb.read_result(results)
-    path = results / "review.html" if out is None else out
-    typer.echo(str(pb.report(result.study, result, path)))
+    for path in pb.report_results(results, out, formats=formats.split(",")):
+        typer.echo(str(path))
     return 0
 
 

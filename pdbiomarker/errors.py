@@ -309,6 +309,8 @@ _catalogue(
         4: "Not enough free disk space.",
         5: "A worker was killed or ran out of time.",
         6: "The folder exists and is not a results folder.",
+        7: "The PDF of the report could not be printed.",
+        8: "The report knows no such format.",
     },
 )
 

@@ -2,20 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+import pandas as pd
+
+from pdbiomarker.errors import Problems
 from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.report.build import build
 from pdbiomarker.report.content import Document
+from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.html import render_html
+from pdbiomarker.report.pdf import render_pdf
+from pdbiomarker.report.workbook import render_workbook
 
-__all__ = ["Document", "build", "render_html", "report"]
+__all__ = ["FORMATS", "Document", "build", "formats_of", "render_html", "report", "write_report"]
+
+#: Formats of the report, by the suffix of the file.
+FORMATS: Final = ("html", "pdf", "pptx", "xlsx")
+
+#: Complete tables of a result that the workbook holds.
+_RESULTS: Final[Mapping[str, str]] = {
+    "pd_change": "table",
+    "changes": "changes",
+    "accountability": "accountability",
+    "biopsies": "biopsies",
+    "pairs": "pairs",
+    "robustness": "robustness",
+}
 
 
 def report(study: Any, result: Result, path: str | Path) -> Path:
-    """Write the report of a result as one self-contained HTML file.
+    """Write the report of a result as one file: a page, a PDF, slides or a workbook.
 
     Parameters
     ----------
@@ -25,20 +45,88 @@ def report(study: Any, result: Result, path: str | Path) -> Path:
         With an attribute `truth` (planted effects), a section sets planted against estimated; with
         `images`, a section shows the slides.
     path : str or Path
-        The file to write, such as ``review.html``. It is written whole or not at all.
+        The file to write; its suffix says the format: ``.html`` (one file that needs no network), ``.pdf``
+        (needs Chromium), ``.pptx`` (16:9, tables as tables) or ``.xlsx`` (every table and the complete
+        results). It is written whole or not at all.
 
     Returns
     -------
     Path
         `path`.
 
+    Raises
+    ------
+    InputError
+        E-RUN-008: the suffix is none of these.
+    ResourceError
+        E-RUN-007: a PDF was asked for, and no browser printed it.
+
     Notes
     -----
-    The same result gives the same bytes. The file holds no clock time, no calendar date of a participant
-    (study days only), no path of this machine, and opens without a network.
+    The same result gives the same bytes. No format holds a clock time, a calendar date of a participant
+    (study days only) or a path of this machine.
     """
     target = Path(path)
-    text = render_html(build(study, result))
-    with atomic_path(target) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-    return target
+    (format_,) = formats_of([target.suffix.removeprefix(".")])
+    return write_report(build(study, result), result, {format_: target})[0]
+
+
+def formats_of(names: Iterable[str]) -> list[str]:
+    """Check names of formats: those of `FORMATS`, in their order, each once.
+
+    Raises
+    ------
+    InputError
+        E-RUN-008, for each that is not known.
+    """
+    problems = Problems()
+    wanted = [name.strip().lower() for name in names]
+    for name in wanted:
+        if name not in FORMATS:
+            problems.add(
+                "E-RUN-008",
+                f"The report has no format {name!r}.",
+                remedy=f"Use {', '.join(FORMATS)}.",
+                column="format",
+                value=name,
+            )
+    problems.raise_if_any()
+    return [name for name in FORMATS if name in wanted]
+
+
+def write_report(document: Document, result: Result, paths: Mapping[str, Path]) -> list[Path]:
+    """Write a document in several formats: the same numbers, from the same objects.
+
+    Parameters
+    ----------
+    document : Document
+        As from :func:`build`.
+    result : PDResult
+        Its complete tables go into the workbook.
+    paths : mapping of format to Path
+
+    Returns
+    -------
+    list of Path
+        In the order of `FORMATS`.
+    """
+    page = render_html(document) if {"html", "pdf"} & set(paths) else ""
+    written = []
+    for format_ in (name for name in FORMATS if name in paths):
+        if format_ == "html":
+            data = page.encode("utf-8")
+        elif format_ == "pdf":
+            data = render_pdf(page)
+        elif format_ == "pptx":
+            data = render_deck(document)
+        else:
+            data = render_workbook(document, _complete(result))
+        with atomic_path(paths[format_]) as partial:
+            partial.write_bytes(data)
+        written.append(paths[format_])
+    return written
+
+
+def _complete(result: Result) -> dict[str, pd.DataFrame]:
+    found = {name: getattr(result, attribute, None) for name, attribute in _RESULTS.items()}
+    return {name: frame for name, frame in found.items() if isinstance(frame, pd.DataFrame)}

@@ -7,8 +7,9 @@ number: a cell holds the value as the result has it, and its column says how it 
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Final, Literal
 
 from matplotlib.figure import Figure as Drawing
 
@@ -29,6 +30,8 @@ __all__ = [
     "Text",
     "ThumbnailRow",
     "Thumbnails",
+    "numbered",
+    "sheet_names",
 ]
 
 #: What a cell can hold.
@@ -217,3 +220,46 @@ class Document:
     findings: tuple[KeyFinding, ...]
     no_findings: str
     sections: tuple[Section, ...]
+
+
+def numbered(document: Document) -> dict[str, str]:
+    """Number figures and tables through the document: key to ``Figure 3``, the same in every format.
+
+    Examples
+    --------
+    >>> table = Table("flow", "Every step.", (Column("step"),), (("enrolled",),))
+    >>> numbered(Document("Review", (), (), (), "", (Section("a", "A", (table,)),)))
+    {'flow': 'Table 1'}
+    """
+    numbers: dict[str, str] = {}
+    counts = {"figure": 0, "table": 0, "thumbnails": 0}
+    for section in document.sections:
+        for block in section.blocks:
+            key = getattr(block, "key", None)
+            if key is None:
+                continue
+            kind = "figure" if block.template == "thumbnails" else block.template
+            counts[kind] += 1
+            numbers[str(key)] = f"{kind.capitalize()} {counts[kind]}"
+    return numbers
+
+
+#: A spreadsheet allows so many characters in the name of a sheet.
+_SHEET_NAME: Final = 31
+
+
+def sheet_names(document: Document) -> dict[str, str]:
+    """Name the workbook's sheet of every table, for other formats to point there: key to ``T3 flow-table``.
+
+    Examples
+    --------
+    >>> table = Table("flow", "Every step.", (Column("step"),), (("enrolled",),))
+    >>> sheet_names(Document("Review", (), (), (), "", (Section("a", "A", (table,)),)))
+    {'flow': 'T1 flow'}
+    """
+    names = {}
+    for key, number in numbered(document).items():
+        kind, _, n = number.partition(" ")
+        if kind == "Table":
+            names[key] = re.sub(r"[^A-Za-z0-9 -]", "-", f"T{n} {key}")[:_SHEET_NAME].strip()
+    return names

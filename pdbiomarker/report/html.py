@@ -16,7 +16,7 @@ from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
 from pdbiomarker.plot.style import render_svg
-from pdbiomarker.report.content import Block, Cell, Column, Document, Figure, Picture, Section
+from pdbiomarker.report.content import Block, Cell, Column, Document, Figure, Picture, Section, numbered
 
 __all__ = ["render_html"]
 
@@ -56,27 +56,12 @@ def render_html(document: Document) -> str:
         policy=policy,
         script=Markup(script),  # noqa: S704  (our own file, not input)
         css=Markup(css),  # noqa: S704
-        numbers=_numbered(document),
+        numbers=numbered(document),
     )
 
 
 def _resource(name: str) -> str:
     return (resources.files("pdbiomarker.report") / "templates" / name).read_text(encoding="utf-8")
-
-
-def _numbered(document: Document) -> dict[str, str]:
-    """Number figures and tables through the document: key to ``Figure 3``."""
-    numbers: dict[str, str] = {}
-    counts = {"figure": 0, "table": 0, "thumbnails": 0}
-    for section in document.sections:
-        for block in section.blocks:
-            key = getattr(block, "key", None)
-            if key is None:
-                continue
-            kind = "figure" if block.template == "thumbnails" else block.template
-            counts[kind] += 1
-            numbers[str(key)] = f"{kind.capitalize()} {counts[kind]}"
-    return numbers
 
 
 def _layout(section: Section) -> list[tuple[Block, ...]]:

@@ -1,0 +1,91 @@
+"""The PDF writer: the page of the HTML report, printed by a browser that reaches no network."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+from typing import Final
+
+from pdbiomarker.errors import ResourceError
+
+__all__ = ["browser", "render_pdf"]
+
+_BROWSERS: Final = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome")
+_SECONDS: Final = 300
+_FLAGS: Final = (
+    "--headless",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--no-pdf-header-footer",
+    # No name is ever resolved, whatever the page holds.
+    "--host-resolver-rules=MAP * ~NOTFOUND",
+)
+#: The browser writes when it printed: replaced by a fixed date of the same length.
+_DATES: Final = re.compile(rb"/(CreationDate|ModDate) \(D:\d{14}([^)]*)\)")
+_NODES: Final = re.compile(rb"node\d{8}")
+
+
+def browser() -> str | None:
+    """Find Chromium or Chrome on the PATH."""
+    return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
+
+
+def render_pdf(html: str) -> bytes:
+    """Print a page of the HTML report to PDF (A4).
+
+    Parameters
+    ----------
+    html : str
+        As from :func:`pdbiomarker.report.html.render_html`.
+
+    Returns
+    -------
+    bytes
+        The same for the same page and browser: the file carries no clock time.
+
+    Raises
+    ------
+    ResourceError
+        No Chromium on the PATH, or it did not print.
+    """
+    program = browser()
+    if program is None:
+        raise _failed("No Chromium or Chrome was found, which prints the PDF.")
+    with tempfile.TemporaryDirectory(prefix="pdbiomarker-pdf-") as folder:
+        page, printed = Path(folder) / "review.html", Path(folder) / "review.pdf"
+        page.write_text(html, encoding="utf-8", newline="\n")
+        flags = [*_FLAGS, f"--user-data-dir={folder}/profile", f"--print-to-pdf={printed}"]
+        if hasattr(os, "geteuid") and os.geteuid() == 0:
+            flags.append("--no-sandbox")  # it refuses to start for root otherwise
+        try:
+            done = subprocess.run(
+                [program, *flags, page.as_uri()], capture_output=True, timeout=_SECONDS, check=False
+            )
+        except subprocess.TimeoutExpired:
+            raise _failed(f"The browser did not print within {_SECONDS} s.") from None
+        if done.returncode != 0 or not printed.is_file():
+            raise _failed(f"The browser did not print (exit {done.returncode}).")
+        return _settled(printed.read_bytes())
+
+
+def _settled(data: bytes) -> bytes:
+    """Take out what differs between two prints of a page: the clock, and where a counter stood."""
+    nodes = sorted(set(_NODES.findall(data)))
+    rank = {node: b"node%08d" % place for place, node in enumerate(nodes)}
+    return _DATES.sub(rb"/\1 (D:20000101000000\2)", _NODES.sub(lambda found: rank[found.group()], data))
+
+
+def _failed(message: str) -> ResourceError:
+    return ResourceError(
+        f"E-RUN-007 {message} Remedy: install Chromium (Debian: apt-get install chromium), or ask for the "
+        "other formats; review.html printed from any browser gives the same pages."
+    )
