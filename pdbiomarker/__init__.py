@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
-    from pdbiomarker.run.reports import report_results
+    from pdbiomarker.run.reports import diff_results, report_results
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -53,6 +53,7 @@ __all__ = [
     "clinical",
     "decide",
     "decide_results",
+    "diff_results",
     "errors",
     "expression",
     "formula",
@@ -97,6 +98,7 @@ _HOMES: Final = {
     "read_study": "study",
     "report": "report",
     "report_results": "run.reports",
+    "diff_results": "run.reports",
     "run_demo": "run.demo",
     "run_study": "run",
     "simulate_study": "simulate",

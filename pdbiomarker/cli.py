@@ -619,14 +619,39 @@ def report(
         typer.Option("-o", "--out", metavar="FILE", help="The file, or with several formats the folder."),
     ] = None,
     formats: Formats = "html",
+    against: Annotated[
+        Path | None,
+        typer.Option("--against", metavar="OLD", help="Results of an earlier cut: adds what changed since."),
+    ] = None,
 ) -> int:
     """Write the report of a results folder again, in any of its formats.
 
     Leaves review.html (one file that needs no network), review.pdf, review.pptx or review.xlsx in OUT or
     where -o says, and prints their paths. Results that were edited since the run are refused (exit 3).
     """
-    for path in pb.report_results(results, out, formats=formats.split(",")):
+    for path in pb.report_results(results, out, formats=formats.split(","), against=against):
         typer.echo(str(path))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def diff(
+    old: Annotated[Path, typer.Argument(metavar="OLD", help="Results of the earlier data cut.")],
+    new: Annotated[Path, typer.Argument(metavar="NEW", help="Results of the later data cut.")],
+    *,
+    out: Annotated[Path | None, typer.Option("-o", "--out", metavar="DIR", help="Where tables go.")] = None,
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Moves below so many standard errors are not listed.")
+    ] = 0.25,
+) -> int:
+    """Say what changed between two data cuts of a study: input, pairs, results, and why.
+
+    Prints a summary; with -o leaves facts.csv, items.csv, pairs.csv and results.csv in DIR.
+    """
+    cuts = pb.diff_results(old, new, out, tolerance=tolerance)
+    for sentence in cuts.sentences():
+        typer.echo(sentence)
     return 0
 
 

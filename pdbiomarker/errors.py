@@ -311,6 +311,7 @@ _catalogue(
         6: "The folder exists and is not a results folder.",
         7: "The PDF of the report could not be printed.",
         8: "The report knows no such format.",
+        9: "Two results folders are not of one study.",
     },
 )
 

@@ -13,12 +13,24 @@ from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.report.build import build
 from pdbiomarker.report.content import Document
+from pdbiomarker.report.cuts import Cuts, compare_cuts, cuts_section
 from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.pdf import render_pdf
 from pdbiomarker.report.workbook import render_workbook
 
-__all__ = ["FORMATS", "Document", "build", "formats_of", "render_html", "report", "write_report"]
+__all__ = [
+    "FORMATS",
+    "Cuts",
+    "Document",
+    "build",
+    "compare_cuts",
+    "cuts_section",
+    "formats_of",
+    "render_html",
+    "report",
+    "write_report",
+]
 
 #: Formats of the report, by the suffix of the file.
 FORMATS: Final = ("html", "pdf", "pptx", "xlsx")

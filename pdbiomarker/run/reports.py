@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
 
 from pdbiomarker.errors import VerificationError
 from pdbiomarker.provenance import verify
-from pdbiomarker.report import FORMATS, build, formats_of, write_report
+from pdbiomarker.report import FORMATS, Cuts, build, compare_cuts, cuts_section, formats_of, write_report
 from pdbiomarker.run.results import read_result
 
-__all__ = ["report_results"]
+__all__ = ["diff_results", "report_results"]
 
 
 def report_results(
-    results: str | Path, out: str | Path | None = None, *, formats: Sequence[str] = ("html",)
+    results: str | Path,
+    out: str | Path | None = None,
+    *,
+    formats: Sequence[str] = ("html",),
+    against: str | Path | None = None,
 ) -> list[Path]:
     """Write the report of a results folder in one or several formats.
 
@@ -27,6 +32,8 @@ def report_results(
         whose suffix then says the format. Default: `results`.
     formats : sequence of str
         Of ``html``, ``pdf``, ``pptx``, ``xlsx``.
+    against : path, optional
+        The results folder of an earlier data cut: the report then has a section on what changed since.
 
     Returns
     -------
@@ -47,10 +54,52 @@ def report_results(
     suffix = target.suffix.removeprefix(".").lower()
     is_file = suffix in FORMATS
     wanted = formats_of([suffix] if is_file else formats)
+    _unchanged(root)
+    result = read_result(root)
+    document = build(result.study, result)
+    if against is not None:
+        section = cuts_section(diff_results(against, root))
+        document = dataclasses.replace(document, sections=(section, *document.sections))
+    paths = {name: target if is_file else target / f"review.{name}" for name in wanted}
+    return write_report(document, result, paths)
+
+
+def diff_results(
+    old: str | Path, new: str | Path, out: str | Path | None = None, *, tolerance: float = 0.25
+) -> Cuts:
+    """Compare two results folders of one study: two data cuts.
+
+    Parameters
+    ----------
+    old, new : path
+        What ``pdbiomarker run`` or ``change`` left.
+    out : path, optional
+        A folder for ``facts.csv``, ``items.csv``, ``pairs.csv`` and ``results.csv``.
+    tolerance : float
+        An estimate has moved when it differs by more than so many standard errors of the earlier cut.
+
+    Returns
+    -------
+    Cuts
+        See :class:`pdbiomarker.report.cuts.Cuts`.
+
+    Raises
+    ------
+    VerificationError
+        A result was edited since its run.
+    InputError
+        E-RUN-009: the folders are of two studies.
+    """
+    for folder in (old, new):
+        _unchanged(Path(folder))
+    cuts = compare_cuts(read_result(old), read_result(new), tolerance=tolerance)
+    if out is not None:
+        cuts.write(out)
+    return cuts
+
+
+def _unchanged(root: Path) -> None:
     made_again = {*(f"review.{name}" for name in FORMATS), "run.log"}
     edited = [p for p in verify(root) if p.severity == "error" and p.file not in made_again]
     if edited:
         raise VerificationError(edited)
-    result = read_result(root)
-    paths = {name: target if is_file else target / f"review.{name}" for name in wanted}
-    return write_report(build(result.study, result), result, paths)
