@@ -261,16 +261,15 @@ def _general(old: Result, new: Result) -> list[str]:
 
 def _pairs(old: Result, new: Result, items: pd.DataFrame, general: Sequence[str]) -> pd.DataFrame:
     panels = _panels(old) & _panels(new)
-    before, after = (_keyed(r.changes[r.changes["assay"].isin(panels)], _PAIR_KEY) for r in (old, new))
+    before, after = (_changes(r.changes[r.changes["assay"].isin(panels)]) for r in (old, new))
     lost = _reasons(new)
     touched = _touched(items)
     rows = []
-    for key in dict.fromkeys([*before.index, *after.index]):
-        first = float(before.at[key, "change"]) if key in before.index else float("nan")
-        second = float(after.at[key, "change"]) if key in after.index else float("nan")
-        if key not in before.index:
+    for key in dict.fromkeys([*before, *after]):
+        first, second = before.get(key, float("nan")), after.get(key, float("nan"))
+        if key not in before:
             what = "gained"
-        elif key not in after.index:
+        elif key not in after:
             what = "lost"
         elif abs(first - second) > _SAME * max(1.0, abs(first)) or np.isnan(first) != np.isnan(second):
             what = "moved"
@@ -289,8 +288,9 @@ def _panels(result: Result) -> set[str]:
     return {str(a) for a, n in features.items() if n <= 200}
 
 
-def _keyed(frame: pd.DataFrame, key: list[str]) -> pd.DataFrame:
-    return frame.set_index(key)
+def _changes(frame: pd.DataFrame) -> dict[tuple[str, ...], float]:
+    keys = frame[_PAIR_KEY].astype(str).itertuples(index=False, name=None)
+    return dict(zip(keys, frame["change"].astype(float).tolist(), strict=True))
 
 
 def _reasons(result: Result) -> dict[tuple[str, str, str], str]:
@@ -371,14 +371,14 @@ def _why_rows(pairs: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:
     told: dict[tuple[str, ...], list[str]] = {}
     if pairs.empty:
         return told
-    for key, rows in pairs.groupby(_RESULT_KEY, sort=False):
+    for _, rows in pairs.groupby(_RESULT_KEY, sort=False):
         said = []
         for what in ("gained", "lost", "moved"):
             people = [str(p) for p in rows.loc[rows["what"] == what, "participant_id"]]
             if people:
                 more = f" and {len(people) - _MOST_NAMED} more" if len(people) > _MOST_NAMED else ""
                 said.append(f"{what}: {', '.join(people[:_MOST_NAMED])}{more}")
-        told[tuple(str(k) for k in key)] = said
+        told[tuple(str(rows[k].iloc[0]) for k in _RESULT_KEY)] = said
     return told
 
 
