@@ -307,13 +307,12 @@ def _reasons(result: Result) -> dict[tuple[str, str, str], str]:
 def _touched(items: pd.DataFrame) -> dict[str, list[str]]:
     """What changed of each participant, in words."""
     told: dict[str, list[str]] = {}
-    for row in items.itertuples(index=False):
-        if row.participant_id:
-            said = f"{row.kind} {row.item} {row.what}"
-            said += (
-                f" ({row.column}: {row.before or 'empty'} to {row.after or 'empty'})" if row.column else ""
-            )
-            told.setdefault(str(row.participant_id), []).append(said)
+    for kind, item, owner, what, column, before, after in items.astype(str).itertuples(
+        index=False, name=None
+    ):
+        if owner:
+            values = f" ({column}: {before or 'empty'} to {after or 'empty'})" if column else ""
+            told.setdefault(owner, []).append(f"{kind} {item} {what}{values}")
     return told
 
 
