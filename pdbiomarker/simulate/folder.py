@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdbiomarker.errors import InputError, Problems
+from pdbiomarker.simulate.clinical import ClinicalDraw, draw_clinical
 from pdbiomarker.simulate.counts import draw_counts, draw_genes
 from pdbiomarker.simulate.design import (
     BASELINE,
@@ -82,8 +83,8 @@ def simulate_study(
     -------
     Path
         `path`, with study.yaml, plan.yaml, participants.csv, biopsies.csv, libraries.csv, counts.csv.gz,
-        slides.csv, slides/, regions/, README.txt and truth/ (cells.parquet, features.csv, participants.csv,
-        biopsies.csv).
+        slides.csv, slides/, regions/, clinical/, README.txt and truth/ (cells.parquet, features.csv,
+        participants.csv, biopsies.csv, clinical.csv).
 
     Raises
     ------
@@ -96,12 +97,12 @@ def simulate_study(
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     study = simulate_study(f"{folder}/trial", n_participants=2, slides=False, genes=100)
     ...     sorted(p.name for p in study.iterdir())  # doctest: +NORMALIZE_WHITESPACE
-    ['README.txt', 'biopsies.csv', 'counts.csv.gz', 'libraries.csv', 'participants.csv', 'plan.yaml',
-     'study.yaml', 'truth']
+    ['README.txt', 'biopsies.csv', 'clinical', 'counts.csv.gz', 'libraries.csv', 'participants.csv',
+     'plan.yaml', 'study.yaml', 'truth']
     """
     folder, design = Path(path), design or TrialDesign()
     _check_request(folder, seed, n_participants, genes)
-    for_trial, for_genes, for_counts, for_slides = np.random.SeedSequence(seed).spawn(4)
+    for_trial, for_genes, for_counts, for_slides, for_clinic = np.random.SeedSequence(seed).spawn(5)
     folder.mkdir(parents=True, exist_ok=True)
 
     trial = draw_trial(design, n_participants, for_trial)
@@ -113,7 +114,9 @@ def simulate_study(
         cells, planted = _write_slides(folder, trial, design, for_slides, progress)
         summary = pd.concat([planted, summary.loc[~summary.index.isin(planted.index)]])
         pq.write_table(cells, folder / "truth" / "cells.parquet", compression="zstd")
+    clinic = draw_clinical(trial.participants, for_clinic)
     _write_truth(folder, trial, design, gene_table, summary)
+    _write_clinic(folder, clinic)
     _write_sheets(folder, trial, design, slides=slides)
     write_table(spoil_counts(counts, design), folder / "counts.csv.gz")
     _write_settings(folder, design, seed, slides=slides)
@@ -282,6 +285,12 @@ def _write_sheets(folder: Path, trial: Trial, design: TrialDesign, *, slides: bo
         write_table(_slide_sheet(trial), folder / "slides.csv")
 
 
+def _write_clinic(folder: Path, clinic: ClinicalDraw) -> None:
+    for name, sheet in clinic.sheets.items():
+        write_table(sheet, folder / "clinical" / f"{name}.csv")
+    write_table(clinic.truth.round(8), folder / "truth" / "clinical.csv")
+
+
 def _write_settings(folder: Path, design: TrialDesign, seed: int, *, slides: bool) -> None:
     """study.yaml, plan.yaml and README.txt."""
     regions = ", regions: regions/" if design.regions else ""
@@ -328,7 +337,9 @@ def _readme(design: TrialDesign, seed: int) -> str:
         "population's, `true_participants` the mean of those who were drawn, `planted` what a perfect "
         "measurement of the evaluable pairs would give. truth/participants.csv: random effects and true "
         "changes. truth/biopsies.csv: densities (cells per mm2), areas (mm2), cells, and why a biopsy is "
-        "missing. truth/cells.parquet: every cell; um from the top left corner of the image.",
+        "missing. truth/cells.parquet: every cell; um from the top left corner of the image. "
+        "clinical/: doses, concentrations, lesions, outcomes, antibodies and adverse events; "
+        "truth/clinical.csv: clearance (L/h), volume (L), growth of the lesions per day, and who progressed.",
         faults,
     )
     return "\n\n".join(textwrap.fill(text, 100) for text in paragraphs if text) + "\n"

@@ -57,7 +57,7 @@ def test_same_seed_same_bytes_on_any_number_of_workers(study: Path, tmp_path: Pa
         tmp_path / "elsewhere", seed=3, n_participants=2, genes=100, design=TrialDesign(workers=1)
     )
     assert digests(again) == digests(study)
-    assert len(digests(study)) == 7 + 4 + 2 * 4 + 1  # sheets and settings, truth, slides and regions, README
+    assert len(digests(study)) == 7 + 6 + 5 + 2 * 4 + 1  # sheets, clinical, truth, slides and regions, README
 
 
 def test_another_seed_other_numbers(tmp_path: Path) -> None:
