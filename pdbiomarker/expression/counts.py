@@ -28,7 +28,7 @@ from anndata import AnnData
 from pdbiomarker.errors import AssayError, Problem, Problems
 from pdbiomarker.expression.checks import check_matrix
 from pdbiomarker.expression.formats import CountSource, Reading, read_source
-from pdbiomarker.expression.genes import labels, map_symbols
+from pdbiomarker.expression.genes import gene_features, map_symbols
 from pdbiomarker.expression.identifiers import check_ids, current_symbols
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.provenance import sha256_file, sha256_json
@@ -154,7 +154,7 @@ def read_counts(
     counts = _usable_libraries(counts, name, problems, owner=owner)
     adata = _by_library(counts) if study is None else _by_biopsy(counts, study, name, problems)
     problems.raise_if_any(AssayError)
-    adata.var = _features(counts.genes, symbols)
+    adata.var = gene_features(counts.genes, symbols, kind="count", unit="reads")
     adata.uns["problems"] = _to_json(problems)
     adata.uns["provenance"] = {
         "reader": "pdbiomarker.expression.read_counts",
@@ -405,22 +405,3 @@ def _tell_unmatched(counts: _Counts, sheet: pd.DataFrame, name: str, problems: P
 
 def _some(ids: Sequence[str]) -> str:
     return ", ".join(map(repr, ids[:3])) + (", ..." if len(ids) > 3 else "") if ids else "none"
-
-
-def _features(genes: Sequence[str], symbols: Sequence[str]) -> pd.DataFrame:
-    """The columns of an assay, for genes."""
-    n = len(genes)
-    return pd.DataFrame(
-        {
-            "kind": ["count"] * n,
-            "unit": ["reads"] * n,
-            "lower": np.zeros(n),
-            "upper": np.full(n, np.nan),
-            "lloq": np.full(n, np.nan),
-            "family": [""] * n,
-            "label": labels(genes, symbols),
-            "expected_direction": np.zeros(n, dtype=np.int64),
-            "symbol": list(symbols),
-        },
-        index=pd.Index(genes, dtype=str),
-    )

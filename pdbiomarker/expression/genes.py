@@ -21,7 +21,7 @@ from anndata import AnnData
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.identifiers import without_version
 
-__all__ = ["labels", "map_symbols", "merge_genes"]
+__all__ = ["gene_features", "labels", "map_symbols", "merge_genes"]
 
 _SYMBOL_COLUMNS: Final = (
     "gene_name",
@@ -183,6 +183,33 @@ def merge_genes(adata: AnnData) -> tuple[AnnData, pd.DataFrame]:
 
 def _texts(column: pd.Series) -> list[str]:
     return [value.strip() if isinstance(value, str) else "" for value in column.tolist()]
+
+
+def gene_features(ids: Sequence[str], symbols: Sequence[str], *, kind: str, unit: str) -> pd.DataFrame:
+    """Give the features of an assay of genes: one row per gene, whose values start at 0.
+
+    Parameters
+    ----------
+    ids, symbols : sequence of str
+        Of each gene; a symbol may be empty.
+    kind, unit : str
+        Such as ``count`` and ``reads``.
+    """
+    n = len(ids)
+    return pd.DataFrame(
+        {
+            "kind": [kind] * n,
+            "unit": [unit] * n,
+            "lower": np.zeros(n),
+            "upper": np.full(n, np.nan),
+            "lloq": np.full(n, np.nan),
+            "family": [""] * n,
+            "label": labels(ids, symbols),
+            "expected_direction": np.zeros(n, dtype=np.int64),
+            "symbol": list(symbols),
+        },
+        index=pd.Index(ids, dtype=str),
+    )
 
 
 def labels(ids: Sequence[str], symbols: Sequence[str]) -> list[str]:

@@ -149,7 +149,7 @@ def read_bytes(path: Path, name: str, problems: Problems) -> bytes | None:
         problems.add(
             "E-FILE-001",
             "The count matrix does not exist.",
-            remedy="Correct `file` of the assay in study.yaml, or put the file there.",
+            remedy="Correct the path (in a study: `file` of the assay in study.yaml), or put the file there.",
             file=name,
         )
         return None

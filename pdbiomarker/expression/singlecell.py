@@ -33,7 +33,7 @@ from scipy import sparse
 
 from pdbiomarker.errors import AssayError, Problem, Problems
 from pdbiomarker.expression.cellfile import CellFile, open_cells
-from pdbiomarker.expression.genes import labels
+from pdbiomarker.expression.genes import gene_features
 from pdbiomarker.expression.genesets import read_gene_sets
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.provenance import sha256_file
@@ -373,22 +373,8 @@ def _counts_assay(
     *,
     cell_type: str,
 ) -> AnnData:
-    n = len(sums.genes)
     symbols = ["" if s == g else s for s, g in zip(sums.symbols, sums.genes, strict=True)]
-    var = pd.DataFrame(
-        {
-            "kind": ["count"] * n,
-            "unit": ["reads"] * n,
-            "lower": np.zeros(n),
-            "upper": np.full(n, np.nan),
-            "lloq": np.full(n, np.nan),
-            "family": [""] * n,
-            "label": labels(sums.genes, symbols),
-            "expected_direction": np.zeros(n, dtype=np.int64),
-            "symbol": symbols,
-        },
-        index=pd.Index(sums.genes, dtype=str),
-    )
+    var = gene_features(sums.genes, symbols, kind="count", unit="reads")
     obs = pd.DataFrame(
         {"n_cells": cells, "library_size": counts.sum(axis=1), "cell_type": cell_type},
         index=pd.Index(ids, dtype=str),

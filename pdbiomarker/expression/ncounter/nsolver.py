@@ -38,7 +38,7 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problems
-from pdbiomarker.expression.genes import labels
+from pdbiomarker.expression.genes import gene_features
 from pdbiomarker.expression.identifiers import current_symbols
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.expression.ncounter.rcc import class_of, probe_name
@@ -442,21 +442,6 @@ def _in_order(adata: AnnData, study: Study) -> AnnData:
 
 
 def _features(probes: list[str], classes: npt.NDArray[np.str_]) -> pd.DataFrame:
-    n = len(probes)
     current = current_symbols(probes)
-    symbols = [current.get(p, p) for p in probes]
-    return pd.DataFrame(
-        {
-            "kind": ["intensity"] * n,
-            "unit": ["counts"] * n,
-            "lower": np.zeros(n),
-            "upper": np.full(n, np.nan),
-            "lloq": np.full(n, np.nan),
-            "family": [""] * n,
-            "label": labels(probes, symbols),
-            "expected_direction": np.zeros(n, dtype=np.int64),
-            "symbol": symbols,
-            "code_class": [str(c) for c in classes],
-        },
-        index=pd.Index(probes, dtype=str),
-    )
+    features = gene_features(probes, [current.get(p, p) for p in probes], kind="intensity", unit="counts")
+    return features.assign(code_class=[str(c) for c in classes])
