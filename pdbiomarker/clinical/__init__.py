@@ -4,6 +4,6 @@ Every module takes plain tables and gives plain tables. The sheets of a study's 
 by :func:`pdbiomarker.read_study` into ``Study.clinical``.
 """
 
-from pdbiomarker.clinical import escalation
+from pdbiomarker.clinical import ada, escalation, safety
 
-__all__ = ["escalation"]
+__all__ = ["ada", "escalation", "safety"]

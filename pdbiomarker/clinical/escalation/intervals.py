@@ -8,7 +8,8 @@ phi2 = 1.4 phi,
 lambda_e = ln[(1 - phi1)/(1 - phi)] / ln[phi (1 - phi1)/(phi1 (1 - phi))] and
 lambda_d = ln[(1 - phi)/(1 - phi2)] / ln[phi2 (1 - phi)/(phi (1 - phi2))].
 mTPI (Ji et al. 2010, doi 10.1177/1740774510382799) takes the largest unit probability mass (posterior mass
-over width) of three intervals: under, equivalence, over. mTPI-2 (Guo et al. 2017, doi 10.1016/j.cct.2017.04.006)
+over width) of three intervals: under, equivalence, over. mTPI-2 (Guo et al. 2017, doi
+10.1016/j.cct.2017.04.006)
 divides under and over into intervals of the width of the equivalence interval; those at 0 and 1 may be
 narrower.
 """

@@ -8,12 +8,13 @@ from collections.abc import Mapping
 import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
-from scipy import optimize, stats
+from scipy import optimize
 
 from pdbiomarker.clinical.escalation.intervals import decide, excluded
 from pdbiomarker.clinical.escalation.options import EscalationOptions, design_name, read_options
 from pdbiomarker.clinical.escalation.outcomes import Tally, parse_outcomes, tally
 from pdbiomarker.clinical.escalation.path import check_followed, recommend
+from pdbiomarker.clinical.shares import exact_limits
 
 __all__ = ["Selection", "select_mtd"]
 
@@ -159,8 +160,7 @@ def _table(
     n, y = counts.n, counts.n_dlt
     with np.errstate(invalid="ignore", divide="ignore"):
         observed = np.where(n > 0, y / np.maximum(n, 1), np.nan)
-    low = np.where(y > 0, stats.beta.ppf(0.025, np.maximum(y, 1), n - y + 1), 0.0)
-    high = np.where(y < n, stats.beta.ppf(0.975, y + 1, np.maximum(n - y, 1)), 1.0)
+    low, high = exact_limits(y, n)
     doses = np.arange(1, counts.n_doses + 1)
     return pd.DataFrame(
         {
@@ -169,8 +169,8 @@ def _table(
             "n_dlt": y,
             "observed": observed,
             "isotonic": isotonic,
-            "interval_low": np.where(n > 0, low, np.nan),
-            "interval_high": np.where(n > 0, high, np.nan),
+            "interval_low": low,
+            "interval_high": high,
             "excluded": closed,
             "is_mtd": doses == (mtd or 0),
         }
