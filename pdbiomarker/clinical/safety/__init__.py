@@ -1,5 +1,4 @@
-"""Safety: treatment-emergent adverse events, maximum grades, dose-limiting toxicities, and the escalation's
-path.
+"""Safety: treatment-emergent adverse events, maximum grades, dose-limiting toxicities.
 
 >>> data = read_events(adverse_events, participants, doses)  # doctest: +SKIP
 >>> by_kind(data)  # doctest: +SKIP

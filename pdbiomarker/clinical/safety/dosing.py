@@ -22,9 +22,10 @@ _NOT_GIVEN: Final = {"held", "stopped", "not given", "missed"}
 
 @dataclasses.dataclass(frozen=True)
 class Dose:
-    """One administration, given or not."""
+    """One administration, given or not; an interval of dosing lasts to its last day."""
 
     day: dt.date
+    last: dt.date
     amount: float
     planned: float
     given: bool
@@ -45,21 +46,22 @@ class Course:
     last: dt.date | None = None
     doses: tuple[Dose, ...] = ()
 
-    def share_received(self, days: int) -> float:
+    def share_received(self, days: int, planned_doses: int | None = None) -> float:
         """Share of the planned dose of the first `days` days that was given, in %; NaN where it is not known.
 
-        Without planned amounts, the number of doses given is compared with the number of rows.
+        Without planned amounts, the number of doses given is compared with the number planned. Doses that are
+        planned and have no row count as not given.
         """
         if self.first is None:
             return math.nan
         inside = [dose for dose in self.doses if (dose.day - self.first).days < days]
-        planned = [dose.planned for dose in inside]
         if not inside:
-            return math.nan
-        if any(math.isnan(amount) for amount in planned) or sum(planned) == 0:
-            return 100.0 * sum(dose.given for dose in inside) / len(inside)
-        given = [0.0 if not dose.given else dose.amount for dose in inside]
-        return 100.0 * sum(given) / sum(planned)
+            return math.nan if planned_doses is None else 0.0
+        missed = max((planned_doses or 0) / len(inside), 1.0)
+        planned = sum(dose.planned for dose in inside)
+        if math.isnan(planned) or planned == 0:
+            return 100.0 * sum(dose.given for dose in inside) / (len(inside) * missed)
+        return 100.0 * sum(dose.amount for dose in inside if dose.given) / (planned * missed)
 
 
 def read_courses(
@@ -84,11 +86,10 @@ def read_courses(
                 partial.append((table.lines[i], text, "The start of the dose is not known to the day."))
                 continue
             state = (states[i] or "").casefold()
-            given = state not in _NOT_GIVEN and not amounts[i] == 0
+            given = state not in _NOT_GIVEN and amounts[i] != 0
             last = end.last if given and end is not None and not end.missing else start.first
-            rows.setdefault(person, []).append(Dose(start.first, float(amounts[i]), float(planned[i]), given))
-            if last > start.first:  # an interval of dosing lasts to its end
-                rows[person].append(Dose(last, 0.0, 0.0, given))
+            dose = Dose(start.first, last, float(amounts[i]), float(planned[i]), given)
+            rows.setdefault(person, []).append(dose)
         table.tell(
             "E-AE-004",
             "start",
@@ -104,6 +105,7 @@ def read_courses(
 def _course(name: str, person: Person, rows: list[Dose], problems: Problems) -> Course:
     doses = tuple(sorted(rows, key=lambda dose: dose.day))
     given = [dose.day for dose in doses if dose.given]
+    last = [dose.last for dose in doses if dose.given]
     first = person.first_day
     if first is not None and given and given[0] != first:
         problems.add(
@@ -117,4 +119,4 @@ def _course(name: str, person: Person, rows: list[Dose], problems: Problems) -> 
             severity="warning",
             item=name,
         )
-    return Course(first or (given[0] if given else None), given[-1] if given else None, doses)
+    return Course(first or (given[0] if given else None), max(last, default=None), doses)

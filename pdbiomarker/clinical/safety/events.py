@@ -19,9 +19,9 @@ __all__ = ["EVENT_COLUMNS", "SafetyData", "read_events"]
 
 FILE: Final = "adverse_events.csv"
 EVENT_COLUMNS: Final = (
-    "participant_id", "dose_mg", "system_organ_class", "term", "grade", "grade_imputed", "start", "start_date",
-    "start_imputed", "study_day", "end", "serious", "related", "dose_limiting", "emergent", "emergent_why",
-    "flags",
+    "participant_id", "dose_mg", "system_organ_class", "term", "grade", "grade_imputed", "start",
+    "start_date", "start_imputed", "study_day", "end", "serious", "related", "dose_limiting", "emergent",
+    "emergent_why", "flags",
 )  # fmt: skip
 
 
@@ -234,7 +234,7 @@ def _row(
 
 
 def _onset(event: _Event, course: Course) -> tuple[dt.date | None, str]:
-    """Onset, and what of it is imputed: the first possible day, but not before the first dose where both fit."""
+    """Onset, and what of it is imputed: the first possible day, not before the first dose if it may be."""
     start, first = event.start, course.first
     if start is None:
         over = first is not None and event.end is not None and event.end.last < first

@@ -1,4 +1,4 @@
-"""Dose-limiting toxicities (DLT): who is evaluable and why not, the table by dose, the path of the escalation."""
+"""Dose-limiting toxicities (DLT): who is evaluable and why not, the table by dose, the escalation."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.clinical.columns import ClinicalTable
-from pdbiomarker.clinical.people import dose_label, dose_order
+from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.safety.events import SafetyData
 from pdbiomarker.clinical.shares import exact_limits
 from pdbiomarker.errors import InputError, Problem, Problems
@@ -21,6 +21,11 @@ __all__ = ["EscalationPath", "dlt_evaluable", "dlt_table", "outcomes_of"]
 _COLUMNS: Final = (
     "participant_id", "dose_mg", "cohort", "first_dose", "dlt", "dlt_terms", "dlt_day", "window_end",
     "followed_days", "received_pct", "evaluable", "status", "reason", "flags",
+)  # fmt: skip
+
+_PATH_COLUMNS: Final = (
+    "participant_id", "first_dose", "dose_mg", "level", "cohort_number", "outcome", "used", "in_escalation",
+    "reason",
 )  # fmt: skip
 
 
@@ -53,7 +58,7 @@ def dlt_evaluable(
     imputed counts.
     """
     problems = Problems()
-    followed = _followed(data, outcomes, cutoff, problems)
+    followed = _followed(data, outcomes, problems)
     limit = _cutoff(cutoff, problems)
     problems.raise_if_any()
     rows = [_row(person, data, followed.get(person), limit) for person in data.people]
@@ -80,10 +85,9 @@ def _cutoff(cutoff: str | None, problems: Problems) -> dt.date | None:
 
 
 def _followed(
-    data: SafetyData, outcomes: pd.DataFrame | None, cutoff: str | None, problems: Problems
+    data: SafetyData, outcomes: pd.DataFrame | None, problems: Problems
 ) -> dict[str, tuple[dt.date, str]]:
     """The last day each participant is known to have been followed, and by what it is known."""
-    del cutoff
     found: dict[str, tuple[dt.date, str]] = {}
 
     def see(person: str, day: dt.date, what: str) -> None:
@@ -131,7 +135,7 @@ def _row(
         return row | {"reason": "not treated"}
     end = course.first + dt.timedelta(days=days - 1)
     row |= {"first_dose": course.first.isoformat(), "window_end": end.isoformat()}
-    received = course.share_received(days)
+    received = course.share_received(days, data.options.planned_doses)
     row["received_pct"] = received
     events = data.events[(data.events["participant_id"] == person) & data.events["dose_limiting"]]
     inside = events[events["emergent"] & (events["study_day"] <= days).fillna(False)]
@@ -158,7 +162,7 @@ def _row(
     }
 
 
-def _without(  # noqa: PLR0913 -- the facts of one participant without a DLT
+def _without(
     seen: dt.date | None,
     followed: tuple[dt.date, str] | None,
     end: dt.date,
@@ -242,7 +246,8 @@ class EscalationPath:
         Dose in mg of level 1, 2, ...
     table : DataFrame
         One row for each participant in order of the first dose: participant_id, first_dose, dose_mg, level
-        (Int64), cohort_number (Int64), outcome (``N``, ``T`` or empty), used (bool), reason.
+        (Int64), cohort_number (Int64), outcome (``N``, ``T`` or empty), used (bool), in_escalation (bool),
+        reason.
     """
 
     outcomes: str
@@ -287,7 +292,8 @@ def outcomes_of(
     current, size, number = 0, 0, 0
     order = evaluable.sort_values(["first_dose", "dose_mg", "participant_id"], kind="stable")
     for record in order.to_dict("records"):
-        why = _left_out(record, cohorts)
+        away = _not_of_escalation(record["cohort"], cohorts)
+        why = away or ("" if record["evaluable"] else f"{record['status']}: {record['reason']}")
         level = levels.index(float(record["dose_mg"])) + 1 if not math.isnan(record["dose_mg"]) else None
         if not why and level is None:
             why = "dose level not recorded"
@@ -307,20 +313,13 @@ def outcomes_of(
                 "cohort_number": number if letter else None,
                 "outcome": letter,
                 "used": bool(letter),
+                "in_escalation": not away,
                 "reason": why or record["reason"],
             }
         )
-    columns = [
-        "participant_id",
-        "first_dose",
-        "dose_mg",
-        "level",
-        "cohort_number",
-        "outcome",
-        "used",
-        "reason",
-    ]
-    table = pd.DataFrame(rows, columns=columns).astype({"level": "Int64", "cohort_number": "Int64"})
+    table = pd.DataFrame(rows, columns=list(_PATH_COLUMNS)).astype(
+        {"level": "Int64", "cohort_number": "Int64"}
+    )
     return EscalationPath(" ".join(words), tuple(levels), table)
 
 
@@ -341,11 +340,7 @@ def _levels(evaluable: pd.DataFrame, doses: Sequence[float] | None) -> list[floa
     raise InputError([Problem("E-DOSE-005", said, remedy, column="dose_mg")])
 
 
-def _left_out(record: dict[str, object], cohorts: Sequence[str] | None) -> str:
-    cohort = record["cohort"]
+def _not_of_escalation(cohort: object, cohorts: Sequence[str] | None) -> str:
     if cohorts is None:
-        if isinstance(cohort, str) and "expansion" in cohort.casefold():
-            return "expansion cohort"
-    elif cohort not in cohorts:
-        return f"cohort {cohort!r} is not of the escalation"
-    return "" if record["evaluable"] else f"{record['status']}: {record['reason']}"
+        return "expansion cohort" if isinstance(cohort, str) and "expansion" in cohort.casefold() else ""
+    return "" if cohort in cohorts else f"cohort {cohort!r} is not of the escalation"

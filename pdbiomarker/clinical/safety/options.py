@@ -25,12 +25,16 @@ class SafetyOptions:
     least_dose_pct : float
         A participant without a dose-limiting toxicity is evaluable with at least this share of the planned
         dose of the window.
+    planned_doses : int or None
+        Doses that the protocol plans within the window. A participant with fewer rows missed the others.
+        None: only the rows of the table are known.
     """
 
     days_after_last: int = 90
     missing_grade: int | None = 3
     dlt_window_days: int = 28
     least_dose_pct: float = 75.0
+    planned_doses: int | None = None
 
     def __post_init__(self) -> None:
         problems = Problems()
@@ -42,6 +46,7 @@ class SafetyOptions:
                 "Give a grade from 1 to 5, or None.",
             ),
             ("dlt_window_days", 1 <= self.dlt_window_days <= 365, "Give days, such as 28."),
+            ("planned_doses", (self.planned_doses or 1) >= 1, "Give a number, such as 4."),
             ("least_dose_pct", 0 <= self.least_dose_pct <= 100, "Give a percentage, such as 75."),
         ):
             if not fine:

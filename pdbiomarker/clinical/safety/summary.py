@@ -1,4 +1,4 @@
-"""Safety tables: participants with an event of each kind, by term and by maximum grade, by dose and overall."""
+"""Safety tables: participants by kind of event, by term and by maximum grade; by dose and overall."""
 
 from __future__ import annotations
 
@@ -52,8 +52,8 @@ def by_kind(data: SafetyData) -> pd.DataFrame:
     -------
     DataFrame
         dose (``30 mg`` ..., ``all``), kind, n (participants with at least one), n_treated, pct, n_events,
-        n_grade_missing (participants counted there only because a missing grade was taken as severe). Kinds: any,
-        related, grade 3 or higher, related and grade 3 or higher, serious, related and serious,
+        n_grade_missing (participants counted there only because a missing grade was taken as severe). Kinds:
+        any, related, grade 3 or higher, related and grade 3 or higher, serious, related and serious,
         dose-limiting, grade 5 (fatal), and ``maximum grade 1`` to ``5`` (each participant in one of them)
         and ``unknown``.
     """
