@@ -653,15 +653,6 @@ def verify(
     return 0
 
 
-class Design(StrEnum):
-    """Designs of dose escalation."""
-
-    three_plus_three = "3+3"
-    boin = "boin"
-    mtpi = "mtpi"
-    mtpi2 = "mtpi2"
-
-
 ClinicalOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")]
 ParticipantsFile = Annotated[
     Path | None,
@@ -764,7 +755,7 @@ def escalation(
         Path | None, typer.Argument(metavar="[STUDY]", help="A study folder; else give --outcomes.")
     ] = None,
     *,
-    design: Annotated[Design, typer.Option(help="The design.")] = Design.boin,
+    design: Annotated[str, typer.Option(metavar="NAME", help="3+3, boin, mtpi or mtpi2.")] = "boin",
     outcomes: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Such as '1NNN 2NTN': T toxicity, N none.")
     ] = None,
@@ -791,7 +782,7 @@ def escalation(
         name: text == "true" if text in {"true", "false"} else _number(text)
         for name, text in _pairs(option).items()
     }
-    found = pb.escalate(design.value, outcomes, doses, study=study, target=target, options=options, out=out)
+    found = pb.escalate(design, outcomes, doses, study=study, target=target, options=options, out=out)
     typer.echo(found.summary())
     return 0
 

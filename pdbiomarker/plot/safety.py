@@ -180,22 +180,8 @@ def escalation_path(
         n_dlt = sum(row[2] == "T" for row in rows)
         n_ok = sum(row[2] == "N" for row in rows)
         other = sum(row[2] == "" for row in rows)
-        kind = {"markersize": 8, "linestyle": "", "color": INK}
         ax.legend(
-            handles=[
-                Line2D([], [], marker="X", mfc=_GRADE_COLORS[_DARK], mec=INK, label="DLT", **kind),
-                Line2D([], [], marker="o", mfc="white", mec=INK, label="no DLT", **kind),
-                Line2D(
-                    [],
-                    [],
-                    marker="o",
-                    ms=4,
-                    mfc="#c3ccd1",
-                    mec="#8b979e",
-                    ls="",
-                    label="not evaluable or pending",
-                ),
-            ][: 3 if other else 2],
+            handles=_outcome_handles(with_others=other > 0),
             loc="upper left",
             bbox_to_anchor=(0, -0.1 - 0.2 / len(labels)),
             ncols=3,
@@ -210,6 +196,18 @@ def escalation_path(
             f"{without}.",
         )
         return ax
+
+
+def _outcome_handles(*, with_others: bool) -> list[Line2D]:
+    marks = [
+        ("X", 8, _GRADE_COLORS[_DARK], INK, "DLT"),
+        ("o", 8, "white", INK, "no DLT"),
+        ("o", 4, "#c3ccd1", "#8b979e", "not evaluable or pending"),
+    ]
+    return [
+        Line2D([], [], marker=marker, ms=size, mfc=face, mec=edge, ls="", label=label)
+        for marker, size, face, edge, label in marks[: 3 if with_others else 2]
+    ]
 
 
 _PathRow = tuple[int, int, str, str]
@@ -238,15 +236,16 @@ def _path_rows(path: EscalationPath | str, n_doses: int | None) -> tuple[list[_P
 
 
 def _draw_cohorts(ax: Axes, rows: Sequence[_PathRow]) -> None:
-    x, last, months, tops = 0.0, (0, 0), [], []
-    start = 0.0
+    x, last = 0.0, (0, 0)
+    months: list[str] = []
+    tops: list[tuple[float, float, int]] = []
     for cohort, level, outcome, month in rows:
         if (cohort, level) != last:
             x += 0.7 if last != (0, 0) else 0.0
-            start, last = x, (cohort, level)
-            tops.append([start, x, level])
+            last = (cohort, level)
+            tops.append((x, x, level))
             months.append(month)
-        tops[-1][1] = x
+        tops[-1] = (tops[-1][0], x, level)
         if outcome == "T":
             ax.plot(x, level, "X", ms=11, mfc=_GRADE_COLORS[_DARK], mec=INK, mew=0.8, zorder=5)
         elif outcome == "N":
@@ -385,7 +384,7 @@ def ada_titres(samples: AdaSamples, status: pd.DataFrame, *, ax: Axes | None = N
     """
     table = samples.table[samples.table["status"].isin(["positive", "negative"])]
     table = table[table["period"] != "unplaced"]
-    category = status.set_index("participant_id")["category"].to_dict()
+    category = dict(zip(map(str, status["participant_id"]), map(str, status["category"]), strict=True))
     with style():
         ax = new_axes(ax, 7.6, 4.3)
         if table.empty:

@@ -114,7 +114,7 @@ class Escalation:
             counts.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}"),
             "",
             "Decisions at the current dose (rows: with a DLT; columns: evaluable; "
-            "E escalate, S stay, D de-escalate, DU and never come back):",
+            "E escalate, S stay, D de-escalate, DU and never come back; DU above):",
             _grid(self.table),
         ]
         return "\n".join(lines)
@@ -125,7 +125,8 @@ def _grid(table: pd.DataFrame) -> str:
     numbers = sorted(set(table["n_treated"]))
     cells = {(n, y): letters[d] for n, y, d in table.itertuples(index=False)}
     rows = [" ".join(["    ", *(f"{n:>3}" for n in numbers)])]
-    for y in range(max(numbers, default=0) + 1):
+    top = max((y for (_, y), letter in cells.items() if letter != "DU"), default=0) + 1
+    for y in range(top + 1):
         rows.append(" ".join([f"{y:>4}", *(f"{cells.get((n, y), ''):>3}" for n in numbers)]).rstrip())
     return "\n".join(rows)
 
@@ -260,8 +261,8 @@ def write_safety(
     -------
     SafetyOutcome
         ae_by_kind.csv first, then ae_by_term, ae_max_grades, ae_events, dlt_by_dose, dlt_participants,
-        safety_left_out, escalation_path where participants have dose levels, and the figures ae_grades.png and
-        escalation_path.png.
+        safety_left_out, escalation_path where participants have dose levels, and the figures ae_grades.png
+        and escalation_path.png.
 
     Raises
     ------

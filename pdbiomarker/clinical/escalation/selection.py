@@ -186,4 +186,4 @@ def _note(mtd: int | None, mad: int | None, reached: bool) -> str:
         return f"No MTD can be named yet; the highest dose level administered is {mad}."
     if not reached:
         return f"The MTD was not reached; the highest dose level administered is {mad}."
-    return f"The MTD is dose level {mtd}; the highest dose level administered is {mad}."
+    return f"By these data the MTD is dose level {mtd}; the highest dose level administered is {mad}."
