@@ -175,6 +175,15 @@ def _with_sign(texts: list[str] | None) -> list[str] | None:
     return texts
 
 
+def _value(text: str) -> bool | float | str:
+    if text in {"true", "false"}:
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 @app.callback()
 def _options(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
@@ -674,8 +683,9 @@ def ada(
         typer.Option(metavar="TABLE", help="biopsy_id, participant_id, study_day or collection_date."),
     ] = None,
     drug_tolerance: Annotated[
-        str, typer.Option(metavar="'NUMBER UNIT'", help="Negative above it is inconclusive: '50 ug/mL'.")
-    ] = "",
+        float | None, typer.Option(metavar="CONC", help="Negative with more drug than this is inconclusive.")
+    ] = None,
+    drug_unit: Annotated[str, typer.Option(metavar="UNIT", help="Of the drug tolerance: ug/mL.")] = "",
     minimum_titre: Annotated[
         float | None, typer.Option(metavar="TITRE", help="Linear titre of positives that have none.")
     ] = None,
@@ -685,23 +695,15 @@ def ada(
     Leaves in DIR ada_incidence.csv (with denominators), ada_participants.csv, ada_samples.csv, ada_flow.csv,
     ada_biopsies.csv, ada_left_out.csv and ada_titres.png, and prints the path of the first.
     """
-    number, _, unit = drug_tolerance.strip().partition(" ")
     options = pb.clinical.ada.AdaOptions(
-        drug_tolerance=_number(number) if number else None,
-        drug_tolerance_unit=unit.strip(),
+        drug_tolerance=drug_tolerance,
+        drug_tolerance_unit=drug_unit,
         minimum_titre=minimum_titre,
     )
     outcome = pb.write_ada(source, out, participants=participants, biopsies=biopsies, options=options)
     _print_problems(outcome.problems)
     typer.echo(str(outcome.made[0]))
     return outcome.exit_code
-
-
-def _number(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError as error:
-        raise typer.BadParameter(f"{text!r} is not a number") from error
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -778,10 +780,7 @@ def escalation(
     Prints them. With -o, leaves in DIR mtd.csv, decision_table.csv, escalation_path.csv (of a study),
     escalation_path.png and decision_table.png.
     """
-    options = {
-        name: text == "true" if text in {"true", "false"} else _number(text)
-        for name, text in _pairs(option).items()
-    }
+    options = {name: _value(text) for name, text in _pairs(option).items()}
     found = pb.escalate(design, outcomes, doses, study=study, target=target, options=options, out=out)
     typer.echo(found.summary())
     return 0

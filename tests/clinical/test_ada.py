@@ -346,7 +346,8 @@ def test_the_status_at_each_biopsy() -> None:
     assert got["ada_any"].tolist() == [False, False, True, True, False, False]
     assert got.loc["B2", "ada_last_titre"] == pytest.approx(50)
     assert got["ada_note"].tolist() == [
-        "no conclusive sample up to the biopsy", "", "", "", "not placed: no study day", "no conclusive sample",
+        "no conclusive sample up to the biopsy", "", "", "", "not placed: no study day",
+        "no conclusive sample",
     ]  # fmt: skip
 
 

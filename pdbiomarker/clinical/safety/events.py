@@ -91,9 +91,9 @@ def read_events(
     Treatment-emergent: onset, or worsening of what was there before, from the day of the first dose to
     `days_after_last` days after the last. What cannot be told counts as emergent, and the row says so: a
     partial or missing onset that may lie in that time (imputed as its first possible day of that time), a
-    missing grade. A row that starts after the first dose while the same term is still present from before
-    it, at the same or a higher grade, did not worsen. Missing answers to serious, related and dose-limiting
-    count as no, no and no, except that a missing relation counts as related; each is flagged.
+    missing grade. Every row with an onset in that time counts; where the participant had the same term before
+    the first dose, the row says whether its grade is higher (worsened). A missing answer counts as not
+    serious, as not dose-limiting, and as related; each is flagged.
     """
     chosen, problems = options or SafetyOptions(), Problems()
     table = ClinicalTable(adverse_events, FILE, problems, required=["participant_id", "term"])
@@ -261,19 +261,16 @@ def _emergent(
         limit = course.last + dt.timedelta(days=options.days_after_last)
         if start.first > limit:
             return False, f"onset more than {options.days_after_last} days after the last dose"
-    same = [
-        old
-        for old in before
-        if (old.end is None or old.end.last >= start.first - dt.timedelta(days=1))
-        and old.grade >= event.grade
-    ]
-    if same:
-        return (
-            False,
-            f"present before the first dose at grade {max(old.grade for old in same):g}, not worsened",
-        )
     if start.missing and start.first < first:
         return True, "onset may lie after the first dose: taken as treatment-emergent"
     open_end = "; the last dose is not known" if course.last is None else ""
-    worse = "worsened after the first dose" if before else "onset after the first dose"
-    return True, worse + open_end
+    return True, _how(event, before) + open_end
+
+
+def _how(event: _Event, before: list[_Event]) -> str:
+    grades = [old.grade for old in before if not math.isnan(old.grade)]
+    if not grades or math.isnan(event.grade):
+        return "onset after the first dose"
+    if event.grade > max(grades):
+        return f"worsened after the first dose, from grade {max(grades):g}"
+    return f"onset after the first dose; the term was there before it at grade {max(grades):g}"

@@ -46,7 +46,11 @@ class SafetyOptions:
                 "Give a grade from 1 to 5, or None.",
             ),
             ("dlt_window_days", 1 <= self.dlt_window_days <= 365, "Give days, such as 28."),
-            ("planned_doses", (self.planned_doses or 1) >= 1, "Give a number, such as 4."),
+            (
+                "planned_doses",
+                self.planned_doses is None or self.planned_doses >= 1,
+                "Give a number, such as 4.",
+            ),
             ("least_dose_pct", 0 <= self.least_dose_pct <= 100, "Give a percentage, such as 75."),
         ):
             if not fine:
