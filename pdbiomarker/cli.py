@@ -740,9 +740,8 @@ def safety(  # noqa: PLR0913 -- one for each option of the command
         source,
         out,
         tables={"participants": participants, "doses": doses, "outcomes": outcomes},
-        cutoff=cutoff,
         options=pb.clinical.safety.SafetyOptions(
-            dlt_window_days=window, least_dose_pct=least_dose, planned_doses=planned_doses
+            dlt_window_days=window, least_dose_pct=least_dose, planned_doses=planned_doses, cutoff=cutoff
         ),
     )
     _print_problems(outcome.problems)

@@ -94,8 +94,9 @@ def test_safety_gives_the_tables_of_the_functions(folder: Path) -> None:
                   "--outcomes", folder / "contacts.csv", "--cutoff", "2025-12-31")  # fmt: skip
     assert answer.exit_code == 0, answer.stderr
     s = pb.clinical.safety
-    data = s.read_events(table(folder / "events.csv"), table(folder / "people.csv"))
-    evaluable = s.dlt_evaluable(data, table(folder / "contacts.csv"), cutoff="2025-12-31")
+    options = s.SafetyOptions(cutoff="2025-12-31")
+    data = s.read_events(table(folder / "events.csv"), table(folder / "people.csv"), options=options)
+    evaluable = s.dlt_evaluable(data, table(folder / "contacts.csv"))
     for name, wanted in (
         ("ae_events", data.events),
         ("ae_by_kind", s.by_kind(data)),

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from pdbiomarker.errors import Problems, Severity
 from pdbiomarker.tables import add_rows, nearest, parse_date, to_number
 
-__all__ = ["ClinicalTable", "PartialDate", "parse_partial_date"]
+__all__ = ["ClinicalTable", "PartialDate", "parse_cutoff", "parse_partial_date"]
 
 _PARTIAL: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?(?:-(?:UN|un|--)?)?(?:T.*)?", re.ASCII)
 _YES_NO: Final = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
@@ -70,6 +70,23 @@ def parse_partial_date(text: str) -> PartialDate | None:
         return None
     last = calendar.monthrange(year, month)[1]
     return PartialDate(text, dt.date(year, month, 1), dt.date(year, month, last), missing="day")
+
+
+def parse_cutoff(cutoff: str | None, problems: Problems) -> dt.date | None:
+    """Read a data cut-off; None without one; another text than an ISO date is an error (E-SHEET-012)."""
+    if cutoff is None:
+        return None
+    found = parse_partial_date(cutoff)
+    if found is None or found.missing:
+        problems.add(
+            "E-SHEET-012",
+            "The data cut-off is not an ISO 8601 date.",
+            remedy="Write it as YYYY-MM-DD.",
+            column="cutoff",
+            value=cutoff,
+        )
+        return None
+    return found.first
 
 
 class ClinicalTable:

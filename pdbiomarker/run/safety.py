@@ -218,7 +218,10 @@ def write_ada(
     InputError
         As :func:`pdbiomarker.clinical.ada.read_samples`.
     """
-    sheets, _ = _read(source, "ada", {"participants": participants, "biopsies": biopsies})
+    sheets, cutoff = _read(source, "ada", {"participants": participants, "biopsies": biopsies})
+    options = options or AdaOptions()
+    if options.cutoff is None:
+        options = dataclasses.replace(options, cutoff=cutoff)
     people = sheets.get("participants")
     samples = read_samples(sheets["ada"], people, options=options)
     status = classify(samples, options=options)
@@ -240,7 +243,6 @@ def write_safety(
     out: str | Path,
     *,
     tables: Mapping[str, str | Path | None] | None = None,
-    cutoff: str | None = None,
     options: SafetyOptions | None = None,
 ) -> SafetyOutcome:
     """Write the safety tables of a study folder, or of plain tables.
@@ -253,9 +255,8 @@ def write_safety(
         A folder; made when missing.
     tables : mapping, optional
         Beside a plain table: ``participants`` (needed), ``doses``, ``outcomes`` -> path.
-    cutoff : str, optional
-        Data cut-off, ISO date; default: that of the study.
     options : SafetyOptions, optional
+        Without a cut-off in it, that of the study.
 
     Returns
     -------
@@ -271,8 +272,10 @@ def write_safety(
     """
     sheets, own_cutoff = _read(source, "adverse_events", tables or {})
     people = sheets["participants"]
-    data = read_events(sheets["adverse_events"], people, sheets.get("doses"), options=options)
-    evaluable = dlt_evaluable(data, sheets.get("outcomes"), cutoff=cutoff or own_cutoff)
+    data = read_events(
+        sheets["adverse_events"], people, sheets.get("doses"), options=_cut(options, own_cutoff)
+    )
+    evaluable = dlt_evaluable(data, sheets.get("outcomes"))
     by_dose = dlt_table(evaluable)
     made = {
         "ae_by_kind": by_kind(data),
@@ -362,8 +365,14 @@ def escalate(
 
 def _path_of(study: str | Path) -> EscalationPath:
     sheets, cutoff = _read(study, "adverse_events", {})
-    data = read_events(sheets["adverse_events"], sheets["participants"], sheets.get("doses"))
-    return outcomes_of(dlt_evaluable(data, sheets.get("outcomes"), cutoff=cutoff))
+    options = _cut(None, cutoff)
+    data = read_events(sheets["adverse_events"], sheets["participants"], sheets.get("doses"), options=options)
+    return outcomes_of(dlt_evaluable(data, sheets.get("outcomes")))
+
+
+def _cut(options: SafetyOptions | None, cutoff: str | None) -> SafetyOptions:
+    chosen = options or SafetyOptions()
+    return chosen if chosen.cutoff is not None else dataclasses.replace(chosen, cutoff=cutoff)
 
 
 def _write_escalation(found: Escalation, n_doses: int, target: float, out: Path) -> tuple[Path, ...]:

@@ -284,6 +284,18 @@ def test_the_day_of_the_first_dose_is_baseline_unless_the_times_say_otherwise() 
     ]
 
 
+def test_trap_35_a_sample_after_the_cut_off_is_not_used() -> None:
+    table = pd.DataFrame(
+        {"participant_id": "007", "date": ["2025-01-05", "2025-02-07", "2025-03-07"]}
+        | {"result": ["negative", "negative", "positive"]}
+    )
+    options = ada.AdaOptions(cutoff="2025-02-28")
+    samples = ada.read_samples(table, PEOPLE, options=options)
+    assert samples.table["period"].tolist() == ["baseline", "post", "unplaced"]
+    assert ada.classify(samples, options=options)["category"].tolist() == ["negative", "not evaluable"]
+    assert [(p.code, p.value) for p in samples.problems] == [("E-ADA-004", "2025-03-07")]
+
+
 def test_what_cannot_be_read_is_told_all_at_once() -> None:
     table = pd.DataFrame(
         {

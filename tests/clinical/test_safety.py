@@ -241,6 +241,19 @@ def test_options_out_of_range() -> None:
             safety.SafetyOptions(**options)
 
 
+def test_trap_35_what_lies_after_the_cut_off_does_not_count_and_is_told() -> None:
+    data = read(
+        event("001", "Rash", "2025-01-20"), event("001", "Rash", "2025-02-01", 3), cutoff="2025-01-31"
+    )
+    assert data.events["emergent"].tolist() == [True, False]
+    assert data.events["emergent_why"][1] == "onset after the data cut-off"
+    told = [(p.code, p.file, p.severity, p.value) for p in data.problems]
+    late = [("doses.csv", "2025-02-07"), ("doses.csv", "2025-02-01"), ("doses.csv", "2025-06-01")]
+    late.append(("adverse_events.csv", "2025-02-01"))
+    assert told == [("E-SHEET-014", file, "warning", value) for file, value in late]
+    assert data.courses["001"].last.isoformat() == "2025-01-10"
+
+
 def test_two_first_doses_that_differ_are_told() -> None:
     doses = DOSES.assign(start=DOSES["start"].replace("2025-01-10", "2025-01-11"))
     data = safety.read_events(pd.DataFrame([event("001", "Rash", "2025-01-10")]), PEOPLE, doses)
@@ -257,7 +270,7 @@ CONTACTS = pd.DataFrame(
 
 def status_of(*events: dict[str, Any], cutoff: str | None = None, **options: Any) -> pd.DataFrame:
     quiet = event("004", "Cough", "2025-06-02")
-    table = safety.dlt_evaluable(read(quiet, *events, **options), CONTACTS, cutoff=cutoff)
+    table = safety.dlt_evaluable(read(quiet, *events, cutoff=cutoff, **options), CONTACTS)
     return table.set_index("participant_id")
 
 

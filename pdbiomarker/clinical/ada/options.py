@@ -34,6 +34,8 @@ class AdaOptions:
     missing_baseline : {"negative", "exclude"}
         A participant without a conclusive baseline sample counts as negative at baseline, or is not
         evaluable.
+    cutoff : str or None
+        Data cut-off, ISO date: samples with a later date are not used.
     """
 
     boost_fold: float = 4.0
@@ -43,6 +45,7 @@ class AdaOptions:
     persistent_weeks: float = 16.0
     last_positive: Literal["persistent", "indeterminate"] = "persistent"
     missing_baseline: Literal["negative", "exclude"] = "negative"
+    cutoff: str | None = None
 
     def __post_init__(self) -> None:
         problems = Problems()

@@ -10,7 +10,7 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.clinical.ada.options import AdaOptions
-from pdbiomarker.clinical.columns import ClinicalTable, PartialDate
+from pdbiomarker.clinical.columns import ClinicalTable, PartialDate, parse_cutoff
 from pdbiomarker.clinical.people import Person, read_people
 from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.study.people import study_day
@@ -120,6 +120,7 @@ def read_samples(
             row=1,
             column="date",
         )
+    parse_cutoff(chosen.cutoff, problems)
     samples = _collect(table, chosen, problems)
     if participants is not None:
         _check_known(table, people, problems)
@@ -217,6 +218,12 @@ def _check_known(table: ClinicalTable, people: dict[str, Person], problems: Prob
 
 def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Problems) -> dict[str, object]:
     day, period, placed = _place(sample, person)
+    if (
+        options.cutoff is not None
+        and sample.date is not None
+        and sample.date.first.isoformat() > options.cutoff[:10]
+    ):
+        period, placed = "unplaced", "after the data cut-off"
     status, notes = _status(sample)
     titre, scale, assumed = _titre(sample, status, options)
     drug = next((row.drug for row in sample.rows if not math.isnan(row.drug)), math.nan)
@@ -234,7 +241,7 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
     if period == "unplaced":
         problems.add(
             "E-ADA-004",
-            f"The sample of participant {sample.person!r} cannot be placed: {placed}.",
+            f"The sample of participant {sample.person!r} is not placed in time: {placed}.",
             remedy="Give the whole date and the participant's first dose, or the study day.",
             file=FILE,
             row=line,

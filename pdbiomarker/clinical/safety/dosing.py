@@ -65,7 +65,11 @@ class Course:
 
 
 def read_courses(
-    doses: pd.DataFrame | None, people: Mapping[str, Person], problems: Problems
+    doses: pd.DataFrame | None,
+    people: Mapping[str, Person],
+    problems: Problems,
+    *,
+    cutoff: dt.date | None = None,
 ) -> dict[str, Course]:
     """Read the doses of every participant.
 
@@ -79,11 +83,15 @@ def read_courses(
         amounts, planned = table.numbers("amount", low=0), table.numbers("planned_amount", low=0)
         starts, ends, states = table.dates("start"), table.dates("end"), table.texts("status")
         partial: list[tuple[int, str | None, str]] = []
+        late: list[tuple[int, str | None, str]] = []
         for i, person in enumerate(table.ids()):
             start, end = starts[i], ends[i]
             if start is None or start.missing:
                 text = None if start is None else start.text
                 partial.append((table.lines[i], text, "The start of the dose is not known to the day."))
+                continue
+            if cutoff is not None and start.first > cutoff:
+                late.append((table.lines[i], start.text, "The dose lies after the data cut-off."))
                 continue
             state = (states[i] or "").casefold()
             given = state not in _NOT_GIVEN and amounts[i] != 0
@@ -97,6 +105,7 @@ def read_courses(
             remedy="Give the whole date; the row is left out.",
             severity="quarantine",
         )
+        table.tell("E-SHEET-014", "start", late, remedy="It is left out.", severity="warning")
     return {
         person: _course(person, facts, rows.get(person, []), problems) for person, facts in people.items()
     }

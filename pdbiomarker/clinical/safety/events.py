@@ -9,7 +9,7 @@ from typing import Final
 
 import pandas as pd
 
-from pdbiomarker.clinical.columns import ClinicalTable, PartialDate
+from pdbiomarker.clinical.columns import ClinicalTable, PartialDate, parse_cutoff
 from pdbiomarker.clinical.people import Person, read_people
 from pdbiomarker.clinical.safety.dosing import Course, read_courses
 from pdbiomarker.clinical.safety.options import SafetyOptions
@@ -98,7 +98,8 @@ def read_events(
     chosen, problems = options or SafetyOptions(), Problems()
     table = ClinicalTable(adverse_events, FILE, problems, required=["participant_id", "term"])
     people = read_people(participants, problems)
-    courses = read_courses(doses, people, problems)
+    cutoff = parse_cutoff(chosen.cutoff, problems)
+    courses = read_courses(doses, people, problems, cutoff=cutoff)
     ids, terms, classes = table.ids(), table.texts("term"), table.texts("system_organ_class")
     _check(table, ids, terms, people)
     grades, starts, ends = _grades(table), table.dates("start"), table.dates("end")
@@ -119,6 +120,7 @@ def read_events(
         )
         for i in range(len(table))
     ]
+    _tell_late(table, starts, cutoff)
     before = _at_baseline(raw, courses)
     rows = [_row(event, people, courses, before, chosen) for event in raw]
     events = pd.DataFrame(rows, columns=list(EVENT_COLUMNS)).astype(
@@ -179,6 +181,15 @@ def _check_order(
         if start is not None and end is not None and end.last < start.first
     ]
     table.tell("E-AE-002", "end", wrong, remedy="Correct one of the two dates.")
+
+
+def _tell_late(table: ClinicalTable, starts: list[PartialDate | None], cutoff: dt.date | None) -> None:
+    late = [
+        (line, start.text, "The event starts after the data cut-off.")
+        for line, start in zip(table.lines, starts, strict=True)
+        if cutoff is not None and start is not None and start.first > cutoff
+    ]
+    table.tell("E-SHEET-014", "start", late, remedy="It does not count.", severity="warning")
 
 
 def _at_baseline(events: list[_Event], courses: dict[str, Course]) -> dict[tuple[str, str], list[_Event]]:
@@ -257,6 +268,8 @@ def _emergent(
         return True, "onset not recorded: taken as treatment-emergent"
     if start.last < first:
         return False, "onset before the first dose"
+    if options.cutoff is not None and start.first.isoformat() > options.cutoff[:10]:
+        return False, "onset after the data cut-off"
     if course.last is not None:
         limit = course.last + dt.timedelta(days=options.days_after_last)
         if start.first > limit:

@@ -10,7 +10,7 @@ from typing import Final
 
 import pandas as pd
 
-from pdbiomarker.clinical.columns import ClinicalTable
+from pdbiomarker.clinical.columns import ClinicalTable, parse_cutoff
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.safety.events import SafetyData
 from pdbiomarker.clinical.shares import exact_limits
@@ -29,9 +29,7 @@ _PATH_COLUMNS: Final = (
 )  # fmt: skip
 
 
-def dlt_evaluable(
-    data: SafetyData, outcomes: pd.DataFrame | None = None, *, cutoff: str | None = None
-) -> pd.DataFrame:
+def dlt_evaluable(data: SafetyData, outcomes: pd.DataFrame | None = None) -> pd.DataFrame:
     """Say of every participant whether they count for dose-limiting toxicities.
 
     Parameters
@@ -39,8 +37,6 @@ def dlt_evaluable(
     data : SafetyData
     outcomes : DataFrame, optional
         participant_id; last_contact_date, death_date, withdrawal_date: how long a participant was followed.
-    cutoff : str, optional
-        Data cut-off, ISO date.
 
     Returns
     -------
@@ -53,35 +49,19 @@ def dlt_evaluable(
     Notes
     -----
     Evaluable: a DLT within the window; or none, the window followed to its end and `least_dose_pct` of the
-    planned dose received. A participant whose window the cut-off cuts is pending. Without a known end of
-    follow-up, the last dose given and the last date of an event are what is known. A DLT whose onset is
-    imputed counts.
+    planned dose received. A participant whose window the cut-off of the options cuts is pending. Without a
+    known end of follow-up, the last dose given and the last date of an event are what is known. A DLT whose
+    onset is imputed counts.
     """
     problems = Problems()
     followed = _followed(data, outcomes, problems)
-    limit = _cutoff(cutoff, problems)
+    limit = parse_cutoff(data.options.cutoff, problems)
     problems.raise_if_any()
     rows = [_row(person, data, followed.get(person), limit) for person in data.people]
     frame = pd.DataFrame(rows, columns=list(_COLUMNS)).astype({"dlt_day": "Int64"})
     frame["untreated"] = frame["first_dose"].isna()
     frame = frame.sort_values(["untreated", "first_dose", "participant_id"], kind="stable")
     return frame.drop(columns="untreated").reset_index(drop=True)
-
-
-def _cutoff(cutoff: str | None, problems: Problems) -> dt.date | None:
-    if cutoff is None:
-        return None
-    try:
-        return dt.date.fromisoformat(cutoff)
-    except ValueError:
-        problems.add(
-            "E-SHEET-012",
-            "The data cut-off is not an ISO 8601 date.",
-            remedy="Write it as YYYY-MM-DD.",
-            column="cutoff",
-            value=cutoff,
-        )
-        return None
 
 
 def _followed(

@@ -28,6 +28,9 @@ class SafetyOptions:
     planned_doses : int or None
         Doses that the protocol plans within the window. A participant with fewer rows missed the others.
         None: only the rows of the table are known.
+    cutoff : str or None
+        Data cut-off, ISO date: doses after it are left out, and events that start after it do not count. A
+        window that it cuts is pending.
     """
 
     days_after_last: int = 90
@@ -35,6 +38,7 @@ class SafetyOptions:
     dlt_window_days: int = 28
     least_dose_pct: float = 75.0
     planned_doses: int | None = None
+    cutoff: str | None = None
 
     def __post_init__(self) -> None:
         problems = Problems()
