@@ -127,6 +127,13 @@ def test_trap_28_a_titre_without_its_scale_is_refused() -> None:
     ]
 
 
+def test_trap_28_the_lowest_titre_that_stands_in_is_on_the_scale_of_the_table() -> None:
+    lowest = 10**1.4
+    assert one(rows((-5, "pos"), (29, 2.0), scale="log10"), minimum_titre=lowest)["category"] == "boosted"
+    linear = one(rows((-5, "pos"), (29, 4 * lowest - 0.5)), minimum_titre=lowest)
+    assert linear["category"] == "unaffected"
+
+
 def test_trap_28_scales_that_differ_within_a_participant_are_brought_together() -> None:
     table = pd.concat([rows((-5, 100)), rows((29, 2.60), scale="log10")])  # 398: 3.98-fold
     assert one(table)["category"] == "unaffected"

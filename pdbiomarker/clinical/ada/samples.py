@@ -181,6 +181,9 @@ def _titres(table: ClinicalTable, options: AdaOptions) -> tuple[list[float], lis
     table.tell(
         "E-ADA-002", "titre", wrong, remedy="Give the titre as a number, and titre_scale linear or log10."
     )
+    stated = {scale for scale in scales if scale is not None}
+    if len(stated) == 1:  # positives without a titre belong to the same assay
+        scales = [next(iter(stated))] * len(scales)
     return values, scales, assumed
 
 
