@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.reports import diff_results, report_results
     from pdbiomarker.run.results import read_result
+    from pdbiomarker.run.safety import escalate, write_ada, write_safety
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
 
@@ -55,6 +56,7 @@ __all__ = [
     "decide_results",
     "diff_results",
     "errors",
+    "escalate",
     "expression",
     "formula",
     "ihc",
@@ -74,7 +76,9 @@ __all__ = [
     "run_study",
     "simulate_study",
     "verify",
+    "write_ada",
     "write_expression",
+    "write_safety",
 ]
 
 #: Public name -> the module that defines it.
@@ -90,6 +94,7 @@ _HOMES: Final = {
     "check": "run.check",
     "import_exports": "run.imports",
     "decide_results": "run.decisions",
+    "escalate": "run.safety",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
@@ -103,7 +108,9 @@ _HOMES: Final = {
     "run_study": "run",
     "simulate_study": "simulate",
     "verify": "provenance",
+    "write_ada": "run.safety",
     "write_expression": "run.expression",
+    "write_safety": "run.safety",
 }
 _SUBMODULES: Final = frozenset(
     {"clinical", "decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"}

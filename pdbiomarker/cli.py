@@ -171,6 +171,15 @@ def _with_sign(texts: list[str] | None) -> list[str] | None:
     return texts
 
 
+def _value(text: str) -> bool | float | str:
+    if text in {"true", "false"}:
+        return text == "true"
+    try:
+        return float(text)
+    except ValueError:
+        return text
+
+
 @app.callback()
 def _options(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
@@ -666,6 +675,129 @@ def verify(
     if any(p.severity == "error" for p in problems):
         return InputError.exit_code
     typer.echo(f"{results}: every file is as the run left it.")
+    return 0
+
+
+ClinicalOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")]
+ParticipantsFile = Annotated[
+    Path | None,
+    typer.Option(metavar="TABLE", help="participant_id, first_dose_datetime, dose_mg, cohort."),
+]
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def ada(
+    source: Annotated[
+        Path, typer.Argument(metavar="STUDY|ADA.csv", help="A study folder, or a table of antibody samples.")
+    ],
+    *,
+    out: ClinicalOut,
+    participants: ParticipantsFile = None,
+    biopsies: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="biopsy_id, participant_id, study_day or collection_date."),
+    ] = None,
+    drug_tolerance: Annotated[
+        float | None, typer.Option(metavar="CONC", help="Negative with more drug than this is inconclusive.")
+    ] = None,
+    drug_unit: Annotated[str, typer.Option(metavar="UNIT", help="Of the drug tolerance: ug/mL.")] = "",
+    minimum_titre: Annotated[
+        float | None, typer.Option(metavar="TITRE", help="Linear titre of positives that have none.")
+    ] = None,
+) -> int:
+    """Judge anti-drug antibodies: samples, participants, incidence, status at each biopsy.
+
+    Leaves in DIR ada_incidence.csv (with denominators), ada_participants.csv, ada_samples.csv, ada_flow.csv,
+    ada_biopsies.csv, ada_left_out.csv and ada_titres.png, and prints the path of the first.
+    """
+    options = pb.clinical.ada.AdaOptions(
+        drug_tolerance=drug_tolerance,
+        drug_tolerance_unit=drug_unit,
+        minimum_titre=minimum_titre,
+    )
+    outcome = pb.write_ada(source, out, participants=participants, biopsies=biopsies, options=options)
+    _print_problems(outcome.problems)
+    typer.echo(str(outcome.made[0]))
+    return outcome.exit_code
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def safety(  # noqa: PLR0913 -- one for each option of the command
+    source: Annotated[
+        Path, typer.Argument(metavar="STUDY|EVENTS.csv", help="A study folder, or a table of adverse events.")
+    ],
+    *,
+    out: ClinicalOut,
+    participants: ParticipantsFile = None,
+    doses: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="participant_id, start, amount, planned_amount.")
+    ] = None,
+    outcomes: Annotated[
+        Path | None, typer.Option(metavar="TABLE", help="participant_id, last_contact_date, death_date.")
+    ] = None,
+    cutoff: Annotated[str | None, typer.Option(metavar="DATE", help="Data cut-off, YYYY-MM-DD.")] = None,
+    window: Annotated[int, typer.Option(metavar="DAYS", help="Window for dose-limiting toxicities.")] = 28,
+    least_dose: Annotated[
+        float, typer.Option(metavar="PCT", help="Least share of the planned dose to be evaluable.")
+    ] = 75.0,
+    planned_doses: Annotated[
+        int | None, typer.Option(metavar="N", help="Doses that the protocol plans within the window.")
+    ] = None,
+) -> int:
+    """Count adverse events by kind, term and maximum grade, and dose-limiting toxicities, by dose level.
+
+    Leaves in DIR ae_by_kind.csv, ae_by_term.csv, ae_max_grades.csv, ae_events.csv, dlt_by_dose.csv,
+    dlt_participants.csv, escalation_path.csv, safety_left_out.csv, ae_grades.png and escalation_path.png, and
+    prints the path of the first.
+    """
+    outcome = pb.write_safety(
+        source,
+        out,
+        tables={"participants": participants, "doses": doses, "outcomes": outcomes},
+        options=pb.clinical.safety.SafetyOptions(
+            dlt_window_days=window, least_dose_pct=least_dose, planned_doses=planned_doses, cutoff=cutoff
+        ),
+    )
+    _print_problems(outcome.problems)
+    typer.echo(str(outcome.made[0]))
+    return outcome.exit_code
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def escalation(
+    study: Annotated[
+        Path | None, typer.Argument(metavar="[STUDY]", help="A study folder; else give --outcomes.")
+    ] = None,
+    *,
+    design: Annotated[str, typer.Option(metavar="NAME", help="3+3, boin, mtpi or mtpi2.")] = "boin",
+    outcomes: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Such as '1NNN 2NTN': T toxicity, N none.")
+    ] = None,
+    doses: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Dose levels of the protocol.")
+    ] = None,
+    target: Annotated[float, typer.Option(metavar="P", help="Toxicity aimed at.")] = 0.30,
+    option: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=VALUE", help="Of the design: strict_mode=false. Repeat.", callback=_with_sign
+        ),
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option("-o", "--out", metavar="DIR", help="Also write tables and figures.")
+    ] = None,
+) -> int:
+    """Say where a dose escalation stands: next dose, maximum tolerated dose so far, decision table.
+
+    Prints them. With -o, leaves in DIR mtd.csv, decision_table.csv, escalation_path.csv (of a study),
+    escalation_path.png and decision_table.png.
+    """
+    options = {name: _value(text) for name, text in _pairs(option).items()}
+    found = pb.escalate(design, outcomes, doses, study=study, target=target, options=options, out=out)
+    typer.echo(found.summary())
     return 0
 
 

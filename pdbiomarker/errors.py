@@ -314,6 +314,35 @@ _catalogue(
         9: "Two results folders are not of one study.",
     },
 )
+_catalogue(
+    "DOSE",
+    {
+        1: "An outcome string of a dose escalation cannot be read at this position.",
+        2: "A cohort names a dose level that the trial does not have.",
+        3: "A design of dose escalation, or one of its options, is unknown or out of its range.",
+        4: "A 3+3 escalation did not follow its rules.",
+        5: "Dose levels or cohorts cannot be formed from the study's tables.",
+    },
+)
+_catalogue(
+    "AE",
+    {
+        1: "An adverse event has a grade other than 1 to 5.",
+        2: "An adverse event ends before it starts.",
+        3: "An option of the safety tables is out of its range.",
+        4: "Safety tables need a first dose or a dose level that is missing.",
+    },
+)
+_catalogue(
+    "ADA",
+    {
+        1: "The steps of one antibody sample contradict each other.",
+        2: "A titre cannot be read, or its scale is not stated.",
+        3: "An option of the antibody tables is out of its range, or its unit is another.",
+        4: "An antibody sample has no place in time.",
+        5: "A result or step of the antibody assay is not known.",
+    },
+)
 
 
 class PdBiomarkerError(Exception):

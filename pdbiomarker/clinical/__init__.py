@@ -4,4 +4,6 @@ Every module takes plain tables and gives plain tables. The sheets of a study's 
 by :func:`pdbiomarker.read_study` into ``Study.clinical``.
 """
 
-__all__: list[str] = []
+from pdbiomarker.clinical import ada, escalation, safety
+
+__all__ = ["ada", "escalation", "safety"]

@@ -7,13 +7,18 @@ from pdbiomarker.plot.accountability import accountability
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.paired import paired
 from pdbiomarker.plot.quality import components, likeness, sexes
+from pdbiomarker.plot.safety import ada_titres, adverse_events, decision_table, escalation_path
 from pdbiomarker.plot.truth import truth
 from pdbiomarker.plot.volcano import volcano
 from pdbiomarker.plot.waterfall import waterfall
 
 __all__ = [
     "accountability",
+    "ada_titres",
+    "adverse_events",
     "components",
+    "decision_table",
+    "escalation_path",
     "forest",
     "likeness",
     "paired",

@@ -1,0 +1,394 @@
+"""Antibodies, safety and dose escalation as files: from a study folder or from plain tables."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.pyplot import close
+
+from pdbiomarker.clinical.ada import AdaOptions, classify, incidence, read_samples, sample_flow, status_at
+from pdbiomarker.clinical.escalation import (
+    DESIGNS,
+    EscalationOptions,
+    Selection,
+    decision_table,
+    next_dose,
+    select_mtd,
+)
+from pdbiomarker.clinical.escalation.options import design_name
+from pdbiomarker.clinical.safety import (
+    EscalationPath,
+    SafetyOptions,
+    by_kind,
+    by_term,
+    dlt_evaluable,
+    dlt_table,
+    max_grades,
+    outcomes_of,
+    read_events,
+)
+from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.plot import ada_titres, adverse_events
+from pdbiomarker.plot import decision_table as draw_table
+from pdbiomarker.plot import escalation_path as draw_path
+from pdbiomarker.plot.style import render_png
+from pdbiomarker.provenance import atomic_path
+from pdbiomarker.study import read_study
+from pdbiomarker.tables import read_table, write_table
+
+__all__ = ["Escalation", "SafetyOutcome", "escalate", "write_ada", "write_safety"]
+
+_SHEETS: Final = ("participants", "biopsies", "doses", "outcomes", "adverse_events", "ada")
+
+
+@dataclasses.dataclass(frozen=True)
+class SafetyOutcome:
+    """What was written.
+
+    Attributes
+    ----------
+    made : tuple of Path
+        The main table first.
+    problems : tuple of Problem
+        What was left out or only told.
+    """
+
+    made: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """4 when something was left out, else 0."""
+        return 4 if any(p.severity == "quarantine" for p in self.problems) else 0
+
+
+@dataclasses.dataclass(frozen=True)
+class Escalation:
+    """Where an escalation stands.
+
+    Attributes
+    ----------
+    design : str
+        Key of the design.
+    outcomes : str
+    dose : int or None
+        Next dose level, or the recommended one when the trial stops.
+    go_on : bool
+    selection : Selection
+        The maximum tolerated dose so far.
+    table : DataFrame
+        The decision table.
+    path : EscalationPath or None
+        From a study: its participants.
+    made : tuple of Path
+    """
+
+    design: str
+    outcomes: str
+    dose: int | None
+    go_on: bool
+    selection: Selection
+    table: pd.DataFrame
+    path: EscalationPath | None = None
+    made: tuple[Path, ...] = ()
+
+    def summary(self) -> str:
+        """Say it in words, with the counts by dose level and the decision table as text."""
+        if self.go_on:
+            said = f"Next dose level: {self.dose}."
+        elif self.dose is None:
+            said = "Stop: no dose level is safe."
+        else:
+            said = f"Stop: dose level {self.dose} is recommended."
+        counts = self.selection.table.drop(columns=["interval_low", "interval_high"])
+        lines = [
+            f"Design {DESIGNS[self.design]}; outcomes: {self.outcomes or 'none yet'}",
+            said,
+            self.selection.note,
+            "",
+            counts.to_string(index=False, na_rep="", float_format=lambda value: f"{value:.3f}"),
+            "",
+            "Decisions at the current dose (rows: with a DLT; columns: evaluable; "
+            "E escalate, S stay, D de-escalate, DU and never come back; DU above):",
+            _grid(self.table),
+        ]
+        return "\n".join(lines)
+
+
+def _grid(table: pd.DataFrame) -> str:
+    letters = {"escalate": "E", "stay": "S", "de-escalate": "D", "eliminate": "DU"}
+    numbers = sorted(set(table["n_treated"]))
+    cells = {(n, y): letters[d] for n, y, d in table.itertuples(index=False)}
+    rows = [" ".join(["    ", *(f"{n:>3}" for n in numbers)])]
+    top = max((y for (_, y), letter in cells.items() if letter != "DU"), default=0) + 1
+    for y in range(top + 1):
+        rows.append(" ".join([f"{y:>4}", *(f"{cells.get((n, y), ''):>3}" for n in numbers)]).rstrip())
+    return "\n".join(rows)
+
+
+def _read(
+    source: str | Path, main: str, tables: Mapping[str, str | Path | None]
+) -> tuple[dict[str, pd.DataFrame], str | None]:
+    """Read the sheets of a study folder, or one plain table and those named beside it; and the cut-off."""
+    path, problems = Path(source), Problems()
+    found: dict[str, pd.DataFrame] = {}
+    named: dict[str, Path] = {name: Path(file) for name, file in tables.items() if file is not None}
+    cutoff = None
+    if path.is_dir():
+        study = read_study(path)
+        cutoff = study.spec.data_cutoff
+        found |= {"participants": study.participants, "biopsies": study.biopsies}
+        for name in _SHEETS[2:]:
+            sheet = study.clinical.get(name)
+            file = path / "clinical" / f"{name}.csv"
+            if sheet is not None:
+                found[name] = sheet
+            elif file.exists() or name == main:
+                named.setdefault(name, file)
+    else:
+        named[main] = path
+    for name, file in named.items():
+        table = read_table(file, name=file.name, problems=problems)
+        if table is not None:
+            found[name] = table
+    if "participants" not in found and main != "ada":
+        problems.add(
+            "E-SHEET-001",
+            "The participants are not given: safety needs their first doses and dose levels.",
+            remedy="Add --participants FILE, or name a study folder.",
+            file=path.name,
+        )
+    problems.raise_if_any()
+    return found, cutoff
+
+
+def _write(out: Path, tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Axes]) -> tuple[Path, ...]:
+    made = []
+    for name, table in tables.items():
+        write_table(table, out / f"{name}.csv")
+        made.append(out / f"{name}.csv")
+    for name, axes in figures.items():
+        figure = axes.get_figure(root=True)
+        if figure is not None:
+            with atomic_path(out / f"{name}.png") as temporary:
+                temporary.write_bytes(render_png(figure))
+            made.append(out / f"{name}.png")
+            close(figure)
+    return tuple(made)
+
+
+def _told(problems: tuple[Problem, ...]) -> pd.DataFrame:
+    names = [field.name for field in dataclasses.fields(Problem)]
+    return pd.DataFrame([dataclasses.asdict(p) for p in problems], columns=names)
+
+
+def write_ada(
+    source: str | Path,
+    out: str | Path,
+    *,
+    participants: str | Path | None = None,
+    biopsies: str | Path | None = None,
+    options: AdaOptions | None = None,
+) -> SafetyOutcome:
+    """Write the antibody tables of a study folder, or of one table.
+
+    Parameters
+    ----------
+    source : path
+        A study folder with clinical/ada.csv, or such a table.
+    out : path
+        A folder; made when missing.
+    participants, biopsies : path, optional
+        Tables beside a plain table; a study folder has its own.
+    options : AdaOptions, optional
+
+    Returns
+    -------
+    SafetyOutcome
+        ada_incidence.csv first, then ada_participants, ada_samples, ada_flow, ada_biopsies (with biopsies),
+        ada_left_out and ada_titres.png.
+
+    Raises
+    ------
+    InputError
+        As :func:`pdbiomarker.clinical.ada.read_samples`.
+    """
+    sheets, cutoff = _read(source, "ada", {"participants": participants, "biopsies": biopsies})
+    options = options or AdaOptions()
+    if options.cutoff is None:
+        options = dataclasses.replace(options, cutoff=cutoff)
+    people = sheets.get("participants")
+    samples = read_samples(sheets["ada"], people, options=options)
+    status = classify(samples, options=options)
+    tables = {
+        "ada_incidence": incidence(status, by_dose=bool(status["dose_mg"].notna().any())),
+        "ada_participants": status,
+        "ada_samples": samples.table,
+        "ada_flow": sample_flow(samples),
+    }
+    if "biopsies" in sheets:
+        tables["ada_biopsies"] = status_at(samples, sheets["biopsies"], people)
+    tables["ada_left_out"] = _told(samples.problems)
+    made = _write(Path(out), tables, {"ada_titres": ada_titres(samples, status)})
+    return SafetyOutcome(made, samples.problems)
+
+
+def write_safety(
+    source: str | Path,
+    out: str | Path,
+    *,
+    tables: Mapping[str, str | Path | None] | None = None,
+    options: SafetyOptions | None = None,
+) -> SafetyOutcome:
+    """Write the safety tables of a study folder, or of plain tables.
+
+    Parameters
+    ----------
+    source : path
+        A study folder with clinical/adverse_events.csv, or such a table.
+    out : path
+        A folder; made when missing.
+    tables : mapping, optional
+        Beside a plain table: ``participants`` (needed), ``doses``, ``outcomes`` -> path.
+    options : SafetyOptions, optional
+        Without a cut-off in it, that of the study.
+
+    Returns
+    -------
+    SafetyOutcome
+        ae_by_kind.csv first, then ae_by_term, ae_max_grades, ae_events, dlt_by_dose, dlt_participants,
+        safety_left_out, escalation_path where participants have dose levels, and the figures ae_grades.png
+        and escalation_path.png.
+
+    Raises
+    ------
+    InputError
+        As :func:`pdbiomarker.clinical.safety.read_events`.
+    """
+    sheets, own_cutoff = _read(source, "adverse_events", tables or {})
+    people = sheets["participants"]
+    data = read_events(
+        sheets["adverse_events"], people, sheets.get("doses"), options=_cut(options, own_cutoff)
+    )
+    evaluable = dlt_evaluable(data, sheets.get("outcomes"))
+    by_dose = dlt_table(evaluable)
+    made = {
+        "ae_by_kind": by_kind(data),
+        "ae_by_term": by_term(data),
+        "ae_max_grades": max_grades(data),
+        "ae_events": data.events,
+        "dlt_by_dose": by_dose,
+        "dlt_participants": evaluable,
+        "safety_left_out": _told(data.problems),
+    }
+    figures = {"ae_grades": adverse_events(data, dlt=by_dose)}
+    if evaluable["dose_mg"].notna().any():
+        path = outcomes_of(evaluable)
+        made["escalation_path"] = path.table
+        figures["escalation_path"] = draw_path(path)
+    return SafetyOutcome(_write(Path(out), made, figures), data.problems)
+
+
+def escalate(
+    design: str,
+    outcomes: str | None = None,
+    n_doses: int | None = None,
+    *,
+    study: str | Path | None = None,
+    target: float = 0.30,
+    options: Mapping[str, object] | EscalationOptions | None = None,
+    out: str | Path | None = None,
+) -> Escalation:
+    """Say where an escalation stands: next dose, maximum tolerated dose so far, decision table.
+
+    Parameters
+    ----------
+    design : {"3+3", "boin", "mtpi", "mtpi2"}
+    outcomes : str, optional
+        Such as ``"1NNN 2NTN"``; not with `study`.
+    n_doses : int, optional
+        Dose levels; default with `study`: those that participants were assigned to.
+    study : path, optional
+        A study folder with clinical/adverse_events.csv.
+    target, options
+        As in :func:`pdbiomarker.clinical.escalation.next_dose`.
+    out : path, optional
+        A folder for the tables and figures.
+
+    Returns
+    -------
+    Escalation
+        With `out`: mtd.csv, decision_table.csv, escalation_path.csv (with `study`), escalation_path.png and
+        decision_table.png.
+
+    Raises
+    ------
+    InputError
+        E-DOSE; and with `study` what :func:`pdbiomarker.clinical.safety.read_events` refuses.
+    """
+    key, path, problems = design_name(design), None, Problems()
+    if (outcomes is None) == (study is None):
+        problems.add(
+            "E-DOSE-005",
+            "An escalation is read either from a study folder or from an outcome string.",
+            remedy="Give one of the two, such as --outcomes '1NNN 2NTN'.",
+            column="outcomes",
+        )
+    problems.raise_if_any()
+    if study is not None:
+        path = _path_of(study)
+        outcomes, n_doses = path.outcomes, max(n_doses or 0, len(path.doses))
+    text = outcomes or ""
+    if n_doses is None:
+        problems.add(
+            "E-DOSE-003",
+            "The number of dose levels is not given.",
+            remedy="Give the number of dose levels of the protocol, such as --doses 5.",
+            column="n_doses",
+        )
+    problems.raise_if_any()
+    levels = n_doses or 1
+    dose, go_on = next_dose(key, text, levels, target=target, options=options)
+    selection = select_mtd(key, text, levels, target=target, options=options)
+    largest = int(selection.table["n_treated"].max()) if len(selection.table) else 0
+    table = decision_table(key, target=target, max_n=max(18, largest), options=options)
+    found = Escalation(key, text, dose, go_on, selection, table, path)
+    if out is None:
+        return found
+    return dataclasses.replace(found, made=_write_escalation(found, levels, target, Path(out)))
+
+
+def _path_of(study: str | Path) -> EscalationPath:
+    sheets, cutoff = _read(study, "adverse_events", {})
+    options = _cut(None, cutoff)
+    data = read_events(sheets["adverse_events"], sheets["participants"], sheets.get("doses"), options=options)
+    return outcomes_of(dlt_evaluable(data, sheets.get("outcomes")))
+
+
+def _cut(options: SafetyOptions | None, cutoff: str | None) -> SafetyOptions:
+    chosen = options or SafetyOptions()
+    return chosen if chosen.cutoff is not None else dataclasses.replace(chosen, cutoff=cutoff)
+
+
+def _write_escalation(found: Escalation, n_doses: int, target: float, out: Path) -> tuple[Path, ...]:
+    tables = {"mtd": found.selection.table, "decision_table": found.table}
+    if found.path is not None:
+        tables["escalation_path"] = found.path.table
+    last = found.outcomes.split()[-1] if found.outcomes else ""
+    at = None
+    if last:
+        row = found.selection.table.iloc[int(last.rstrip("NT")) - 1]
+        at = (int(row["n_treated"]), int(row["n_dlt"]))
+    aim = "" if found.design == "3+3" else f", target {100 * target:g} %"
+    figures = {
+        "escalation_path": draw_path(
+            found.path or found.outcomes, n_doses=n_doses, recommended=(found.dose, found.go_on)
+        ),
+        "decision_table": draw_table(found.table, title=f"{DESIGNS[found.design]}{aim}", at=at),
+    }
+    return _write(out, tables, figures)
