@@ -143,8 +143,8 @@ def _outcome(
             notes.append(f"{name.replace('_', ' ')} after the data cut-off")
             problems.add(
                 "E-SURV-008",
-                f"The {name.replace('_', ' ')} of {person!r} lies after the data cut-off ({cutoff}); it has not "
-                "happened yet.",
+                f"The {name.replace('_', ' ')} of {person!r} lies after the data cut-off ({cutoff}); "
+                "it has not happened yet.",
                 remedy="Correct the date, or move the cut-off.",
                 file=_FILE,
                 column=_DATES[name],

@@ -1,7 +1,7 @@
 """Dates that may be partial: the days they can mean, never one guessed silently.
 
-``2014-02`` is every day of that month. Whoever needs one day takes the earliest or the latest of them, clips it
-by what else is known of the participant, and says which part was imputed.
+``2014-02`` is every day of that month. Whoever needs one day takes the earliest or the latest of them, clips
+it by what else is known of the participant, and says which part was imputed.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import calendar
 import dataclasses
 import datetime as dt
+import math
 import re
 from typing import Final
 
@@ -59,7 +60,7 @@ class DaySpan:
 
 def text_of(value: object) -> str:
     """Give the text of a cell: what is missing is the empty text."""
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and value != value):
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
         return ""
     return str(value).strip()
 

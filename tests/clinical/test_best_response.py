@@ -88,7 +88,9 @@ def test_trap_25_partial_after_complete_response_is_named() -> None:
 
 
 def test_trap_24_rows_of_several_readers_are_refused_with_the_list() -> None:
-    frame = pd.concat([scans(("2024-02-26", "PR")).assign(reader=r) for r in ("INVESTIGATOR", "RADIOLOGIST 1")])
+    frame = pd.concat(
+        [scans(("2024-02-26", "PR")).assign(reader=r) for r in ("INVESTIGATOR", "RADIOLOGIST 1")]
+    )
     with pytest.raises(InputError, match=r"'INVESTIGATOR', 'RADIOLOGIST 1'"):
         best_of(frame)
     with pytest.raises(InputError, match="No assessment is of that reader"):
@@ -98,7 +100,11 @@ def test_trap_24_rows_of_several_readers_are_refused_with_the_list() -> None:
 
 def test_new_therapy_cutoff_and_early_assessments_keep_their_rows() -> None:
     frame = scans(
-        ("2023-12-20", "SD"), ("2024-02-26", "PR"), ("2024-04-22", "PR"), ("2024-06-17", "CR"), ("2025-01-01", "PD")
+        ("2023-12-20", "SD"),
+        ("2024-02-26", "PR"),
+        ("2024-04-22", "PR"),
+        ("2024-06-17", "CR"),
+        ("2025-01-01", "PD"),
     )
     outcomes = pd.DataFrame({"participant_id": ["001"], "new_therapy_date": ["2024-05-01"]})
     found = best_overall_response(frame, people("2024-01-01"), outcomes, cutoff="2024-12-31")
@@ -173,9 +179,7 @@ def test_trap_24_the_investigator_of_the_cdisc_example(shared_data: Callable[[st
     who = pd.DataFrame({"participant_id": adsl["USUBJID"], "first_dose_datetime": adsl["TRTSDT"]})
     with pytest.raises(InputError, match="'INVESTIGATOR', 'RADIOLOGIST 1', 'RADIOLOGIST 2'"):
         best_overall_response(responses, who)
-    found = best_overall_response(
-        responses, who, reader="INVESTIGATOR", rules=ResponseRules(min_sd_days=28)
-    )
+    found = best_overall_response(responses, who, reader="INVESTIGATOR", rules=ResponseRules(min_sd_days=28))
     table = found.table.set_index("participant_id")
     for ours, theirs in (("best_response", "CBOR"), ("best_response_unconfirmed", "BOR")):
         want = adrs[adrs["PARAMCD"] == theirs].set_index("USUBJID")["AVALC"]

@@ -8,6 +8,13 @@
 
 from pdbiomarker.clinical.response.best import BestResponse, best_overall_response
 from pdbiomarker.clinical.response.lesions import sum_of_diameters
+from pdbiomarker.clinical.response.rates import (
+    clopper_pearson,
+    populations,
+    response_rates,
+    spider_data,
+    waterfall_data,
+)
 from pdbiomarker.clinical.response.rules import RESPONSES, ResponseRules
 from pdbiomarker.clinical.response.timepoint import timepoint_response
 
@@ -16,6 +23,11 @@ __all__ = [
     "BestResponse",
     "ResponseRules",
     "best_overall_response",
+    "clopper_pearson",
+    "populations",
+    "response_rates",
+    "spider_data",
     "sum_of_diameters",
     "timepoint_response",
+    "waterfall_data",
 ]

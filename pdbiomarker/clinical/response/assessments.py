@@ -204,7 +204,7 @@ def _judged(one: Assessment, start: dt.date | None, cutoff: dt.date | None, prob
     if cutoff is not None and days.earliest > cutoff:
         problems.add(
             "E-RESP-013",
-            f"An assessment of {one.participant!r} lies after the data cut-off ({cutoff}); it is not counted.",
+            f"An assessment of {one.participant!r} lies after the cut-off ({cutoff}): not counted.",
             remedy="Correct the date, or move the cut-off.",
             file="responses.csv",
             row=one.row,
@@ -245,8 +245,8 @@ def _check_order(found: list[Assessment], problems: Problems) -> None:
         if same and before.days.latest >= after.days.earliest and before.response != after.response:
             problems.add(
                 "E-RESP-012",
-                f"{before.participant!r}: {before.response} ({before.days.earliest} to {before.days.latest}) may "
-                f"come before or after {after.response} ({after.days.earliest}); it is taken as before.",
+                f"{before.participant!r}: {before.response} ({before.days.earliest} to {before.days.latest}) "
+                f"may come before or after {after.response} ({after.days.earliest}); it is taken as before.",
                 remedy="Complete the date.",
                 file="responses.csv",
                 row=before.row,

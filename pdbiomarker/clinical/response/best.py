@@ -1,10 +1,10 @@
 """Best overall response, confirmed and unconfirmed.
 
-Each assessment offers what it may be called; the best offer wins (CR, PR, SD, NON-CR/NON-PD, PD, NE), the earliest
-on ties. Confirmed: CR needs a CR, PR needs a CR or PR, at least 28 days later. The first such assessment decides:
-between the two only CR or NE (for CR), or CR, PR and NE (for PR) may stand, NE at most once, and no PR after a CR.
-CR, PR and SD offer SD when they are late enough, else NE. Data after progression or after a new anticancer therapy
-do not count.
+Each assessment offers what it may be called; the best offer wins (CR, PR, SD, NON-CR/NON-PD, PD, NE), the
+earliest on ties. Confirmed: CR needs a CR, PR needs a CR or PR, at least 28 days later. The first such
+assessment decides: between the two only CR or NE (for CR), or CR, PR and NE (for PR) may stand, NE at most
+once, and no PR after a CR. CR, PR and SD offer SD when they are late enough, else NE. Data after progression
+or after a new anticancer therapy do not count.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ class BestResponse:
     Attributes
     ----------
     table : DataFrame
-        :data:`BEST_COLUMNS`, one row a participant. ``best_response`` is the confirmed one. A responder is one
-        whose CR or PR was confirmed; ``first_response_date`` is the day of the first CR or PR that was
+        :data:`BEST_COLUMNS`, one row a participant. ``best_response`` is the confirmed one. A responder is
+        one whose CR or PR was confirmed; ``first_response_date`` is the day of the first CR or PR that was
         confirmed, not of the confirmation, and not of a later CR. Dates are ISO text; of a partial date the
         earliest day, and ``date_imputed`` says what was not known.
     assessments : DataFrame

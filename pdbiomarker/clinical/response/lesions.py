@@ -149,8 +149,8 @@ def sum_of_diameters(
     -------
     DataFrame
         One row an assessment, with :data:`SUM_COLUMNS`: sums and changes in mm and percent; NaN with a note
-        where a target lesion was not evaluated or a baseline is missing. `nadir_mm` is the smallest sum before
-        the row, baseline included. No lesions: no rows.
+        where a target lesion was not evaluated or a baseline is missing. `nadir_mm` is the smallest sum
+        before the row, baseline included. No lesions: no rows.
 
     Raises
     ------
@@ -308,7 +308,7 @@ def _check_baseline(
         elif one.diameter < least:
             problems.add(
                 "E-RESP-014",
-                f"Target lesion {one.lesion!r} of {person!r} is below the {least:g} mm that RECIST 1.1 asks for.",
+                f"Target lesion {one.lesion!r} of {person!r} is below {least:g} mm, the least of RECIST 1.1.",
                 remedy="Check the diameter, and whether it is a node.",
                 file=_FILE,
                 row=one.row,
