@@ -304,9 +304,7 @@ def test_sums_and_responses_of_the_cdisc_example(shared_data: Callable[[str], Pa
     tr = tr[tr["TREVAL"] == "INVESTIGATOR"]
     place = tu[tu["TUEVAL"] == "INVESTIGATOR"].set_index(["USUBJID", "TULNKID"])["TULOC"]
     node = [place.get((u, k)) == "LYMPH NODE" for u, k in zip(tr["USUBJID"], tr["TRLNKID"], strict=True)]
-    keep = [
-        t == "TUMSTATE" or t == ("LPERP" if n else "LDIAM") for t, n in zip(tr["TRTESTCD"], node, strict=True)
-    ]
+    keep = [t in {"TUMSTATE", "LPERP" if n else "LDIAM"} for t, n in zip(tr["TRTESTCD"], node, strict=True)]
     lesions = pd.DataFrame(
         {
             "participant_id": tr["USUBJID"],

@@ -228,12 +228,16 @@ def spider_data(timepoints: pd.DataFrame, best: BestResponse | None = None) -> p
     Returns
     -------
     DataFrame
-        ``participant_id, study_day, change_pct, response, is_baseline, counted``; assessments without a
+        ``participant_id, study_day, change_pct, response, is_baseline, counted`` and the ``best_response``; assessments without a
         change are left out here and stand in `timepoints` with their note.
     """
     columns = ["participant_id", "study_day", "change_pct", "response", "is_baseline"]
     rows = timepoints[timepoints["change_pct"].notna()][columns].reset_index(drop=True)
-    return rows.assign(counted=_counted(timepoints, best)[timepoints["change_pct"].notna().to_numpy()])
+    rows = rows.assign(counted=_counted(timepoints, best)[timepoints["change_pct"].notna().to_numpy()])
+    if best is None:
+        return rows
+    of = best.table.set_index("participant_id")["best_response"]
+    return rows.assign(best_response=rows["participant_id"].map(of))
 
 
 def _counted(timepoints: pd.DataFrame, best: BestResponse | None) -> np.ndarray:

@@ -37,7 +37,7 @@ COX_COLUMNS: Final = (
     "status",
     "note",
 )
-#: A log hazard ratio per standard deviation, or its standard error, beyond these: no maximum of the likelihood.
+#: Log hazard ratios per standard deviation, or their standard errors, beyond these: no maximum.
 _DIVERGED: Final = (10.0, 50.0)
 
 

@@ -450,7 +450,7 @@ def _after_gap(
 
 def _cells(facts: _Person, endpoint: str, rules: CensoringRules, end: _End) -> tuple[object, ...]:
     day = max(end.days.earliest, facts.start)
-    seen = _adequate(facts.assessments, None)
+    seen = _adequate(facts.assessments, day)
     return (
         facts.participant,
         endpoint,
