@@ -180,8 +180,8 @@ def size_waterfall(
         )
         none = f"; {len(lost)} without a change" if len(lost) else ""
         facts = (
-            "Lowest change of the sum of target diameters from baseline, assessments up to progression or new "
-            f"therapy. n = {n}{none}; {responders} with confirmed CR or PR. Letters: confirmed best response. "
+            "Lowest change of the sum of target diameters from baseline, up to progression or new therapy. "
+            f"n = {n}{none}; {responders} with confirmed CR or PR. Letters: confirmed best response. "
             f"Dashed: −30 and +20\u00a0%.{colors.note}"
         )
         titles(ax, name, facts)
@@ -310,8 +310,8 @@ def spider(table: pd.DataFrame, *, hue: str | None = None, title: str = "", ax: 
         ax.set_ylabel("change of the sum from baseline (%)")
         despine(ax)
         facts = (
-            f"Sum of target diameters; n = {rows['participant_id'].nunique()}. Cross: progression; dotted, open: after "
-            "progression or a new therapy. Dashed: −30 and +20\u00a0%." + colors.note
+            f"Sum of target diameters; n = {rows['participant_id'].nunique()}. Cross: progression; dotted, "
+            "open: after progression or a new therapy. Dashed: −30 and +20\u00a0%." + colors.note
         )
         titles(ax, name, facts)
         colors.legend(ax)
@@ -344,9 +344,7 @@ def _end_labels(ax: Axes, ends: Sequence[tuple[str, float, float, str]], low: fl
     at = right + 0.02 * (right - left)
     for (person, day, y, _), label_y in zip(ends, placed, strict=True):
         ax.plot([day, at], [min(y, high), label_y], color=GRID, lw=0.7, zorder=0)
-        ax.text(
-            at, label_y, short_id(person), fontsize=7.5, va="center", color=color if color != FAINT else MUTED
-        )
+        ax.text(at, label_y, short_id(person), fontsize=7.5, va="center", color=INK)
 
 
 def swimmer(

@@ -228,7 +228,8 @@ def spider_data(timepoints: pd.DataFrame, best: BestResponse | None = None) -> p
     Returns
     -------
     DataFrame
-        ``participant_id, study_day, change_pct, response, is_baseline, counted`` and the ``best_response``; assessments without a
+        ``participant_id, study_day, change_pct, response, is_baseline, counted`` and, with `best`,
+        ``best_response``; assessments without a
         change are left out here and stand in `timepoints` with their note.
     """
     columns = ["participant_id", "study_day", "change_pct", "response", "is_baseline"]
