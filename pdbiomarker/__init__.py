@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.response import write_response
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -72,6 +73,7 @@ __all__ = [
     "simulate_study",
     "verify",
     "write_expression",
+    "write_response",
 ]
 
 #: Public name -> the module that defines it.
@@ -99,6 +101,7 @@ _HOMES: Final = {
     "simulate_study": "simulate",
     "verify": "provenance",
     "write_expression": "run.expression",
+    "write_response": "run.response",
 }
 _SUBMODULES: Final = frozenset(
     {"clinical", "decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"}

@@ -333,6 +333,7 @@ _catalogue(
         8: "A date lies after the data cut-off.",
         9: "A participant occurs twice in a table of outcomes, or is not enrolled.",
         10: "A sheet that the outcomes need was not given.",
+        11: "Missed assessments cannot be told: no schedule is given.",
     },
 )
 _catalogue(

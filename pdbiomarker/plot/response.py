@@ -113,6 +113,10 @@ class _Colors:
         """The colour of a participant."""
         return self._of.get(str(person), FAINT if self._of else default)
 
+    def rank(self, person: str) -> int:
+        """The place of a participant's level among the levels."""
+        return list(self.levels.values()).index(self._of[person]) if self.levels else 0
+
     def legend(self, ax: Axes) -> None:
         """Explain the colours at the right of the axes."""
         fig = ax.get_figure()
@@ -256,7 +260,9 @@ def _reason(ax: Axes, x: float, text: str) -> None:
     )
 
 
-def spider(table: pd.DataFrame, *, hue: str | None = None, title: str = "", ax: Axes | None = None) -> Axes:
+def spider(
+    table: pd.DataFrame, *, hue: str | None = "best_response", title: str = "", ax: Axes | None = None
+) -> Axes:
     """Draw the change of tumour size by study day, one line a participant.
 
     Parameters
@@ -266,6 +272,7 @@ def spider(table: pd.DataFrame, *, hue: str | None = None, title: str = "", ax: 
         and, if given, ``response, counted`` and the column named by `hue`.
     hue : str, optional
         A column that colours the lines: the best response, or a number such as a pharmacodynamic change.
+        None: a colour for each participant.
     title : str, optional
     ax : Axes, optional
 
@@ -281,7 +288,7 @@ def spider(table: pd.DataFrame, *, hue: str | None = None, title: str = "", ax: 
         E-RESULT-002: a column is missing.
     """
     _need(table, ["participant_id", "study_day", "change_pct"])
-    colors = _Colors(table, hue)
+    colors = _Colors(table, None if hue == "best_response" and hue not in table.columns else hue)
     with style():
         ax = new_axes(ax, 7.6, 4.2)
         rows = table[table["change_pct"].notna() & table["study_day"].notna()]
@@ -393,8 +400,9 @@ def swimmer(
         name = title or "Time on study"
         if rows.empty:
             return empty(ax, name, "Nobody was treated.")
-        keys = ([hue] if hue else []) + ["end_day", "participant_id"]
-        rows = rows.sort_values(keys, ascending=[*([False] if hue else []), True, False], kind="stable")
+        rows["_place"] = [colors.rank(str(p)) for p in rows["participant_id"]]
+        keys = ["_place", "end_day", "participant_id"]
+        rows = rows.sort_values(keys, ascending=[False, True, False], kind="stable")
         people = [str(p) for p in rows["participant_id"]]
         place = {person: y for y, person in enumerate(people)}
         ends = rows["end_day"].to_numpy(dtype=float)
@@ -453,7 +461,7 @@ def _marks(
         if len(own):
             y = [place[str(p)] + shift for p in own["participant_id"]]
             ax.plot(own["study_day"].to_numpy(dtype=float), y, ls="", **look)
-            handles.append(Line2D([], [], ls="", label=label, **{**look, "ms": 6}))
+            handles.append(Line2D([], [], ls="", label=label, **look))
 
     if doses is not None:
         _need(doses, ["participant_id", "study_day"])
@@ -540,7 +548,8 @@ def survival_curve(
         if len(groups) == 1:
             main.legend(handles=handles, loc="upper right", handlelength=1.4)
         else:
-            _legend(main, handles)
+            by = (curves.by or "").replace("_mg", " (mg)").replace("_", " ")
+            _legend(main, handles, plain(by, 30))
         _at_risk(below, main, curves, ticks, scale, colors)
         below.set_xlabel(f"{unit} since the start")
         titles(

@@ -175,7 +175,7 @@ def test_trap_11_partial_dates_are_taken_on_the_cautious_side_and_flagged() -> N
 def test_dates_that_contradict_each_other_are_named() -> None:
     people, outcomes = person(death_date="2024-03-01")
     found = progression_free_survival(scans(SD8, PD24), people, outcomes)
-    assert {p.code for p in found.problems} == {"E-SURV-005", "E-SURV-010"}
+    assert {p.code for p in found.problems} == {"E-SURV-005", "E-SURV-011"}
     assert found.table["end_date"].tolist() == ["2024-03-01"]
     people, outcomes = person(death_date="2023-03-01")
     with pytest.raises(InputError, match="E-SURV-004"):

@@ -67,6 +67,8 @@ class BestResponse:
     assessments : DataFrame
         Every assessment of the reader with ``used`` and ``why_not``.
     rules : ResponseRules
+    cutoff : date or None
+        The data cut-off.
     problems : tuple of Problem
         Warnings: responses before the first dose or after the cut-off, PR after CR, uncertain order.
     """
@@ -74,6 +76,7 @@ class BestResponse:
     table: pd.DataFrame
     assessments: pd.DataFrame
     rules: ResponseRules
+    cutoff: dt.date | None
     problems: tuple[Problem, ...]
 
 
@@ -148,7 +151,7 @@ def best_overall_response(
         used += judged
         rows.append(_row(person, judged, starts, rules, problems))
     table = pd.DataFrame(rows, columns=list(BEST_COLUMNS))
-    return BestResponse(table, assessments_table(used, starts), rules, tuple(problems))
+    return BestResponse(table, assessments_table(used, starts), rules, limit, tuple(problems))
 
 
 def counted(own: list[Assessment], therapy: dt.date | None) -> list[tuple[Assessment, str]]:

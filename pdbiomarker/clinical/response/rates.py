@@ -105,7 +105,7 @@ def populations(
     """
     problems = Problems()
     starts = first_dose_days(participants, problems)
-    known = read_outcomes(outcomes, starts, cutoff=None, problems=problems)
+    known = read_outcomes(outcomes, starts, cutoff=best.cutoff, problems=problems)
     problems.raise_if_any()
     targets = _targets_at_baseline(timepoints)
     recorded = bool(targets) or any(one.measurable is not None for one in known.values())

@@ -320,9 +320,9 @@ def _person(given: _Inputs, person: str, first: dt.date, start: dt.date) -> _Per
 def _tell_no_schedule(schedule: AssessmentSchedule | None, rules: CensoringRules, problems: Problems) -> None:
     if schedule is None and rules.missed_assessments == "censor":
         problems.add(
-            "E-SURV-010",
+            "E-SURV-011",
             "Without a schedule of assessments nobody is censored for those that were missed.",
-            remedy="Give AssessmentSchedule(every_days=..., window_days=...).",
+            remedy="Give an AssessmentSchedule, or in a file of rules: schedule: {every_days: 56}.",
             column="schedule",
             severity="warning",
         )

@@ -59,12 +59,15 @@ class KaplanMeier:
     level : float
     left_out : DataFrame
         ``participant_id, why_not`` of the rows without a time.
+    by : str or None
+        The column that makes the groups.
     """
 
     table: pd.DataFrame
     medians: pd.DataFrame
     level: float
     left_out: pd.DataFrame
+    by: str | None = None
 
     def at(self, days: Sequence[float]) -> pd.DataFrame:
         """Give survival at fixed days: ``group, days, n_risk, survival, se, ci_low, ci_high``.
@@ -139,7 +142,7 @@ def kaplan_meier(table: pd.DataFrame, *, by: str | None = None, level: float = 0
     whole = pd.concat(curves, ignore_index=True) if curves else pd.DataFrame(columns=list(CURVE_COLUMNS))
     names = ["group", "n", "n_events", "median_days", "ci_low", "ci_high"]
     return KaplanMeier(
-        whole[list(CURVE_COLUMNS)], pd.DataFrame(medians, columns=names), level, _left_out(table, kept)
+        whole[list(CURVE_COLUMNS)], pd.DataFrame(medians, columns=names), level, _left_out(table, kept), by
     )
 
 
