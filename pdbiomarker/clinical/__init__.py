@@ -4,6 +4,6 @@ Every module takes plain tables and gives plain tables. The sheets of a study's 
 by :func:`pdbiomarker.read_study` into ``Study.clinical``.
 """
 
-from pdbiomarker.clinical import response, survival
+from pdbiomarker.clinical import efficacy, response, survival
 
-__all__ = ["response", "survival"]
+__all__ = ["efficacy", "response", "survival"]

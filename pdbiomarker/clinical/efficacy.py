@@ -147,11 +147,12 @@ def efficacy(
             differences = compare_responses(
                 timepoints, responses, participants, reader=rules.reader, problems=problems
             )
+    elif responses is not None:
+        own = with_ids(responses)
+        timepoints, _ = choose_reader(own, rules.reader, file="responses.csv", problems=problems)
     else:
-        timepoints, _ = choose_reader(
-            with_ids(responses), rules.reader, file="responses.csv", problems=Problems()
-        )
-    made = _derive(timepoints, participants, outcomes, rules, lesions is not None)
+        timepoints = pd.DataFrame()
+    made = _derive(timepoints, participants, outcomes, rules, has_lesions=lesions is not None)
     told = [*problems, *made.problems]
     unique = tuple(dict.fromkeys(told))
     return dataclasses.replace(made, differences=differences, problems=unique)
@@ -162,6 +163,7 @@ def _derive(
     participants: pd.DataFrame,
     outcomes: pd.DataFrame | None,
     rules: EfficacyRules,
+    *,
     has_lesions: bool,
 ) -> Efficacy:
     cut, schedule = rules.cutoff, rules.schedule
@@ -244,7 +246,8 @@ def response_columns(made: Efficacy) -> pd.DataFrame:
         own = table[["participant_id"]].merge(own, on="participant_id", how="left")
         inside = own["in_analysis"].fillna(value=False).astype(bool)
         table[f"{name}_days"] = own["days"].to_numpy(dtype=float)
-        table[f"{name}_event"] = own["event"].astype("boolean").where(inside, pd.NA).array
+        events = [bool(e) if i else pd.NA for e, i in zip(own["event"], inside, strict=True)]
+        table[f"{name}_event"] = pd.array(events, "boolean")
     return table[["participant_id", *RESPONSE_COLUMNS]]
 
 

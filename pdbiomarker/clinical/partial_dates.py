@@ -93,13 +93,13 @@ def read_span(value: object) -> DaySpan | None:
     >>> read_span("2014-02").latest
     datetime.date(2014, 2, 28)
     """
-    if isinstance(value, dt.datetime) and value is not pd.NaT:
-        return DaySpan.of(value.date())
-    if isinstance(value, dt.date) and value is not pd.NaT:
-        return DaySpan.of(value)
     text = text_of(value)
     if not text:
         return None
+    if isinstance(value, dt.datetime):
+        return DaySpan.of(value.date())
+    if isinstance(value, dt.date):
+        return DaySpan.of(value)
     whole = parse_date(text)
     if whole is not None:
         return DaySpan.of(whole.date() if isinstance(whole, dt.datetime) else whole)

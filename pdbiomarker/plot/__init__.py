@@ -7,7 +7,8 @@ from pdbiomarker.plot.accountability import accountability
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.paired import paired
 from pdbiomarker.plot.quality import components, likeness, sexes
-from pdbiomarker.plot.response import size_waterfall, spider, survival_curve, swimmer
+from pdbiomarker.plot.response import size_waterfall, spider, swimmer
+from pdbiomarker.plot.survival import survival_curve
 from pdbiomarker.plot.truth import truth
 from pdbiomarker.plot.volcano import volcano
 from pdbiomarker.plot.waterfall import waterfall

@@ -75,8 +75,9 @@ class KaplanMeier:
         Beyond the last time of a group its survival is not known (NaN), unless it is 0. ``n_risk`` counts
         those with that time or a longer one.
         """
-        rows = []
-        for group, curve in self.table.groupby("group", sort=False):
+        rows: list[tuple[object, ...]] = []
+        for name, curve in self.table.groupby("group", sort=False):
+            group = str(name)
             times = curve["days"].to_numpy()
             left = curve["n_risk"].to_numpy()
             for day in days:
