@@ -337,3 +337,53 @@ def test_sums_and_responses_of_the_cdisc_example(shared_data: Callable[[str], Pa
     differ = told[told["response"] != told["RSSTRESC"]][["participant_id", "date", "response", "RSSTRESC"]]
     assert len(told) == 22
     assert differ.to_numpy().tolist() == []
+
+
+@pytest.mark.data
+def test_parts_of_the_response_of_the_large_cdisc_example(shared_data: Callable[[str], Path]) -> None:
+    """tr_onco and rs_onco of pharmaversesdtm 1 (Apache-2.0), investigator: 633 assessments after baseline.
+
+    Sums equal the recorded ones, and so do new lesions and non-target responses. The example has no rule of the
+    nadir: where its target response differs, ours is PD by the nadir, or NE as a lesion could not be assessed.
+    """
+    folder = shared_data("cdisc_onco_pk")
+    tr = pd.read_parquet(folder / "pharmaversesdtm__tr_onco.parquet")
+    adsl = pd.read_parquet(folder / "pharmaverseadam__adsl.parquet")
+    tr = tr[tr["TREVAL"] == "INVESTIGATOR"]
+    recorded = tr[tr["TRTESTCD"] == "SUMDIAM"]
+    tr = tr[tr["TRTESTCD"].isin(["DIAMETER", "TUMSTATE"])]
+    state = tr["TRSTRESC"].where(tr["TRTESTCD"] == "TUMSTATE", "").str.lower()
+    lesions = pd.DataFrame(
+        {
+            "participant_id": tr["USUBJID"],
+            "date": tr["TRDTC"],
+            "lesion_id": tr["TRLNKID"],
+            "role": tr["TRGRPID"].str.lower(),
+            "diameter_mm": tr["TRSTRESN"],
+            "state": state.where(tr["TRSTAT"] != "NOT DONE", "not evaluable"),
+        }
+    )
+    people = pd.DataFrame({"participant_id": adsl["USUBJID"], "first_dose_datetime": adsl["TRTSDT"]})
+    found = timepoint_response(lesions, people)
+    sums = found.merge(recorded, left_on=["participant_id", "date"], right_on=["USUBJID", "TRDTC"])
+    whole = sums[sums["sum_mm"].notna()]
+    assert len(whole) > 850
+    np.testing.assert_allclose(whole["sum_mm"], whole["TRSTRESN"], atol=1e-9)
+    rs = pd.read_parquet(folder / "pharmaversesdtm__rs_onco.parquet")
+    rs = rs[rs["RSEVAL"] == "INVESTIGATOR"].drop(columns="RSTEST")
+    parts = rs.pivot_table(index=["USUBJID", "RSDTC"], columns="RSTESTCD", values="RSSTRESC", aggfunc="first")
+    told = found[~found["is_baseline"]].merge(
+        parts.reset_index(), left_on=["participant_id", "date"], right_on=["USUBJID", "RSDTC"]
+    )
+    assert len(told) == 633
+    whole = told[told["NTRGRESP"].notna()]
+    assert len(whole) == 632
+    assert (whole["non_target"] == whole["NTRGRESP"]).all()
+    words = told["NEWLPROG"].map({"UNEQUIVOCAL": "yes", "EQUIVOCAL": "equivocal"}).fillna("no")
+    assert (told["new_lesions"] == words).all()
+    differ = told[told["target"] != told["TRGRESP"]]
+    why = differ["target_rule"].str.contains("nadir of|reappeared|not evaluated")
+    assert why.all(), differ.loc[~why, ["participant_id", "date", "target", "TRGRESP", "target_rule"]]
+    above = differ.loc[differ["target"] == "PD", "change_pct"]
+    assert (above < 20).all()  # none is PD against the baseline
+    assert len(differ) < 80

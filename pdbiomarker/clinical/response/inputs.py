@@ -195,6 +195,8 @@ def _lesion(cells: pd.Series, span: DaySpan | None, row: int | None, problems: P
     if wrong or not usable or span is None:
         return None
     state = _STATES[state_text]
+    if role == "non-target" and state_text == "unequivocal":
+        state = "progression"
     if role == "non-target" and not state and np.isfinite(diameter):
         state = _GONE if diameter == 0 else "present"
     visit = text_of(cells.get("visit")) or f"{span.earliest}/{span.latest}"

@@ -245,12 +245,15 @@ def _at_baseline(
     """Split assessments at the first dose; without its date the first one is the baseline."""
     if start is None:
         return groups[:1], groups[1:]
-    sure = [own for own in groups if max(one.days.latest for one in own) <= start]
-    if sure:
-        return sure, [own for own in groups if own not in sure]
-    # A partial date that may lie before the first dose is the baseline where nothing else is.
-    perhaps = [own for own in groups if own[0].days.earliest <= start][:1]
-    return perhaps, [own for own in groups if own not in perhaps]
+    before = [own for own in groups if max(one.days.latest for one in own) <= start]
+    known = {one.lesion for own in before for one in own}
+    for own in groups:
+        # A partial date that may lie before the first dose is the baseline of lesions that have no other.
+        perhaps = own not in before and own[0].days.earliest <= start
+        if perhaps and any(one.lesion not in known for one in own if one.role != "new"):
+            before.append(own)
+            known.update(one.lesion for one in own)
+    return before, [own for own in groups if own not in before]
 
 
 def _value(one: Lesion, rules: ResponseRules) -> float:
