@@ -73,7 +73,6 @@ def read_outcomes(
     if outcomes is None or outcomes.empty:
         return found
     frame = with_ids(outcomes)
-    frame.index = outcomes.index if len(outcomes.index) == len(frame) else frame.index
     columns = {
         name: read_spans(frame, column, file=_FILE, problems=problems) for name, column in _DATES.items()
     }

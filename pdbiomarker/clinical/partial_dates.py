@@ -15,7 +15,7 @@ from typing import Final
 
 import pandas as pd
 
-from pdbiomarker.errors import Problems
+from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.tables import add_rows, parse_date
 
 __all__ = ["DaySpan", "first_dose_days", "line_of", "read_span", "read_spans", "text_of", "with_ids"]
@@ -135,11 +135,22 @@ def read_spans(frame: pd.DataFrame, column: str, *, file: str, problems: Problem
 
 
 def with_ids(frame: pd.DataFrame) -> pd.DataFrame:
-    """Give a frame whose column ``participant_id`` is text, whether it came as a column or as the index."""
+    """Give a frame whose column ``participant_id`` is text, whether it came as a column or as the index.
+
+    Raises
+    ------
+    InputError
+        E-SURV-001: it has neither.
+    """
     if "participant_id" in frame.columns:
         out = frame.copy()
+    elif frame.index.name == "participant_id":
+        out = frame.reset_index()
     else:
-        out = frame.rename_axis("participant_id").reset_index()
+        problems = Problems()
+        remedy = f"It has: {', '.join(map(str, frame.columns))}."
+        problems.add("E-SURV-001", "The table has no such column.", remedy=remedy, column="participant_id")
+        raise InputError(problems)
     out["participant_id"] = [text_of(value) for value in out["participant_id"]]
     return out
 
@@ -150,9 +161,10 @@ def first_dose_days(participants: pd.DataFrame, problems: Problems) -> dict[str,
     Parameters
     ----------
     participants : DataFrame
-        With ``participant_id`` (or as index) and ``first_dose_datetime``; without it nobody was treated.
+        With ``participant_id`` (or as index) and ``first_dose_datetime``.
     problems : Problems
-        A date that is none, or that is partial (E-SURV-003), is added.
+        A date that is none, or that is partial (E-SURV-003), a participant who stands twice (E-SURV-009) and
+        a missing column (E-SURV-001) are added.
 
     Returns
     -------
@@ -160,6 +172,14 @@ def first_dose_days(participants: pd.DataFrame, problems: Problems) -> dict[str,
         None where a participant was never dosed.
     """
     people = with_ids(participants)
+    if "first_dose_datetime" not in people.columns:
+        problems.add(
+            "E-SURV-001",
+            "Without first doses no time can be counted.",
+            remedy=f"The participants have: {', '.join(map(str, people.columns))}.",
+            file="participants.csv",
+            column="first_dose_datetime",
+        )
     spans = read_spans(people, "first_dose_datetime", file="participants.csv", problems=problems)
     days: dict[str, dt.date | None] = {}
     for person, span in zip(people["participant_id"], spans, strict=True):
@@ -171,6 +191,15 @@ def first_dose_days(participants: pd.DataFrame, problems: Problems) -> dict[str,
                 file="participants.csv",
                 column="first_dose_datetime",
                 value=f"{span.earliest} to {span.latest}",
+            )
+        if person in days:
+            problems.add(
+                "E-SURV-009",
+                f"Participant {person!r} stands twice.",
+                remedy="Keep one row for each participant.",
+                file="participants.csv",
+                column="participant_id",
+                value=person,
             )
         days[person] = None if span is None else span.earliest
     return dict(sorted(days.items()))

@@ -21,6 +21,7 @@ from pdbiomarker.clinical.efficacy_rules import EfficacyRules, read_efficacy_rul
 from pdbiomarker.clinical.partial_dates import first_dose_days, read_spans
 from pdbiomarker.clinical.response.assessments import day_of
 from pdbiomarker.clinical.response.lesions import study_day
+from pdbiomarker.clinical.survival import kaplan_meier
 from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.pairing import adequacy
 from pdbiomarker.plot import size_waterfall, spider, survival_curve, swimmer
@@ -230,6 +231,10 @@ def efficacy_tables(made: Efficacy, *, problems: Sequence[Problem] = ()) -> dict
         tables[f"km_{name}"] = curve.table
         medians.append(curve.medians.assign(curve=name))
         fixed.append(curve.at(_DAYS).assign(curve=name))
+    # How long people were followed: the curve of being censored.
+    longest = made.pfs.table if made.os is None else made.os.table
+    seen = kaplan_meier(longest.assign(event=~longest["event"].astype(bool)))
+    medians.append(seen.medians.assign(curve="follow_up (reverse Kaplan-Meier)"))
     for name, parts in (("km_medians", medians), ("km_fixed_days", fixed)):
         whole = pd.concat(parts, ignore_index=True)
         tables[name] = whole[["curve", *(column for column in whole.columns if column != "curve")]]

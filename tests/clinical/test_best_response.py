@@ -156,6 +156,20 @@ def test_row_order_does_not_matter() -> None:
     pd.testing.assert_frame_equal(whole.table, turned.table)
 
 
+def test_participants_without_ids_or_first_doses_or_twice_are_refused() -> None:
+    frame = scans(("2024-02-26", "PR"))
+    for who, code in (
+        (people("2024-01-01").drop(columns="participant_id"), "E-SURV-001"),
+        (people("2024-01-01").drop(columns="first_dose_datetime"), "E-SURV-001"),
+        (pd.concat([people("2024-01-01")] * 2), "E-SURV-009"),
+        (people("2024-01"), "E-SURV-003"),
+    ):
+        with pytest.raises(InputError, match=code):
+            best_overall_response(frame, who)
+    indexed = people("2024-01-01").set_index("participant_id")
+    assert best_overall_response(frame, indexed).table["participant_id"].tolist() == ["001"]
+
+
 def test_rules_out_of_range_are_refused() -> None:
     with pytest.raises(InputError, match="E-RESP-008"):
         ResponseRules(confirmation_days=-1)

@@ -343,8 +343,8 @@ def test_sums_and_responses_of_the_cdisc_example(shared_data: Callable[[str], Pa
 def test_parts_of_the_response_of_the_large_cdisc_example(shared_data: Callable[[str], Path]) -> None:
     """tr_onco and rs_onco of pharmaversesdtm 1 (Apache-2.0), investigator: 633 assessments after baseline.
 
-    Sums equal the recorded ones, and so do new lesions and non-target responses. The example has no rule of the
-    nadir: where its target response differs, ours is PD by the nadir, or NE as a lesion could not be assessed.
+    Sums equal the recorded ones, so do new lesions and non-target responses. The example has no rule of the
+    nadir: where its target response differs, ours is PD by the nadir, or NE as a lesion was not assessed.
     """
     folder = shared_data("cdisc_onco_pk")
     tr = pd.read_parquet(folder / "pharmaversesdtm__tr_onco.parquet")

@@ -119,7 +119,6 @@ def assessments_of(
     refuse_missing_columns(
         frame, ("participant_id", "date", "response"), code="E-RESP-001", file=file, problems=problems
     )
-    frame.index = timepoints.index if len(timepoints.index) == len(frame) else frame.index
     frame, chosen = choose_reader(frame, reader, file=file, problems=problems)
     spans = read_spans(frame, "date", file=file, problems=problems)
     latest = read_spans(frame, "date_latest", file=file, problems=problems)

@@ -146,7 +146,7 @@ def read_lesions(
         E-RESP-001, -002, -003, -004, -005, E-SHEET-012: every row that cannot be understood.
     """
     required = ("participant_id", "date", "lesion_id", "role")
-    frame = lesions if "participant_id" in lesions.columns else with_ids(lesions)
+    frame = with_ids(lesions) if lesions.index.name == "participant_id" else lesions
     refuse_missing_columns(frame, required, code="E-RESP-001", file=_FILE, problems=problems)
     frame, chosen = choose_reader(frame, reader, file=_FILE, problems=problems)
     spans = read_spans(frame, "date", file=_FILE, problems=problems)

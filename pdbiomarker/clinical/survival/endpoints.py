@@ -101,7 +101,7 @@ class _Inputs:
     starts: dict[str, dt.date | None]
     assessments: dict[str, list[Assessment]]
     outcomes: dict[str, Outcome]
-    cutoff: dt.date | None
+    with_baseline: frozenset[str]
 
 
 def progression_free_survival(
@@ -305,14 +305,14 @@ def _read(
     known = read_outcomes(outcomes, starts, cutoff=limit, problems=problems)
     problems.raise_if_any()
     found = assessments_of(timepoints, starts, reader=reader, cutoff=limit, problems=problems)
-    return _Inputs(starts, found, known, limit)
+    baselines = frozenset(p for p, rows in found.items() if any(one.is_baseline for one in rows))
+    return _Inputs(starts, found, known, baselines)
 
 
 def _person(given: _Inputs, person: str, first: dt.date, start: dt.date) -> _Person:
     own = given.assessments[person]
     # Lesions say where the baseline is; a sheet of responses does not, and then it is taken to exist.
-    baselines = {p for p, rows in given.assessments.items() if any(one.is_baseline for one in rows)}
-    no_baseline = bool(baselines) and person not in baselines
+    no_baseline = bool(given.with_baseline) and person not in given.with_baseline
     kept = tuple(one for one in own if not one.why_not and one.days.latest >= start)
     return _Person(person, first, start, kept, given.outcomes[person], no_baseline)
 
