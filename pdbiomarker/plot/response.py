@@ -166,7 +166,9 @@ def size_waterfall(
         E-RESULT-002: a column is missing.
     """
     _need(table, ["participant_id", "best_size_change_pct", "best_response"])
-    colors = _Colors(table, hue)
+    if hue is not None:
+        _need(table, [hue])
+    colors = _Colors(table[table["best_size_change_pct"].notna()], hue)
     with style():
         ax = new_axes(ax, 7.6, 4.0)
         have = table[table["best_size_change_pct"].notna()]
@@ -343,7 +345,8 @@ def _end_labels(ax: Axes, ends: Sequence[tuple[str, float, float, str]], low: fl
         return
     right = max(day for _, day, _, _ in ends)
     left = min(0.0, float(ax.get_xlim()[0]))
-    ax.set_xlim(left, right + 0.12 * (right - left))
+    longest = max(len(short_id(person)) for person, *_ in ends)
+    ax.set_xlim(left, right + (0.04 + 0.014 * longest) * (right - left))
     wanted = np.array([min(y, high) for _, _, y, _ in ends])
     placed = spread(wanted, 0.042 * (high - low), low, high)
     at = right + 0.02 * (right - left)
