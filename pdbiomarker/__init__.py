@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.reports import diff_results, report_results
+    from pdbiomarker.run.response import write_response
     from pdbiomarker.run.results import read_result
     from pdbiomarker.run.safety import escalate, write_ada, write_safety
     from pdbiomarker.simulate import simulate_study
@@ -78,6 +79,7 @@ __all__ = [
     "verify",
     "write_ada",
     "write_expression",
+    "write_response",
     "write_safety",
 ]
 
@@ -111,6 +113,7 @@ _HOMES: Final = {
     "write_ada": "run.safety",
     "write_expression": "run.expression",
     "write_safety": "run.safety",
+    "write_response": "run.response",
 }
 _SUBMODULES: Final = frozenset(
     {"clinical", "decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"}

@@ -666,6 +666,50 @@ def diff(
 
 @app.command(epilog=_EXIT_CODES)
 @_guarded
+def response(
+    inputs: Annotated[
+        list[Path],
+        typer.Argument(metavar="STUDY|SHEET...", help="A study folder, or lesions.csv, responses.csv."),
+    ],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where tables and figures go.")],
+    participants: Annotated[
+        Path | None, typer.Option(metavar="SHEET", help="participants.csv, with sheets as inputs.")
+    ] = None,
+    outcomes: Annotated[
+        Path | None, typer.Option(metavar="SHEET", help="outcomes.csv: deaths, new therapies, contacts.")
+    ] = None,
+    rules: Annotated[
+        Path | None, typer.Option(metavar="YAML", help="Rules for response, events and censoring.")
+    ] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose assessments count, where there are several.")
+    ] = None,
+    cutoff: Annotated[str | None, typer.Option(metavar="DATE", help="The data cut-off, YYYY-MM-DD.")] = None,
+) -> int:
+    """Derive RECIST response, ORR, duration of response and survival.
+
+    Leaves in DIR best_response.csv, timepoint_response.csv, assessments.csv, populations.csv, orr.csv,
+    pfs.csv (primary and sensitivity side by side), dor.csv, os.csv, km_*.csv, response_by_participant.csv,
+    rules.csv, problems.csv, and the figures waterfall, spider, swimmer and km_* as PNG. Prints the path of
+    the first.
+    """
+    outcome = pb.write_response(
+        inputs,
+        out,
+        participants=participants,
+        outcomes=outcomes,
+        rules=rules,
+        reader=reader,
+        cutoff=cutoff,
+    )
+    _print_problems(outcome.problems)
+    typer.echo(str(outcome.made[0]))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
 def verify(
     results: Annotated[Path, typer.Argument(metavar="OUT", help="A results folder.")],
 ) -> int:

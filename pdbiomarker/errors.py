@@ -301,6 +301,42 @@ _catalogue(
     },
 )
 _catalogue(
+    "RESP",
+    {
+        1: "A column that an assessment of response needs is missing.",
+        2: "A role, state or response is none of those that are known.",
+        3: "A diameter is missing, negative or no number.",
+        4: "Several readers assessed the same participants, and none or an unknown one was chosen.",
+        5: "An assessment or a lesion is recorded twice.",
+        6: "A response is dated before the first dose.",
+        7: "A partial response follows a complete one.",
+        8: "A rule for response is out of its range.",
+        9: "An assessment names a participant who is not enrolled.",
+        10: "Lesions without a baseline: change cannot be told.",
+        11: "A target lesion was not measured at baseline.",
+        12: "The order of assessments cannot be told from their partial dates.",
+        13: "Assessments lie after the data cut-off.",
+        14: "A target lesion is smaller at baseline than can be measured.",
+        15: "The response recorded and the response computed from lesions differ.",
+    },
+)
+_catalogue(
+    "SURV",
+    {
+        1: "A column that a time to event needs is missing.",
+        2: "A rule for events and censoring is unknown or out of its range.",
+        3: "A first dose has no complete date.",
+        4: "A death is dated before the first dose.",
+        5: "An assessment or a contact is dated after death.",
+        6: "A time or an event indicator given to an estimate cannot be used.",
+        7: "A covariate is missing or does not vary.",
+        8: "A date lies after the data cut-off.",
+        9: "A participant occurs twice in a table of outcomes, or is not enrolled.",
+        10: "A sheet that the outcomes need was not given.",
+        11: "Missed assessments cannot be told: no schedule is given.",
+    },
+)
+_catalogue(
     "RUN",
     {
         1: "The folder was made with another plan, study or package version.",
