@@ -1,7 +1,7 @@
 """Our value beside theirs: what was computed here, held against what a sponsor or another program reports.
 
-Two values agree when ``|ours - theirs| <= max(absolute, relative * |theirs|)``; texts and dates agree when they are
-the same. Nothing is dropped: a record or a value that only one side has is a row with that verdict.
+Two values agree when ``|ours - theirs| <= max(absolute, relative * |theirs|)``; texts and dates agree when
+they are the same. Nothing is dropped: a record or a value that only one side has is a row with that verdict.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ def reconcile(
     Returns
     -------
     DataFrame
-        The keys, then parameter, ours, theirs, difference (ours - theirs; NaN for texts), relative (of theirs),
-        verdict (one of :data:`VERDICTS`), reason. Sorted by keys, parameters in the order of `values`.
+        The keys, then parameter, ours, theirs, difference (ours - theirs; NaN for texts), relative (of
+        theirs), verdict (one of :data:`VERDICTS`), reason. Sorted by keys, parameters in the order of
+        `values`.
 
     Raises
     ------
@@ -209,8 +210,8 @@ def reconciliation_summary(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        parameter, n, one column for each verdict (spaces as underscores), largest_relative (the largest relative
-        difference, NaN where nothing was comparable), reason (that of the rows that differ).
+        parameter, n, one column for each verdict (spaces as underscores), largest_relative (the largest
+        relative difference, NaN where nothing was comparable), reason (that of the rows that differ).
     """
     rows: list[dict[str, object]] = []
     for parameter in dict.fromkeys(table["parameter"].tolist()):

@@ -145,6 +145,7 @@ def day_of(date: dt.date) -> dt.date:
 
 
 def tell_after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
+    """Tell dates after the data cut-off (E-SHEET-014, warning)."""
     limit = None if cutoff is None else parse_date(cutoff)
     if limit is None:
         return
@@ -224,7 +225,7 @@ def study_day(date: dt.date, first_dose: dt.date) -> int:
 def study_days(
     sheet: Sheet, dates: pd.Series, doses: Sequence[dt.date | None], *, what: str = "collection date"
 ) -> pd.Series:
-    """Give each row its study day: that of its date, or the one given; the two may not contradict (E-SHEET-013).
+    """Give each row its study day: that of its date, or the one given (E-SHEET-013 where they contradict).
 
     Parameters
     ----------
@@ -262,7 +263,9 @@ def study_days(
         elif typed is not None and computed is not None and typed != computed:
             said = (
                 f"The {what} {day_of(date).isoformat()} is study day {computed} (first dose "
-                f"{day_of(dose).isoformat() if dose is not None else ''}), but the study day given is {typed}."
+                f"{day_of(dose).isoformat() if dose is not None else ''}), but the study day given is {
+                    typed
+                }."
             )
             clashes.append((int(line), str(typed), said))
         days.append(computed if typed is None else typed)

@@ -1,8 +1,9 @@
 """Units of doses and concentrations, from one declared table, converted exactly.
 
-A unit is a product of the symbols below, written with ``/`` and ``*``: ``mg/kg``, ``ug/mL``, ``h*ng/mL``. Case is
-free where no two symbols differ by it alone. ``kg`` below the line is body weight, ``m2`` is body surface: neither
-cancels against a mass or an area, so ``mg/kg`` becomes ``mg`` only with the participant's weight.
+A unit is a product of the symbols below, written with ``/`` and ``*``: ``mg/kg``, ``ug/mL``, ``h*ng/mL``.
+Case is free where no two symbols differ by it alone. ``kg`` below the line is body weight, ``m2`` is body
+surface: neither cancels against a mass or an area, so ``mg/kg`` becomes ``mg`` only with the participant's
+weight.
 """
 
 from __future__ import annotations
