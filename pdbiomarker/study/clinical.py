@@ -239,10 +239,7 @@ class _Reading:
                 high=rule.high,
                 integer=rule.kind == "whole",
             )
-            whole = rule.kind == "whole"
-            self.done[column] = (
-                pd.Series(pd.array(numbers, dtype="Int64"), numbers.index) if whole else numbers
-            )
+            self.done[column] = numbers.astype("Int64") if rule.kind == "whole" else numbers
 
     def _texts(self, column: str) -> list[tuple[int, str | None]]:
         raw = self.sheet.column(column)

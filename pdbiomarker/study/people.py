@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from pdbiomarker.study.sheets import (
@@ -279,16 +278,28 @@ def study_days(
     return pd.Series(pd.array(days, dtype="Int64"), index=given.index, name="study_day")
 
 
+def hours_between(start: dt.date | None, end: dt.date | None) -> float:
+    """Give the hours from one time to another; NaN unless both are times, with or without a zone alike.
+
+    Examples
+    --------
+    >>> hours_between(dt.datetime(2025, 1, 10, 9), dt.datetime(2025, 1, 11, 10, 30))
+    25.5
+    >>> hours_between(dt.date(2025, 1, 10), dt.datetime(2025, 1, 11, 10, 30))
+    nan
+    """
+    if (
+        isinstance(start, dt.datetime)
+        and isinstance(end, dt.datetime)
+        and (start.tzinfo is None) == (end.tzinfo is None)
+    ):
+        return (end - start).total_seconds() / 3600
+    return math.nan
+
+
 def _hours(dates: pd.Series, doses: Sequence[dt.date | None]) -> pd.Series:
     """Hours from the first dose, where both times are known and both or neither name a time zone."""
-    hours = np.full(len(dates), np.nan)
-    for i, (date, dose) in enumerate(zip(dates.tolist(), doses, strict=True)):
-        if (
-            isinstance(date, dt.datetime)
-            and isinstance(dose, dt.datetime)
-            and (date.tzinfo is None) == (dose.tzinfo is None)
-        ):
-            hours[i] = (date - dose).total_seconds() / 3600
+    hours = [hours_between(dose, date) for date, dose in zip(dates.tolist(), doses, strict=True)]
     return pd.Series(hours, index=dates.index, name="hours_from_first_dose", dtype="float64")
 
 
