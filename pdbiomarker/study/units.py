@@ -13,7 +13,7 @@ import re
 from fractions import Fraction
 from typing import Final
 
-__all__ = ["Unit", "conversion", "parse_unit"]
+__all__ = ["Unit", "amount_of", "conversion", "parse_unit"]
 
 _MICRO: Final = str.maketrans({"µ": "u", "μ": "u", "·": "*", "×": "*"})
 _BODY: Final = "body weight"
@@ -120,6 +120,20 @@ def parse_unit(text: str) -> Unit | None:
         size *= factor**power
         powers[dimension] = powers.get(dimension, 0) + power
     return Unit(plain, size, tuple(sorted((d, p) for d, p in powers.items() if p)))
+
+
+def amount_of(concentration: Unit) -> Unit:
+    """Give the unit of an amount that, divided by a concentration of that unit, is in L.
+
+    Examples
+    --------
+    >>> amount_of(parse_unit("ng/mL")).text
+    'ug'
+    """
+    powers = tuple((dimension, power) for dimension, power in concentration.powers if dimension != "volume")
+    wanted = (powers[0][0], concentration.size) if len(powers) == 1 else None
+    symbol = next((s for s, known in _SYMBOLS.items() if known == wanted), f"{concentration.text}*L")
+    return Unit(symbol, concentration.size, powers)
 
 
 def conversion(source: Unit, target: Unit) -> float | None:
