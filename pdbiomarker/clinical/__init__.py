@@ -4,4 +4,6 @@ Every module takes plain tables and gives plain tables. The sheets of a study's 
 by :func:`pdbiomarker.read_study` into ``Study.clinical``.
 """
 
-__all__: list[str] = []
+from pdbiomarker.clinical import pk, schedule
+
+__all__ = ["pk", "schedule"]

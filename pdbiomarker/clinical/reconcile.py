@@ -171,10 +171,9 @@ def _compared(mine: object, other: object, tolerance: Tolerance) -> dict[str, ob
     if any(absent):
         verdicts = {(True, True): "both missing", (False, True): "only ours", (True, False): "only theirs"}
         return {**row, "verdict": verdicts[absent]}
-    numbers = (_number(mine), _number(other))
-    if numbers[0] is None or numbers[1] is None:
+    a, b = _number(mine), _number(other)
+    if a is None or b is None:
         return {**row, "verdict": "agree" if _text(mine) == _text(other) else "differ"}
-    a, b = numbers
     row["difference"] = a - b
     row["relative"] = (a - b) / abs(b) if b != 0 else (0.0 if a == 0 else math.nan)
     if not tolerance.allows(a, b):

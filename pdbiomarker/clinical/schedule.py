@@ -238,8 +238,12 @@ def _places(
     day = None if start is None or first is None else study_day(start, first)
     derived = None if day is None else cycle_and_day(day, length=cycle_days)
     given = [_column(frame, name)[i] for name in ("cycle", "day")]
-    cycle, cycle_day = (derived or (None, None)) if any(pd.isna(g) for g in given) else given
+    cycle, cycle_day = (derived or (None, None)) if not all(map(_is_number, given)) else given
     return {"study_day": day, "cycle": cycle, "cycle_day": cycle_day}
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and math.isfinite(value)
 
 
 def _counted(rows: list[dict[str, object]]) -> pd.DataFrame:
@@ -298,10 +302,17 @@ def schedule_summary(history: pd.DataFrame, *, interval_days: float | None = Non
     rows = []
     for person, part in history.groupby("participant_id", sort=True):
         got = part[part["received"]]
-        told = [f"{row.interruption} {row.start}" for row in part.itertuples() if row.interruption]
+        told = [
+            f"{state} {start}"
+            for state, start in zip(part["interruption"].tolist(), part["start"].tolist(), strict=True)
+            if state
+        ]
         if interval_days is not None:
             late = got[got["gap_days"] > _LATE * interval_days]
-            told += [f"gap of {row.gap_days:g} days before {row.start}" for row in late.itertuples()]
+            told += [
+                f"gap of {gap:g} days before {start}"
+                for gap, start in zip(late["gap_days"].tolist(), late["start"].tolist(), strict=True)
+            ]
         planned = float(part["planned_mg"].sum()) if part["planned_mg"].notna().all() else math.nan
         total = float(got["amount_mg"].sum())
         states = part["status"].value_counts()

@@ -77,6 +77,8 @@ def concentration_at(t: Array, c: Array, time: float, *, method: str, lambda_z: 
     if place < len(t) and t[place] == time:
         return float(c[place])
     if place == len(t):
+        if c[-1] == 0:  # below the limit, and no dose since
+            return 0.0
         return float(c[-1] * math.exp(-lambda_z * (time - t[-1])))
     t1, t2, c1, c2 = (float(x) for x in (t[place - 1], t[place], c[place - 1], c[place]))
     part = (time - t1) / (t2 - t1)
@@ -114,7 +116,7 @@ def area_between(
     if end > last:
         begin = max(start, last)
         top = concentration_at(t, c, begin, method=method, lambda_z=lambda_z)
-        beyond = top * -math.expm1(-lambda_z * (end - begin)) / lambda_z
+        beyond = 0.0 if top == 0 else top * -math.expm1(-lambda_z * (end - begin)) / lambda_z
         if start >= last:
             return beyond
         end, ends[1] = last, float(c[-1])

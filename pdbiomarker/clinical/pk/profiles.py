@@ -186,6 +186,18 @@ def courses(concentrations: pd.DataFrame, doses: pd.DataFrame, *, blq: BlqRule |
     return [_course(person, samples, given) for person in people]
 
 
+def clean_samples(concentrations: pd.DataFrame, problems: Problems) -> pd.DataFrame:
+    """Give samples as numbers in one unit: participant_id, time_h, concentration, blq, lloq, missing, row."""
+    _need(concentrations, "concentrations", ("participant_id", "time_h", "concentration"), problems)
+    problems.raise_if_any()
+    samples = _samples(concentrations, problems)
+    if "unit" in concentrations and (target := common_unit(concentrations["unit"])) is not None:
+        factors = _factors(concentrations, "concentrations", target, problems)
+        for column in ("concentration", "lloq"):
+            samples[column] = samples[column].to_numpy() * factors
+    return samples
+
+
 def _need(frame: pd.DataFrame, name: str, columns: tuple[str, ...], problems: Problems) -> None:
     for column in columns:
         if column not in frame:
@@ -411,7 +423,7 @@ def _factors(table: pd.DataFrame, name: str, target: Unit, problems: Problems) -
             problems.add(
                 code,
                 said,
-                remedy="Give a unit such as mg (dose) and ng/mL (concentration); doses per kg need weight_kg.",
+                remedy="Write a unit such as mg or ng/mL; a dose per kg needs weight_kg.",
                 file=name,
                 row=row,
                 column="unit",
