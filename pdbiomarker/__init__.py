@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.check import check
     from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.exposure import write_exposure
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.results import read_result
@@ -71,6 +72,7 @@ __all__ = [
     "run_study",
     "simulate_study",
     "verify",
+    "write_exposure",
     "write_expression",
 ]
 
@@ -98,6 +100,7 @@ _HOMES: Final = {
     "run_study": "run",
     "simulate_study": "simulate",
     "verify": "provenance",
+    "write_exposure": "run.exposure",
     "write_expression": "run.expression",
 }
 _SUBMODULES: Final = frozenset(

@@ -92,8 +92,9 @@ def amounts_mg(
         {} if participants is None or "weight_kg" not in participants else participants["weight_kg"].to_dict()
     )
     made: list[float] = []
-    for row, (person, amount, text) in enumerate(
-        zip(doses["participant_id"].tolist(), doses[column].tolist(), _column(doses, "unit"), strict=True)
+    lines = doses["line"].tolist() if "line" in doses else range(len(doses))
+    for row, person, amount, text in zip(
+        lines, doses["participant_id"].tolist(), doses[column].tolist(), _column(doses, "unit"), strict=True
     ):
         given = pd.notna(amount)
         factor = _to_mg(str(person), text, weights.get(person), row, problems) if given else math.nan

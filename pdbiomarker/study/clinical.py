@@ -26,7 +26,14 @@ from pdbiomarker.study.sheets import Sheet, check_known, open_sheet, read_ids, r
 from pdbiomarker.study.units import parse_unit
 from pdbiomarker.tables import is_number, nearest, parse_date, read_table, to_date, to_number
 
-__all__ = ["FOLDER", "SET_ASIDE", "ClinicalTables", "parse_concentration", "read_clinical"]
+__all__ = [
+    "FOLDER",
+    "SET_ASIDE",
+    "ClinicalTables",
+    "parse_concentration",
+    "read_clinical",
+    "read_clinical_sheet",
+]
 
 #: The folder beside study.yaml.
 FOLDER: Final = "clinical"
@@ -118,6 +125,23 @@ def read_clinical(
         tables[SET_ASIDE] = pd.concat([before, pd.DataFrame(aside, columns=list(_ASIDE_COLUMNS))])
         tables[SET_ASIDE] = tables[SET_ASIDE].reset_index(drop=True)
     return ClinicalTables(tables, sheets)
+
+
+def read_clinical_sheet(path: Path, name: str, problems: Problems) -> pd.DataFrame | None:
+    """Read one clinical sheet by itself: neither participants nor a cut-off are known.
+
+    Parameters
+    ----------
+    path : Path
+    name : str
+        A key of :data:`pdbiomarker.study.clinical_sheets.SHEETS`.
+    problems : Problems
+        Every fault is added.
+    """
+    rules = SHEETS[name]
+    required = ("participant_id", *rules.needed)
+    sheet = open_sheet(path, file=path.name, columns={}, required=required, problems=problems)
+    return None if sheet is None else _Reading(sheet, name, rules, None, []).table(None)
 
 
 def _tell_unknown(path: Path, name: str, problems: Problems) -> None:

@@ -66,7 +66,7 @@ def pk_tables(study: Study) -> PkTables:
     doses, notes = timed_doses(history)
     samples, more = timed_samples(study.clinical["concentrations"], history)
     biopsies, rest = _timed_biopsies(study.biopsies)
-    levels = study.participants["dose_mg"] if "dose_mg" in study.participants else None
+    levels = study.participants.get("dose_mg")
     dose = {str(person): float(amount) for person, amount in _first_amounts(doses).items()}
     if levels is not None:
         dose |= {str(person): float(level) for person, level in levels.items() if pd.notna(level)}

@@ -187,7 +187,13 @@ def courses(concentrations: pd.DataFrame, doses: pd.DataFrame, *, blq: BlqRule |
 
 
 def clean_samples(concentrations: pd.DataFrame, problems: Problems) -> pd.DataFrame:
-    """Give samples as numbers in one unit: participant_id, time_h, concentration, blq, lloq, missing, row."""
+    """Give samples as numbers in one unit: participant_id, time_h, concentration, blq, lloq, missing, row.
+
+    Raises
+    ------
+    InputError
+        E-PK-001: a column is missing. Other faults are added to `problems`.
+    """
     _need(concentrations, "concentrations", ("participant_id", "time_h", "concentration"), problems)
     problems.raise_if_any()
     samples = _samples(concentrations, problems)
@@ -210,6 +216,11 @@ def _need(frame: pd.DataFrame, name: str, columns: tuple[str, ...], problems: Pr
             )
 
 
+def _lines(frame: pd.DataFrame) -> list[int]:
+    """Where each row stands: its line of the file where the table knows it, else its position from 0."""
+    return [int(x) for x in frame["line"]] if "line" in frame else list(range(len(frame)))
+
+
 def _numbers(frame: pd.DataFrame, name: str, column: str, problems: Problems) -> NDArray[np.float64]:
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     wrong = ~np.isfinite(values) & frame[column].notna().to_numpy()
@@ -219,7 +230,7 @@ def _numbers(frame: pd.DataFrame, name: str, column: str, problems: Problems) ->
             "The value is not a finite number.",
             remedy="Give a number, or leave the cell empty.",
             file=name,
-            row=int(row),
+            row=_lines(frame)[row],
             column=column,
             value=frame[column].iloc[row],
         )
@@ -241,7 +252,7 @@ def _samples(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
                 "The concentration is neither a number nor a text for below the limit.",
                 remedy="Write a number, '<0.5' or 'BLQ'.",
                 file="concentrations",
-                row=row,
+                row=_lines(frame)[row],
                 column="concentration",
                 value=text,
             )
@@ -270,7 +281,7 @@ def _samples(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
             "blq": below,
             "lloq": lloq,
             "missing": (empty & ~below) | np.isnan(time),
-            "row": np.arange(len(frame)),
+            "row": _lines(frame),
         }
     )
 
@@ -301,7 +312,7 @@ def _doses(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
             "time_h": _numbers(frame, "doses", "time_h", problems),
             "amount": _numbers(frame, "doses", "amount", problems),
             "duration_h": _numbers(frame, "doses", "duration_h", problems) if "duration_h" in frame else 0.0,
-            "row": np.arange(len(frame)),
+            "row": _lines(frame),
         }
     )
     given["duration_h"] = given["duration_h"].fillna(0.0)
@@ -425,7 +436,7 @@ def _factors(table: pd.DataFrame, name: str, target: Unit, problems: Problems) -
                 said,
                 remedy="Write a unit such as mg or ng/mL; a dose per kg needs weight_kg.",
                 file=name,
-                row=row,
+                row=_lines(table)[row],
                 column="unit",
                 value=None if _as_text(text) is None else text,
             )

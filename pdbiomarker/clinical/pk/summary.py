@@ -15,9 +15,11 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.pk.profiles import clean_samples
-from pdbiomarker.clinical.pk.single_dose import COLUMNS
+from pdbiomarker.clinical.pk.single_dose import COLUMNS, LIMITS
 from pdbiomarker.errors import Problems
 from pdbiomarker.study.units import amount_of, parse_unit
+
+_OF_SLOPE: Final = ("auc_inf", "aumc_inf", "lambda_z", "half_life", "cl", "vz", "vss", "mrt")
 
 __all__ = ["PARAMETERS", "concentration_summary", "geometric", "parameter_summary", "parameter_units"]
 
@@ -128,9 +130,10 @@ def parameter_summary(
     Returns
     -------
     DataFrame
-        `by`, parameter, n (values known), n_missing, mean, sd, geo_mean, geo_cv_pct (NaN for tmax, and where
-        a value is not above 0), median, minimum, maximum. Every combination of `by` and parameter has its
-        row.
+        `by`, parameter, n (values known), n_missing, n_unreliable (of those that rest on the terminal slope,
+        how many fail a limit of :data:`pdbiomarker.clinical.pk.single_dose.LIMITS`; they are summed up too),
+        mean, sd, geo_mean, geo_cv_pct (NaN for tmax, and where a value is not above 0), median, minimum,
+        maximum. Every combination of `by` and parameter has its row.
     """
     rows: list[dict[str, object]] = []
     for level, part in parameters.groupby(list(by), sort=True, dropna=False):
@@ -140,11 +143,26 @@ def parameter_summary(
             known = pd.to_numeric(part[value], errors="coerce").dropna().to_numpy(dtype=float)
             row: dict[str, object] = dict(zip(by, level, strict=True))
             row |= {"parameter": value, "n": len(known), "n_missing": len(part) - len(known)}
+            row["n_unreliable"] = (
+                int((_unreliable(part) & part[value].notna()).sum()) if value in _OF_SLOPE else 0
+            )
             if len(known):
                 mean, cv = (math.nan, math.nan) if value == "tmax" else geometric(known.tolist())
                 row |= {**_plain(known), "geo_mean": mean, "geo_cv_pct": cv}
             rows.append(row)
-    return pd.DataFrame(rows, columns=[*by, "parameter", "n", "n_missing", *_STATISTICS])
+    return pd.DataFrame(rows, columns=[*by, "parameter", "n", "n_missing", "n_unreliable", *_STATISTICS])
+
+
+def _unreliable(part: pd.DataFrame) -> pd.Series:
+    bad = pd.Series(False, index=part.index)
+    for name, fails in (
+        ("adj_r2", lambda x: x < LIMITS.adj_r2),
+        ("span_ratio", lambda x: x < LIMITS.span_ratio),
+        ("extrapolated_pct", lambda x: x > LIMITS.extrapolated_pct),
+    ):
+        if name in part:
+            bad |= fails(part[name].astype(float))
+    return bad
 
 
 def parameter_units(concentration: str | None, *, with_dose: bool = True) -> dict[str, str]:
