@@ -118,11 +118,12 @@ def concentration_time(
 
 
 def _lines(ax: Axes, samples: pd.DataFrame, means: pd.DataFrame, hue: Hue, *, log: bool, per: float) -> None:
+    faint = min(0.45, max(0.1, 12 / samples["participant_id"].nunique()))
     for person, part in samples.groupby("participant_id", sort=True):
         shown = part[~part["blq"]] if log else part
         values = shown["concentration"].fillna(0.0)
         color = hue.color(str(person))
-        ax.plot(shown["time_h"] / per, values, color=color, lw=0.8, alpha=0.45, zorder=2)
+        ax.plot(shown["time_h"] / per, values, color=color, lw=0.8, alpha=faint, zorder=2)
         if len(shown) == 1:
             ax.plot(shown["time_h"] / per, values, "o", ms=3, color=color, alpha=0.45, zorder=2)
     for level in hue.levels:
