@@ -72,6 +72,13 @@ class Kind(StrEnum):
     cells = "cells"
     rcc = "rcc"
     h5ad = "h5ad"
+    doses = "doses"
+    concentrations = "concentrations"
+    lesions = "lesions"
+    responses = "responses"
+    outcomes = "outcomes"
+    ada = "ada"
+    adverse_events = "adverse_events"
 
 
 class Format(StrEnum):

@@ -8,10 +8,12 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from pdbiomarker.cli import Kind
 from pdbiomarker.errors import Problem, Problems, StudyError
 from pdbiomarker.run.check import check
 from pdbiomarker.study import Study, read_study
 from pdbiomarker.study.clinical import parse_concentration
+from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.study.units import conversion, parse_unit
 
 STUDY = {
@@ -324,6 +326,12 @@ def test_all_problems_are_told_at_once_by_check_too(tmp_path: Path) -> None:
     unknown = [p for p in found if p.code == "E-CLIN-001"]
     assert [(p.file, p.severity) for p in unknown] == [("clinical/lession.csv", "warning")]
     assert "'lesions'" in unknown[0].remedy
+
+
+def test_one_sheet_is_checked_by_itself(tmp_path: Path) -> None:
+    path = folder(tmp_path / "s", doses=BAD["dose without unit"][1]) / "clinical" / "doses.csv"
+    assert [(p.code, p.file, p.row) for p in check(path, as_="doses")] == [("E-CLIN-004", "doses.csv", 2)]
+    assert set(SHEETS) <= set(Kind)
 
 
 def test_the_file_names_the_sites_column(tmp_path: Path) -> None:

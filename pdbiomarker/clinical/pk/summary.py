@@ -154,15 +154,12 @@ def parameter_summary(
 
 
 def _unreliable(part: pd.DataFrame) -> pd.Series:
-    bad = pd.Series(False, index=part.index)
-    for name, fails in (
-        ("adj_r2", lambda x: x < LIMITS.adj_r2),
-        ("span_ratio", lambda x: x < LIMITS.span_ratio),
-        ("extrapolated_pct", lambda x: x > LIMITS.extrapolated_pct),
-    ):
-        if name in part:
-            bad |= fails(part[name].astype(float))
-    return bad
+    """Which rows fail a limit of their terminal slope."""
+    r2, span, beyond = (
+        part[name].astype(float) if name in part else pd.Series(np.nan, index=part.index)
+        for name in ("adj_r2", "span_ratio", "extrapolated_pct")
+    )
+    return (r2 < LIMITS.adj_r2) | (span < LIMITS.span_ratio) | (beyond > LIMITS.extrapolated_pct)
 
 
 def parameter_units(concentration: str | None, *, with_dose: bool = True) -> dict[str, str]:
