@@ -12,7 +12,7 @@ from pdbiomarker.cli import Kind
 from pdbiomarker.errors import Problem, Problems, StudyError
 from pdbiomarker.run.check import check
 from pdbiomarker.study import Study, read_study
-from pdbiomarker.study.clinical import parse_concentration
+from pdbiomarker.study.clinical_reading import parse_concentration
 from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.study.units import conversion, parse_unit
 

@@ -22,6 +22,23 @@ from pdbiomarker.tables import parse_date
 __all__ = ["amounts_mg", "cycle_and_day", "day_of_cycle", "dose_history", "doses_before", "schedule_summary"]
 
 _MG: Final = parse_unit("mg")
+#: Columns of the table of :func:`schedule_summary`, in order.
+SUMMARY_COLUMNS: Final = (
+    "participant_id",
+    "first_dose",
+    "last_dose",
+    "n_doses",
+    "cumulative_mg",
+    "planned_mg",
+    "dose_intensity_pct",
+    "n_cycles",
+    "n_held",
+    "n_reduced",
+    "n_interrupted",
+    "longest_gap_days",
+    "interrupted",
+    "interruptions",
+)
 _NOT_RECEIVED: Final = ("held", "stopped")
 _LATE: Final = 1.5
 
@@ -335,7 +352,7 @@ def schedule_summary(history: pd.DataFrame, *, interval_days: float | None = Non
                 "interruptions": "; ".join(told),
             }
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=list(SUMMARY_COLUMNS))
 
 
 def doses_before(dates: pd.DataFrame, history: pd.DataFrame, *, date: str = "date") -> pd.DataFrame:

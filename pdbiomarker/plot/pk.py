@@ -13,7 +13,8 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from pdbiomarker.clinical import pk
-from pdbiomarker.clinical.pk.profiles import clean_samples, common_unit
+from pdbiomarker.clinical.pk.convert import common_unit
+from pdbiomarker.clinical.pk.profiles import clean_samples
 from pdbiomarker.errors import Problems
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.style import (

@@ -11,8 +11,8 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.clinical import pk
+from pdbiomarker.clinical.pk.convert import common_unit
 from pdbiomarker.clinical.pk.of_study import timed_doses, timed_samples
-from pdbiomarker.clinical.pk.profiles import common_unit
 from pdbiomarker.clinical.schedule import dose_history, doses_before, schedule_summary
 from pdbiomarker.errors import Problems
 from pdbiomarker.plot import pk as figures

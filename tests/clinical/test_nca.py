@@ -174,6 +174,8 @@ def test_trap_29_fewer_than_three_points_give_no_slope_and_say_so() -> None:
     assert "no terminal slope: 2 points after Tmax" in row["flags"]
     rising = nca(one([1, 9, 1, 2, 4], [0, 1, 2, 8, 24]), dose()).iloc[0]
     assert "the concentrations do not fall" in rising["flags"]
+    flat = nca(one([0, 9, 0.3, 0.3, 0.3], [0, 1, 2, 8, 24]), dose()).iloc[0]
+    assert math.isnan(flat["auc_inf"])
 
 
 def test_trap_29_a_dose_in_ug_per_kg_is_not_one_in_mg() -> None:
@@ -235,6 +237,8 @@ def test_a_bolus_starts_at_the_extrapolated_concentration() -> None:
     for name, value in {"auc_inf": 100 / (20 * k), "cl": 20 * k, "vz": 20, "vss": 20, "mrt": 1 / k}.items():
         assert row[name] == pytest.approx(value, rel=1e-12), name
     assert "c(0) extrapolated" in row["flags"]
+    assert row["tmax"] == 0.5  # what was sampled, as PKNCA has it; c(0) takes part in the areas alone
+    assert row["cmax"] == pytest.approx(5 * math.exp(-0.05), rel=1e-12)
 
 
 def test_samples_before_the_dose_and_none_at_all() -> None:
@@ -266,6 +270,7 @@ BAD = {
     "no weight": (one(unit="ug/mL"), dose(unit="mg/kg"), "E-PK-007"),
     "text": (one([0, 50, "ND", 20, 8, 1.6, 0]), dose(), "E-PK-001"),
     "no column": (one().drop(columns="time_h"), dose(), "E-PK-001"),
+    "no id": (one().assign(participant_id=["P1", None, *["P1"] * 5]), dose(), "E-PK-001"),
     "two analytes": (one(analyte=["A", "B", "A", "A", "A", "A", "A"]), dose(), "E-PK-011"),
 }
 

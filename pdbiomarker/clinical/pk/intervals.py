@@ -16,7 +16,6 @@ import dataclasses
 import math
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.pk.areas import area_between, concentration_at
@@ -127,7 +126,11 @@ def _of_course(
         }
         flags = list(profile.flags)
         if len(profile.t) < 2 or not profile.above.any() or math.isnan(tau):
-            why = "the interval is not known" if math.isnan(tau) else "too few samples above the limit"
+            why = (
+                "the interval is not known: give tau_h"
+                if math.isnan(tau)
+                else "too few samples above the limit"
+            )
             rows.append({**row, "flags": "; ".join([*flags, why])})
             continue
         slope = terminal_of(profile, dose).lambda_z
@@ -156,13 +159,14 @@ def _tau(course: Course, k: int) -> float:
 
 def _shape(profile: Profile, tau: float, method: str, slope: float) -> dict[str, object]:
     inside = profile.t <= tau
-    t, c = profile.t[inside], profile.c[inside]
+    c = profile.c[inside]
     auc = area_between(profile.t, profile.c, 0.0, tau, method=method, lambda_z=slope)
-    top, low = int(np.argmax(c)), float(c.min())
+    within = dataclasses.replace(profile, t=profile.t[inside], c=c, above=profile.above[inside])
+    top, low = within.highest, float(c.min())
     cavg = auc / tau
     return {
         "cmax": float(c[top]),
-        "tmax": float(t[top]),
+        "tmax": float(within.t[top]),
         "cmin": low,
         "cavg": cavg,
         "ctrough": concentration_at(profile.t, profile.c, tau, method=method, lambda_z=slope),
@@ -178,7 +182,7 @@ def _against_first(
         return {}
     slope = terminal_of(first, course.doses[0]).lambda_z
     auc = area_between(first.t, first.c, 0.0, tau, method=method, lambda_z=slope)
-    top = float(first.c[first.t <= tau].max())
+    top = float(first.c[first.highest])
     return {
         "accumulation_auc": float(str(row["auc_tau"])) / auc if auc > 0 else math.nan,
         "accumulation_cmax": float(str(row["cmax"])) / top if top > 0 else math.nan,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import Final, Literal
 
 import numpy as np
@@ -11,9 +10,9 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdbiomarker.clinical.pk.areas import METHODS
+from pdbiomarker.clinical.pk.convert import common_unit, lines_of, text_of, unit_factors
 from pdbiomarker.errors import Problems
-from pdbiomarker.study.clinical import parse_concentration
-from pdbiomarker.study.units import Unit, amount_of, conversion, parse_unit
+from pdbiomarker.study.clinical_reading import parse_concentration
 from pdbiomarker.tables import nearest
 
 __all__ = [
@@ -72,12 +71,23 @@ class Profile:
         Above the limit of quantification.
     flags : tuple of str
         What had to be assumed.
+    assumed : bool
+        Whether the value at the dose was not sampled there: it takes part in areas, and is never Cmax.
     """
 
     t: NDArray[np.float64]
     c: NDArray[np.float64]
     above: NDArray[np.bool_]
     flags: tuple[str, ...] = ()
+    assumed: bool = False
+
+    @property
+    def highest(self) -> int:
+        """Position of the (first) largest concentration sampled above the limit; 0 where there is none."""
+        values = np.where(self.above, self.c, -1.0)
+        if self.assumed:
+            values[0] = -1.0
+        return int(np.argmax(values))
 
     @property
     def upto_last(self) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -198,7 +208,7 @@ def clean_samples(concentrations: pd.DataFrame, problems: Problems) -> pd.DataFr
     problems.raise_if_any()
     samples = _samples(concentrations, problems)
     if "unit" in concentrations and (target := common_unit(concentrations["unit"])) is not None:
-        factors = _factors(concentrations, "concentrations", target, problems)
+        factors = unit_factors(concentrations, "concentrations", target, problems)
         for column in ("concentration", "lloq"):
             samples[column] = samples[column].to_numpy() * factors
     return samples
@@ -216,11 +226,6 @@ def _need(frame: pd.DataFrame, name: str, columns: tuple[str, ...], problems: Pr
             )
 
 
-def _lines(frame: pd.DataFrame) -> list[int]:
-    """Where each row stands: its line of the file where the table knows it, else its position from 0."""
-    return [int(x) for x in frame["line"]] if "line" in frame else list(range(len(frame)))
-
-
 def _numbers(frame: pd.DataFrame, name: str, column: str, problems: Problems) -> NDArray[np.float64]:
     values = pd.to_numeric(frame[column], errors="coerce").to_numpy(dtype=float, na_value=np.nan)
     wrong = ~np.isfinite(values) & frame[column].notna().to_numpy()
@@ -230,17 +235,32 @@ def _numbers(frame: pd.DataFrame, name: str, column: str, problems: Problems) ->
             "The value is not a finite number.",
             remedy="Give a number, or leave the cell empty.",
             file=name,
-            row=_lines(frame)[row],
+            row=lines_of(frame)[row],
             column=column,
             value=frame[column].iloc[row],
         )
     return values
 
 
+def _people(frame: pd.DataFrame, name: str, problems: Problems) -> NDArray[np.object_]:
+    people = [text_of(value) for value in frame["participant_id"].tolist()]
+    for row, person in enumerate(people):
+        if person is None:
+            problems.add(
+                "E-PK-001",
+                "The participant_id is missing.",
+                remedy="Give every row its id.",
+                file=name,
+                row=lines_of(frame)[row],
+                column="participant_id",
+            )
+    return np.array(["" if person is None else person for person in people], dtype=object)
+
+
 def _samples(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
-    """Samples with numbers; those without a value or a time have `missing`."""
+    """Samples with numbers; those without a value, a time or an id have `missing`."""
     time = _numbers(frame, "concentrations", "time_h", problems)
-    texts = [_as_text(value) for value in frame["concentration"].tolist()]
+    texts = [text_of(value) for value in frame["concentration"].tolist()]
     read = [None if text is None else parse_concentration(text) for text in texts]
     values = np.array([np.nan if r is None else r[0] for r in read])
     below = np.array([r is not None and r[1] for r in read], dtype=bool)
@@ -252,7 +272,7 @@ def _samples(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
                 "The concentration is neither a number nor a text for below the limit.",
                 remedy="Write a number, '<0.5' or 'BLQ'.",
                 file="concentrations",
-                row=_lines(frame)[row],
+                row=lines_of(frame)[row],
                 column="concentration",
                 value=text,
             )
@@ -275,21 +295,15 @@ def _samples(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
         below |= (values >= 0) & (values < lloq)
     return pd.DataFrame(
         {
-            "participant_id": frame["participant_id"].map(str).to_numpy(dtype=object),
+            "participant_id": (people := _people(frame, "concentrations", problems)),
             "time_h": time,
             "concentration": np.where(below, np.nan, values),
             "blq": below,
             "lloq": lloq,
-            "missing": (empty & ~below) | np.isnan(time),
-            "row": _lines(frame),
+            "missing": (empty & ~below) | np.isnan(time) | (people == ""),
+            "row": lines_of(frame),
         }
     )
-
-
-def _as_text(value: object) -> str | None:
-    if value is None or value is pd.NA or (isinstance(value, float | np.floating) and math.isnan(value)):
-        return None
-    return str(value).strip() or None
 
 
 def _is_zero(text: str) -> bool:
@@ -308,11 +322,11 @@ def _is_true(value: object) -> bool:
 def _doses(frame: pd.DataFrame, problems: Problems) -> pd.DataFrame:
     given = pd.DataFrame(
         {
-            "participant_id": frame["participant_id"].map(str).to_numpy(dtype=object),
+            "participant_id": _people(frame, "doses", problems),
             "time_h": _numbers(frame, "doses", "time_h", problems),
             "amount": _numbers(frame, "doses", "amount", problems),
             "duration_h": _numbers(frame, "doses", "duration_h", problems) if "duration_h" in frame else 0.0,
-            "row": _lines(frame),
+            "row": lines_of(frame),
         }
     )
     given["duration_h"] = given["duration_h"].fillna(0.0)
@@ -407,59 +421,9 @@ def _units(
     if target is None:
         return
     for frame, table, name in ((samples, concentrations, "concentrations"), (given, doses, "doses")):
-        factors = _factors(table, name, target, problems)
+        factors = unit_factors(table, name, target, problems)
         for column in ("concentration", "lloq") if name == "concentrations" else ("amount",):
             frame[column] = frame[column].to_numpy() * factors
-
-
-def common_unit(units: pd.Series) -> Unit | None:
-    """Give the unit that most rows have (of equally frequent ones, the first by name)."""
-    known = [unit for text in units.dropna().tolist() if (unit := parse_unit(str(text))) is not None]
-    counts = pd.Series([unit.text for unit in known], dtype=object).value_counts()
-    if counts.empty:
-        return None
-    return parse_unit(sorted(counts.index, key=lambda text: (-int(counts[text]), text))[0])
-
-
-def _factors(table: pd.DataFrame, name: str, target: Unit, problems: Problems) -> NDArray[np.float64]:
-    wanted = target if name == "concentrations" else amount_of(target)
-    weights = table["weight_kg"].tolist() if "weight_kg" in table else [math.nan] * len(table)
-    told: set[tuple[str, str]] = set()
-    factors = []
-    for row, (text, weight) in enumerate(zip(table["unit"].tolist(), weights, strict=True)):
-        factor, code, said = _factor(text, wanted, weight)
-        factors.append(factor)
-        if code is not None and (code, str(text)) not in told:
-            told.add((code, str(text)))
-            problems.add(
-                code,
-                said,
-                remedy="Write a unit such as mg or ng/mL; a dose per kg needs weight_kg.",
-                file=name,
-                row=_lines(table)[row],
-                column="unit",
-                value=None if _as_text(text) is None else text,
-            )
-    return np.array(factors, dtype=float)
-
-
-def _factor(text: object, wanted: Unit, weight: object) -> tuple[float, str | None, str]:
-    if _as_text(text) is None:
-        return math.nan, "E-PK-005", "A unit is missing."
-    unit = parse_unit(str(text))
-    if unit is None:
-        return math.nan, "E-PK-006", "The unit is not known."
-    factor = conversion(unit, wanted)
-    if factor is not None:
-        return factor, None, ""
-    if unit.power("body weight") == -1:
-        bare = Unit(unit.text, unit.size, tuple(p for p in unit.powers if p[0] != "body weight"))
-        per_kg = conversion(bare, wanted)
-        if per_kg is not None and isinstance(weight, int | float) and weight > 0:
-            return per_kg * float(weight), None, ""
-        if per_kg is not None:
-            return math.nan, "E-PK-007", "The dose is per body weight, and the weight is not known."
-    return math.nan, "E-PK-006", f"The unit cannot be converted into {wanted.text}."
 
 
 def _course(person: str, samples: pd.DataFrame, given: pd.DataFrame) -> Course:

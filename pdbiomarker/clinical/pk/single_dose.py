@@ -141,7 +141,7 @@ def single_dose_profile(course: Course, which: int, *, route: str, rule: BlqRule
         flags.append("the pre-dose sample stands for time 0")
     elif route == "bolus":
         first, above = _back_extrapolated(profile)
-        flags.append("c(0) extrapolated")
+        flags.append("no sample at the dose: c(0) extrapolated")
     elif which == 0:
         first, above = 0.0, False
     else:
@@ -153,6 +153,7 @@ def single_dose_profile(course: Course, which: int, *, route: str, rule: BlqRule
         np.concatenate([[first], profile.c]),
         np.concatenate([[above], profile.above]),
         tuple(flags),
+        assumed=True,
     )
 
 
@@ -170,7 +171,7 @@ def _back_extrapolated(profile: Profile) -> tuple[float, bool]:
 def terminal_of(profile: Profile, dose: Dose) -> Terminal:
     """Give the terminal slope of a profile."""
     t, c = profile.t[profile.above], profile.c[profile.above]
-    tmax = float(t[int(np.argmax(c))]) if len(t) else math.nan
+    tmax = float(profile.t[profile.highest]) if len(t) else math.nan
     return terminal_slope(t, c, tmax=tmax, infusion_end=dose.duration)
 
 
@@ -202,7 +203,7 @@ def _areas(profile: Profile, method: str) -> dict[str, object]:
     auc, aumc = areas(t, c, method=method)
     beyond = len(t) < len(profile.t)
     triangle = (profile.t[len(t)] - t[-1]) * (c[-1] + profile.c[len(t)]) / 2 if beyond else 0.0
-    top = int(np.argmax(np.where(profile.above, profile.c, -1.0)))
+    top = profile.highest
     return {
         "cmax": float(profile.c[top]),
         "tmax": float(profile.t[top]),

@@ -74,6 +74,8 @@ def _line(t: NDArray[np.float64], y: NDArray[np.float64]) -> Terminal:
     n = len(t)
     dt, dy = t - t.mean(), y - y.mean()
     sxx, sxy, syy = float(dt @ dt), float(dt @ dy), float(dy @ dy)
+    if np.ptp(y) == 0:  # all the same: no slope, and none from rounding
+        return Terminal(0.0, n, 0.0, 0.0)
     slope = sxy / sxx
-    r2 = sxy**2 / (sxx * syy) if syy > 0 else 0.0
+    r2 = sxy**2 / (sxx * syy)
     return Terminal(-slope, n, 1 - (1 - r2) * (n - 1) / (n - 2), float(t[-1] - t[0]) * -slope / math.log(2))
