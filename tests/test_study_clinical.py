@@ -34,8 +34,10 @@ CLINICAL = {
 
 def folder(path: Path, **sheets: str) -> Path:
     (path / "clinical").mkdir(parents=True)
+    named = any("SUBJ" in text for text in sheets.values())
     for name, text in STUDY.items():
-        (path / name).write_text(text, encoding="utf-8")
+        content = text if named else text.partition("columns:")[0]
+        (path / name).write_text(content, encoding="utf-8")
     for name, text in sheets.items():
         (path / "clinical" / f"{name}.csv").write_text(text, encoding="utf-8")
     return path
@@ -101,6 +103,15 @@ def test_trap_35_what_lies_after_the_cut_off_is_set_aside_with_its_row(study: St
     assert study.clinical["outcomes"]["death_date"].tolist() == [None, None]
     told = [p for p in study.problems if p.code == "E-CLIN-007"]
     assert [p.severity for p in told] == ["warning"] * 3
+
+
+def test_trap_35_a_row_is_set_aside_once_and_a_sheet_may_be_left_with_none(tmp_path: Path) -> None:
+    late = "participant_id,start,end,amount,unit\n007,2025-07-01,2025-07-02,1,mg\n"
+    found = read_study(folder(tmp_path / "s", doses=late))
+    assert found.clinical["doses"].empty
+    assert found.clinical["set_aside"]["column"].tolist() == ["start"]
+    again = read_study(found.write(tmp_path / "copy"))
+    assert set(again.clinical) == {"set_aside"}
 
 
 def test_the_folder_written_reads_back_the_same(study: Study, tmp_path: Path) -> None:
@@ -320,7 +331,7 @@ def test_a_bad_input_is_refused_with_its_place_and_remedy(case: str, tmp_path: P
 def test_all_problems_are_told_at_once_by_check_too(tmp_path: Path) -> None:
     path = folder(tmp_path / "s", **{s: text for s, text, *_ in BAD.values()}, lession="a\n1\n")
     found: list[Problem] = list(check(path))
-    assert {p.file for p in found if p.severity == "error"} - {"study.yaml"} == {
+    assert {p.file for p in found if p.severity == "error"} == {
         f"clinical/{sheet}.csv" for sheet, *_ in BAD.values()
     }
     unknown = [p for p in found if p.code == "E-CLIN-001"]
@@ -381,8 +392,6 @@ def test_the_manifest_names_the_clinical_sheets(study: Study) -> None:
 def test_without_a_folder_there_is_nothing_and_no_word(tmp_path: Path) -> None:
     path = folder(tmp_path / "s")
     (path / "clinical").rmdir()
-    text = (path / "study.yaml").read_text(encoding="utf-8")
-    (path / "study.yaml").write_text(text.partition("columns")[0], encoding="utf-8")
     found = read_study(path)
     assert dict(found.clinical) == {}
     assert not Problems(found.problems).warnings

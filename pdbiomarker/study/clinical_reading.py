@@ -246,7 +246,7 @@ class Reading:
         late: list[tuple[int, str | None, str]] = []
         for line, date, part in zip(dates.index, dates.tolist(), parts.tolist(), strict=True):
             earliest = date if date is not None else (None if part is None else _earliest(part))
-            if earliest is None or day_of(earliest) <= self.limit:
+            if earliest is None or day_of(earliest) <= self.limit or self.late[line]:
                 continue
             shown = part if date is None else date.isoformat()
             what = "row" if own else "date"

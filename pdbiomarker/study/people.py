@@ -27,7 +27,11 @@ BIOPSY_COLUMNS: Final = ("participant_id", "biopsy_id")
 #: Facts of the participant: where biopsies.csv repeats them, they may not change.
 FACTS: Final = ("cohort", "dose_mg", "sex", "age", "tumor_type", "first_dose_datetime")
 
-_PARTICIPANT_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {"age": (0, 130), "dose_mg": (0, None)}
+_PARTICIPANT_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
+    "age": (0, 130),
+    "dose_mg": (0, None),
+    "weight_kg": (0.3, 700),
+}
 _BIOPSY_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
     "tumor_content_pct": (0, 100),
     "viable_tumor_cells": (0, None),

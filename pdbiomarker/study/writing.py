@@ -46,6 +46,8 @@ def write_folder(study: Study, target: Path) -> Path:
         write_table(_sheet(study.libraries, "library_id"), target / "libraries.csv")
     _write_slides(study, target)
     for name, frame in study.clinical.items():
+        if frame.empty:  # every row lay after the cut-off: a sheet without rows would be refused
+            continue
         (target / FOLDER).mkdir(exist_ok=True)
         write_table(_clinical_sheet(name, frame), target / FOLDER / f"{name}.csv")
     _copy_files(study, target)
