@@ -82,7 +82,7 @@ def concentration_time(
     unit = common_unit(concentrations["unit"]) if "unit" in concentrations else None
     means = pk.concentration_summary(concentrations, dose)
     # Two participants make a mean; one is drawn already.
-    means = means[(means["n"] - means["n_blq"] >= 2) & means["geo_mean"].notna()]
+    means["geo_mean"] = means["geo_mean"].where(means["n"] - means["n_blq"] >= 2)
     people = sorted(set(samples["participant_id"]))
     levels = pd.DataFrame({"dose": [dose.get(p, math.nan) for p in people]}, index=people)
     with style():
@@ -121,12 +121,15 @@ def concentration_time(
 def _lines(ax: Axes, samples: pd.DataFrame, means: pd.DataFrame, hue: Hue, *, log: bool, per: float) -> None:
     faint = min(0.45, max(0.1, 12 / samples["participant_id"].nunique()))
     for person, part in samples.groupby("participant_id", sort=True):
-        shown = part[~part["blq"]] if log else part
-        values = shown["concentration"].fillna(0.0)
+        shown = part[~part["blq"]]
+        # A gap where a sample lies below the limit: no line leads across it.
+        values = part["concentration"] if log else part["concentration"].fillna(0.0)
         color = hue.color(str(person))
-        ax.plot(shown["time_h"] / per, values, color=color, lw=0.8, alpha=faint, zorder=2)
+        ax.plot(part["time_h"] / per, values, color=color, lw=0.8, alpha=faint, zorder=2)
         if len(shown) == 1:
-            ax.plot(shown["time_h"] / per, values, "o", ms=3, color=color, alpha=0.45, zorder=2)
+            ax.plot(
+                shown["time_h"] / per, shown["concentration"], "o", ms=3, color=color, alpha=0.45, zorder=2
+            )
     for level in hue.levels:
         part = _of_level(means, level)
         ax.plot(
@@ -194,7 +197,7 @@ def _labels(
     named: list[tuple[str, float, float]] = []
     for level in hue.levels:
         part = _of_level(means, level)
-        ends = part[["time_h", "geo_mean"]].to_numpy()
+        ends = part[["time_h", "geo_mean"]].dropna().to_numpy()
         if not len(ends):
             people = [p for p in levels.index if hue.level(str(p)) == level]
             own = samples[samples["participant_id"].isin(people) & ~samples["blq"]]

@@ -141,6 +141,30 @@ def test_exposure_that_rests_on_little_says_so() -> None:
     assert "dose 2: not sampled" in none["flags"]
 
 
+def test_a_line_down_to_a_late_sample_below_the_limit_is_no_exposure() -> None:
+    """Later cycles with a peak and a trough below the limit: the slope goes on, not a line over four weeks.
+
+    Exact by superposition; the line from the peak would give 5.6 times the area of the second dose.
+    """
+    k, gap = 0.02, 672.0
+    curve = [(h, DOSE / V * math.exp(-k * h)) for h in (0.0, 4, 24, 72, 168)]
+    rows = [*curve, (gap - 1, "BLQ"), (gap, DOSE / V), (2 * gap - 1, "BLQ")]
+    frame = pd.DataFrame(rows, columns=["time_h", "concentration"]).assign(participant_id="P1")
+    doses = pd.DataFrame({"participant_id": "P1", "time_h": [0.0, gap, 2 * gap], "amount": DOSE})
+    biopsies = pd.DataFrame(
+        {"biopsy_id": ["B1", "B2"], "participant_id": "P1", "time_h": [gap + 100, 2 * gap - 0.5]}
+    )
+    table = exposure_at(biopsies, frame, doses, route="bolus").set_index("biopsy_id")
+    exact = DOSE / (k * V) * (2 - math.exp(-k * 100))
+    assert table.loc["B1", "auc_to_biopsy"] == pytest.approx(exact, rel=1e-5)
+    assert table.loc["B1", "concentration"] == pytest.approx(DOSE / V * math.exp(-k * 100), rel=1e-9)
+    assert "1 samples above the limit" in table.loc["B1", "flags"]
+    assert "by the slope of an earlier dose" in table.loc["B1", "flags"]
+    assert table.loc["B2", "concentration_is"] == "below limit"
+    intervals = nca_intervals(frame, doses.head(2), route="bolus", tau_h=gap)
+    assert intervals["accumulation_auc"][1] == pytest.approx(1, rel=1e-5)
+
+
 # --- dose proportionality ----------------------------------------------------------------------------------
 
 

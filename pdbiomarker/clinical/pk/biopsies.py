@@ -133,17 +133,19 @@ def _concentration(
     if len(profile.t) == 0:
         return {}
     slope = latest_slope(course, which, route=route, rule=rule)
-    value = concentration_at(profile.t, profile.c, since, method=method, lambda_z=slope)
+    value = concentration_at(*profile.with_tail(slope), since, method=method, lambda_z=slope)
     sampled = np.flatnonzero(course.t == course.doses[which].time + since)
     if len(sampled) and not (since == 0 and route == "bolus"):
         below = bool(course.blq[sampled[0]])
-        return {"concentration": value, "concentration_is": "below limit" if below else "measured"}
+        at = 0.0 if below else float(course.c[sampled[0]])
+        return {"concentration": at, "concentration_is": "below limit" if below else "measured"}
+    last = float(profile.upto_last[0][-1]) if profile.above.any() else -math.inf
+    gone = profile.t[(profile.t > last) & ~profile.above]
+    if since > last and len(gone) and since >= gone[0]:
+        return {"concentration": 0.0, "concentration_is": "below limit"}
     if math.isnan(value):
         return {}
-    if since <= profile.t[-1]:
-        return {"concentration": value, "concentration_is": "interpolated"}
-    ended = profile.c[-1] == 0
-    return {"concentration": value, "concentration_is": "below limit" if ended else "extrapolated"}
+    return {"concentration": value, "concentration_is": "interpolated" if since <= last else "extrapolated"}
 
 
 def _trough(course: Course, which: int, route: str) -> tuple[dict[str, object], list[str]]:

@@ -16,11 +16,13 @@ import dataclasses
 import math
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.pk.areas import area_between, concentration_at
 from pdbiomarker.clinical.pk.profiles import BlqRule, Course, Profile, check_options, courses
 from pdbiomarker.clinical.pk.single_dose import single_dose_profile, terminal_of
+from pdbiomarker.clinical.pk.terminal import FEWEST
 from pdbiomarker.errors import Problems
 
 __all__ = ["INTERVAL_COLUMNS", "Span", "auc_between", "latest_slope", "nca_intervals", "span_of"]
@@ -76,8 +78,8 @@ def nca_intervals(
     -------
     DataFrame
         One row for each dose: :data:`INTERVAL_COLUMNS`. Areas end at tau: with the sample drawn there, by
-        interpolation, or (flagged) extrapolated by the slope of the interval. NaN with its flag where nothing
-        was sampled.
+        interpolation, or (flagged) extrapolated by the slope of the interval or of an earlier one. NaN with
+        its flag where nothing was sampled.
 
     Raises
     ------
@@ -133,12 +135,10 @@ def _of_course(
             )
             rows.append({**row, "flags": "; ".join([*flags, why])})
             continue
-        slope = terminal_of(profile, dose).lambda_z
+        own = terminal_of(profile, dose).lambda_z
+        slope = own if math.isfinite(own) else latest_slope(course, k, route=route, rule=rule)
         row |= _shape(profile, tau, method, slope)
-        if profile.t[-1] < tau:
-            flags.append(f"no sample after {profile.t[-1]:g} of {tau:g} h: extrapolated")
-            if math.isnan(slope):
-                flags.append("no slope to extrapolate with")
+        flags += _tail_flags(profile, tau, own, slope)
         if k:
             row |= _against_first(row, profiles[0], course, tau, method)
             if course.doses[0].amount != dose.amount:
@@ -148,6 +148,22 @@ def _of_course(
         row["cl_ss"] = dose.amount / float(str(row["auc_tau"])) if steady else math.nan
         rows.append({**row, "flags": "; ".join(flags)})
     return rows
+
+
+def _tail_flags(profile: Profile, end: float, own: float, slope: float) -> list[str]:
+    """What has to be said of an area that ends at `end`, h from the dose."""
+    found = []
+    if profile.n_above < FEWEST:
+        found.append(f"{profile.n_above} samples above the limit")
+    last = float(profile.upto_last[0][-1]) if profile.above.any() else 0.0
+    if end <= last:
+        return found
+    if math.isnan(slope):
+        ends = end <= profile.t[-1]
+        why = "a line to the sample below the limit" if ends else "no slope to extrapolate with"
+        return [*found, f"after {last:g} h: {why}"]
+    by = "" if math.isfinite(own) else ", by the slope of an earlier dose"
+    return [*found, f"extrapolated from {last:g} to {end:g} h{by}"]
 
 
 def _tau(course: Course, k: int) -> float:
@@ -160,7 +176,7 @@ def _tau(course: Course, k: int) -> float:
 def _shape(profile: Profile, tau: float, method: str, slope: float) -> dict[str, object]:
     inside = profile.t <= tau
     c = profile.c[inside]
-    auc = area_between(profile.t, profile.c, 0.0, tau, method=method, lambda_z=slope)
+    auc = area_between(*profile.with_tail(slope), 0.0, tau, method=method, lambda_z=slope)
     within = dataclasses.replace(profile, t=profile.t[inside], c=c, above=profile.above[inside])
     top, low = within.highest, float(c.min())
     cavg = auc / tau
@@ -169,10 +185,18 @@ def _shape(profile: Profile, tau: float, method: str, slope: float) -> dict[str,
         "tmax": float(within.t[top]),
         "cmin": low,
         "cavg": cavg,
-        "ctrough": concentration_at(profile.t, profile.c, tau, method=method, lambda_z=slope),
+        "ctrough": _at(profile, tau, method, slope),
         "auc_tau": auc,
         "fluctuation_pct": 100 * (float(c[top]) - low) / cavg,
     }
+
+
+def _at(profile: Profile, time: float, method: str, slope: float) -> float:
+    """The concentration at a time: the sample drawn then, or that of the curve."""
+    sampled = np.flatnonzero(profile.t == time)
+    if len(sampled):
+        return float(profile.c[sampled[0]])
+    return concentration_at(*profile.with_tail(slope), time, method=method, lambda_z=slope)
 
 
 def _against_first(
@@ -181,7 +205,7 @@ def _against_first(
     if len(first.t) < 2 or not first.above.any() or course.doses[0].amount != row["amount"]:
         return {}
     slope = terminal_of(first, course.doses[0]).lambda_z
-    auc = area_between(first.t, first.c, 0.0, tau, method=method, lambda_z=slope)
+    auc = area_between(*first.with_tail(slope), 0.0, tau, method=method, lambda_z=slope)
     top = float(first.c[first.highest])
     return {
         "accumulation_auc": float(str(row["auc_tau"])) / auc if auc > 0 else math.nan,
@@ -249,15 +273,12 @@ def span_of(course: Course, start: float, end: float, *, route: str, method: str
             flags.append(f"dose {k + 1}: not sampled")
             parts.append(math.nan)
             continue
-        last = float(profile.t[-1])
-        if high > last and profile.c[-1] > 0:
-            borrowed = "" if math.isfinite(slope) else ", by the slope of an earlier dose"
-            none = ", and no slope is known" if math.isnan(used) else borrowed
-            flags.append(f"dose {k + 1}: extrapolated from {last:g} to {high:g} h{none}")
-            beyond.append(
-                area_between(profile.t, profile.c, max(low, last), high, method=method, lambda_z=used)
-            )
-        parts.append(area_between(profile.t, profile.c, low, high, method=method, lambda_z=used))
+        flags += [f"dose {k + 1}: {flag}" for flag in _tail_flags(profile, high, slope, used)]
+        t, c = profile.with_tail(used)
+        if high > t[-1] and math.isfinite(used):
+            start_of_tail = max(low, float(t[-1]))
+            beyond.append(area_between(t, c, start_of_tail, high, method=method, lambda_z=used))
+        parts.append(area_between(t, c, low, high, method=method, lambda_z=used))
     return Span(math.fsum(parts), math.fsum(beyond), tuple(dict.fromkeys(flags)))
 
 

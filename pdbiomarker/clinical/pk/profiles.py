@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import Final, Literal
 
 import numpy as np
@@ -96,6 +97,19 @@ class Profile:
             return self.t[:0], self.c[:0]
         end = int(np.flatnonzero(self.above)[-1]) + 1
         return self.t[:end], self.c[:end]
+
+    def with_tail(self, slope: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Times and concentrations to integrate over when what follows the last one above the limit matters.
+
+        With a slope, they end there and the slope goes on; a line from it down to 0 at a sample below the
+        limit, which may lie weeks later, would make most of the area. Without one, that line is all there is.
+        """
+        return self.upto_last if math.isfinite(slope) and self.above.any() else (self.t, self.c)
+
+    @property
+    def n_above(self) -> int:
+        """How many samples above the limit there are, without an assumed one."""
+        return int(self.above[1:].sum() if self.assumed else self.above.sum())
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
