@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.check import check
     from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.exposure import write_exposure
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.reports import diff_results, report_results
@@ -78,6 +79,7 @@ __all__ = [
     "simulate_study",
     "verify",
     "write_ada",
+    "write_exposure",
     "write_expression",
     "write_response",
     "write_safety",
@@ -111,6 +113,7 @@ _HOMES: Final = {
     "simulate_study": "simulate",
     "verify": "provenance",
     "write_ada": "run.safety",
+    "write_exposure": "run.exposure",
     "write_expression": "run.expression",
     "write_safety": "run.safety",
     "write_response": "run.response",

@@ -9,6 +9,8 @@ from typing import Final
 from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.formula import parse
 from pdbiomarker.plan import Plan
+from pdbiomarker.study.clinical import read_clinical_sheet
+from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
 from pdbiomarker.study.folder import check_study
 from pdbiomarker.study.items import LIBRARY_COLUMNS, SLIDE_COLUMNS, read_libraries, read_slides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
@@ -27,8 +29,10 @@ def check_file(path: str | Path, as_: str) -> Problems:
     path : path
         The file; for ``study`` the folder or its study.yaml; for ``formula`` a file that holds one, or the
         formula itself.
-    as_ : {"study", "plan", "participants", "biopsies", "libraries", "slides", "formula"}
-        What it is checked as. What a sheet says about other sheets is checked only with ``study``.
+    as_ : str
+        What it is checked as: ``study``, ``plan``, ``participants``, ``biopsies``, ``libraries``, ``slides``,
+        ``formula``, or a clinical sheet by its name. What a sheet says about other sheets is checked only
+        with ``study``.
 
     Returns
     -------
@@ -96,6 +100,13 @@ def _slides(source: str | Path, problems: Problems) -> None:
         read_slides(sheet, folder=Path(source).parent, assays=(), biopsies=None)
 
 
+def _clinical(name: str) -> Callable[[str | Path, Problems], None]:
+    def check(source: str | Path, problems: Problems) -> None:
+        read_clinical_sheet(Path(source), name, problems)
+
+    return check
+
+
 def _formula(source: str | Path, problems: Problems) -> None:
     text = str(source)
     if _is_file(source):
@@ -138,4 +149,5 @@ _CHECKS: Final[Mapping[str, Callable[[str | Path, Problems], None]]] = {
     "libraries": _libraries,
     "slides": _slides,
     "formula": _formula,
+    **{name: _clinical(name) for name in CLINICAL_SHEETS},
 }

@@ -71,6 +71,13 @@ class Kind(StrEnum):
     cells = "cells"
     rcc = "rcc"
     h5ad = "h5ad"
+    doses = "doses"
+    concentrations = "concentrations"
+    lesions = "lesions"
+    responses = "responses"
+    outcomes = "outcomes"
+    ada = "ada"
+    adverse_events = "adverse_events"
 
 
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study folder: it holds study.yaml.")]
@@ -850,6 +857,54 @@ def escalation(
 def version() -> int:
     """Print the version."""
     typer.echo(pb.__version__)
+    return 0
+
+
+class Route(StrEnum):
+    """Routes of a dose."""
+
+    infusion = "infusion"
+    bolus = "bolus"
+    oral = "oral"
+
+
+class AreaMethod(StrEnum):
+    """Rules for areas under the curve."""
+
+    linear_up_log_down = "linear_up_log_down"
+    linear = "linear"
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def exposure(
+    source: Annotated[
+        Path, typer.Argument(metavar="STUDY|CONCENTRATIONS", help="A study folder, or a table of samples.")
+    ],
+    doses: Annotated[
+        Path | None, typer.Argument(metavar="[DOSES]", help="With a table of samples: that of the doses.")
+    ] = None,
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where tables and figures go.")],
+    biopsies: Annotated[
+        Path | None,
+        typer.Option(metavar="TABLE", help="biopsy_id, participant_id, time_h; a study has its own."),
+    ] = None,
+    route: Annotated[Route, typer.Option(help="How the dose was given.")] = Route.infusion,
+    method: Annotated[AreaMethod, typer.Option(help="How areas are summed.")] = AreaMethod.linear_up_log_down,
+) -> int:
+    """Analyse concentrations without compartments: parameters, summaries, exposure at each biopsy.
+
+    CONCENTRATIONS has participant_id, time_h (or datetime), concentration (number, '<0.5' or 'BLQ'), unit;
+    DOSES participant_id, time_h and duration_h (or start and end), amount, unit. Leaves in DIR
+    pk_parameters.csv, pk_summary.csv, pk_parameter_summary.csv, dose_proportionality.csv, pk_units.csv,
+    pk_intervals.csv (several doses), exposure_at_biopsy.csv, schedule*.csv (dated doses), notes.csv and
+    figures; prints the path of the first.
+    """
+    made = pb.write_exposure(
+        source, out, doses=doses, biopsies=biopsies, route=route.value, method=method.value
+    )
+    typer.echo(str(made[0]))
     return 0
 
 

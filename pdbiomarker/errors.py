@@ -254,6 +254,38 @@ _catalogue(
     },
 )
 _catalogue(
+    "CLIN",
+    {
+        1: "A file of clinical/ is not one of the clinical sheets.",
+        2: "A word is not among those of the column.",
+        3: "A clinical record is given twice.",
+        4: "A value that another column makes necessary is missing.",
+        5: "A unit is not known, or is not one of this column.",
+        6: "An end lies before its start.",
+        7: "A date after the data cut-off is set aside.",
+        8: "A date is partial.",
+        9: "A concentration is neither a number nor a text for below the limit.",
+        20: "A table to be reconciled lacks a column.",
+        21: "A record of a table to be reconciled occurs twice.",
+    },
+)
+_catalogue(
+    "PK",
+    {
+        1: "A table of concentrations or doses lacks a column, or holds a value of the wrong type.",
+        2: "A concentration is negative.",
+        3: "Two samples of a participant have the same time.",
+        4: "A participant with concentrations has no dose.",
+        5: "A dose is not positive, has no unit, or its duration is negative.",
+        6: "A unit is not known, or cannot be converted into another.",
+        7: "A dose per body weight needs the participant's weight.",
+        8: "An option of a pharmacokinetic analysis is unknown or out of its range.",
+        9: "Several doses: the single-dose analysis does not hold.",
+        10: "A time or interval is outside what was measured.",
+        11: "Several analytes or specimens stand in one table.",
+    },
+)
+_catalogue(
     "SIM",
     {
         1: "An option of a simulated trial is out of its range.",

@@ -16,11 +16,21 @@ from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.expression.h5ad import foreign_data
 from pdbiomarker.run.survey import slide_files, survey
 from pdbiomarker.study import check_assay
+from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
 from pdbiomarker.tables import nearest
 
 __all__ = ["KINDS", "check"]
 
-_PLAIN: Final = ("study", "plan", "participants", "biopsies", "libraries", "slides", "formula")
+_PLAIN: Final = (
+    "study",
+    "plan",
+    "participants",
+    "biopsies",
+    "libraries",
+    "slides",
+    "formula",
+    *CLINICAL_SHEETS,
+)
 
 
 def check(path: str | Path, *, as_: str | None = None) -> Problems:

@@ -23,7 +23,7 @@ from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, panel_file
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
-from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
+from pdbiomarker.study import CLINICAL, AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
 from pdbiomarker.tables import add_rows, read_table, to_number
 
 __all__ = [
@@ -536,6 +536,9 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     folder = study.path or Path()
     sheets = (*_SHEETS, TRUTH) if study.spec.visits else ()  # slides by themselves are no study
     names = [name for name in sheets if (folder / name).is_file()]
+    names += [
+        f"{CLINICAL}/{name}.csv" for name in study.clinical if (folder / CLINICAL / f"{name}.csv").is_file()
+    ]
     for spec in study.spec.assays:
         folders = {"regions", "files", "rcc", "cells"}
         names += [name for key, name in spec.named_files.items() if key not in folders]

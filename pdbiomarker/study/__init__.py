@@ -1,6 +1,7 @@
 """The study folder: who, when, and what was measured; read and checked whole."""
 
 from pdbiomarker.study.assays import AssaySpec
+from pdbiomarker.study.clinical import FOLDER as CLINICAL
 from pdbiomarker.study.folder import read_study
 from pdbiomarker.study.items import is_panel_file, shown_path
 from pdbiomarker.study.model import KINDS, Study, check_assay
@@ -8,6 +9,7 @@ from pdbiomarker.study.single_cell import SingleCellOptions
 from pdbiomarker.study.spec import StudySpec, Visit
 
 __all__ = [
+    "CLINICAL",
     "KINDS",
     "AssaySpec",
     "SingleCellOptions",

@@ -10,6 +10,7 @@ import pandas as pd
 
 from pdbiomarker.errors import Problems, StudyError
 from pdbiomarker.study.assays import FOLDERS, AssaySpec
+from pdbiomarker.study.clinical import read_clinical
 from pdbiomarker.study.items import (
     LIBRARY_COLUMNS,
     SLIDE_COLUMNS,
@@ -41,7 +42,8 @@ def read_study(path: str | Path) -> Study:
     ----------
     path : path
         The folder, with study.yaml, participants.csv and biopsies.csv; libraries.csv and slides.csv where a
-        biopsy has several. docs/study_folder.md describes every column.
+        biopsy has several; clinical/ with doses, concentrations, responses and the like.
+        docs/study_folder.md describes every column.
 
     Returns
     -------
@@ -95,6 +97,9 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         biopsies = read_biopsies(sheet, visits=visits, participants=known, cutoff=cutoff)
     libraries = _libraries(folder, columns, sheets, biopsies, problems)
     slides = _slides(folder, columns, sheets, biopsies, spec, problems)
+    known = participants if _has_key(sheets, PARTICIPANTS, PARTICIPANT_COLUMNS) else None
+    clinical = read_clinical(folder, columns=columns, participants=known, cutoff=cutoff, problems=problems)
+    sheets |= clinical.sheets
     if spec is not None:
         _check_paths(folder, spec, problems)
     if spec is not None and biopsies is not None:
@@ -109,7 +114,16 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         return None
     quarantined = {problem.item for problem in problems.quarantined}
     slides = slides[~slides.index.isin(quarantined)]
-    return Study(spec, participants, biopsies, libraries, slides, problems=tuple(problems), path=folder)
+    return Study(
+        spec,
+        participants,
+        biopsies,
+        libraries,
+        slides,
+        clinical=clinical.tables,
+        problems=tuple(problems),
+        path=folder,
+    )
 
 
 def _has_key(sheets: Mapping[str, Sheet], file: str, required: tuple[str, ...]) -> bool:

@@ -49,6 +49,8 @@ class Study:
     assays : mapping of name to AnnData
         Biopsies x features.
     clinical : mapping of name to DataFrame
+        The sheets of clinical/ (doses, concentrations, lesions ...), participant_id as text, typed; and
+        ``set_aside``, what lies after the data cut-off.
     problems : tuple of Problem
         What was told while reading: warnings and quarantined slides.
     path : Path or None
@@ -152,6 +154,10 @@ class Study:
             ("libraries", str(len(self.libraries))),
             ("slides", str(len(self.slides))),
             ("assays", ", ".join([*measured, *declared]) or "none"),
+            (
+                "clinical",
+                ", ".join(f"{name} ({len(frame)})" for name, frame in self.clinical.items()) or "none",
+            ),
             ("told", f"{len(told.warnings)} warnings, {len(told.quarantined)} quarantined"),
         ]
 

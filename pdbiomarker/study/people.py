@@ -7,7 +7,6 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from pdbiomarker.study.sheets import (
@@ -28,7 +27,11 @@ BIOPSY_COLUMNS: Final = ("participant_id", "biopsy_id")
 #: Facts of the participant: where biopsies.csv repeats them, they may not change.
 FACTS: Final = ("cohort", "dose_mg", "sex", "age", "tumor_type", "first_dose_datetime")
 
-_PARTICIPANT_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {"age": (0, 130), "dose_mg": (0, None)}
+_PARTICIPANT_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
+    "age": (0, 130),
+    "dose_mg": (0, None),
+    "weight_kg": (0.3, 700),
+}
 _BIOPSY_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
     "tumor_content_pct": (0, 100),
     "viable_tumor_cells": (0, None),
@@ -59,9 +62,9 @@ def read_participants(sheet: Sheet, *, cutoff: str | None) -> pd.DataFrame:
         if sheet.has(column):
             done[column] = _number(sheet, column, low, high)
     if sheet.has("first_dose_datetime"):
-        dates = _dates(sheet, "first_dose_datetime")
-        _after_cutoff(sheet, dates, cutoff)
-        done["first_dose_datetime"] = _as_text(dates)
+        dates = read_dates(sheet, "first_dose_datetime")
+        tell_after_cutoff(sheet, dates, cutoff)
+        done["first_dose_datetime"] = dates_as_text(dates)
     return by_id({**done, **read_others(sheet, done)}, "participant_id")
 
 
@@ -97,15 +100,15 @@ def read_biopsies(
         check_known(sheet, people, map(str, participants.index.dropna()), what="participants.csv")
     _check_placed(sheet)
     labels = _visits(sheet, visits)
-    dates = _dates(sheet, "collection_date")
-    _after_cutoff(sheet, dates, cutoff)
-    doses = _first_doses(people, participants)
-    days = _study_days(sheet, dates, doses)
+    dates = read_dates(sheet, "collection_date")
+    tell_after_cutoff(sheet, dates, cutoff)
+    doses = first_doses(people, participants)
+    days = study_days(sheet, dates, doses)
     done = {
         "participant_id": people,
         "biopsy_id": ids,
         "visit": labels,
-        "collection_date": _as_text(dates),
+        "collection_date": dates_as_text(dates),
         "study_day": days,
         "hours_from_first_dose": _hours(dates, doses),
     }
@@ -128,27 +131,31 @@ def _number(sheet: Sheet, column: str, low: float, high: float | None) -> pd.Ser
     )
 
 
-def _dates(sheet: Sheet, column: str) -> pd.Series:
+def read_dates(sheet: Sheet, column: str) -> pd.Series:
+    """Give a column of dates; see :func:`pdbiomarker.tables.to_date`."""
     return to_date(sheet.column(column), file=sheet.file, problems=sheet.problems, name=sheet.label(column))
 
 
-def _as_text(dates: pd.Series) -> pd.Series:
+def dates_as_text(dates: pd.Series) -> pd.Series:
+    """Give dates as ISO text, None where missing."""
     texts = [None if date is None else date.isoformat() for date in dates.tolist()]
     return pd.Series(texts, index=dates.index, name=dates.name, dtype=object)
 
 
-def _day(date: dt.date) -> dt.date:
+def day_of(date: dt.date) -> dt.date:
+    """Give the day of a date or of a date and time, as its clock has it."""
     return date.date() if isinstance(date, dt.datetime) else date
 
 
-def _after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
+def tell_after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
+    """Tell dates after the data cut-off (E-SHEET-014, warning)."""
     limit = None if cutoff is None else parse_date(cutoff)
     if limit is None:
         return
     late = [
         (int(line), date.isoformat(), f"The date lies after the data cut-off, {limit.isoformat()}.")
         for line, date in zip(dates.index, dates.tolist(), strict=True)
-        if date is not None and _day(date) > limit
+        if date is not None and day_of(date) > limit
     ]
     sheet.tell(
         "E-SHEET-014",
@@ -194,7 +201,8 @@ def _visits(sheet: Sheet, visits: Sequence[Visit] | None) -> pd.Series:
     return labels
 
 
-def _first_doses(people: pd.Series, participants: pd.DataFrame | None) -> list[dt.date | None]:
+def first_doses(people: pd.Series, participants: pd.DataFrame | None) -> list[dt.date | None]:
+    """Give each row the first dose of its participant, None where it is not known."""
     known: dict[str, dt.date] = {}
     if participants is not None and "first_dose_datetime" in participants:
         for participant, text in participants["first_dose_datetime"].items():
@@ -213,11 +221,30 @@ def study_day(date: dt.date, first_dose: dt.date) -> int:
     >>> study_day(first, first), study_day(dt.date(2025, 1, 9), first)
     (1, -1)
     """
-    days = (_day(date) - _day(first_dose)).days
+    days = (day_of(date) - day_of(first_dose)).days
     return days + 1 if days >= 0 else days
 
 
-def _study_days(sheet: Sheet, dates: pd.Series, doses: Sequence[dt.date | None]) -> pd.Series:
+def study_days(
+    sheet: Sheet, dates: pd.Series, doses: Sequence[dt.date | None], *, what: str = "collection date"
+) -> pd.Series:
+    """Give each row its study day: that of its date, or the one given (E-SHEET-013 where they contradict).
+
+    Parameters
+    ----------
+    sheet : Sheet
+        With or without a column study_day.
+    dates : Series of date or None
+    doses : sequence of date or None
+        The first dose of each row's participant.
+    what : str
+        What the message calls the date.
+
+    Returns
+    -------
+    Series of Int64
+        There is no day 0.
+    """
     given = to_number(
         sheet.column("study_day"),
         file=sheet.file,
@@ -238,8 +265,10 @@ def _study_days(sheet: Sheet, dates: pd.Series, doses: Sequence[dt.date | None])
             typed = None
         elif typed is not None and computed is not None and typed != computed:
             said = (
-                f"The collection date {_day(date).isoformat()} is study day {computed} (first dose "
-                f"{_day(dose).isoformat() if dose is not None else ''}), but the study day given is {typed}."
+                f"The {what} {day_of(date).isoformat()} is study day {computed} (first dose "
+                f"{day_of(dose).isoformat() if dose is not None else ''}), but the study day given is {
+                    typed
+                }."
             )
             clashes.append((int(line), str(typed), said))
         days.append(computed if typed is None else typed)
@@ -253,16 +282,28 @@ def _study_days(sheet: Sheet, dates: pd.Series, doses: Sequence[dt.date | None])
     return pd.Series(pd.array(days, dtype="Int64"), index=given.index, name="study_day")
 
 
+def hours_between(start: dt.date | None, end: dt.date | None) -> float:
+    """Give the hours from one time to another; NaN unless both are times, with or without a zone alike.
+
+    Examples
+    --------
+    >>> hours_between(dt.datetime(2025, 1, 10, 9), dt.datetime(2025, 1, 11, 10, 30))
+    25.5
+    >>> hours_between(dt.date(2025, 1, 10), dt.datetime(2025, 1, 11, 10, 30))
+    nan
+    """
+    if (
+        isinstance(start, dt.datetime)
+        and isinstance(end, dt.datetime)
+        and (start.tzinfo is None) == (end.tzinfo is None)
+    ):
+        return (end - start).total_seconds() / 3600
+    return math.nan
+
+
 def _hours(dates: pd.Series, doses: Sequence[dt.date | None]) -> pd.Series:
     """Hours from the first dose, where both times are known and both or neither name a time zone."""
-    hours = np.full(len(dates), np.nan)
-    for i, (date, dose) in enumerate(zip(dates.tolist(), doses, strict=True)):
-        if (
-            isinstance(date, dt.datetime)
-            and isinstance(dose, dt.datetime)
-            and (date.tzinfo is None) == (dose.tzinfo is None)
-        ):
-            hours[i] = (date - dose).total_seconds() / 3600
+    hours = [hours_between(dose, date) for date, dose in zip(dates.tolist(), doses, strict=True)]
     return pd.Series(hours, index=dates.index, name="hours_from_first_dose", dtype="float64")
 
 

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from pdbiomarker.provenance import atomic_path
+from pdbiomarker.study.clinical import FOLDER, SET_ASIDE
+from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.study.spec import FILE, spec_mapping
 from pdbiomarker.tables import to_yaml, write_table
 
@@ -43,6 +45,11 @@ def write_folder(study: Study, target: Path) -> Path:
     if "source" not in study.libraries or (study.libraries["source"] != "biopsy_id").any():
         write_table(_sheet(study.libraries, "library_id"), target / "libraries.csv")
     _write_slides(study, target)
+    for name, frame in study.clinical.items():
+        if frame.empty:  # every row lay after the cut-off: a sheet without rows would be refused
+            continue
+        (target / FOLDER).mkdir(exist_ok=True)
+        write_table(_clinical_sheet(name, frame), target / FOLDER / f"{name}.csv")
     _copy_files(study, target)
     return target
 
@@ -61,6 +68,22 @@ def _write_slides(study: Study, target: Path) -> None:
         return
     for name, rows in slides.groupby("assay", sort=True):
         write_table(_sheet(rows, "slide_id"), target / f"slides_{name}.csv")
+
+
+def _clinical_sheet(name: str, frame: pd.DataFrame) -> pd.DataFrame:
+    """A clinical sheet as it is typed: without what reading adds, concentrations with their texts."""
+    if name == SET_ASIDE or name not in SHEETS:
+        return frame
+    rules = SHEETS[name]
+    derived = {"line"} | ({"study_day"} - set(rules.columns))
+    for column in rules.dates:
+        derived |= {f"{column}_imputed", f"{column}_typed", f"{column.removesuffix('_date')}_study_day"}
+    sheet = frame.copy()
+    for column in [c for c, rule in rules.columns.items() if rule.kind == "concentration"]:
+        if f"{column}_text" in sheet:
+            sheet[column] = sheet[f"{column}_text"]
+            derived |= {f"{column}_text", "blq"}
+    return sheet.drop(columns=[column for column in derived if column in sheet])
 
 
 def _from(folder: Path, path: Path) -> str:
