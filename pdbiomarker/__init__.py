@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
     from pdbiomarker import clinical, decide, errors, expression, formula, ihc, mixed, noise, plot
-    from pdbiomarker.change import PDResult, pd_change
+    from pdbiomarker.change import PDResult, pd_change, to_adam
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
     from pdbiomarker.plan import Plan
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.check import check
     from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.exports import export_result
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.results import read_result
@@ -53,6 +54,7 @@ __all__ = [
     "decide",
     "decide_results",
     "errors",
+    "export_result",
     "expression",
     "formula",
     "ihc",
@@ -70,6 +72,7 @@ __all__ = [
     "run_demo",
     "run_study",
     "simulate_study",
+    "to_adam",
     "verify",
     "write_expression",
 ]
@@ -87,6 +90,7 @@ _HOMES: Final = {
     "check": "run.check",
     "import_exports": "run.imports",
     "decide_results": "run.decisions",
+    "export_result": "run.exports",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
@@ -97,6 +101,7 @@ _HOMES: Final = {
     "run_demo": "run.demo",
     "run_study": "run",
     "simulate_study": "simulate",
+    "to_adam": "change",
     "verify": "provenance",
     "write_expression": "run.expression",
 }

@@ -1,7 +1,7 @@
-"""A result in the shape of ADaM: one record for each participant, parameter, visit, biopsy and definition of baseline.
+"""A result in the shape of ADaM: a record for each participant, parameter, biopsy and definition of baseline.
 
-CDISC names live at this edge only. A parameter is one feature of one assay; AVAL is its value on the natural scale
-(cells/mm2, percent, CPM ...), CHG its change on the scale of the model, which LINK names:
+CDISC names live at this edge only. A parameter is one feature of one assay; AVAL is its value on the natural
+scale (cells/mm2, percent, CPM ...), CHG its change on the scale of the model, which LINK names:
 
 ========== ============================= ======================== ===================
 kind       AVAL                          CHG (LINK)               ratio
@@ -15,51 +15,40 @@ signature  units                         units (IDENTITY)         none
 ========== ============================= ======================== ===================
 
 BASETYPE is the analysis set and the baseline visit. AVAL, BASE, CHG and the ratio of a pair are those of
-``PDResult.changes``, bit for bit. Of several biopsies of a visit that are all used, a record of DTYPE AVERAGE is
-the one in the analysis. Biopsies that are not used, or have no partner, keep their records with the reason.
+``PDResult.changes``, bit for bit. Of several biopsies of a visit that are all used, a record of DTYPE
+AVERAGE is the one in the analysis. Biopsies that are not used, or have no partner, keep their records with
+the reason.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import datetime as dt
-import hashlib
-import re
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, cast
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL
+from pdbiomarker.change.adam_parameters import adam_parameters
 from pdbiomarker.change.question import read_model
 from pdbiomarker.clinical.cdisc import MAX_TEXT, Dataset, Variable, write_dataset_json, write_xpt
-from pdbiomarker.errors import Problems
-from pdbiomarker.tables import nearest, parse_date, write_table
+from pdbiomarker.tables import parse_date, write_table
 
 if TYPE_CHECKING:
     from pdbiomarker.change.result import PDResult
 
-__all__ = ["adam_parameters", "to_adam", "write_adam"]
+__all__ = ["to_adam", "write_adam"]
 
 Floats = NDArray[np.float64]
 
 _NAME: Final = "ADPD"
-_LABEL: Final = "Pharmacodynamic Change in Tumour Biopsies"[:40]
+_LABEL: Final = "Change in Serial Tumour Biopsies"
 _NO_CUTOFF: Final = dt.date(1970, 1, 1)
-_LINKS: Final[Mapping[str, str]] = {
-    "count": "LOG2",
-    "density": "LOG2",
-    "intensity": "LOG2",
-    "proportion": "LOGIT",
-    "score": "IDENTITY",
-    "signature": "IDENTITY",
-}
-_UNITS: Final[Mapping[str, str]] = {"count": "CPM", "density": "cells/mm2", "proportion": "proportion"}
 _UP, _DOWN = ">=2-fold", "<=1/2-fold"
 _ROUNDING: Final = 1e-12
 
@@ -103,139 +92,6 @@ _VARIABLES: Final[tuple[tuple[str, str, Any], ...]] = (
 )
 
 
-def adam_parameters(result: PDResult, *, features: Sequence[str] | None = None) -> pd.DataFrame:
-    """Give the parameters of an export: which code is which feature.
-
-    Parameters
-    ----------
-    result : PDResult
-    features : sequence of str, optional
-        ``assay:feature``, or ``assay`` for all of one. Default: every assay of at most 200 features.
-
-    Returns
-    -------
-    DataFrame
-        paramcd, param, assay, feature, kind, unit, link, family, expected_direction, lloq; sorted by assay and
-        feature. A code is the feature's name where that is a code; else its first four letters and four letters of
-        the hash of its name, so that it does not depend on what else is measured.
-
-    Raises
-    ------
-    InputError
-        E-RESULT-001: no such assay or feature.
-    """
-    chosen = _chosen(result, features)
-    rows = []
-    for assay, names in chosen.items():
-        var = cast("pd.DataFrame", result.study.assays[assay].var)
-        families = _families(result, assay)
-        for name in names:
-            kind = str(var.at[name, "kind"])
-            given = _said(var, name, "unit")
-            rows.append(
-                {
-                    "assay": assay,
-                    "feature": name,
-                    "kind": kind,
-                    # The normalised value of a count is no longer a count.
-                    "unit": _UNITS["count"] if kind == "count" else given or _UNITS.get(kind, ""),
-                    "link": _LINKS[kind],
-                    "family": families.get(name, ""),
-                    "expected_direction": _direction(var, name),
-                    "label": _said(var, name, "label") or name,
-                    "lloq": float(var["lloq"].get(name, np.nan)) if "lloq" in var else np.nan,
-                }
-            )
-    table = pd.DataFrame(rows, columns=[*(rows[0] if rows else {"assay": 0, "feature": 0})])
-    if not rows:
-        return table.assign(paramcd=[], param=[])
-    table = table.sort_values(["assay", "feature"], kind="stable", ignore_index=True)
-    table["paramcd"] = _codes(table["assay"].tolist(), table["feature"].tolist())
-    table["param"] = _titles(table)
-    order = ["paramcd", "param", "assay", "feature", "kind", "unit", "link", "family", "expected_direction"]
-    return table[[*order, "lloq"]]
-
-
-def _chosen(result: PDResult, features: Sequence[str] | None) -> dict[str, list[str]]:
-    assays = result.study.assays
-    if features is None:
-        return {
-            name: [str(f) for f in data.var_names]
-            for name, data in assays.items()
-            if data.n_vars <= FEATURE_COUNT_OF_A_PANEL
-        }
-    problems, chosen = Problems(), dict[str, list[str]]()
-    for reference in features:
-        assay, colon, feature = reference.partition(":")
-        known = [str(f) for f in assays[assay].var_names] if assay in assays else []
-        if not known or (colon and feature not in known):
-            problems.add(
-                "E-RESULT-001",
-                f"The result has no {'feature' if known else 'assay'} {reference!r}.",
-                remedy=nearest(feature if known else assay, known or assays),
-                column="features",
-                value=reference,
-            )
-            continue
-        mine = chosen.setdefault(assay, [])
-        mine += [f for f in ([feature] if colon else known) if f not in mine]
-    problems.raise_if_any()
-    return chosen
-
-
-def _said(var: pd.DataFrame, name: str, column: str) -> str:
-    value = var[column].get(name) if column in var else None
-    return "" if value is None or pd.isna(value) else str(value)
-
-
-def _direction(var: pd.DataFrame, name: str) -> int:
-    value = var["expected_direction"].get(name) if "expected_direction" in var else None
-    return 0 if value is None or pd.isna(value) else int(value)
-
-
-def _families(result: PDResult, assay: str) -> dict[str, str]:
-    rows = result.table[result.table["assay"] == assay].drop_duplicates("feature")
-    return dict(zip(rows["feature"].astype(str), rows["family"].fillna("").astype(str), strict=True))
-
-
-def _codes(assays: Sequence[str], features: Sequence[str]) -> list[str]:
-    """PARAMCD of each feature: unique, and the same whatever else is exported, unless two names meet."""
-    plain = [re.sub(r"[^A-Z0-9]", "", feature.upper()) for feature in features]
-    short = [text if re.fullmatch(r"[A-Z][A-Z0-9]{0,7}", text) else "" for text in plain]
-    taken: set[str] = set()
-    codes = []
-    for assay, feature, text, own in zip(assays, features, plain, short, strict=True):
-        code = own if own and short.count(own) == 1 else ""
-        turn = 0
-        while not code or code in taken:
-            digest = hashlib.sha256(f"{assay}:{feature}:{turn}".encode()).digest()
-            stem = re.sub(r"^[0-9]+", "", text)[:4] or "F"
-            code = stem + "".join("ABCDEFGHJKLMNPQRSTUVWXYZ23456789"[b % 32] for b in digest[:4])
-            turn += 1
-        taken.add(code)
-        codes.append(code)
-    return codes
-
-
-def _titles(table: pd.DataFrame) -> list[str]:
-    """PARAM of each parameter: label, unit, and the scale of its change; with the feature where two are alike."""
-    scale = {"LOG2": "CHG in log2", "LOGIT": "CHG in logit", "IDENTITY": "CHG as is"}
-    titles = []
-    for label, unit, link in zip(table["label"], table["unit"], table["link"], strict=True):
-        titles.append(f"{label} ({f'{unit}; ' if unit else ''}{scale[link]})")
-    out = []
-    for title, assay, feature in zip(titles, table["assay"], table["feature"], strict=True):
-        known = title if titles.count(title) == 1 else f"{title} [{assay}:{feature}]"
-        out.append(
-            known if len(known) <= MAX_TEXT else f"{known[: MAX_TEXT - 60]}... {_digest(assay, feature)}"
-        )
-    return out
-
-
-def _digest(assay: str, feature: str) -> str:
-    return hashlib.sha256(f"{assay}:{feature}".encode()).hexdigest()[:16]
-
-
 def to_adam(
     result: PDResult,
     *,
@@ -256,7 +112,8 @@ def to_adam(
     Returns
     -------
     Dataset
-        Named ADPD. Visit dates (ADT) are there where the study has them: a results folder keeps study days only.
+        Named ADPD. Visit dates (ADT) are there where the study has them: a results folder keeps study days
+        only.
     """
     parameters = adam_parameters(result, features=features)
     model = read_model(result.study, result.plan)
@@ -353,7 +210,7 @@ def _block_records(block: _Block, limits: Mapping[str, float]) -> pd.DataFrame:
     biopsies, natural, changes = _biopsy_rows(block), _natural(block), _change_rows(block)
     records: list[pd.DataFrame] = []
     for person, mine in biopsies.groupby("participant_id", sort=True):
-        analysed, extra = _analysed(block, mine, natural)
+        analysed, extra = _analysed(block, mine)
         base_ids = analysed.get(block.baseline, [])
         base = _mean(block, natural, base_ids)
         for visit in block.visits:
@@ -378,9 +235,7 @@ def _block_records(block: _Block, limits: Mapping[str, float]) -> pd.DataFrame:
     return frame
 
 
-def _analysed(
-    block: _Block, mine: pd.DataFrame, natural: pd.DataFrame
-) -> tuple[dict[str, list[str]], list[dict[str, Any]]]:
+def _analysed(block: _Block, mine: pd.DataFrame) -> tuple[dict[str, list[str]], list[dict[str, Any]]]:
     """Biopsies used at each visit, and a record of their average where there are several."""
     used = mine[mine["used"].astype(bool) & mine["visit"].isin(block.visits)]
     analysed: dict[str, list[str]] = {}
@@ -391,7 +246,6 @@ def _analysed(
         if len(ids) > 1:
             first = rows.iloc[0].to_dict()
             extra.append({**first, "biopsy_id": ";".join(ids), "dtype": "AVERAGE", "decided": True})
-    del natural
     return analysed, extra
 
 
@@ -544,7 +398,7 @@ def _reasons(
 
 
 def _criteria(block: _Block, frame: pd.DataFrame, limits: Mapping[str, float]) -> None:
-    """CRIT1: a twofold change in the direction expected. CRIT2: a change beyond noise, where its limit is given."""
+    """CRIT1: a twofold change in the direction expected. CRIT2: beyond noise, where the limit is given."""
     by_code = block.parameters.set_index("paramcd")
     codes = frame["PARAMCD"].tolist()
     down = np.array([by_code.at[c, "expected_direction"] < 0 for c in codes])

@@ -1,7 +1,9 @@
 """The trial around the biopsies: schedule, pharmacokinetics, response, survival, antibodies, safety, dose.
 
-Every module takes plain tables and gives plain tables. The sheets of a study's folder ``clinical/`` are read by
-:func:`pdbiomarker.read_study` into ``Study.clinical``.
+Every module takes plain tables and gives plain tables. The sheets of a study's folder ``clinical/`` are read
+by :func:`pdbiomarker.read_study` into ``Study.clinical``.
 """
 
-__all__: list[str] = []
+from pdbiomarker.clinical import cdisc
+
+__all__ = ["cdisc"]

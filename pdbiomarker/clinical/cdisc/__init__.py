@@ -1,8 +1,9 @@
 """CDISC at the edge: SDTM and ADaM in, ADaM out.
 
-``reading`` (XPT, sas7bdat, Dataset-JSON, Parquet, CSV) gives a :class:`Dataset` with its labels; ``importing`` turns
-a folder of them into plain tables (``people``, ``exposure``, ``tumour``, ``specimens``, ``parameters``) and lists
-what was not taken; ``xpt`` and ``datasetjson`` write, ``adam`` checks what is written.
+``reading`` (XPT, sas7bdat, Dataset-JSON, Parquet, CSV) gives a :class:`Dataset` with its labels;
+``importing`` turns a folder of them into plain tables (``people``, ``exposure``, ``tumour``, ``specimens``,
+``parameters``) and lists what was not taken; ``xpt`` and ``datasetjson`` write, ``adam`` checks what is
+written.
 """
 
 from pdbiomarker.clinical.cdisc.adam import check_adam

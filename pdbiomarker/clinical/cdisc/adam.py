@@ -1,7 +1,7 @@
-"""Is a dataset the shape that ADaM asks of a BDS? The rules that a reviewer's tool checks first, as our own checker.
+"""Is a dataset the shape that ADaM asks of a BDS? The rules that a reviewer's tool checks first.
 
-Rules are those of CDISC's Analysis Data Model (BDS) and of SAS transport files; each that is broken is told with
-the records that break it. Two things go beyond ADaM's own variables: LINK says on which scale CHG is
+Rules are those of CDISC's Analysis Data Model (BDS) and of SAS transport files; each that is broken is told
+with the records that break it. Two things go beyond ADaM's own variables: LINK says on which scale CHG is
 (``IDENTITY``: CHG = AVAL - BASE; ``LOG2``: CHG = log2 of R2BASE; ``LOGIT``: CHG = ln of OR2BASE), because a
 change of a biopsy's density is a ratio, and OR2BASE holds that odds ratio.
 """
@@ -50,16 +50,16 @@ def check_adam(data: Dataset | pd.DataFrame) -> Problems:
     Returns
     -------
     Problems
-        E-CDISC-010: names, labels and lengths that a transport file cannot hold; E-CDISC-011: rules of the BDS.
-        Empty when all hold.
+        E-CDISC-010: names, labels and lengths that a transport file cannot hold; E-CDISC-011: rules of the
+        BDS. Empty when all hold.
 
     Notes
     -----
-    Names: at most 8 of A-Z, 0-9, ``_``; labels: 1 to 40 characters; texts: at most 200; PARAMCD and PARAM, AVISIT and
-    AVISITN one to one; AVALU, LINK and CRIT1 the same within a parameter; flags Y or N (ABLFL, ANLzzFL: Y or
-    missing); variables that end in DT are dates; no study day 0; at most one baseline of a participant, parameter
-    and BASETYPE, BASE its AVAL; CHG, PCHG, R2BASE as derived; ANL01FL at most once at a visit, with a value, and
-    where it is missing ANLRSN says why; ASEQ once in a participant.
+    Names: at most 8 of A-Z, 0-9, ``_``; labels: 1 to 40 characters; texts: at most 200; PARAMCD and PARAM,
+    AVISIT and AVISITN one to one; AVALU, LINK and CRIT1 the same within a parameter; flags Y or N (ABLFL,
+    ANLzzFL: Y or missing); variables that end in DT are dates; no study day 0; at most one baseline of a
+    participant, parameter and BASETYPE, BASE its AVAL; CHG, PCHG, R2BASE as derived; ANL01FL at most once at
+    a visit, with a value, and where it is missing ANLRSN says why; ASEQ once in a participant.
     """
     given = data if isinstance(data, Dataset) else dataset_of("ADAM", data, labels=data.attrs.get("labels"))
     problems = Problems()

@@ -117,7 +117,7 @@ class Dataset:
         )
 
 
-def dataset_of(  # noqa: PLR0913 -- what a file says, one argument each
+def dataset_of(
     name: str,
     frame: pd.DataFrame,
     *,
@@ -159,8 +159,8 @@ def dataset_of(  # noqa: PLR0913 -- what a file says, one argument each
 def typed_columns(frame: pd.DataFrame) -> pd.DataFrame:
     """Give every column one of four types: text, number, dates, dates with a time.
 
-    Missing values (None, NaN, NaT, NA) are None in texts and dates and NaN in numbers. A time zone is kept out
-    of times: CDISC times are local. An index of numbers is kept, any other counts from 1.
+    Missing values (None, NaN, NaT, NA) are None in texts and dates and NaN in numbers. A time zone is kept
+    out of times: CDISC times are local. An index of numbers is kept, any other counts from 1.
     """
     index = frame.index
     if not pd.api.types.is_integer_dtype(index) or (len(index) and int(index[0]) == 0):

@@ -1,4 +1,4 @@
-"""Doses, concentrations, pharmacokinetic parameters and antibodies: EX, PC, PP, IS and their analysis datasets."""
+"""Doses, concentrations and antibodies: EX, PC, IS and their analysis datasets."""
 
 from __future__ import annotations
 

@@ -44,13 +44,13 @@ class ImportOptions:
     Attributes
     ----------
     reader : str or None
-        Whose assessments count, in TU, TR and RS: ``INVESTIGATOR``, ``RADIOLOGIST 1`` ... With several readers and
-        none chosen the import is refused, with their list.
+        Whose assessments count, in TU, TR and RS: ``INVESTIGATOR``, ``RADIOLOGIST 1`` ... With several
+        readers and none chosen the import is refused, with their list.
     use : mapping of dataset to file name
         Which file is which dataset.
     prefer : {"sdtm", "adam"}
-        Where both a domain and its analysis dataset are there, whose records become the plain table (parameters
-        are imported from either way).
+        Where both a domain and its analysis dataset are there, whose records become the plain table
+        (parameters are imported from either way).
     titre_scale : {"linear", "log10"} or None
     severity_as_grade : bool
         Take mild, moderate, severe as grades 1, 2, 3 where there are no toxicity grades.
@@ -70,12 +70,12 @@ class CdiscTables:
     Attributes
     ----------
     tables : mapping of name to DataFrame
-        ``participants, biopsies, doses, concentrations, lesions, responses, outcomes, ada, adverse_events`` as
-        docs/study_folder.md describes them; ``parameters`` (of ADPP, ADRS, ADTTE, ADAB) and
+        ``participants, biopsies, doses, concentrations, lesions, responses, outcomes, ada, adverse_events``
+        as docs/study_folder.md describes them; ``parameters`` (of ADPP, ADRS, ADTTE, ADAB) and
         ``specimen_findings`` (of MI and BS): those that there are.
     not_taken : DataFrame
-        One row for each record, variable or dataset that was not taken: dataset, file, record, participant_id,
-        variable, value, reason.
+        One row for each record, variable or dataset that was not taken: dataset, file, record,
+        participant_id, variable, value, reason.
     sources : DataFrame
         One row for each dataset: dataset, file, label, n_records, n_variables, used_for.
     problems : tuple of Problem
@@ -93,8 +93,8 @@ class CdiscTables:
         Parameters
         ----------
         out : path
-            A folder, such as STUDY/clinical. The clinical sheets go there; participants, biopsies, parameters,
-            specimen findings, sources and what was not taken into its folder ``cdisc``.
+            A folder, such as STUDY/clinical. The clinical sheets go there; participants, biopsies,
+            parameters, specimen findings, sources and what was not taken into its folder ``cdisc``.
 
         Returns
         -------
@@ -132,9 +132,10 @@ def import_cdisc(folder: str | Path, *, options: ImportOptions | None = None) ->
     Raises
     ------
     InputError
-        Every problem at once: files that cannot be read, variables that are missing (E-CDISC-004), several readers
-        (E-CDISC-005), records of one key that contradict each other (E-CDISC-006), values out of their terms
-        (E-CDISC-007), specimens without a parent (E-CDISC-008), dates that are none (E-CDISC-009).
+        Every problem at once: files that cannot be read, variables that are missing (E-CDISC-004), several
+        readers (E-CDISC-005), records of one key that contradict each other (E-CDISC-006), values out of
+        their terms (E-CDISC-007), specimens without a parent (E-CDISC-008), dates that are none
+        (E-CDISC-009).
     """
     chosen = options or ImportOptions()
     problems = Problems()

@@ -1,4 +1,4 @@
-"""Parameters that others derived: ADPP (or PP), ADRS, ADTTE, ADAB. They are imported to be held against ours."""
+"""Parameters that others derived, to be held against ours: ADPP (or PP), ADRS, ADTTE, ADAB."""
 
 from __future__ import annotations
 
@@ -40,8 +40,8 @@ def parameters(records: Records) -> pd.DataFrame | None:
     -------
     DataFrame or None
         Columns :data:`PARAMETER_COLUMNS`: `value` and `text` are AVAL and AVALC; of times to an event,
-        `start_date`, `censored` (CNSR; 0 is an event) and `event` (EVNTDESC). A record without value and text is
-        left out, and so is one that repeats another.
+        `start_date`, `censored` (CNSR; 0 is an event) and `event` (EVNTDESC). A record without value and
+        text is left out, and so is one that repeats another.
     """
     pk = records.data.name == "PP"
     code, value, text = ("PPTESTCD", "PPSTRESN", "PPSTRESC") if pk else ("PARAMCD", "AVAL", "AVALC")

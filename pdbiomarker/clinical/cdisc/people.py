@@ -208,7 +208,8 @@ def adverse_events(records: Records, *, severity_as_grade: bool = False) -> pd.D
     Returns
     -------
     DataFrame or None
-        participant_id, term, system_organ_class, grade, severity, start, end, serious, related, dose_limiting.
+        participant_id, term, system_organ_class, grade, severity, start, end, serious, related,
+        dose_limiting.
     """
     if not records.need("USUBJID") or not (records.has("AEDECOD") or records.need("AETERM")):
         return None

@@ -1,8 +1,8 @@
 """Records of a dataset seen as a plain table will need them, and the list of what was not taken.
 
 CDISC dates are text and may be partial: ``2014``, ``2014-02``. They are kept as they are, with a flag that
-names what is missing (``D`` the day, ``M`` the month and the day), as ADaM's --DTF does; nothing is filled in.
-A date that an analysis dataset imputed, as its flag says, is cut back to what was recorded.
+names what is missing (``D`` the day, ``M`` the month and the day), as ADaM's --DTF does; nothing is filled
+in. A date that an analysis dataset imputed, as its flag says, is cut back to what was recorded.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Ledger:
         self.problems = problems
         self._rows: list[dict[str, Any]] = []
 
-    def leave(  # noqa: PLR0913 -- one argument for each column of the list
+    def leave(
         self,
         data: Dataset,
         reason: str,
@@ -304,7 +304,7 @@ class Records:
         return kept
 
     def once(self, places: Sequence[int], *names: str) -> list[int]:
-        """Give the records whose key is there once: a whole copy is left out, a contradiction is a problem."""
+        """Give the records of each key once: a whole copy is left out, a contradiction is a problem."""
         columns = [self.data[n].tolist() for n in ("USUBJID", *names) if n in self.data]
         sequence = {f"{self.data.name}SEQ", "ASEQ"}
         rest = [self.data[n].tolist() for n in map(str, self.data.frame.columns) if n not in sequence]

@@ -1,8 +1,8 @@
-"""Biopsies and what came of them: BE (events), RELSPEC (genealogy), BS (properties), MI (microscopic findings).
+"""Biopsies and what came of them: BE (events), RELSPEC (genealogy), BS (properties), MI (findings).
 
-A specimen that was collected is a biopsy (level 1); blocks, sections and aliquots descend from it. A parent that
-does not exist, a specimen that is given twice, belongs to two participants or descends from itself is refused:
-a finding would be filed under the wrong biopsy.
+A specimen that was collected is a biopsy (level 1); blocks, sections and aliquots descend from it. A parent
+that does not exist, a specimen that is given twice, belongs to two participants or descends from itself is
+refused: a finding would be filed under the wrong biopsy.
 """
 
 from __future__ import annotations
@@ -44,8 +44,8 @@ class Genealogy:
 def genealogy(records: Records | None) -> Genealogy:
     """Read RELSPEC and check that it holds together.
 
-    Raises nothing: adds E-CDISC-008 for an orphan parent, a REFID twice, one of two participants, a circle, and
-    a level that contradicts the parent. Without RELSPEC every specimen is its own.
+    Raises nothing: adds E-CDISC-008 for an orphan parent, a REFID twice, one of two participants, a circle,
+    and a level that contradicts the parent. Without RELSPEC every specimen is its own.
     """
     if records is None or not records.need("USUBJID", "REFID", "PARENT"):
         return Genealogy({}, {})
