@@ -444,48 +444,7 @@ def import_(  # noqa: PLR0913 -- one for each option of the command
         list[Path],
         typer.Argument(
             metavar="FILE...|cdisc FOLDER",
-            help="CSV, TSV, GeoJSON, Parquet, or a
-            folder
-
-            of
-
-
-            them; or
-
-
-
-            the
-
-
-
-            word
-            cdisc and
-
-            a
-            folder
-
-
-
-
-
-
-
-
-
-
-            of
-
-
-
-
-
-
-
-
-
-
-
-            datasets.",
+            help="CSV, TSV, GeoJSON, Parquet, or their folder; or: cdisc and a folder of datasets.",
         ),
     ],
     *,

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime as dt
+import functools
 import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -159,13 +160,22 @@ class _Block:
     def visits(self) -> list[str]:
         return [self.baseline, *dict.fromkeys(on for _, on in self.contrasts)]
 
-    def values(self, layer: str | None) -> pd.DataFrame:
-        """Biopsies x features of X or of a layer."""
-        data = self.adata[:, self.features]
-        matrix = data.X if layer is None else data.layers[layer]
-        return pd.DataFrame(
-            np.asarray(matrix, dtype=float), index=[str(b) for b in data.obs_names], columns=self.features
-        )
+    @functools.cached_property
+    def values(self) -> dict[str, pd.DataFrame]:
+        """Biopsies x features of X and of every layer, by name."""
+        data = self.adata[:, self.features].copy()
+        rows = [str(b) for b in data.obs_names]
+        matrices = {"X": data.X, **{str(n): data.layers[n] for n in data.layers.keys() if n is not None}}  # noqa: SIM118 -- None stands for X
+        return {
+            name: pd.DataFrame(np.asarray(matrix, dtype=float), index=rows, columns=self.features)
+            for name, matrix in matrices.items()
+        }
+
+    def of_biopsy(self, layer: str, ids: Sequence[str]) -> Floats | None:
+        """A layer's values of one biopsy; None of several, or where there are none."""
+        table = self.values.get(layer)
+        known = table is not None and len(ids) == 1 and ids[0] in table.index
+        return table.loc[ids[0]].to_numpy(dtype=float) if table is not None and known else None
 
 
 def _biopsy_rows(block: _Block) -> pd.DataFrame:
@@ -185,10 +195,10 @@ def _biopsy_rows(block: _Block) -> pd.DataFrame:
 
 def _natural(block: _Block) -> pd.DataFrame:
     """Values of every biopsy on the natural scale; of counts, of the biopsies that were normalised."""
-    values = block.values(None)
+    values = block.values["X"].copy()
     counts = (block.parameters["kind"] == "count").to_numpy()
     if counts.any():
-        scaled = block.values("y") if "y" in block.adata.layers else values * np.nan
+        scaled = block.values.get("y", values * np.nan)
         values.loc[:, counts] = np.exp2(scaled.loc[:, counts])
     return values
 
@@ -214,25 +224,35 @@ def _block_records(block: _Block, limits: Mapping[str, float]) -> pd.DataFrame:
         base_ids = analysed.get(block.baseline, [])
         base = _mean(block, natural, base_ids)
         for visit in block.visits:
-            change = changes.get((str(person), visit))
-            if change is not None:
-                base = change["baseline_value"].to_numpy(dtype=float)
-        for row in [*mine.to_dict("records"), *extra]:
-            visit = None if pd.isna(row["visit"]) else str(row["visit"])
-            change = changes.get((str(person), visit or ""))
-            decided = (
-                bool(row["decided"])
-                if "decided" in row
-                else (bool(row["used"]) and analysed.get(visit or "", []) == [row["biopsy_id"]])
-            )
-            here = _record(block, row, _mean(block, natural, str(row["biopsy_id"]).split(";")))
-            _compare(block, here, base, change if decided else None, decided=decided, base_ids=base_ids)
+            pair = changes.get((str(person), visit))
+            if pair is not None:
+                base = pair["baseline_value"].to_numpy(dtype=float)
+        for row in [*_rows(mine), *extra]:
+            ids = str(row["biopsy_id"]).split(";")
+            visit = _text(row["visit"]) or ""
+            decided = bool(row["used"]) and analysed.get(visit) == ids
+            here = _record(block, row, _mean(block, natural, ids))
+            change = changes.get((str(person), visit)) if decided else None
+            _compare(block, here, base, change, decided=decided, base_ids=base_ids)
             records.append(here)
     if not records:
         return pd.DataFrame()
     frame = pd.concat(records, ignore_index=True)
     _criteria(block, frame, limits)
     return frame
+
+
+def _rows(table: pd.DataFrame) -> list[dict[str, Any]]:
+    names = list(map(str, table.columns))
+    return [dict(zip(names, row, strict=True)) for row in table.itertuples(index=False, name=None)]
+
+
+def _text(value: object) -> str | None:
+    return value if isinstance(value, str) and value else None
+
+
+def _flags(marked: NDArray[np.bool_]) -> list[str | None]:
+    return ["Y" if mark else None for mark in marked.tolist()]
 
 
 def _analysed(block: _Block, mine: pd.DataFrame) -> tuple[dict[str, list[str]], list[dict[str, Any]]]:
@@ -244,8 +264,7 @@ def _analysed(block: _Block, mine: pd.DataFrame) -> tuple[dict[str, list[str]], 
         ids = sorted(rows["biopsy_id"].astype(str))
         analysed[str(visit)] = ids
         if len(ids) > 1:
-            first = rows.iloc[0].to_dict()
-            extra.append({**first, "biopsy_id": ";".join(ids), "dtype": "AVERAGE", "decided": True})
+            extra.append({**_rows(rows)[0], "biopsy_id": ";".join(ids), "dtype": "AVERAGE"})
     return analysed, extra
 
 
@@ -268,8 +287,7 @@ def _record(block: _Block, row: Mapping[str, Any], value: Floats) -> pd.DataFram
     ids = str(row["biopsy_id"]).split(";")
     study, parameters = block.result.study, block.parameters
     spec = [v.name for v in study.spec.visits]
-    visit = None if pd.isna(row["visit"]) else str(row["visit"])
-    day = row["study_day"]
+    visit, day = _text(row["visit"]), row["study_day"]
     out = pd.DataFrame({"USUBJID": str(row["participant_id"])}, index=range(len(parameters)))
     out["PARCAT1"] = block.assay.upper()
     for name in ("paramcd", "param", "link"):
@@ -286,8 +304,8 @@ def _record(block: _Block, row: Mapping[str, Any], value: Floats) -> pd.DataFram
         reason = "Not a visit of this analysis."
     out["ANLRSN"] = reason
     for name, layer in (("NUM", "numerator"), ("DENOM", "denominator")):
-        known = layer in block.adata.layers and len(ids) == 1 and ids[0] in block.adata.obs_names
-        out[name] = block.values(layer).loc[ids[0]].to_numpy(dtype=float) if known else np.nan
+        known = block.of_biopsy(layer, ids)
+        out[name] = np.nan if known is None else known
     _censored(block, out, ids)
     return out
 
@@ -295,9 +313,9 @@ def _record(block: _Block, row: Mapping[str, Any], value: Floats) -> pd.DataFram
 def _censored(block: _Block, out: pd.DataFrame, ids: Sequence[str]) -> None:
     """Mark values beyond a limit, and write them as ``<limit``."""
     out["CENSFL"], out["AVALC"] = None, None
-    if "censored" not in block.adata.layers or len(ids) != 1 or ids[0] not in block.adata.obs_names:
+    side = block.of_biopsy("censored", ids)
+    if side is None:
         return
-    side = block.values("censored").loc[ids[0]].to_numpy(dtype=float)
     out["CENSFL"] = pd.Series(["Y" if s else None for s in side], dtype=object)
     signs = {-1.0: "<", 1.0: ">"}
     texts = [
@@ -322,8 +340,7 @@ def _lesion(block: _Block, ids: Sequence[str]) -> str | None:
     if column is None:
         return None
     found = {biopsies.at[i, column] for i in ids if i in biopsies.index}
-    one = next(iter(found)) if len(found) == 1 else None
-    return None if one is None or pd.isna(one) else str(one)
+    return _text(next(iter(found))) if len(found) == 1 else None
 
 
 def _compare(
@@ -355,8 +372,8 @@ def _compare(
         here["OR2BASE"] = np.where(links == "LOGIT", ratio, np.nan)
         _percent(block, here, base)
     measured = np.isfinite(here["AVAL"].to_numpy(dtype=float))
-    here["ABLFL"] = np.where(is_base & measured, "Y", None)
-    here["ANL01FL"] = np.where(decided & measured, "Y", None)
+    here["ABLFL"] = _flags(measured & is_base)
+    here["ANL01FL"] = _flags(measured & decided)
     here["ANLRSN"] = _reasons(block, here, measured, decided=decided, is_base=is_base)
 
 
@@ -400,24 +417,30 @@ def _reasons(
 def _criteria(block: _Block, frame: pd.DataFrame, limits: Mapping[str, float]) -> None:
     """CRIT1: a twofold change in the direction expected. CRIT2: beyond noise, where the limit is given."""
     by_code = block.parameters.set_index("paramcd")
+    directions = dict(zip(by_code.index, by_code["expected_direction"].tolist(), strict=True))
+    features = dict(zip(by_code.index, by_code["feature"].tolist(), strict=True))
     codes = frame["PARAMCD"].tolist()
-    down = np.array([by_code.at[c, "expected_direction"] < 0 for c in codes])
-    ratio = frame["LINK"].to_numpy(dtype=object) == "LOG2"
+    down = np.array([directions[code] < 0 for code in codes], dtype=bool)
+    ratio = (frame["LINK"] == "LOG2").to_numpy(dtype=bool)
     chg = frame["CHG"].to_numpy(dtype=float)
-    frame["CRIT1"] = np.where(ratio, np.where(down, _DOWN, _UP), None)
+    known = np.isfinite(chg)
+    frame["CRIT1"] = [None if not r else (_DOWN if d else _UP) for r, d in zip(ratio, down, strict=True)]
     with np.errstate(invalid="ignore"):
         # A doubling counted exactly is a doubling, whatever the last bit of its logarithm says.
         met = np.where(down, chg <= -1 + _ROUNDING, chg >= 1 - _ROUNDING)
-    frame["CRIT1FL"] = np.where(ratio & np.isfinite(chg), np.where(met, "Y", "N"), None)
+    frame["CRIT1FL"] = _verdicts(met, ratio & known)
     limit = np.array(
-        [limits.get(f"{block.assay}:{by_code.at[c, 'feature']}", np.nan) for c in codes], dtype=float
+        [limits.get(f"{block.assay}:{features[code]}", np.nan) for code in codes], dtype=np.float64
     )
-    frame["CRIT2"] = [
-        f"|CHG| > {v:.6g}, the limit of noise" if np.isfinite(v) else None for v in limit.tolist()
-    ]
+    told = [f"|CHG| > {v:.6g}, the limit of noise" if np.isfinite(v) else None for v in limit.tolist()]
+    frame["CRIT2"] = told
     with np.errstate(invalid="ignore"):
         beyond = np.abs(chg) > limit
-    frame["CRIT2FL"] = np.where(np.isfinite(limit) & np.isfinite(chg), np.where(beyond, "Y", "N"), None)
+    frame["CRIT2FL"] = _verdicts(beyond, np.isfinite(limit) & known)
+
+
+def _verdicts(met: NDArray[np.bool_], judged: NDArray[np.bool_]) -> list[str | None]:
+    return [("Y" if m else "N") if j else None for m, j in zip(met.tolist(), judged.tolist(), strict=True)]
 
 
 def _dataset(frame: pd.DataFrame, study: str) -> Dataset:

@@ -134,7 +134,7 @@ def _check_codes(frame: pd.DataFrame, problems: Problems) -> None:
             said = f"{name} differs within a parameter."
             _tell(problems, frame, spread.fillna(False), name, said, remedy="Split the parameter.")
     if "LINK" in frame:
-        bad = ~frame["LINK"].isin(_LINKS)
+        bad = [link not in _LINKS for link in frame["LINK"].tolist()]
         _tell(
             problems,
             frame,
@@ -245,7 +245,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray[Any, Any]:
 def _apart(given: np.ndarray[Any, Any], due: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
     """Where a value is given and is not what is due, to rounding."""
     room = _TOLERANCE * np.maximum(1.0, np.abs(np.where(np.isfinite(due), due, 0.0)))
-    return np.isfinite(given) & ~(np.abs(given - due) <= room)
+    return np.asarray(np.isfinite(given) & ~(np.abs(given - due) <= room))
 
 
 def _check_analysis(frame: pd.DataFrame, problems: Problems) -> None:

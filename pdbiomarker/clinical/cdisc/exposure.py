@@ -245,7 +245,7 @@ def antibodies(records: Records, *, titre_scale: str | None = None) -> pd.DataFr
                 "antibody": antibody[i],
             }
         )
-    if titre_scale is None and any(not math.isnan(row["titre"]) for row in rows):
+    if titre_scale is None and any(found is not None and not math.isnan(found[1]) for found in read):
         records.ledger.problems.add(
             "E-CDISC-004",
             "The scale of the titres is not in the dataset: it stays empty.",

@@ -6,6 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.cdisc.records import Records, with_flags
@@ -222,7 +223,7 @@ def adverse_events(records: Records, *, severity_as_grade: bool = False) -> pd.D
     ]
     records.tell("E-CDISC-007", "AETOXGR", wrong, remedy="Correct the grade.")
     if not graded and severity_as_grade:
-        grades = pd.Series([_SEVERITY.get(s, math.nan) for s in severity], dtype=float).to_numpy()
+        grades = np.array([_SEVERITY.get(s, math.nan) for s in severity], dtype=np.float64)
     elif not graded:
         records.ledger.problems.add(
             "E-CDISC-004",

@@ -351,7 +351,8 @@ def _decoded(reader: Any, path: Path, problems: Problems) -> tuple[pd.DataFrame,
     """Read as UTF-8; where that fails, as Windows-1252, and say so."""
     with _quiet():
         try:
-            return reader(str(path))
+            frame, meta = reader(str(path))
+            return frame, meta
         except (ReadstatError, UnicodeDecodeError) as error:
             if "convert" not in str(error).casefold() and "utf" not in str(error).casefold():
                 raise

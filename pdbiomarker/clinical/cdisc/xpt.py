@@ -122,7 +122,7 @@ def write_xpt(
     problems = Problems()
     _check_names(dataset, problems)
     columns: dict[str, pd.Series] = {}
-    labels: list[str] = []
+    labels: list[str | None] = []
     for variable in dataset.variables:
         values = dataset.frame[variable.name]
         is_id = variable.name in ids or (not ids and variable.name.endswith("ID"))
