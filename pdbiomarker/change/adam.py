@@ -226,7 +226,8 @@ def _block_records(block: _Block, limits: Mapping[str, float]) -> pd.DataFrame:
         for visit in block.visits:
             pair = changes.get((str(person), visit))
             if pair is not None:
-                base = pair["baseline_value"].to_numpy(dtype=float)
+                told = pair["baseline_value"].to_numpy(dtype=float)
+                base = np.where(np.isnan(told), base, told)
         for row in [*_rows(mine), *extra]:
             ids = str(row["biopsy_id"]).split(";")
             visit = _text(row["visit"]) or ""

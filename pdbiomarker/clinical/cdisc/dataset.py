@@ -25,6 +25,7 @@ __all__ = [
     "Dataset",
     "Variable",
     "dataset_of",
+    "from_sas_numbers",
     "sas_days",
     "typed_columns",
 ]
@@ -37,6 +38,19 @@ MAX_LABEL: Final = 40
 MAX_TEXT: Final = 200
 SAS_EPOCH: Final = dt.date(1960, 1, 1)
 
+_FORMAT = re.compile(r"(?:E8601|B8601|IS8601)?[A-Z]*", re.ASCII)
+#: Families of display formats; a suffix says how dates are separated.
+_SAS_FORMATS: Final[tuple[tuple[Kind, re.Pattern[str]], ...]] = (
+    ("datetime", re.compile(r"(?:E8601|B8601|IS8601)DT|DATETIME|DATEAMPM", re.ASCII)),
+    ("time", re.compile(r"(?:E8601|B8601|IS8601)TM|TIME|TIMEAMPM|TOD|HHMM", re.ASCII)),
+    (
+        "date",
+        re.compile(
+            r"(?:E8601|B8601|IS8601)DA|DATE|(?:DDMMYY|MMDDYY|YYMMDD)[BCDNPS]?|JULIAN|WEEKDATE|WORDDATE",
+            re.ASCII,
+        ),
+    ),
+)
 _DATE_NAME = re.compile(r"[A-Z0-9]{1,6}DT", re.ASCII)
 _DATETIME_NAME = re.compile(r"[A-Z0-9]{1,5}DTM", re.ASCII)
 
@@ -212,6 +226,51 @@ def _kind(name: str, column: pd.Series) -> Kind:
 def _width(column: pd.Series) -> int | None:
     texts = [value for value in column.tolist() if isinstance(value, str)] if column.dtype == object else []
     return max(map(len, texts), default=1) if column.dtype == object else None
+
+
+def from_sas_numbers(frame: pd.DataFrame, formats: Mapping[str, str]) -> pd.DataFrame:
+    """Turn columns of SAS numbers into the dates and times that their formats say they are.
+
+    Parameters
+    ----------
+    frame : DataFrame
+    formats : mapping of variable to display format
+        A variable without one is a date, or a date with a time, where its name ends in DT or DTM.
+
+    Returns
+    -------
+    DataFrame
+        Dates from 1960-01-01 in days, times from midnight in seconds; fractions of a day are left out.
+    """
+    out = frame.copy()
+    for name in map(str, frame.columns):
+        kind = _format_kind(name, formats.get(name) or "")
+        if kind is not None and pd.api.types.is_numeric_dtype(frame[name]):
+            cells = [
+                None if math.isnan(v) else _moment(v, kind) for v in frame[name].to_numpy(float).tolist()
+            ]
+            out[name] = pd.Series(cells, index=frame.index, dtype=object)
+    return out
+
+
+def _format_kind(name: str, shown: str) -> Kind | None:
+    stem = _FORMAT.match(shown.upper())
+    if stem is not None and stem[0]:
+        return next((kind for kind, family in _SAS_FORMATS if family.fullmatch(stem[0])), None)
+    if _DATETIME_NAME.fullmatch(name):
+        return "datetime"
+    return "date" if _DATE_NAME.fullmatch(name) else None
+
+
+def _moment(number: float, kind: Kind) -> dt.date | dt.time | None:
+    if kind == "time":
+        return (dt.datetime.min + dt.timedelta(seconds=number)).time() if 0 <= number < 86400 else None
+    step = dt.timedelta(days=math.floor(number)) if kind == "date" else dt.timedelta(seconds=number)
+    try:
+        moment = dt.datetime.combine(SAS_EPOCH, dt.time()) + step
+    except OverflowError:
+        return None
+    return moment.date() if kind == "date" else moment
 
 
 def sas_days(values: Iterable[dt.date | None]) -> np.ndarray[tuple[int], np.dtype[np.float64]]:

@@ -16,7 +16,7 @@ from typing import Any, Final
 import numpy as np
 import pandas as pd
 
-from pdbiomarker.clinical.cdisc.dataset import Dataset, Variable, dataset_of
+from pdbiomarker.clinical.cdisc.dataset import Dataset, Variable, dataset_of, from_sas_numbers
 from pdbiomarker.errors import Problems
 from pdbiomarker.provenance import write_text
 from pdbiomarker.tables import add_rows, parse_date
@@ -67,13 +67,14 @@ def read_dataset_json(text: str, *, file: str, problems: Problems) -> Dataset | 
     cells = _cells(columns, rows, file, problems)
     if len(problems.errors) > before:
         return None
-    frame = pd.DataFrame(cells, columns=[c["name"] for c in columns])
+    formats = {c["name"]: str(c.get("displayFormat") or "") for c in columns}
+    frame = from_sas_numbers(pd.DataFrame(cells, columns=[c["name"] for c in columns]), formats)
     return dataset_of(
         str(document.get("name", "")),
         frame,
         label=str(document.get("label") or ""),
         labels={c["name"]: str(c.get("label") or "") for c in columns},
-        formats={c["name"]: str(c.get("displayFormat") or "") for c in columns},
+        formats=formats,
         file=file,
     )
 

@@ -251,6 +251,7 @@ def adverse_events(records: Records, *, severity_as_grade: bool = False) -> pd.D
         )
     )
     table = pd.DataFrame(columns).iloc[kept].reset_index(drop=True)
+    table = table.sort_values(["participant_id", "start", "term"], kind="stable", ignore_index=True)
     optional = ("severity", "related", "serious", "dose_limiting", "end")
     table = table.drop(columns=[c for c in optional if not table[c].notna().any()])
     return with_flags(table, [c for c in ("start", "end") if c in table])

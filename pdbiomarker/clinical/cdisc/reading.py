@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import pyreadstat
 from pyreadstat import PyreadstatError, ReadstatError
 
-from pdbiomarker.clinical.cdisc.dataset import Dataset, dataset_of
+from pdbiomarker.clinical.cdisc.dataset import Dataset, dataset_of, from_sas_numbers
 from pdbiomarker.clinical.cdisc.datasetjson import read_dataset_json
 from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.tables import nearest, read_table
@@ -351,12 +351,12 @@ def _decoded(reader: Any, path: Path, problems: Problems) -> tuple[pd.DataFrame,
     """Read as UTF-8; where that fails, as Windows-1252, and say so."""
     with _quiet():
         try:
-            frame, meta = reader(str(path))
+            frame, meta = reader(str(path), disable_datetime_conversion=True)
             return frame, meta
         except (ReadstatError, UnicodeDecodeError) as error:
             if "convert" not in str(error).casefold() and "utf" not in str(error).casefold():
                 raise
-            frame, meta = reader(str(path), encoding="WINDOWS-1252")
+            frame, meta = reader(str(path), encoding="WINDOWS-1252", disable_datetime_conversion=True)
     problems.add(
         "E-FILE-003",
         "The texts are not UTF-8; they are read as Windows-1252.",
@@ -375,13 +375,15 @@ def _quiet() -> Iterator[None]:
 
 
 def _of_sas(frame: pd.DataFrame, meta: Any, path: Path) -> Dataset:
+    formats = {str(k): v or "" for k, v in meta.original_variable_types.items()}
+    frame = from_sas_numbers(frame, formats)
     blank = {c: frame[c].map(lambda v: None if isinstance(v, str) and not v else v) for c in frame.columns}
     found = dataset_of(
         str(meta.table_name or ""),
         pd.DataFrame(blank, columns=list(frame.columns)),
         label=str(meta.file_label or ""),
         labels={k: v or "" for k, v in meta.column_names_to_labels.items()},
-        formats={k: v or "" for k, v in meta.original_variable_types.items()},
+        formats=formats,
         file=path.name,
     )
     widths = meta.variable_storage_width

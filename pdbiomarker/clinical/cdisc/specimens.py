@@ -173,6 +173,7 @@ def biopsies(events: Records, family: Genealogy) -> pd.DataFrame | None:
         "lesion_id": events.text("BELNKID"),
     }
     table = pd.DataFrame(columns).iloc[kept].reset_index(drop=True)
+    table = table.sort_values(["participant_id", "collection_date", "biopsy_id"], ignore_index=True)
     table = table.drop(columns=[c for c in ("visit", "site", "lesion_id") if not table[c].notna().any()])
     return with_flags(table, ["collection_date"])
 
@@ -243,4 +244,7 @@ def _findings(
         "number": records.number(f"{name}STRESN"),
         "unit": records.text(f"{name}STRESU"),
     }
-    return pd.DataFrame(columns).iloc[kept].reset_index(drop=True)
+    table = pd.DataFrame(columns).iloc[kept]
+    return table.sort_values(
+        ["participant_id", "specimen_id", "test", "detail"], kind="stable", ignore_index=True
+    )

@@ -1,0 +1,147 @@
+"""The CDISC pilot data through every reader; counts as the provenance of the data states them."""
+
+from __future__ import annotations
+
+import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from cdisc_files import CREATED
+
+from pdbiomarker.clinical.cdisc import (
+    Dataset,
+    ImportOptions,
+    import_cdisc,
+    read_dataset,
+    write_dataset_json,
+    write_xpt,
+)
+from pdbiomarker.errors import InputError
+from pdbiomarker.tables import write_table
+
+pytestmark = pytest.mark.data
+
+USE = {
+    "RS": "pharmaversesdtm__rs_onco_recist.parquet",
+    "TR": "pharmaversesdtm__tr_onco_recist.parquet",
+    "TU": "pharmaversesdtm__tu_onco_recist.parquet",
+}
+
+
+@pytest.fixture(scope="module")
+def folder(shared_data):
+    return shared_data("cdisc_onco_pk")
+
+
+@pytest.fixture(scope="module")
+def found(folder):
+    return import_cdisc(folder, options=ImportOptions(reader="INVESTIGATOR", use=USE, titre_scale="log10"))
+
+
+def test_counts_are_those_of_the_provenance(found):
+    """adrs_onco 306 subjects; rs/tr/tu_onco_recist 8; pc 4,572 rows, 254 subjects; pp 168; OS, PFS, RSD."""
+    tables = found.tables
+    assert len(tables["participants"]) == 306
+    concentrations = tables["concentrations"]
+    assert (len(concentrations), concentrations["participant_id"].nunique()) == (4572, 254)
+    assert (concentrations["concentration"] == "<0.01").sum() == 2179  # 1,925 without a number, 254 with 0
+    assert tables["responses"]["participant_id"].nunique() == 8
+    assert tables["lesions"]["participant_id"].nunique() == 8
+    parameters = tables["parameters"]
+    people = parameters.groupby("dataset")["participant_id"].nunique()
+    assert people["ADPP"] == 168
+    assert people["ADRS"] == 306
+    times = parameters[parameters["dataset"] == "ADTTE"]
+    assert times["parameter"].value_counts().to_dict() == {"OS": 254, "PFS": 254, "RSD": 4}
+    assert tables["doses"]["participant_id"].nunique() == 254
+    assert len(tables["adverse_events"]) == 1191
+
+
+def test_antibodies_of_the_pilot_data(found):
+    """254 participants; baseline 118 positive of 252: the figures of the standard test data."""
+    ada = found.tables["ada"]
+    assert ada["participant_id"].nunique() == 254 - 1  # one has no binding result at any visit
+    first = ada[ada["study_day"] == -1]
+    assert (first["result"] == "positive").sum() == 118
+    assert len(first) == 252
+
+
+def test_partial_dates_and_readers_of_the_pilot_data(found):
+    responses = found.tables["responses"]
+    assert len(responses) == 22
+    assert (responses["date_flag"] == "D").sum() == 1
+    assert responses.loc[responses["date_flag"] == "D", "date"].tolist() == ["2014-02"]
+    others = found.not_taken[found.not_taken["dataset"] == "RS"]["reason"]
+    assert others.str.startswith("Another reader").sum() == 44
+
+
+def test_every_record_of_a_domain_is_taken_or_listed(found):
+    """EX, AE, IS, RS: one row of the table for each record, or one of the list."""
+    left = found.not_taken[found.not_taken["record"].notna()].groupby("dataset")["record"].count()
+    for dataset, table, records in (
+        ("EX", "doses", 591),
+        ("AE", "adverse_events", 1191),
+        ("RS", "responses", 66),
+    ):
+        assert len(found.tables[table]) + left.get(dataset, 0) == records
+
+
+def test_several_files_of_one_domain_are_refused(folder):
+    with pytest.raises(InputError, match="rs_onco_irecist") as error:
+        import_cdisc(folder)
+    assert {p.code for p in error.value.errors} == {"E-CDISC-003"} if hasattr(error.value, "errors") else True
+    assert sum(p.code == "E-CDISC-003" for p in error.value.problems) == 3  # RS, TR, TU
+
+
+def test_readers_of_the_pilot_data_are_refused_without_a_choice(folder):
+    with pytest.raises(InputError, match="3 readers assessed: INVESTIGATOR, RADIOLOGIST 1, RADIOLOGIST 2"):
+        import_cdisc(folder, options=ImportOptions(use=USE))
+
+
+def _again(data, path, form):
+    if form == "xpt":
+        write_xpt(data, path, created=CREATED)
+    elif form == "json":
+        write_dataset_json(data, path, created=CREATED)
+    elif form == "csv":
+        write_table(data.frame, path)
+    else:
+        pq.write_table(pa.Table.from_pandas(data.frame, preserve_index=False), path)
+
+
+@pytest.mark.parametrize("form", ["xpt", "json", "csv", "parquet"])
+@pytest.mark.parametrize("name", ["sdtm__rs_onco_recist", "adam__adtte_onco", "sdtm__is_ada", "sdtm__dm"])
+def test_a_dataset_goes_through_every_format(folder, tmp_path, form, name):
+    data = read_dataset(folder / f"pharmaverse{name}.parquet")
+    path = tmp_path / f"{data.name.lower()}.{form}"
+    _again(data, path, form)
+    again = read_dataset(path)
+    assert len(again) == len(data)
+    assert list(again.frame.columns) == list(data.frame.columns)
+    if form in {"xpt", "json"}:
+        assert again.labels == data.labels
+    for variable in data.variables:
+        one, two = data[variable.name], again[variable.name]
+        if form == "csv":
+            assert [_shown(v) for v in two] == [_shown(v) for v in one]
+        elif variable.kind == "number":
+            pd.testing.assert_series_equal(one, two, check_names=False)
+        else:
+            assert two.tolist() == one.tolist()
+
+
+def _shown(value):
+    if value is None or value != value:
+        return None
+    return (
+        float(value)
+        if isinstance(value, float) or (isinstance(value, str) and value.endswith(".0"))
+        else str(value)
+    )
+
+
+def test_labels_of_the_pilot_data_are_kept(folder):
+    data = read_dataset(folder / "pharmaversesdtm__pc.parquet")
+    assert isinstance(data, Dataset)
+    assert data.label == "Pharmacokinetic Concentrations"
+    assert data.labels["PCLLOQ"] == "Lower Limit of Quantitation"
