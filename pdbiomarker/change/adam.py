@@ -492,7 +492,7 @@ def write_adam(
     *,
     features: Sequence[str] | None = None,
     limits: Mapping[str, float] | None = None,
-) -> list[Path]:
+) -> Dataset:
     """Write a result as analysis dataset: SAS transport file, Dataset-JSON, and the table of its parameters.
 
     Parameters
@@ -500,12 +500,13 @@ def write_adam(
     result, features, limits
         As for :func:`to_adam`.
     folder : path
-        Made when missing. The documents carry the data cut-off (1970-01-01 without one), not the clock.
+        Made when missing: ``adpd.xpt``, ``adpd.json`` and ``adpd_parameters.csv`` are written there. They carry
+        the data cut-off (1970-01-01 without one), not the clock.
 
     Returns
     -------
-    list of Path
-        ``adpd.xpt``, ``adpd.json``, ``adpd_parameters.csv``.
+    Dataset
+        What was written.
 
     Raises
     ------
@@ -517,8 +518,9 @@ def write_adam(
     cutoff = parse_date(spec.data_cutoff) if spec.data_cutoff else None
     created = cutoff or _NO_CUTOFF
     root.mkdir(parents=True, exist_ok=True)
-    made = [root / "adpd.xpt", root / "adpd.json", root / "adpd_parameters.csv"]
-    write_xpt(data, made[0], created=created, ids=("STUDYID", "USUBJID", "LNKID", "SRCID", "PARAMCD"))
-    write_dataset_json(data, made[1], created=created, study=spec.id, keys=("USUBJID", "ASEQ"))
-    write_table(adam_parameters(result, features=features), made[2])
-    return made
+    write_xpt(
+        data, root / "adpd.xpt", created=created, ids=("STUDYID", "USUBJID", "LNKID", "SRCID", "PARAMCD")
+    )
+    write_dataset_json(data, root / "adpd.json", created=created, study=spec.id, keys=("USUBJID", "ASEQ"))
+    write_table(adam_parameters(result, features=features), root / "adpd_parameters.csv")
+    return data

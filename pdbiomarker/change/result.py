@@ -179,9 +179,9 @@ class PDResult:
         InputError
             E-RESULT-001: no such feature; E-CDISC-010: what a transport file cannot hold.
         """
-        if path is not None:
-            write_adam(self, path, features=features, limits=limits)
-        return to_adam(self, features=features, limits=limits)
+        if path is None:
+            return to_adam(self, features=features, limits=limits)
+        return write_adam(self, path, features=features, limits=limits)
 
     def to_excel(self, path: str | Path) -> Path:
         """Write every table of the result into one Excel workbook, a sheet each.

@@ -34,6 +34,13 @@ _OPTIONS: Final = {
 }
 
 
+class _Exact(float):
+    """A number that is written with every bit, where the library would write sixteen digits."""
+
+    def __format__(self, spec: str) -> str:
+        return repr(float(self))
+
+
 def write_workbook(result: PDResult, path: str | Path) -> Path:
     """Write a result as Excel workbook, the same bytes on every run.
 
@@ -129,6 +136,6 @@ def _cell(sheet: Worksheet, row: int, column: int, value: object) -> None:
         if math.isinf(number):
             sheet.write_string(row, column, str(number))
         elif not math.isnan(number):
-            sheet.write_number(row, column, number)
+            sheet.write_number(row, column, _Exact(number))
     else:
         sheet.write_string(row, column, str(value)[:_LONGEST_TEXT])
