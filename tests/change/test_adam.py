@@ -248,7 +248,7 @@ def test_a_workbook_holds_every_table_cell_by_cell(result, tmp_path):
         assert len(rows) == len(table) + 1
         for given, row in zip(rows[1:], table.itertuples(index=False), strict=True):
             for cell, value in zip(given, row, strict=True):
-                if value is None or value == "" or pd.isna(value):
+                if pd.isna(value) or value == "":
                     assert cell in {None, ""}
                 else:
                     assert cell == value
