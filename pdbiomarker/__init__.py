@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.exports import export_result
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.reconciliation import reconcile_tables
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -68,6 +69,7 @@ __all__ = [
     "quantify_slides",
     "read_result",
     "read_study",
+    "reconcile_tables",
     "report",
     "run_demo",
     "run_study",
@@ -97,6 +99,7 @@ _HOMES: Final = {
     "quantify_slides": "run",
     "read_result": "run.results",
     "read_study": "study",
+    "reconcile_tables": "run.reconciliation",
     "report": "report",
     "run_demo": "run.demo",
     "run_study": "run",

@@ -503,7 +503,7 @@ def import_(  # noqa: PLR0913 -- one for each option of the command
 
     `import cdisc FOLDER -o STUDY/clinical` reads SDTM and ADaM (XPT, sas7bdat, Dataset-JSON, Parquet, CSV)
     and leaves the clinical sheets in OUT; proposals for participants.csv and biopsies.csv, imported
-    parameters, sources.csv and not_taken.csv (what was left out, and why) in OUT/cdisc. Prints every path.
+    parameters, sources.csv and not_taken.csv (what was left out, and why) in STUDY/cdisc. Prints every path.
     """
     if len(files) == len(("cdisc", "FOLDER")) and str(files[0]) == "cdisc":
         return _import_cdisc(
@@ -674,6 +674,31 @@ def simulate(
     Leaves study.yaml, plan.yaml, the sheets, slides/, counts.csv.gz and truth/ in DIR and prints its path.
     """
     typer.echo(str(pb.simulate_study(folder, seed=seed, n_participants=participants)))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def reconcile(
+    ours: Annotated[
+        list[Path], typer.Argument(metavar="OURS...", help="Folders that exposure, response or ada left.")
+    ],
+    *,
+    theirs: Annotated[
+        Path, typer.Option(metavar="STUDY|FILE", help="Where import cdisc left parameters.csv.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Numbers agree within this fraction of theirs.")
+    ] = 1e-6,
+) -> int:
+    """Hold what was computed against the ADaM parameters of a sponsor, value by value.
+
+    Leaves in DIR reconciliation_summary.csv (how many agree) and reconciliation.csv (every value with its
+    verdict and reason), and prints their paths.
+    """
+    for path in pb.reconcile_tables(ours, theirs, out, tolerance=tolerance):
+        typer.echo(str(path))
     return 0
 
 

@@ -185,8 +185,8 @@ def write_adam(
     result, features, limits
         As for :func:`to_adam`.
     folder : path
-        Made when missing: ``adpd.xpt``, ``adpd.json`` and ``adpd_parameters.csv`` are written there. They carry
-        the data cut-off (1970-01-01 without one), not the clock.
+        Made when missing: ``adpd.xpt``, ``adpd.json`` and ``adpd_parameters.csv`` are written there. They
+        carry the data cut-off (1970-01-01 without one), not the clock.
 
     Returns
     -------

@@ -7,6 +7,7 @@ written.
 """
 
 from pdbiomarker.clinical.cdisc.adam import check_adam
+from pdbiomarker.clinical.cdisc.agreement import held_against
 from pdbiomarker.clinical.cdisc.dataset import MAX_TEXT, Dataset, Variable, dataset_of
 from pdbiomarker.clinical.cdisc.datasetjson import write_dataset_json
 from pdbiomarker.clinical.cdisc.importing import CdiscTables, ImportOptions, import_cdisc
@@ -24,6 +25,7 @@ __all__ = [
     "dataset_of",
     "date_flag",
     "date_text",
+    "held_against",
     "import_cdisc",
     "read_dataset",
     "read_datasets",

@@ -93,8 +93,9 @@ class CdiscTables:
         Parameters
         ----------
         out : path
-            A folder, such as STUDY/clinical. The clinical sheets go there; participants, biopsies,
-            parameters, specimen findings, sources and what was not taken into its folder ``cdisc``.
+            A folder, such as STUDY/clinical. The clinical sheets go there. Participants, biopsies,
+            parameters, specimen findings, sources and what was not taken go into a folder ``cdisc``: beside
+            a folder named ``clinical``, which holds clinical sheets only, else inside.
 
         Returns
         -------
@@ -102,14 +103,11 @@ class CdiscTables:
             What was written, the list of what was not taken last.
         """
         folder = Path(out)
+        beside = folder.parent / BESIDE if folder.name == "clinical" else folder / BESIDE
         written = []
-        for name, table in self.tables.items():
-            path = folder / f"{name}.csv" if name in CLINICAL_SHEETS else folder / BESIDE / f"{name}.csv"
-            written.append(path)
-            path.parent.mkdir(parents=True, exist_ok=True)
-            write_table(table, path)
-        for name, table in (("sources", self.sources), ("not_taken", self.not_taken)):
-            written.append(folder / BESIDE / f"{name}.csv")
+        everything = {**self.tables, "sources": self.sources, "not_taken": self.not_taken}
+        for name, table in everything.items():
+            written.append((folder if name in CLINICAL_SHEETS else beside) / f"{name}.csv")
             written[-1].parent.mkdir(parents=True, exist_ok=True)
             write_table(table, written[-1])
         return written
