@@ -40,6 +40,8 @@ _RELATED: Final[Mapping[str, str]] = {
     "REMOTE": "no",
 }
 _SEVERITY: Final = {"MILD": 1, "MODERATE": 2, "SEVERE": 3, "LIFE THREATENING": 4, "FATAL": 5}
+#: What makes two records one event.
+_EVENT: Final = ("participant_id", "term", "start", "grade")
 _FIRST_DOSE: Final = ("RFXSTDTC", "RFSTDTC")
 
 
@@ -58,7 +60,7 @@ def participants(
     Returns
     -------
     DataFrame or None
-        participant_id, then what is known of site, cohort, arm, dose_mg, sex, age, tumor_type,
+        participant_id, then what is known of site_id, cohort, arm, dose_mg, sex, age, tumor_type,
         first_dose_datetime (with its time, where the time was recorded). None without DM and ADSL.
     """
     parts = [part for part in (_one_each(adsl), _one_each(dm)) if part is not None]
@@ -71,7 +73,7 @@ def participants(
     dose = table["dose_mg"] if "dose_mg" in table else pd.Series(math.nan, index=table.index, dtype=float)
     from_records = pd.Series([first_doses.get(str(p), math.nan) for p in table.index], index=table.index)
     table["dose_mg"] = dose.astype(float).fillna(from_records.astype(float))
-    order = ["site", "cohort", "arm", "dose_mg", "sex", "age", "tumor_type", "first_dose_datetime"]
+    order = ["site_id", "cohort", "arm", "dose_mg", "sex", "age", "tumor_type", "first_dose_datetime"]
     kept = [c for c in order if c in table and table[c].notna().any()]
     return with_flags(table[kept].reset_index(), [c for c in kept if c == "first_dose_datetime"])
 
@@ -87,7 +89,7 @@ def _one_each(records: Records | None) -> pd.DataFrame | None:
     doses = records.number("DOSE", "DOSEA", "TRT01DOS")
     columns: dict[str, Any] = {
         "participant_id": records.people,
-        "site": records.text("SITEID"),
+        "site_id": records.text("SITEID"),
         "cohort": records.text("COHORT", "COHORTC"),
         "arm": records.text("TRT01A", "ACTARM", "ARM"),
         "dose_mg": doses,
@@ -250,11 +252,39 @@ def adverse_events(records: Records, *, severity_as_grade: bool = False) -> pd.D
             None if columns["participant_id"][i] and columns["term"][i] else "No participant or no term."
         )
     )
-    table = pd.DataFrame(columns).iloc[kept].reset_index(drop=True)
+    table = _merged(pd.DataFrame(columns).iloc[kept], records)
     table = table.sort_values(["participant_id", "start", "term"], kind="stable", ignore_index=True)
     optional = ("severity", "related", "serious", "dose_limiting", "end")
     table = table.drop(columns=[c for c in optional if not table[c].notna().any()])
     return with_flags(table, [c for c in ("start", "end") if c in table])
+
+
+def _merged(events: pd.DataFrame, records: Records) -> pd.DataFrame:
+    """One row for each participant, term, start and grade: the gravest of what the records say.
+
+    Serious, related and dose-limiting is what any of them is; an event lasts as long as the longest.
+    """
+    key = [events[c].astype(object).where(events[c].notna(), "").astype(str) for c in _EVENT]
+    names = list(zip(*key, strict=True))
+    first: dict[tuple[str, ...], int] = {}
+    rows = events.astype(object).where(events.notna(), None).to_dict("index")
+    for place, name in zip(map(int, events.index), names, strict=True):
+        other = first.setdefault(name, place)
+        if other == place:
+            continue
+        one, two = rows[other], rows[place]
+        for flag in ("serious", "related", "dose_limiting"):
+            one[flag] = "yes" if "yes" in (one[flag], two[flag]) else (one[flag] or two[flag])
+        one["severity"] = max(one["severity"], two["severity"], key=_gravity)
+        one["end"] = None if None in (one["end"], two["end"]) else max(one["end"], two["end"])
+        said = f"Merged with record {records.line(other)}: same participant, term, start and grade."
+        records.leave(place, said)
+    kept = pd.DataFrame([rows[place] for place in first.values()], columns=events.columns)
+    return kept.astype({"grade": "Int64"})
+
+
+def _gravity(severity: object) -> int:
+    return _SEVERITY.get(str(severity).upper(), 0)
 
 
 def _related(records: Records) -> list[str | None]:

@@ -38,7 +38,7 @@ def test_every_format_gives_the_same_tables(tmp_path, form):
     found = import_cdisc(folder_of(tmp_path, *sets, form=form))
     people = found.tables["participants"]
     assert people["participant_id"].tolist() == ["007", "1E5"]
-    assert people["site"].tolist() == ["NA", "01"]
+    assert people["site_id"].tolist() == ["NA", "01"]
     assert people["dose_mg"].tolist() == [10.0, 10.0]
     assert people["first_dose_datetime"].tolist() == ["2025-01-10T09:00", "2025-01"]
     assert [None if missing(f) else f for f in people["first_dose_datetime_flag"]] == [None, "D"]
@@ -138,6 +138,25 @@ def test_severity_is_no_grade_unless_that_is_said(tmp_path):
     assert any(p.column == "AETOXGR" for p in plain.problems)
     said = import_cdisc(folder, options=ImportOptions(severity_as_grade=True))
     assert said.tables["adverse_events"]["grade"].tolist() == [1, 3]
+
+
+def test_records_of_one_event_are_merged_to_the_gravest(tmp_path):
+    same = {"USUBJID": "1", "AEDECOD": "RASH", "AETOXGR": "2", "AESTDTC": "2025-02-01"}
+    rows = [
+        {**same, "AESER": "N", "AEREL": "RELATED", "AEENDTC": "2025-02-03"},
+        {**same, "AESER": "Y", "AEREL": "NOT RELATED", "AEENDTC": "2025-02-09"},
+        {**same, "AETOXGR": "3", "AESER": "N", "AEREL": "NONE", "AEENDTC": None},
+    ]
+    found = import_cdisc(folder_of(tmp_path, domain("AE", rows)))
+    events = found.tables["adverse_events"].set_index("grade")
+    assert events.loc[2, ["serious", "related", "end"]].tolist() == ["yes", "yes", "2025-02-09"]
+    assert events.loc[3, ["serious", "related"]].tolist() == ["no", "no"]
+    assert (
+        found.not_taken["reason"]
+        .tolist()
+        .count("Merged with record 1: same participant, term, start and grade.")
+        == 1
+    )
 
 
 def test_every_problem_is_told_at_once(tmp_path):
