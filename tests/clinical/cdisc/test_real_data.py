@@ -13,6 +13,7 @@ from cdisc_files import CREATED
 from pdbiomarker.clinical.cdisc import (
     Dataset,
     ImportOptions,
+    held_against,
     import_cdisc,
     read_dataset,
     write_dataset_json,
@@ -147,3 +148,34 @@ def test_labels_of_the_pilot_data_are_kept(folder):
     assert isinstance(data, Dataset)
     assert data.label == "Pharmacokinetic Concentrations"
     assert data.labels["PCLLOQ"] == "Lower Limit of Quantitation"
+
+
+def test_parameters_of_the_pilot_data_against_brute_force(found):
+    """Largest plasma concentration and its time, straight from the sheet: all 168 of ADPP agree."""
+    samples = found.tables["concentrations"]
+    samples = samples[(samples["specimen"] == "PLASMA") & ~samples["concentration"].str.startswith("<")]
+    value = samples["concentration"].astype(float)
+    first = samples.assign(cmax=value).sort_values(["cmax", "nominal_time_h"], ascending=[False, True])
+    ours = first.drop_duplicates("participant_id").rename(columns={"nominal_time_h": "tmax"})
+    held = held_against(found.tables["parameters"], {"pk_parameters": ours})
+    theirs = held[held["verdict"] != "only ours"]
+    assert theirs.groupby("parameter")["verdict"].value_counts().to_dict() == {
+        ("cmax", "agree"): 168,
+        ("tmax", "agree"): 168,
+    }
+
+
+def test_categories_of_antibodies_of_the_pilot_data(found):
+    """144 evaluable: 55 negative, 27 induced, 22 boosted, 40 unaffected; baseline 118 of 252."""
+    people = sorted(set(found.tables["ada"]["participant_id"]))
+    ours = pd.DataFrame({"participant_id": people, "baseline": "missing", "category": "negative"})
+    held = held_against(found.tables["parameters"], {"ada_participants": ours})
+    counts = held.groupby("parameter")["theirs"].value_counts()
+    assert counts["category"].to_dict() == {
+        "not evaluable": 110,
+        "negative": 55,
+        "unaffected": 40,
+        "induced": 27,
+        "boosted": 22,
+    }
+    assert counts["baseline"].to_dict() == {"negative": 134, "positive": 118, "missing": 2}
