@@ -188,6 +188,7 @@ def _tell_negative(records: Records, number: Any, kept: Sequence[int]) -> None:
 def antibodies(records: Records, *, titre_scale: str | None = None) -> pd.DataFrame | None:
     """Give ada.csv of IS: binding antibodies (ADA_BAB), with the neutralizing result (ADA_NAB) beside.
 
+    ADAB repeats a sample for each parameter that is derived from it: each sample (ISSEQ) counts once.
     A titre below the least one that the assay reports (``<1.40``) is a positive sample: the titre is that
     limit, and `titre_limit` says so.
 
@@ -208,9 +209,13 @@ def antibodies(records: Records, *, titre_scale: str | None = None) -> pd.DataFr
     people, when = records.people, records.date("ISDTC")
     test, said = records.upper("ISTESTCD"), records.upper("ISSTRESC", "ISORRES")
     number, status = records.number("ISSTRESN"), records.upper("ISSTAT")
+    sample = list(zip(people, records.number("ISSEQ").tolist(), test, strict=True))
+    derived = _repeats(sample) if records.data.is_adam else [False] * len(records)
     read = [_antibody(text, value) for text, value in zip(said, number.tolist(), strict=True)]
 
     def objection(i: int) -> str | None:
+        if derived[i]:
+            return "Another parameter of a sample that is taken."
         if not test[i].startswith("ADA"):
             return "Not a test for antibodies against the drug."
         if people[i] is None or when[i] is None:
@@ -260,6 +265,16 @@ def antibodies(records: Records, *, titre_scale: str | None = None) -> pd.DataFr
     return with_flags(
         table.sort_values(["participant_id", "date"], kind="stable", ignore_index=True), ["date"]
     )
+
+
+def _repeats(keys: Sequence[object]) -> list[bool]:
+    """Tell of each key whether it was there before."""
+    seen: set[object] = set()
+    out = []
+    for key in keys:
+        out.append(key in seen)
+        seen.add(key)
+    return out
 
 
 def _antibody(said: str, number: float) -> tuple[str, float, str | None] | None:

@@ -157,7 +157,7 @@ def import_cdisc(folder: str | Path, *, options: ImportOptions | None = None) ->
 
 
 #: A domain and the analysis datasets that stand for it.
-_TWINS: Final = {"EX": "ADEX", "PC": "ADPC", "PP": "ADPP", "AE": "ADAE", "RS": "ADRS"}
+_TWINS: Final = {"EX": "ADEX", "PC": "ADPC", "PP": "ADPP", "AE": "ADAE", "RS": "ADRS", "IS": "ADAB"}
 
 
 def _twin(name: str) -> str:
@@ -203,9 +203,8 @@ def _tables(
     measurable = measurable_disease(sources.get("ADRS"))
     tables["outcomes"] = outcomes(sources, measurable=measurable)
     made("outcomes", "DM", "ADSL", "DS", "DD")
-    if "IS" in sources:
-        tables["ada"] = antibodies(sources["IS"], titre_scale=options.titre_scale)
-        made("ada", "IS")
+    if "IS" in sources or ("ADAB" in sources and "ISSTRESC" in sources["ADAB"].data):
+        either("ada", "IS", lambda records: antibodies(records, titre_scale=options.titre_scale))
     either(
         "adverse_events",
         "AE",

@@ -43,7 +43,7 @@ KNOWN: Final[Mapping[str, str]] = {
     "RS": "responses",
     "ADRS": "responses, parameters",
     "IS": "ada",
-    "ADAB": "parameters",
+    "ADAB": "ada, parameters",
     "AE": "adverse_events",
     "ADAE": "adverse_events",
     "DS": "outcomes",

@@ -7,10 +7,12 @@ import math
 
 import pandas as pd
 import pytest
+from builders import study_folder
 from cdisc_files import FORMATS, PEOPLE, assessments, domain, exposures, folder_of, pk, write
 
 from pdbiomarker.clinical.cdisc import ImportOptions, import_cdisc
-from pdbiomarker.errors import InputError, Problems
+from pdbiomarker.errors import InputError, Problems, StudyError
+from pdbiomarker.study import read_study
 from pdbiomarker.tables import read_table
 
 THREE = [
@@ -345,6 +347,17 @@ def test_trap_34_a_specimen_collected_twice_or_from_two_participants_is_refused(
         import_cdisc(folder_of(tmp_path / "a", collections("S1", "S1")))
     with pytest.raises(InputError, match="also one of participant '1'"):
         import_cdisc(folder_of(tmp_path / "b", collections("S1", ("S1", "2"))))
+
+
+def test_trap_34_one_slide_file_of_two_participants_is_refused(tmp_path):
+    study = "id: T\nvisits: {screening: [-28, -1]}\nassays: {ihc: {slides: slides.csv, panel: cd8}}\n"
+    biopsies = "participant_id,biopsy_id,visit\nP1,B1,screening\nP2,B2,screening\n"
+    slides = "slide_id,biopsy_id,path\nS1,B1,one.svs\nS2,B2,one.svs\n"
+    folder = study_folder(tmp_path, biopsies=biopsies, study=study, files={"slides.csv": slides})
+    (folder / "one.svs").write_bytes(b"x")
+    with pytest.raises(StudyError, match="named in lines 2 and 3") as error:
+        read_study(folder)
+    assert [(p.code, p.file, p.row) for p in errors(error)] == [("E-SHEET-005", "slides.csv", 3)]
 
 
 def test_antibodies_titres_and_the_neutralizing_result_beside_them(tmp_path):

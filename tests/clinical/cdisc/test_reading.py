@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pandas as pd
+import pyreadstat
 import pytest
 from cdisc_files import CREATED, FORMATS, PEOPLE, domain, write
 
@@ -77,6 +78,21 @@ def test_sas7bdat_made_by_readstat(golden):
     assert read["PCRFDT"].tolist() == [dt.date(1959, 12, 31)] * 3 + [dt.date(2025, 1, 10)] * 2 + [None]
     assert read.labels["PCLLOQ"] == "Lower Limit of Quantitation"
     assert {v.name: v.length for v in read.variables}["PCDTC"] == 16
+
+
+def test_a_transport_file_of_version_8(tmp_path):
+    frame = pd.DataFrame({"USUBJID": ["1", "2"], "A_LONGER_NAME": [1.5, 2.0]})
+    pyreadstat.write_xport(frame, str(tmp_path / "dm.xpt"), file_format_version=8, table_name="DM")
+    read = read_dataset(tmp_path / "dm.xpt")
+    assert (read.name, read["A_LONGER_NAME"].tolist()) == ("DM", [1.5, 2.0])
+
+
+def test_doubles_survive_a_transport_file_to_the_last_bit(tmp_path):
+    draw = np.random.default_rng(0)
+    values = draw.normal(size=5000) * 10.0 ** draw.integers(-70, 70, 5000)
+    made = dataset_of("ADX", pd.DataFrame({"AVAL": values}), labels={"AVAL": "Analysis Value"})
+    write_xpt(made, tmp_path / "x.xpt", created=CREATED)
+    np.testing.assert_array_equal(read_dataset(tmp_path / "x.xpt")["AVAL"], values)
 
 
 def test_empty_text_is_missing_in_a_transport_file_and_not_in_json(tmp_path):

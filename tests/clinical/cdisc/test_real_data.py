@@ -69,6 +69,14 @@ def test_antibodies_of_the_pilot_data(found):
     assert len(first) == 252
 
 
+def test_adab_alone_gives_the_same_samples_as_is(folder, tmp_path, found):
+    alone = import_cdisc(
+        _only(folder, tmp_path, "pharmaverseadam__adab.parquet"), options=ImportOptions(titre_scale="log10")
+    )
+    columns = ["participant_id", "study_day", "result", "titre", "neutralizing"]
+    pd.testing.assert_frame_equal(alone.tables["ada"][columns], found.tables["ada"][columns])
+
+
 def test_partial_dates_and_readers_of_the_pilot_data(found):
     responses = found.tables["responses"]
     assert len(responses) == 22
