@@ -28,6 +28,7 @@ _LINKS: Final[Mapping[str, str]] = {
     "score": "IDENTITY",
     "signature": "IDENTITY",
 }
+_LIMITS: Final = ("lloq", "uloq")
 _UNITS: Final[Mapping[str, str]] = {"count": "CPM", "density": "cells/mm2", "proportion": "proportion"}
 
 
@@ -43,9 +44,9 @@ def adam_parameters(result: PDResult, *, features: Sequence[str] | None = None) 
     Returns
     -------
     DataFrame
-        paramcd, param, assay, feature, kind, unit, link, family, expected_direction, lloq; sorted by assay
-        and feature. A code is the feature's name where that is a code; else its first four letters and four
-        letters of the hash of its name, so that it does not depend on what else is measured.
+        paramcd, param, assay, feature, kind, unit, link, family, expected_direction, lloq, uloq; sorted by
+        assay and feature. A code is the feature's name where that is a code; else its first four letters
+        and four letters of the hash of its name, so that it does not depend on what else is measured.
 
     Raises
     ------
@@ -71,7 +72,7 @@ def adam_parameters(result: PDResult, *, features: Sequence[str] | None = None) 
                     "family": families.get(name, ""),
                     "expected_direction": _direction(var, name),
                     "label": _said(var, name, "label") or name,
-                    "lloq": float(var["lloq"].get(name, np.nan)) if "lloq" in var else np.nan,
+                    **{c: float(var[c].get(name, np.nan)) if c in var else np.nan for c in _LIMITS},
                 }
             )
     table = pd.DataFrame(rows, columns=[*(rows[0] if rows else {"assay": 0, "feature": 0})])
@@ -81,7 +82,7 @@ def adam_parameters(result: PDResult, *, features: Sequence[str] | None = None) 
     table["paramcd"] = _codes(table["assay"].tolist(), table["feature"].tolist())
     table["param"] = _titles(table)
     order = ["paramcd", "param", "assay", "feature", "kind", "unit", "link", "family", "expected_direction"]
-    return table[[*order, "lloq"]]
+    return table[[*order, *_LIMITS]]
 
 
 def _chosen(result: PDResult, features: Sequence[str] | None) -> dict[str, list[str]]:

@@ -210,17 +210,19 @@ def _record(block: Block, row: Mapping[str, Any], value: Floats) -> Cells:
 
 
 def _censored(block: Block, out: Cells, ids: Sequence[str]) -> None:
-    """Mark values beyond a limit, and write them as ``<limit``."""
+    """Mark values beyond a limit, and write them as ``<limit`` or ``>limit``."""
     out["CENSFL"], out["AVALC"] = None, None
     side = block.of_biopsy("censored", ids)
     if side is None:
         return
-    out["CENSFL"] = ["Y" if s else None for s in side.tolist()]
-    signs = {-1.0: "<", 1.0: ">"}
-    texts = [
-        f"{signs[s]}{v!r}" if s in signs and np.isfinite(v) else None
-        for s, v in zip(side.tolist(), out["AVAL"].tolist(), strict=True)
-    ]
+    out["CENSFL"] = _flags(side != 0)
+    value = out["AVAL"]
+    # Where no limit is declared, the reader of the values put the bound in their place.
+    below, above = (block.parameters[c].to_numpy(dtype=float) for c in ("lloq", "uloq"))
+    texts: list[str | None] = []
+    for s, v, low, high in zip(side.tolist(), value.tolist(), below, above, strict=True):
+        bound = float(np.fmax(v, low) if s < 0 else np.fmin(v, high))
+        texts.append(None if s == 0 or np.isnan(bound) else f"{'<' if s < 0 else '>'}{bound!r}")
     out["AVALC"] = texts
 
 

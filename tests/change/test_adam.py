@@ -197,6 +197,36 @@ def test_several_biopsies_of_a_visit_are_averaged_in_a_record_of_their_own(tmp_p
     assert rows.loc["B1c", "ANL01FL"] is None
 
 
+def test_values_beyond_a_limit_carry_the_limit_and_no_change(tmp_path):
+    rows, values = ["participant_id,biopsy_id,visit"], {}
+    pairs = [(0.4, 3.0), (2.0, 5.0), (4.0, 9.0), (1.5, 2.5), (3.0, 4.0), (2.2, 6.0)]
+    for i, pair in enumerate(pairs):
+        for visit, letter, value in zip(("Pre", "On"), "ab", pair, strict=True):
+            rows.append(f"P{i},P{i}{letter},{visit}")
+            values[f"P{i}{letter}"] = [value]
+    path = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits: {Pre: {}, On: {}}\n",
+        plan="contrasts: {on: On - Pre}\n",
+    )
+    data = assay(values, ["il6"], kind="intensity")
+    data.var["lloq"], data.var["uloq"] = [1.0], [8.0]
+    study = read_study(path).with_assay("serum", data)
+    exported = to_adam(pd_change(study, Plan.default(study)))
+    assert [str(p) for p in check_adam(exported)] == []
+    strict = exported.frame[exported["BASETYPE"] == "STRICT: Pre"].set_index("SRCID")
+    assert (strict.loc["P0a", "AVALC"], strict.loc["P0a", "CENSFL"], strict.loc["P0a", "AVAL"]) == (
+        "<1.0",
+        "Y",
+        0.4,
+    )
+    assert (strict.loc["P2b", "AVALC"], strict.loc["P1b", "AVALC"]) == (">8.0", None)
+    assert np.isnan(strict.loc["P0b", "CHG"])
+    assert strict.loc["P0b", "ANLRSN"] == "In the model, without a change of its own: beyond a limit."
+    assert strict.loc["P1b", "CHG"] == np.log2(5.0) - np.log2(2.0)
+
+
 def test_codes_do_not_depend_on_what_else_is_exported(result):
     every = adam_parameters(result).set_index(["assay", "feature"])["paramcd"]
     assert every.is_unique
