@@ -267,7 +267,6 @@ _catalogue(
         9: "A date is partial, or cannot be read.",
         10: "A transport file cannot hold a name, a label, a text or a number.",
         11: "A dataset breaks a rule of analysis datasets.",
-        12: "An unpaired or derived record cannot be made.",
         15: "Something of an import was not taken.",
     },
 )
