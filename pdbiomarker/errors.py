@@ -286,6 +286,23 @@ _catalogue(
     },
 )
 _catalogue(
+    "CDISC",
+    {
+        1: "A file of a dataset is damaged, cut short, or not what its name says.",
+        2: "A Dataset-JSON document breaks its standard.",
+        3: "It cannot be told which dataset a file is, or two files are the same one.",
+        4: "A variable that is needed is missing.",
+        5: "Several readers assessed, and none was chosen, or one that does not exist.",
+        6: "A record is given twice.",
+        7: "A value is not one of those that the variable may have.",
+        8: "The genealogy of specimens does not hold together.",
+        9: "A date is partial, or cannot be read.",
+        10: "A transport file cannot hold a name, a label, a text or a number.",
+        11: "A dataset breaks a rule of analysis datasets.",
+        15: "Something of an import was not taken.",
+    },
+)
+_catalogue(
     "SIM",
     {
         1: "An option of a simulated trial is out of its range.",

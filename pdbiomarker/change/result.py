@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.change.adam import to_adam, write_adam
 from pdbiomarker.change.robustness import empty_robustness
+from pdbiomarker.change.workbook import write_workbook
+from pdbiomarker.clinical.cdisc import Dataset
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import Study
 
@@ -145,6 +148,54 @@ class PDResult:
             pairs=self.pairs[self.pairs["assay"] == assay].reset_index(drop=True),
             robustness=self.robustness[self.robustness["assay"] == assay].reset_index(drop=True),
         )
+
+    def to_adam(
+        self,
+        path: str | Path | None = None,
+        *,
+        features: Sequence[str] | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> Dataset:
+        """Give the result in the shape of ADaM (BDS), and write it.
+
+        Parameters
+        ----------
+        path : path, optional
+            A folder, made when missing: ``adpd.xpt``, ``adpd.json`` (Dataset-JSON) and
+            ``adpd_parameters.csv`` (which code is which feature) are written there.
+        features : sequence of str, optional
+            ``assay:feature``, or ``assay``. Default: every assay of at most 200 features.
+        limits : mapping of ``assay:feature`` to float, optional
+            Beyond which a change is more than noise: ``Noise.limit(0.95)``; with it there is CRIT2.
+
+        Returns
+        -------
+        Dataset
+            `frame` has one record for each participant, parameter, biopsy and definition of baseline;
+            see :mod:`pdbiomarker.change.adam`.
+
+        Raises
+        ------
+        InputError
+            E-RESULT-001: no such feature; E-CDISC-010: what a transport file cannot hold.
+        """
+        if path is None:
+            return to_adam(self, features=features, limits=limits)
+        return write_adam(self, path, features=features, limits=limits)
+
+    def to_excel(self, path: str | Path) -> Path:
+        """Write every table of the result into one Excel workbook, a sheet each.
+
+        Parameters
+        ----------
+        path : path
+            Written whole or not at all; see :mod:`pdbiomarker.change.workbook`.
+
+        Returns
+        -------
+        Path
+        """
+        return write_workbook(self, path)
 
     def __repr__(self) -> str:
         """Say in a line or two what is inside."""
