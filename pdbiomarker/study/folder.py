@@ -21,6 +21,7 @@ from pdbiomarker.study.items import (
     read_slides,
     slides_of_biopsies,
 )
+from pdbiomarker.study.lock import read_lock
 from pdbiomarker.study.model import Study
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
@@ -97,6 +98,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     slides = _slides(folder, columns, sheets, biopsies, spec, problems)
     if spec is not None:
         _check_paths(folder, spec, problems)
+    lock = read_lock(folder, None if spec is None else spec.id, problems)
     if spec is not None and biopsies is not None:
         numeric = [str(c) for c in biopsies if pd.api.types.is_numeric_dtype(biopsies[c]) and c != "line"]
         check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems=problems)
@@ -109,7 +111,8 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         return None
     quarantined = {problem.item for problem in problems.quarantined}
     slides = slides[~slides.index.isin(quarantined)]
-    return Study(spec, participants, biopsies, libraries, slides, problems=tuple(problems), path=folder)
+    told = tuple(problems)
+    return Study(spec, participants, biopsies, libraries, slides, problems=told, path=folder, lock=lock)
 
 
 def _has_key(sheets: Mapping[str, Sheet], file: str, required: tuple[str, ...]) -> bool:
