@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.lock import check_plan, lock_plan, show_plan
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -49,6 +50,7 @@ __all__ = [
     "assign_visits",
     "change_study",
     "check",
+    "check_plan",
     "clinical",
     "decide",
     "decide_results",
@@ -57,6 +59,7 @@ __all__ = [
     "formula",
     "ihc",
     "import_exports",
+    "lock_plan",
     "mixed",
     "noise",
     "normalize",
@@ -69,6 +72,7 @@ __all__ = [
     "report",
     "run_demo",
     "run_study",
+    "show_plan",
     "simulate_study",
     "verify",
     "write_expression",
@@ -85,6 +89,9 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "check_plan": "run.lock",
+    "lock_plan": "run.lock",
+    "show_plan": "run.lock",
     "import_exports": "run.imports",
     "decide_results": "run.decisions",
     "normalize": "normalize",

@@ -8,7 +8,7 @@ from typing import Final
 
 from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.formula import parse
-from pdbiomarker.plan import Plan
+from pdbiomarker.plan import Plan, undeclared_events
 from pdbiomarker.study.folder import check_study
 from pdbiomarker.study.items import LIBRARY_COLUMNS, SLIDE_COLUMNS, read_libraries, read_slides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
@@ -58,7 +58,7 @@ def _study(source: str | Path, problems: Problems) -> None:
     study = check_study(path, problems)
     plan = path / "plan.yaml"
     if study is not None and plan.exists():
-        Plan.read(plan, study)
+        problems.extend(undeclared_events(study, Plan.read(plan, study).intercurrent))
     elif plan.exists():
         Plan.read(plan)
 

@@ -108,9 +108,7 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     return _result(filled, marked, model, found, affected)
 
 
-def _result(
-    filled: Study, study: Study, model: Model, found: _Tables, affected: pd.DataFrame
-) -> PDResult:
+def _result(filled: Study, study: Study, model: Model, found: _Tables, affected: pd.DataFrame) -> PDResult:
     """Put the result together; `filled` has the assays on the model scale, `study` the marks of events."""
     pairs, lock = _all_pairs(study, model), lock_status(filled, model.plan)
     empty = pd.DataFrame(columns=list(TABLE_COLUMNS))
@@ -126,7 +124,9 @@ def _result(
         study=filled,
         robustness=pd.concat(found.robustness, ignore_index=True) if found.robustness else empty_robustness(),
         listings={
-            "estimands": pd.concat(found.estimands, ignore_index=True) if found.estimands else empty_estimands(),
+            "estimands": pd.concat(found.estimands, ignore_index=True)
+            if found.estimands
+            else empty_estimands(),
             "intercurrent_events": affected,
             "pair_mix": pair_mix(filled, pairs),
             "plan_deviations": lock.table,

@@ -70,7 +70,9 @@ def _characteristics(study: Study, pairs: pd.DataFrame) -> dict[str, list[str]]:
     }
     for name, column in (("same site", "site"), ("same lesion", "lesion_id")):
         both = [(_of(study, a, column), _of(study, b, column)) for a, b in zip(first, second, strict=True)]
-        levels[name] = [UNKNOWN if UNKNOWN in pair else "yes" if pair[0] == pair[1] else "no" for pair in both]
+        levels[name] = [
+            UNKNOWN if UNKNOWN in pair else "yes" if pair[0] == pair[1] else "no" for pair in both
+        ]
     return levels
 
 
@@ -91,7 +93,9 @@ def _count(levels: Sequence[str], paired: Any, *, only_pairs: bool) -> list[dict
     series = pd.Series(list(levels), dtype=object)
     inside, outside = series[paired], series[~paired]
     # The most frequent first; of equals, by name; what is not known last.
-    order = sorted(set(inside if only_pairs else series), key=lambda v: (v == UNKNOWN, -(inside == v).sum(), v))
+    order = sorted(
+        set(inside if only_pairs else series), key=lambda v: (v == UNKNOWN, -(inside == v).sum(), v)
+    )
     rows = []
     for level in order:
         n, lost = int((inside == level).sum()), int((outside == level).sum())

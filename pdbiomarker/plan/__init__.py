@@ -6,7 +6,14 @@ which random terms and contrasts are estimated.
 
 from pdbiomarker.plan.columns import formula_levels
 from pdbiomarker.plan.estimand import ATTRIBUTES, estimand_of
-from pdbiomarker.plan.intercurrent import STRATEGIES, Event, Happened, check_event, read_event, undeclared_events
+from pdbiomarker.plan.intercurrent import (
+    STRATEGIES,
+    Event,
+    Happened,
+    check_event,
+    read_event,
+    undeclared_events,
+)
 from pdbiomarker.plan.lock import (
     DEVIATION_COLUMNS,
     LockStatus,

@@ -108,7 +108,11 @@ def _window(visit: Visit) -> str:
 
 def _variable(study: Study, plan: Plan) -> str:
     primary = plan.families.get("primary", ())
-    names = f"The primary family: {_listed(list(primary))}" if primary else "Every feature (no primary family named)"
+    names = (
+        f"The primary family: {_listed(list(primary))}"
+        if primary
+        else "Every feature (no primary family named)"
+    )
     contrasts = [f"{name} = {text}" for name, text in plan.contrasts.items()]
     visits = ", ".join(_window(visit) for visit in study.spec.visits)
     return f"{names}; contrasts of visits: {_listed(contrasts)}; visits {visits}."

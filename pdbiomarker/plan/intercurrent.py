@@ -117,14 +117,19 @@ def check_events(events: Mapping[str, Mapping[str, Any]], problems: Problems) ->
     for name, keys in events.items():
         washout = keys.get("washout_days")
         if not _NAME.fullmatch(name):
-            said, value = "The name of an event starts with a letter and holds letters, digits, _ and -.", name
+            said, value = (
+                "The name of an event starts with a letter and holds letters, digits, _ and -.",
+                name,
+            )
         elif unknown := sorted(set(keys) - known):
             said, value = f"An event has no key {unknown[0]!r}.", unknown[0]
         elif not keys.get("column"):
             said, value = "An event needs the column that records it.", ""
         elif keys.get("strategy") not in get_args(Strategy):
             said, value = "An event needs a strategy.", str(keys.get("strategy"))
-        elif washout is not None and (isinstance(washout, bool) or not isinstance(washout, int) or washout < 0):
+        elif washout is not None and (
+            isinstance(washout, bool) or not isinstance(washout, int) or washout < 0
+        ):
             said, value = "'washout_days' is not a number of days.", str(washout)
         else:
             continue

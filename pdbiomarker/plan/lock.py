@@ -17,11 +17,19 @@ from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.errors import Problem
 from pdbiomarker.mixed.adjust import look_levels
 from pdbiomarker.plan.model import Plan
-from pdbiomarker.study import Declared, LockEntry, PlanLock, Study, StudySpec, spec_mapping
+from pdbiomarker.study import LOCK_FILE, Declared, LockEntry, PlanLock, Study, StudySpec, spec_mapping
 
-__all__ = ["DEVIATION_COLUMNS", "LockStatus", "declared_of", "lock_status", "locked_content", "rule_is_locked"]
+__all__ = [
+    "DEVIATION_COLUMNS",
+    "LockStatus",
+    "declared_of",
+    "lock_status",
+    "locked_content",
+    "rule_is_locked",
+]
 
 #: Columns of :attr:`LockStatus.table`, in order.
 DEVIATION_COLUMNS: Final = ("kind", "key", "locked", "now", "caps_verdict", "told")
@@ -58,6 +66,22 @@ class LockStatus:
         """The rows that deviate."""
         return self.table[self.table["kind"].isin(["deviation", "undeclared look"])]
 
+    def problems(self) -> list[Problem]:
+        """Every deviation as a problem (E-LOCK-006), and a plan that was never locked; empty: none."""
+        if self.table["key"].iloc[0] == LOCK_FILE:
+            return [Problem("E-LOCK-006", self.said, "Lock it with `pdbiomarker plan lock`.", LOCK_FILE)]
+        return [
+            Problem(
+                "E-LOCK-006",
+                f"{row['told']}; locked: {row['locked'] or 'nothing'!s}.",
+                "Put it back, or lock the amendment with its reason; reports list every deviation.",
+                LOCK_FILE,
+                column=str(row["key"]),
+                value=str(row["now"]),
+            )
+            for _, row in self.deviations.iterrows()
+        ]
+
     def facts(self) -> dict[str, Any]:
         """Status and sentence as JSON."""
         return {
@@ -89,7 +113,7 @@ def lock_status(study: Study, plan: Plan) -> LockStatus:
     lock = study.lock
     if lock is None:
         said = "The plan was never locked."
-        return LockStatus(None, said, _table([_row("lock", "plan.lock.yaml", "", "", said, caps=True)]))
+        return LockStatus(None, said, _table([_row("lock", LOCK_FILE, "", "", said, caps=True)]))
     unblinded = _unblinded(study, lock)
     reference = _reference(lock, unblinded)
     in_time = None if unblinded is None else reference.date < unblinded
@@ -98,7 +122,9 @@ def lock_status(study: Study, plan: Plan) -> LockStatus:
     capping = [row["key"] for row in rows if row["caps_verdict"]]
     said = _sentence(reference, unblinded, in_time=in_time, deviating=capping)
     before = in_time if not in_time else not capping
-    head = _row("lock", "locked before unblinding", reference.date, unblinded or "", said, caps=before is not True)
+    head = _row(
+        "lock", "locked before unblinding", reference.date, unblinded or "", said, caps=before is not True
+    )
     return LockStatus(before, said, _table([head, *rows]))
 
 
@@ -151,7 +177,9 @@ def _reference(lock: PlanLock, unblinded: str | None) -> LockEntry:
     return early[-1] if early else lock.entries[0]
 
 
-def _sentence(reference: LockEntry, unblinded: str | None, *, in_time: bool | None, deviating: list[str]) -> str:
+def _sentence(
+    reference: LockEntry, unblinded: str | None, *, in_time: bool | None, deviating: list[str]
+) -> str:
     who = f" by {reference.by}" if reference.by else ""
     start = f"Locked on {reference.date}{who}"
     if in_time is None:
@@ -210,7 +238,9 @@ def _deviations(reference: LockEntry, study: Study, plan: Plan) -> list[dict[str
         if file == "study.yaml" and list(then.get("visits", ())) != list(now.get("visits", ())):
             orders = [", ".join(content.get("visits", ())) for content in (then, now)]
             if set(then.get("visits", ())) == set(now.get("visits", ())):
-                rows.append(_row("deviation", "visits", *orders, "the order of the visits changed", caps=True))
+                rows.append(
+                    _row("deviation", "visits", *orders, "the order of the visits changed", caps=True)
+                )
     return rows
 
 
@@ -235,9 +265,19 @@ def _looks(lock: PlanLock, reference: LockEntry, study: Study, plan: Plan) -> li
     before = _looks_of(reference.plan)
     for key in ("of", "boundary", "information"):
         if before[key] != looks[key]:
-            said = "the number of looks is not the locked one" if key == "of" else "the looks are not the locked ones"
-            shown = [value if isinstance(value, str) else json.dumps(value) for value in (before[key], looks[key])]
-            rows.append(_row("undeclared look" if key == "of" else "deviation", f"looks.{key}", *shown, said, caps=True))
+            said = (
+                "the number of looks is not the locked one"
+                if key == "of"
+                else "the looks are not the locked ones"
+            )
+            shown = [
+                value if isinstance(value, str) else json.dumps(value) for value in (before[key], looks[key])
+            ]
+            rows.append(
+                _row(
+                    "undeclared look" if key == "of" else "deviation", f"looks.{key}", *shown, said, caps=True
+                )
+            )
     return rows
 
 
@@ -249,7 +289,9 @@ def _undeclared(lock: PlanLock, reference: LockEntry, study: Study, plan: Plan) 
     for number in sorted({entry.look for entry in lock.entries}):
         cuts = list(dict.fromkeys(e.data_cutoff for e in lock.entries if e.look == number and e.data_cutoff))
         if len(cuts) > 1:
-            told = f"look {number} was locked at {len(cuts)} data cut-offs: all but one are looks of their own"
+            told = (
+                f"look {number} was locked at {len(cuts)} data cut-offs: all but one are looks of their own"
+            )
             yield _row("undeclared look", f"look {number}", cuts[0], ", ".join(cuts[1:]), told, caps=True)
     own = [entry for entry in lock.entries if entry.look == now]
     if not own:
