@@ -1,9 +1,9 @@
 """The same change under other strategies for each intercurrent event, side by side.
 
-The rows of a result follow the strategies that the plan declares. Here stands, for each declared event, what the
-features of the primary family (of all panels where there is none) would read under each of the other
-strategies, the other events kept as declared. These rows are for reading the result, not for choosing a strategy
-after it: p is not adjusted.
+The rows of a result follow the strategies that the plan declares. Here stands, for each declared event, what
+the features of the primary family (of all panels where there is none) would read under each of the other
+strategies, the other events kept as declared. These rows are for reading the result, not for choosing a
+strategy after it: p is not adjusted.
 """
 
 from __future__ import annotations
@@ -88,8 +88,8 @@ def estimand_rows(
     Returns
     -------
     list of DataFrame
-        Columns :data:`ESTIMAND_COLUMNS`; for each event the declared strategy first. Empty without events, and
-        for blocks without a feature that counts.
+        Columns :data:`ESTIMAND_COLUMNS`; for each event the declared strategy first. Empty without events,
+        and for blocks without a feature that counts.
     """
     names = [str(feature) for feature in declared.values.var_names]
     chosen = [families[declared.assay, name] == "primary" for name in names]
@@ -100,7 +100,7 @@ def estimand_rows(
     out: list[pd.DataFrame] = []
     for event in model.plan.events:
         mine = affected[(affected["event"] == event.name) & affected["affected"]]
-        for strategy in sorted(STRATEGIES, key=lambda name, own=event.strategy: name != own):  # type: ignore[misc]
+        for strategy in [event.strategy, *(s for s in STRATEGIES if s != event.strategy)]:
             is_declared = strategy == event.strategy
             block, asked = declared, model
             if not is_declared and len(mine):

@@ -4,9 +4,9 @@ Every group has a row for every rule and feature: what was asked, what was seen,
 the rule gives that verdict when the drug does nothing and when it does what the rule is to find.
 
 **Caps.** A verdict is lowered from ``go`` to ``consider`` where no pair of the group was stained in one run
-(drug and run cannot be told apart), where nobody declares that the plan was locked before unblinding or its lock
-says otherwise, where biopsies were not read blinded, and where lots changed without a bridge. The row says why,
-and the rule's own verdict stays beside it.
+(drug and run cannot be told apart), where nobody declares that the plan was locked before unblinding or its
+lock says otherwise, where biopsies were not read blinded, and where lots changed without a bridge. The row
+says why, and the rule's own verdict stays beside it.
 """
 
 from __future__ import annotations

@@ -57,8 +57,8 @@ def affected_biopsies(
     Returns
     -------
     DataFrame
-        Columns :data:`EVENT_COLUMNS`; a row for each event that happened and each biopsy on treatment. `reason`
-        says when it happened and what follows.
+        Columns :data:`EVENT_COLUMNS`; a row for each event that happened and each biopsy on treatment.
+        `reason` says when it happened and what follows.
     """
     baseline = _baseline_days(visits, before)
     rows: list[dict[str, Any]] = []

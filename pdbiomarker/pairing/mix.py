@@ -33,15 +33,15 @@ def pair_mix(study: Study, pairs: pd.DataFrame) -> pd.DataFrame:
         `tumor_type` of the participants, `site` and `lesion_id` of the biopsies; a column that is not there
         gives one level, ``not recorded``.
     pairs : DataFrame
-        `assay, contrast, participant_id, baseline_biopsy, on_biopsy, evaluable`, one row a participant; several
-        biopsies of a visit are joined by ``;``.
+        `assay, contrast, participant_id, baseline_biopsy, on_biopsy, evaluable`, one row a participant;
+        several biopsies of a visit are joined by ``;``.
 
     Returns
     -------
     DataFrame
-        Columns :data:`MIX_COLUMNS`. Participants without a pair count with the site of the baseline biopsy that
-        they have. ``same lesion`` and ``same site`` are of pairs alone. Shares are of the paired, and of the
-        unpaired, of the characteristic; empty where there is nobody.
+        Columns :data:`MIX_COLUMNS`. Participants without a pair count with the site of the baseline biopsy
+        that they have. ``same lesion`` and ``same site`` are of pairs alone. Shares are of the paired, and of
+        the unpaired, of the characteristic; empty where there is nobody.
     """
     rows: list[dict[str, Any]] = []
     if pairs.empty:
@@ -77,7 +77,7 @@ def _characteristics(study: Study, pairs: pd.DataFrame) -> dict[str, list[str]]:
 
 
 def _known(value: object) -> str:
-    return UNKNOWN if value is None or pd.isna(value) or not str(value) else str(value)  # type: ignore[call-overload]
+    return value if isinstance(value, str) and value else UNKNOWN
 
 
 def _of(study: Study, ids: object, column: str) -> str:
@@ -85,7 +85,7 @@ def _of(study: Study, ids: object, column: str) -> str:
     if column not in study.biopsies or not isinstance(ids, str) or not ids:
         return UNKNOWN
     names = [ids] if ids in study.biopsies.index else ids.split(";")
-    values = {_known(study.biopsies.at[name, column]) for name in names}
+    values = {_known(study.biopsies.loc[name, column]) for name in names}
     return values.pop() if len(values) == 1 else _SEVERAL
 
 

@@ -1,7 +1,8 @@
 """The estimand in words: population, treatment, variable, intercurrent events and summary measure.
 
 The five attributes are those of ICH E9(R1), Addendum on Estimands and Sensitivity Analysis in Clinical Trials
-(step 4 of 20 November 2019), section A.3.3. What study and plan do not say is said to be missing, not guessed.
+(step 4 of 20 November 2019), section A.3.3. What study and plan do not say is said to be missing, not
+guessed.
 """
 
 from __future__ import annotations
@@ -75,8 +76,8 @@ def _population(study: Study) -> str:
     adequate = f" Biopsies count where they are adequate ({', '.join(rules)})." if rules else ""
     kinds = f" with {_listed(tumours)}" if tumours else " (tumour types not recorded)"
     return (
-        f"Participants enrolled in {study.spec.id}{kinds} and biopsied; n = {len(people)}.{adequate} Participants "
-        "with one usable biopsy of two contribute to the model."
+        f"Participants enrolled in {study.spec.id}{kinds} and biopsied; n = {len(people)}.{adequate} "
+        "Participants with one usable biopsy of two contribute to the model."
     )
 
 
@@ -94,9 +95,9 @@ def _treatment(study: Study) -> str:
     told = [f"{_listed(doses)} mg"] if doses else []
     told += [f"cohort {_listed(cohorts)}"] if cohorts else []
     return (
-        f"The study's treatment as assigned ({'; '.join(told) or 'doses and cohorts not recorded'}), compared with "
-        "the same participants before treatment; no untreated arm, so that changes without treatment are not told "
-        "from those by it."
+        f"The study's treatment as assigned ({'; '.join(told) or 'doses and cohorts not recorded'}), "
+        "compared with the same participants before treatment; no untreated arm, so that changes without "
+        "treatment are not told from those by it."
     )
 
 
@@ -121,8 +122,8 @@ def _variable(study: Study, plan: Plan) -> str:
 def _events(plan: Plan) -> str:
     if not plan.events:
         return (
-            "None declared: every measured value counts, whatever happened between the biopsies (treatment policy "
-            "by default)."
+            "None declared: every measured value counts, whatever happened between the biopsies "
+            "(treatment policy by default)."
         )
     told = []
     for event in plan.events:
@@ -150,6 +151,6 @@ def _summary(study: Study, plan: Plan) -> str:
         "residual": "residual degrees of freedom",
     }[plan.ddf]
     return (
-        f"The {measure} between the visits, with a 95 % confidence interval, by the mixed model {plan.formula} "
-        f"(restricted maximum likelihood, {test}), analysis set strict."
+        f"The {measure} between the visits, with a 95 % confidence interval, by the mixed model "
+        f"{plan.formula} (restricted maximum likelihood, {test}), analysis set strict."
     )

@@ -11,8 +11,8 @@ A plan declares for each event the column that records it and one of the strateg
     The participant is left out of every contrast that touches the affected visit: a question about those
     without the event, who need not be like the others.
 
-A cell is empty or ``no`` (it did not happen), ``yes`` (it did, the day is not known), a study day, an ISO date
-(turned into a study day with the first dose), or several of them with ``;`` between.
+A cell is empty or ``no`` (it did not happen), ``yes`` (it did, the day is not known), a study day, an ISO
+date (turned into a study day with the first dose), or several of them with ``;`` between.
 """
 
 from __future__ import annotations
@@ -60,8 +60,8 @@ _ZERO: Final = re.compile(r"-?0+(?:\.0+)?", re.ASCII)
 #: Columns that look like events that change what a biopsy shows. Facts from before treatment are not among
 #: them.
 _LIKE: Final = re.compile(
-    r"(^|_)((cortico)?steroids?|prednis\w*|dexameth\w*|tocilizumab|anakinra|radiotherapy|irradiat\w*|irradfl|rt"
-    r"|xrt|(dose_?)?(hold|held|interruption|interrupted))(_|$)",
+    r"(^|_)((cortico)?steroids?|prednis\w*|dexameth\w*|tocilizumab|anakinra|radiotherapy|irradiat\w*|irradfl"
+    r"|rt|xrt|(dose_?)?(hold|held|interruption|interrupted))(_|$)",
     re.IGNORECASE,
 )
 _BEFORE: Final = re.compile(r"^(prior|previous|baseline|history|pre)(_|$)", re.IGNORECASE)
@@ -183,7 +183,7 @@ def read_event(study: Study, event: Event, problems: Problems | None = None) -> 
             problems.add(
                 "E-PLAN-011",
                 f"The value cannot be read as {event.words}: {told}.",
-                remedy="Write yes, no, a study day, or an ISO date such as 2025-02-07; several with ; between.",
+                remedy="Write yes, no, a study day, or an ISO date (2025-02-07); several with ; between.",
                 file=file,
                 row=None if line is None else int(line),
                 column=event.column,
@@ -269,8 +269,8 @@ def undeclared_events(study: Study, declared: Mapping[str, Mapping[str, Any]]) -
                 continue
             yield Problem(
                 "E-PLAN-012",
-                f"The column {column!r} looks like an intercurrent event, and the plan has no strategy for it: "
-                "its values have no part in the analysis.",
+                f"The column {column!r} looks like an intercurrent event, and the plan has no strategy for "
+                "it: its values have no part in the analysis.",
                 f"Declare it under 'intercurrent' of plan.yaml, with one of {', '.join(STRATEGIES)}.",
                 file,
                 column=column,

@@ -1,8 +1,8 @@
 """What a plan was when it was locked, what deviates from that now, and which looks were declared and used.
 
 The reference is the last lock from before unblinding, so that an amendment that was locked in time is no
-deviation. Where the day of unblinding is not known, or no lock is older, it is the first lock. Keys are compared
-one by one. ``looks.look`` counts up by itself and is judged with the looks, not as a deviation.
+deviation. Where the day of unblinding is not known, or no lock is older, it is the first lock. Keys are
+compared one by one. ``looks.look`` counts up by itself and is judged with the looks, not as a deviation.
 
 A look that nobody declared shows in one of these ways: this look's number, or the data cut-off that it is at,
 stands in no lock; the number of looks grew; or one look was locked at two data cut-offs.
@@ -207,7 +207,11 @@ def _flat(content: Mapping[str, Any], start: str = "") -> Iterator[tuple[str, st
         if isinstance(value, Mapping) and value:
             yield from _flat(value, f"{start}{key}.")
         else:
-            yield f"{start}{key}", value if isinstance(value, str) else json.dumps(value, sort_keys=True)
+            yield f"{start}{key}", _text(value)
+
+
+def _text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, sort_keys=True)
 
 
 def _secondary(key: str, plan: Plan) -> bool:
@@ -236,10 +240,10 @@ def _deviations(reference: LockEntry, study: Study, plan: Plan) -> list[dict[str
             )
         # The order of visits is part of what they mean: the first is the reference level.
         if file == "study.yaml" and list(then.get("visits", ())) != list(now.get("visits", ())):
-            orders = [", ".join(content.get("visits", ())) for content in (then, now)]
+            old, new = (", ".join(content.get("visits", ())) for content in (then, now))
             if set(then.get("visits", ())) == set(now.get("visits", ())):
                 rows.append(
-                    _row("deviation", "visits", *orders, "the order of the visits changed", caps=True)
+                    _row("deviation", "visits", old, new, "the order of the visits changed", caps=True)
                 )
     return rows
 
@@ -265,19 +269,10 @@ def _looks(lock: PlanLock, reference: LockEntry, study: Study, plan: Plan) -> li
     before = _looks_of(reference.plan)
     for key in ("of", "boundary", "information"):
         if before[key] != looks[key]:
-            said = (
-                "the number of looks is not the locked one"
-                if key == "of"
-                else "the looks are not the locked ones"
-            )
-            shown = [
-                value if isinstance(value, str) else json.dumps(value) for value in (before[key], looks[key])
-            ]
-            rows.append(
-                _row(
-                    "undeclared look" if key == "of" else "deviation", f"looks.{key}", *shown, said, caps=True
-                )
-            )
+            kind = "undeclared look" if key == "of" and looks["of"] > before["of"] else "deviation"
+            old, new = (_text(value) for value in (before[key], looks[key]))
+            told = f"the looks of plan.yaml deviate from the lock of {reference.date}"
+            rows.append(_row(kind, f"looks.{key}", old, new, told, caps=True))
     return rows
 
 

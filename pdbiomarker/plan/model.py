@@ -131,8 +131,8 @@ class Plan:
         Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
     intercurrent : mapping of event to mapping
-        Intercurrent events: ``column``, ``strategy`` and ``washout_days`` (None: the event always counts); see
-        :mod:`pdbiomarker.plan.intercurrent`.
+        Intercurrent events: ``column``, ``strategy`` and ``washout_days`` (None: the event always counts);
+        see :mod:`pdbiomarker.plan.intercurrent`.
     """
 
     formula: str

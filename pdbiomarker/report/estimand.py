@@ -1,4 +1,4 @@
-"""What was asked, and what was fixed beforehand: estimand, events, declared facts, lock, looks, mix of pairs."""
+"""What was asked and fixed beforehand: estimand, events, declared facts, lock, looks, mix of pairs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.pairing.mix import UNKNOWN
 from pdbiomarker.plan import ATTRIBUTES, declared_of
 from pdbiomarker.plot.numbers import format_interval
 from pdbiomarker.plot.select import Result
@@ -72,8 +73,8 @@ def _events(listings: Mapping[str, pd.DataFrame]) -> list[Block]:
             for _, r in told.iterrows()
         ]  # fmt: skip
         caption = (
-            f"Biopsies on treatment with an intercurrent event since baseline (n = {len(lines)}). Events that "
-            "affect no biopsy are in results/intercurrent_events.csv."
+            f"Biopsies on treatment with an intercurrent event since baseline (n = {len(lines)}). Events "
+            "that affect no biopsy are in results/intercurrent_events.csv."
         )
         blocks.append(_table("intercurrent-events", caption, columns, lines))
     else:
@@ -111,8 +112,9 @@ def _strategies(rows: pd.DataFrame) -> Table:
     for (_, r), interval in zip(rows.iterrows(), intervals, strict=True):
         strategy = _words(r["strategy"]) + (" (declared)" if r["declared"] else "")
         lines.append(
-            (_words(r["event"]), r["label"], r["contrast"], strategy, int(r["n_affected"]), _day(r["n_pairs"]),
-             _number(r["effect"]), interval, r["effect_unit"], _number(r["p"]), r["status"])
+            (_words(r["event"]), r["label"], r["contrast"], strategy, int(r["n_affected"]),
+             _day(r["n_pairs"]), _number(r["effect"]), interval, r["effect_unit"], _number(r["p"]),
+             r["status"])
         )  # fmt: skip
     # One feature under all strategies stands together.
     places = sorted(range(len(lines)), key=lambda i: (lines[i][0], lines[i][1], lines[i][2]))
@@ -139,8 +141,8 @@ def _lock(result: Result, listings: Mapping[str, pd.DataFrame]) -> list[Block]:
              Column("caps verdicts"), Column("what", "name"))  # fmt: skip
     if len(deviating):
         caption = (
-            f"Deviations from the locked plan (n = {len(deviating)}), key by key. Where one caps verdicts, none "
-            "goes above consider. Also in results/plan_deviations.csv."
+            f"Deviations from the locked plan (n = {len(deviating)}), key by key. Where one caps verdicts, "
+            "none goes above consider. Also in results/plan_deviations.csv."
         )
         lines: list[tuple[Cell, ...]] = [
             (r["kind"], r["key"], r["locked"], r["now"], bool(r["caps_verdict"]), r["told"])
@@ -206,18 +208,23 @@ def _mix(listings: Mapping[str, pd.DataFrame]) -> list[Block]:
     )
     for number, (key, assays) in enumerate(groups.items(), start=1):
         rows = frames[key]
+        unknown = rows.groupby("characteristic", sort=False)["level"].agg(lambda v: set(v) == {UNKNOWN})
+        lacking = [str(name) for name in unknown.index[unknown.to_numpy(dtype=bool)]]
         lines: list[tuple[Cell, ...]] = [
             (r["characteristic"], r["level"], int(r["n_paired"]), _percent(r["share_paired"]),
              _day(r["n_unpaired"]), _percent(r["share_unpaired"]))
-            for _, r in rows.iterrows()
+            for _, r in rows.iterrows() if r["characteristic"] not in lacking
         ]  # fmt: skip
         first = rows[rows["characteristic"] == rows["characteristic"].iloc[0]]
         caption = (
-            f"Of what tumours, sites and lesions the pairs are: {', '.join(a or 'any assay' for a in assays)}, "
-            f"{key[0]}; n = {int(first['n_paired'].sum())} participants with a pair, "
-            f"{int(first['n_unpaired'].sum())} without one (by the baseline biopsy that they have)."
+            f"Of what tumours, sites and lesions the pairs are: "
+            f"{', '.join(a or 'any assay' for a in assays)}, {key[0]}; n = {int(first['n_paired'].sum())} "
+            f"participants with a pair, {int(first['n_unpaired'].sum())} without one (by the baseline biopsy "
+            f"that they have).{f' Not recorded: {", ".join(lacking)}.' if lacking else ''}"
         )
-        blocks.append(_table(f"pair-mix-{number}", caption, columns, lines))
+        blocks.append(
+            Text((caption,)) if not lines else _table(f"pair-mix-{number}", caption, columns, lines)
+        )
     return blocks
 
 
