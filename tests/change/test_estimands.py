@@ -61,7 +61,7 @@ def test_treatment_policy_keeps_every_value(tmp_path):
 
 @pytest.mark.parametrize("strategy", ["exclude", "hypothetical"])
 def test_strategies_equal_studies_without_the_affected(tmp_path, strategy):
-    """Exclude: the participants were never there. Hypothetical: their biopsies on treatment were never taken."""
+    """Exclude: the participants were never there. Hypothetical: their second biopsies were never taken."""
     result = pd_change(*study_of(tmp_path / "s", strategy))
     rest = tuple(i for i in range(N) if i not in {1, 4})
     other = {"exclude": {"people": rest}, "hypothetical": {"lost": (1, 4)}}[strategy]
@@ -208,7 +208,7 @@ def test_a_plan_with_events_reads_back_and_one_without_keeps_its_hash(tmp_path):
     assert again.hash == plan.hash
     _, other = study_of(tmp_path / "t", "exclude")
     assert other.hash != plan.hash
-    plain = PLAN.split("intercurrent")[0]
+    plain = PLAN.split("intercurrent", maxsplit=1)[0]
     _, without = study_of(tmp_path / "u", "", plan=plain)
     assert "intercurrent" not in without.content
 

@@ -61,7 +61,8 @@ def test_a_lock_reads_back_and_holds_what_it_should(locked):
     assert (entry.by, entry.date, entry.unblinded) == ("A. Stat", "2025-01-10", "2025-03-01")
     assert (entry.data_cutoff, entry.look, entry.of) == ("2025-06-30", 1, 2)
     assert entry.plan == plan.content
-    assert entry.study == locked_content(study.spec) and entry.study["adequacy"]
+    assert entry.study == locked_content(study.spec)
+    assert entry.study["adequacy"] == {"viable_tumor_cells": 100.0}
     assert list(entry.rules) == ["gmr_margin"]
     status = status_of(locked)
     assert status.before_unblinding is True
