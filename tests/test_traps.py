@@ -47,7 +47,7 @@ TRAPS: Final[Mapping[int, str]] = {
     26: "A time from the wrong day: a response from its confirmation, an event after missed scans.",
     27: "Immortal time: survival by a change that one must live to show.",
     28: "Titres on a logarithm are read as linear; a missing baseline; a positive last sample.",
-    29: "Non-compartmental analysis with the maximum in the slope, too few points, or a dose in another unit.",
+    29: "Non-compartmental analysis with the maximum in the slope, few points, or another unit.",
     30: "Dose levels follow one another in time, and so do lots, readers and learning.",
     31: "Stars and small p-values where five pairs cannot give one.",
     32: "Another order of rows, number of workers, locale or spreadsheet gives other bytes or other ids.",

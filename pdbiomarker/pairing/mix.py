@@ -21,6 +21,7 @@ MIX_COLUMNS: Final = (
     "share_unpaired",
 )
 UNKNOWN: Final = "not recorded"
+NO_BIOPSY: Final = "no usable biopsy"
 _SEVERAL: Final = "several"
 
 
@@ -71,7 +72,8 @@ def _characteristics(study: Study, pairs: pd.DataFrame) -> dict[str, list[str]]:
     for name, column in (("same site", "site"), ("same lesion", "lesion_id")):
         both = [(_of(study, a, column), _of(study, b, column)) for a, b in zip(first, second, strict=True)]
         levels[name] = [
-            UNKNOWN if UNKNOWN in pair else "yes" if pair[0] == pair[1] else "no" for pair in both
+            UNKNOWN if {UNKNOWN, NO_BIOPSY} & set(pair) else "yes" if pair[0] == pair[1] else "no"
+            for pair in both
         ]
     return levels
 
@@ -82,7 +84,9 @@ def _known(value: object) -> str:
 
 def _of(study: Study, ids: object, column: str) -> str:
     """A fact of one biopsy, or of several that agree."""
-    if column not in study.biopsies or not isinstance(ids, str) or not ids:
+    if not isinstance(ids, str) or not ids:
+        return NO_BIOPSY
+    if column not in study.biopsies:
         return UNKNOWN
     names = [ids] if ids in study.biopsies.index else ids.split(";")
     values = {_known(study.biopsies.loc[name, column]) for name in names}
@@ -93,9 +97,8 @@ def _count(levels: Sequence[str], paired: Any, *, only_pairs: bool) -> list[dict
     series = pd.Series(list(levels), dtype=object)
     inside, outside = series[paired], series[~paired]
     # The most frequent first; of equals, by name; what is not known last.
-    order = sorted(
-        set(inside if only_pairs else series), key=lambda v: (v == UNKNOWN, -(inside == v).sum(), v)
-    )
+    last = (UNKNOWN, NO_BIOPSY)
+    order = sorted(set(inside if only_pairs else series), key=lambda v: (v in last, -(inside == v).sum(), v))
     rows = []
     for level in order:
         n, lost = int((inside == level).sum()), int((outside == level).sum())

@@ -34,8 +34,8 @@ _MEASURES: Final[Mapping[str, str]] = {
     "intensity": "ratio of geometric means",
     "count": "fold change of geometric means of normalised counts",
     "proportion": "odds ratio",
-    "score": "difference of means, in points",
-    "signature": "difference of means, in units of the score",
+    "score": "difference of means (points)",
+    "signature": "difference of means (units of the score)",
 }
 _MOST: Final = 8
 

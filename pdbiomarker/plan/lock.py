@@ -147,7 +147,8 @@ def declared_of(study: Study, plan: Plan, given: Declared | None = None) -> Decl
         return facts
     status = lock_status(study, plan)
     locked = facts.plan_locked if status.before_unblinding is None else status.before_unblinding
-    return dataclasses.replace(facts, plan_locked=locked, lock_said=status.said.rstrip("."))
+    day = _unblinded(study, study.lock)
+    return dataclasses.replace(facts, plan_locked=locked, unblinded=day, lock_said=status.said.rstrip("."))
 
 
 def rule_is_locked(study: Study, name: str, sha256: str) -> bool | None:

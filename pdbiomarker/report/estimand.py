@@ -7,9 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
-from pdbiomarker.pairing.mix import UNKNOWN
+from pdbiomarker.pairing.mix import NO_BIOPSY, UNKNOWN
 from pdbiomarker.plan import ATTRIBUTES, declared_of
-from pdbiomarker.plot.numbers import format_interval
 from pdbiomarker.plot.select import Result
 from pdbiomarker.report.content import Block, Cell, Column, Section, Table, Text
 from pdbiomarker.study import FACTS_IN_WORDS, Declared
@@ -97,28 +96,34 @@ def _strategies(rows: pd.DataFrame) -> Table:
         "The declared strategy is the primary analysis; p of the others is not adjusted, and none is chosen "
         "after the data. All columns: results/estimands.csv."
     )
+    several = rows["contrast"].nunique() > 1
+    clean = rows["status"].isin(["ok", "singular"]).all()
     columns = (
-        *(Column("event", "name"), Column("feature", "name"), Column("contrast"), Column("strategy")),
+        *(Column("feature", "name"), Column("event and strategy", "name")),
+        *([Column("contrast")] if several else []),
+        *(Column("affected", "number"), Column("pairs", "number"), Column("effect", "number")),
         *(
-            Column("affected", "number"),
-            Column("pairs", "number"),
-            Column("effect", "number"),
-            Column("95 % CI"),
+            Column("CI low", "number"),
+            Column("CI high", "number"),
+            Column("unit", minor=True),
+            Column("p", "p"),
         ),
-        *(Column("unit", minor=True), Column("p", "p"), Column("status", minor=True)),
+        *([] if clean else [Column("status", minor=True)]),
     )
-    intervals = [format_interval(a, b) for a, b in zip(rows["effect_low"], rows["effect_high"], strict=True)]
     lines: list[tuple[Cell, ...]] = []
-    for (_, r), interval in zip(rows.iterrows(), intervals, strict=True):
-        strategy = _words(r["strategy"]) + (" (declared)" if r["declared"] else "")
-        lines.append(
-            (_words(r["event"]), r["label"], r["contrast"], strategy, int(r["n_affected"]),
-             _day(r["n_pairs"]), _number(r["effect"]), interval, r["effect_unit"], _number(r["p"]),
-             r["status"])
-        )  # fmt: skip
     # One feature under all strategies stands together.
-    places = sorted(range(len(lines)), key=lambda i: (lines[i][0], lines[i][1], lines[i][2]))
-    return _table("strategies", caption, columns, [lines[i] for i in places])
+    for _, r in rows.sort_values(["event", "label", "contrast"], kind="stable").iterrows():
+        strategy = _words(r["strategy"]) + (" (declared)" if r["declared"] else "")
+        numbers = [_number(r[name]) for name in ("effect", "effect_low", "effect_high")]
+        lines.append(
+            (
+                *(str(r["label"]), f"{_words(r['event'])}: {strategy}"),
+                *([str(r["contrast"])] if several else []),
+                *(int(r["n_affected"]), _day(r["n_pairs"]), *numbers, str(r["effect_unit"]), _number(r["p"])),
+                *([] if clean else [str(r["status"])]),
+            )
+        )
+    return _table("strategies", caption, columns, lines)
 
 
 def _number(value: Any) -> float | None:
@@ -208,7 +213,9 @@ def _mix(listings: Mapping[str, pd.DataFrame]) -> list[Block]:
     )
     for number, (key, assays) in enumerate(groups.items(), start=1):
         rows = frames[key]
-        unknown = rows.groupby("characteristic", sort=False)["level"].agg(lambda v: set(v) == {UNKNOWN})
+        unknown = rows.groupby("characteristic", sort=False)["level"].agg(
+            lambda v: set(v) <= {UNKNOWN, NO_BIOPSY}
+        )
         lacking = [str(name) for name in unknown.index[unknown.to_numpy(dtype=bool)]]
         lines: list[tuple[Cell, ...]] = [
             (r["characteristic"], r["level"], int(r["n_paired"]), _percent(r["share_paired"]),

@@ -86,8 +86,11 @@ def test_every_biopsy_that_is_left_out_has_its_reason(tmp_path):
     assert not pairs.loc["P01", "evaluable"]
     assert "steroids" in pairs.loc["P01", "reason"]
     flow = result.accountability
-    last = flow[(flow["set"] == "strict") & (flow["step"] == "evaluable pair")].iloc[0]
-    assert last["n_participants"] == 7
+    steps = flow[flow["set"] == "strict"].set_index("step")
+    assert steps.loc["evaluable pair", "n_participants"] == 7
+    # The participant is left out: so is the baseline, and there the loss is told.
+    assert steps.loc["screening biopsy kept despite events", "n_lost"] == 2
+    assert "steroids" in steps.loc["screening biopsy kept despite events", "reason"]
     assert "left_out_for_event" not in result.study.biopsies
 
 
@@ -224,4 +227,4 @@ def test_the_estimand_is_written_from_study_and_plan(tmp_path):
         "steroids: hypothetical (affected values on treatment are taken for missing"
         in (words["intercurrent_events"])
     )
-    assert "difference of means, in points" in words["summary_measure"]
+    assert "difference of means (points)" in words["summary_measure"]

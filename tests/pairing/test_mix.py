@@ -47,10 +47,10 @@ def test_paired_and_unpaired_are_counted(mix):
     assert list(mix.columns) == list(MIX_COLUMNS)
     assert counts(mix, "tumour type") == {"melanoma": (2, 0), "NSCLC": (1, 1), "not recorded": (0, 1)}
     assert counts(mix, "site of the baseline biopsy") == {
-        "liver": (2, 1), "skin": (1, 0), "not recorded": (0, 1),
+        "liver": (2, 1), "skin": (1, 0), "no usable biopsy": (0, 1),
     }  # fmt: skip
     assert counts(mix, "site of the biopsy on treatment") == {
-        "liver": (1, 0), "lymph node": (1, 0), "skin": (1, 1), "not recorded": (0, 1),
+        "liver": (1, 0), "lymph node": (1, 0), "skin": (1, 1), "no usable biopsy": (0, 1),
     }  # fmt: skip
 
 
@@ -66,6 +66,6 @@ def test_a_study_without_pairs_and_without_columns(tmp_path):
     biopsies = "participant_id,biopsy_id,visit\nP1,A,screening\n"
     study = read_study(study_folder(tmp_path, biopsies=biopsies))
     mix = pair_mix(study, pair_table(study, ("screening", "C2D1")).assign(contrast="on"))
-    assert set(mix["level"]) == {"not recorded"}
+    assert set(mix["level"]) == {"not recorded", "no usable biopsy"}
     assert mix.loc[mix["characteristic"] == "tumour type", "n_unpaired"].tolist() == [1]
     assert pair_mix(study, pd.DataFrame()).empty

@@ -84,16 +84,18 @@ def test_the_section_says_what_was_asked_and_fixed(result):
     assert facts["plan locked before unblinding"] == ("no", "at most consider")
     assert facts["readers did not know participant, visit and dose"] == ("yes", "")
     assert facts["precision of the assay (coefficient of variation)"][0] == "ihc 12 %"
+    assert facts["data unblinded on"][0] == "2025-05-01"
     assert facts["antigens that the drug itself binds"] == ("not declared", "not known")
 
 
 def test_numbers_of_the_strategies_are_those_of_the_listing(result):
     rows = result.listings["estimands"]
     shown = tables(result)["strategies"].rows
-    assert [row[3] for row in shown] == ["treatment policy (declared)", "hypothetical", "exclude"]
-    assert [row[6] for row in shown] == rows["effect"].tolist()
-    assert [row[9] for row in shown] == rows["p"].tolist()
-    assert [row[5] for row in shown] == [8, 7, 7]
+    strategies = ["treatment policy (declared)", "hypothetical", "exclude"]
+    assert [row[1] for row in shown] == [f"steroids: {name}" for name in strategies]
+    assert [row[3] for row in shown] == [8, 7, 7]
+    assert [row[4] for row in shown] == rows["effect"].tolist()
+    assert [row[8] for row in shown] == rows["p"].tolist()
 
 
 def test_the_mix_names_what_was_not_recorded_and_counts_the_others(result):
