@@ -1,10 +1,11 @@
 """plan.lock.yaml: which plan was locked when, by whom, and for which look at the data.
 
 The file holds entries ``1``, ``2`` ..., one for each lock. An entry holds the plan in full, what study.yaml
-says of visits and adequacy, the hashes of named decision rules, the date, who locked it, the data cut-off and
-the version. It ends with a seal: the SHA-256 of the entry together with the seal of the one before. An
-edited, removed or reordered entry no longer fits its seal, and the file is refused. The seal finds edits; it is
-no signature: who can run the package can make a new file. Keep a copy of the first seal where others see it.
+says of visits and adequacy, the hashes of named decision rules, the date, who locked it, the data cut-off
+and the version. It ends with a seal: the SHA-256 of the entry together with the seal of the one before. An
+edited, removed or reordered entry no longer fits its seal, and the file is refused. The seal finds edits;
+it is no signature: who can run the package can make a new file. Keep a copy of the first seal where others
+see it.
 """
 
 from __future__ import annotations
