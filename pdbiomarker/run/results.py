@@ -242,7 +242,12 @@ def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
 
 
 def _holds_dates(column: pd.Series) -> bool:
-    """Whether a column of a sheet holds dates, whatever its name: one of several with ; between is enough."""
+    """Whether a column of a sheet holds dates, whatever its name: one of several with ; between is enough.
+
+    The name of a staining run may be its date: it is no participant's, and tables and checks need it.
+    """
+    if column.name == "batch":
+        return False
     texts = [value for value in column.dropna().tolist() if isinstance(value, str)]
     return any(parse_date(part.strip()) is not None for text in texts for part in text.split(";"))
 
