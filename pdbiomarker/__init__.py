@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.exposure import write_exposure
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.lock import check_plan, lock_plan, show_plan
     from pdbiomarker.run.reconciliation import reconcile_tables
     from pdbiomarker.run.reports import diff_results, report_results
     from pdbiomarker.run.response import write_response
@@ -55,6 +56,7 @@ __all__ = [
     "assign_visits",
     "change_study",
     "check",
+    "check_plan",
     "clinical",
     "decide",
     "decide_results",
@@ -66,6 +68,7 @@ __all__ = [
     "formula",
     "ihc",
     "import_exports",
+    "lock_plan",
     "mixed",
     "noise",
     "normalize",
@@ -80,6 +83,7 @@ __all__ = [
     "report_results",
     "run_demo",
     "run_study",
+    "show_plan",
     "simulate_study",
     "to_adam",
     "verify",
@@ -101,6 +105,9 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "check_plan": "run.lock",
+    "lock_plan": "run.lock",
+    "show_plan": "run.lock",
     "import_exports": "run.imports",
     "decide_results": "run.decisions",
     "escalate": "run.safety",

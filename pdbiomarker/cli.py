@@ -1025,6 +1025,70 @@ def exposure(
     return 0
 
 
+plan_app = typer.Typer(
+    help="Lock the plan of a study, hold it against its lock, or show it in full.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(plan_app, name="plan")
+
+
+@plan_app.command("lock", epilog=_EXIT_CODES)
+@_guarded
+def plan_lock(
+    study: StudyFolder,
+    *,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who locks it.")] = "",
+    date: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Day of the lock, YYYY-MM-DD. Default: today (UTC).")
+    ] = None,
+    unblinded: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Day of unblinding, where it is known already.")
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE", help="A decision rule to lock: a preset or .yaml file; may be repeated."
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why a locked plan is locked again.")] = "",
+    plan: PlanFile = None,
+) -> int:
+    """Write STUDY/plan.lock.yaml: the plan, visits and adequacy, rules, date, data cut-off, sealed by a hash.
+
+    Each lock adds an entry: lock before the first look, and once more for each further look that the plan
+    declares. A change of the plan after that needs --reason. Prints the path of the lock.
+    """
+    made = pb.lock_plan(
+        study, by=by, date=date, unblinded=unblinded, rules=rule or (), reason=reason, plan=plan
+    )
+    typer.echo(str(made))
+    return 0
+
+
+@plan_app.command("check", epilog=_EXIT_CODES)
+@_guarded
+def plan_check(study: StudyFolder, *, plan: PlanFile = None) -> int:
+    """Hold the plan against its lock, key by key; exit 3 when it deviates or was never locked.
+
+    The sentence on standard output says whether it was locked before unblinding; deviations and undeclared
+    looks go to standard error.
+    """
+    status = pb.check_plan(study, plan=plan)
+    problems = status.problems()
+    _print_problems(problems)
+    typer.echo(status.said)
+    return InputError.exit_code if problems else 0
+
+
+@plan_app.command("show", epilog=_EXIT_CODES)
+@_guarded
+def plan_show(study: StudyFolder, *, plan: PlanFile = None) -> int:
+    """Print the plan in full, defaults included, with its hash and the history of its locks."""
+    typer.echo(pb.show_plan(study, plan=plan), nl=False)
+    return 0
+
+
 def main() -> None:
     """Run the command line."""
     app()

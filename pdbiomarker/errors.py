@@ -104,6 +104,22 @@ _catalogue(
         2: "A contrast does not name visits of the study.",
         3: "A family names an assay or feature that does not exist.",
         4: "Rows below the biopsy without a biopsy-level term.",
+        10: "An intercurrent event names a column that the sheets do not have.",
+        11: "A value of an intercurrent event cannot be read.",
+        12: "A column looks like an intercurrent event that has no declared strategy.",
+        13: "The keys of an intercurrent event do not fit together.",
+        14: "An intercurrent event lies between baseline and the biopsy.",
+    },
+)
+_catalogue(
+    "LOCK",
+    {
+        1: "The lock of a plan cannot be read.",
+        2: "The lock of a plan was edited.",
+        3: "The lock is another study's.",
+        4: "The plan is locked already.",
+        5: "A date of the lock cannot be used.",
+        6: "The plan deviates from its lock, or was never locked.",
     },
 )
 _catalogue(

@@ -109,6 +109,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "qc_rna",
         "qc_rna_components",
         "identity",
+        *("estimands", "intercurrent_events", "pair_mix", "plan_deviations"),
     ]
     assert visible == {
         "review.html",

@@ -105,10 +105,15 @@ class PDResult:
         participants, bootstrap; see :mod:`pdbiomarker.change.robustness`.
     qc : mapping of str to DataFrame
         Quality tables by name, such as ``slides`` and ``libraries``.
+    listings : mapping of str to DataFrame
+        Further tables by the name of their file: ``estimands`` (:mod:`pdbiomarker.change.estimands`),
+        ``intercurrent_events`` (:mod:`pdbiomarker.pairing.events`), ``pair_mix``
+        (:func:`pdbiomarker.pairing.pair_mix`), ``plan_deviations`` (:func:`pdbiomarker.plan.lock_status`).
     plan : Plan
     study : Study
     provenance : mapping
-        Versions, input hashes, problems told on the way.
+        Versions, input hashes, problems told on the way; `estimand`: its attributes in words; `lock`: whether
+        the plan was locked before unblinding, and why.
     truth : DataFrame or None
         Planted effects, for a simulated study: assay, feature, contrast, effect (model scale).
     images : mapping of slide id to mapping
@@ -124,6 +129,7 @@ class PDResult:
     study: Study
     robustness: pd.DataFrame = dataclasses.field(default_factory=empty_robustness)
     qc: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    listings: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     truth: pd.DataFrame | None = None
     images: Mapping[str, Mapping[str, str | Path]] = dataclasses.field(default_factory=dict)
@@ -147,6 +153,10 @@ class PDResult:
             biopsies=self.biopsies[self.biopsies["assay"] == assay].reset_index(drop=True),
             pairs=self.pairs[self.pairs["assay"] == assay].reset_index(drop=True),
             robustness=self.robustness[self.robustness["assay"] == assay].reset_index(drop=True),
+            listings={
+                name: frame[frame["assay"] == assay].reset_index(drop=True) if "assay" in frame else frame
+                for name, frame in self.listings.items()
+            },
         )
 
     def to_adam(

@@ -1,7 +1,8 @@
 """Which biopsy stands for which visit, which participants pair, and why the others do not.
 
 ``choice`` gives every biopsy its visit, judges its adequacy, chooses among several and pairs them;
-``accounting`` counts participants from enrolment to an evaluable pair.
+``events`` leaves out what intercurrent events affect, ``accounting`` counts participants from enrolment to an
+evaluable pair, ``mix`` says of what tumours and sites the pairs are.
 """
 
 from pdbiomarker.pairing.accounting import accountability
@@ -14,14 +15,21 @@ from pdbiomarker.pairing.choice import (
     pairs,
     usable,
 )
+from pdbiomarker.pairing.events import EVENT_COLUMNS, affected_biopsies, with_events
+from pdbiomarker.pairing.mix import MIX_COLUMNS, pair_mix
 
 __all__ = [
+    "EVENT_COLUMNS",
+    "MIX_COLUMNS",
     "SETS",
     "accountability",
     "adequacy",
+    "affected_biopsies",
     "assign_visits",
     "is_baseline",
+    "pair_mix",
     "pair_table",
     "pairs",
     "usable",
+    "with_events",
 ]

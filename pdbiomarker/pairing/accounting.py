@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from pdbiomarker.pairing.choice import usable
+from pdbiomarker.pairing.events import CODE as EVENT_CODE
 from pdbiomarker.study import Study
 
 __all__ = ["accountability"]
@@ -69,6 +70,8 @@ def _steps(
         tests = [(f"{visit} biopsy taken", at_visit)]
         if strict:
             tests.append((f"{visit} biopsy adequate", at_visit[at_visit["adequate"]]))
+        if (biopsies["code"] == EVENT_CODE).any():
+            tests.append((f"{visit} biopsy kept despite events", at_visit[at_visit["code"] != EVENT_CODE]))
         tests.append((f"{visit} biopsy measured", at_visit[at_visit["used"]]))
         for step, rows in tests:
             have = set(rows["participant_id"])

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.errors import PlanError, Problems
+from pdbiomarker.pairing.events import CODE, LEFT_OUT, leave_out_people
 from pdbiomarker.study import Study, Visit
 
 __all__ = [
@@ -300,6 +301,7 @@ def usable(
             _set(frame, biopsy, "E-PAIR-005", f"Not adequate: {adequate.at[biopsy, 'reason']!s}.")
         else:
             frame.at[biopsy, "used"] = True
+    _leave_out_events(frame, study, visits)
     if replicates == "select":
         _select(frame, study)
     if set_ == "strict_pairs":
@@ -312,6 +314,17 @@ def _set(frame: pd.DataFrame, biopsy: str, code: str, reason: str) -> None:
     frame.at[biopsy, "used"] = False
     frame.at[biopsy, "code"] = code
     frame.at[biopsy, "reason"] = reason
+
+
+def _leave_out_events(frame: pd.DataFrame, study: Study, visits: Sequence[str]) -> None:
+    """Leave out what the plan's strategies for intercurrent events leave out, before one is chosen."""
+    if LEFT_OUT not in study.biopsies:
+        return
+    for biopsy, reason in study.biopsies[LEFT_OUT].items():
+        if isinstance(reason, str) and frame.at[biopsy, "used"]:
+            _set(frame, str(biopsy), CODE, f"Intercurrent event, {reason}.")
+    for other, reason in list(leave_out_people(frame, study, visits)):
+        _set(frame, other, CODE, reason)
 
 
 def _select(frame: pd.DataFrame, study: Study) -> None:

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Formula, parse, parse_contrast
 from pdbiomarker.plan.columns import assay_names, columns_of, formula_levels
+from pdbiomarker.plan.intercurrent import Event, EventKeys, check_event, check_events, whole_events
 from pdbiomarker.plan.structure import contrast_fault, random_faults
 from pdbiomarker.study import Study
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, to_yaml, validate_yaml
@@ -72,6 +73,7 @@ class _PlanFile(BaseModel):
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
+    intercurrent: dict[str, EventKeys] = Field(default_factory=dict)
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -128,6 +130,9 @@ class Plan:
     stable_genes : tuple of str
         Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
+    intercurrent : mapping of event to mapping
+        Intercurrent events: ``column``, ``strategy`` and ``washout_days`` (None: the event always counts);
+        see :mod:`pdbiomarker.plan.intercurrent`.
     """
 
     formula: str
@@ -145,6 +150,7 @@ class Plan:
     normalization: str = "tmm"
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
+    intercurrent: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -154,6 +160,7 @@ class Plan:
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
+            ("intercurrent", whole_events(self.intercurrent)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -175,7 +182,13 @@ class Plan:
                         value=text,
                     )
         _check_looks(self.looks, problems)
+        check_events(self.intercurrent, problems)
         problems.raise_if_any(PlanError)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The declared intercurrent events."""
+        return tuple(Event(name, **keys) for name, keys in self.intercurrent.items())
 
     @classmethod
     def read(cls, path: str | Path, study: Study | None = None) -> Plan:
@@ -198,7 +211,8 @@ class Plan:
         PlanError
             Every fault: unknown keys and values (E-PLAN-001), contrasts that do not name visits
             (E-PLAN-002), families that name no assay (E-PLAN-003), rows below the biopsy without a term
-            for them (E-PLAN-004), and what is wrong with the formula (E-FORMULA-...).
+            for them (E-PLAN-004), intercurrent events that the sheets do not record (E-PLAN-010, 011, 013),
+            and what is wrong with the formula (E-FORMULA-...).
         """
         problems = Problems()
         document = load_yaml(path, problems)
@@ -228,13 +242,15 @@ class Plan:
         return _complete(_PlanFile(), study)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """What is hashed and locked, as JSON: everything but keys of later versions that are not used."""
+        whole = self._content()
+        return {key: value for key, value in whole.items() if key not in _LATER or value != _LATER[key]}
+
+    @property
     def hash(self) -> str:
         """SHA-256 of the content as canonical JSON; keys of later versions count where they are used."""
-        content = self._content()
-        for key, default in _LATER.items():
-            if content[key] == default:
-                del content[key]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def to_yaml(self) -> str:
@@ -259,6 +275,8 @@ class Plan:
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
+        if self.intercurrent:
+            used["intercurrent"] = {name: dict(keys) for name, keys in self.intercurrent.items()}
         return content | used | ({"weights": self.weights} if self.weights != "equal" else {})
 
 
@@ -320,6 +338,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         normalization=content.normalization,
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
+        intercurrent={name: keys.model_dump() for name, keys in content.intercurrent.items()},
     )
 
 
@@ -347,6 +366,9 @@ class _Checks:
         self._families(assays)
         if study is not None and formula is not None:
             self._columns(formula, study)
+        if study is not None:
+            for event in self.plan.events:
+                check_event(study, event, self.problems)
 
     def _refuse(self, code: str, message: str, remedy: str, place: tuple[str, ...], value: object) -> None:
         self.problems.add(

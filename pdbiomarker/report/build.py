@@ -37,6 +37,7 @@ from pdbiomarker.report.content import (
     Text,
     Thumbnails,
 )
+from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.privacy import clean, relative_name, shareable
@@ -82,6 +83,7 @@ def build(study: Any, result: Result) -> Document:
     hue = _hue(result)
     sections = (
         _front(result),
+        estimand_section(result),
         _accountability(result),
         _quality(result),
         _primary(result, hue),

@@ -22,6 +22,7 @@ from pdbiomarker.study.items import (
     read_slides,
     slides_of_biopsies,
 )
+from pdbiomarker.study.lock import read_lock
 from pdbiomarker.study.model import Study
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
@@ -102,6 +103,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     sheets |= clinical.sheets
     if spec is not None:
         _check_paths(folder, spec, problems)
+    lock = read_lock(folder, None if spec is None else spec.id, problems)
     if spec is not None and biopsies is not None:
         numeric = [str(c) for c in biopsies if pd.api.types.is_numeric_dtype(biopsies[c]) and c != "line"]
         check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems=problems)
@@ -123,6 +125,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         clinical=clinical.tables,
         problems=tuple(problems),
         path=folder,
+        lock=lock,
     )
 
 

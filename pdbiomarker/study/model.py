@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problem, Problems, StudyError
+from pdbiomarker.study.lock import PlanLock
 from pdbiomarker.study.spec import StudySpec
 from pdbiomarker.study.writing import write_folder
 from pdbiomarker.tables import nearest
@@ -55,6 +56,8 @@ class Study:
         What was told while reading: warnings and quarantined slides.
     path : Path or None
         The folder.
+    lock : PlanLock or None
+        plan.lock.yaml: which plan was locked, when and for which look.
     """
 
     spec: StudySpec
@@ -66,6 +69,7 @@ class Study:
     clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     path: Path | None = None
+    lock: PlanLock | None = None
 
     def __post_init__(self) -> None:
         problems = Problems()

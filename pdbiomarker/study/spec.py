@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.study.assays import AssayKeys, AssaySpec
+from pdbiomarker.study.declared import Declared, DeclaredKeys
 from pdbiomarker.study.ids import normal_id, skeleton
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, validate_yaml
 
@@ -66,6 +67,8 @@ class StudySpec:
         A biopsy is adequate when each of these columns is at least this large.
     assays : tuple of AssaySpec
     columns : mapping of the site's column name to ours
+    declared : Declared
+        Facts that the data cannot show.
     """
 
     id: str
@@ -74,6 +77,7 @@ class StudySpec:
     adequacy: Mapping[str, float]
     assays: tuple[AssaySpec, ...]
     columns: Mapping[str, str]
+    declared: Declared = dataclasses.field(default_factory=Declared)
 
     @property
     def visit_names(self) -> tuple[str, ...]:
@@ -156,6 +160,7 @@ class _Study(BaseModel):
     adequacy: dict[str, float] = Field(default_factory=dict)
     assays: dict[str, AssayKeys] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
+    declared: DeclaredKeys = Field(default_factory=DeclaredKeys)
 
     @field_validator("data_cutoff")
     @classmethod
@@ -201,6 +206,7 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
     _check_names(content.visits, "visits", document, problems)
     _check_names(content.assays, "assays", document, problems)
     _check_assay_names(content.assays, document, problems)
+    _check_declared(content, document, problems)
     _check_windows(visits, document, problems)
     if len(problems.errors) > before:
         return None
@@ -211,6 +217,7 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
         adequacy=dict(content.adequacy),
         assays=tuple(assay.spec(name) for name, assay in content.assays.items()),
         columns=dict(content.columns),
+        declared=content.declared.declared(),
     )
 
 
@@ -264,6 +271,23 @@ def _check_assay_names(assays: Mapping[str, AssayKeys], document: YamlDocument, 
                 row=document.line(("assays", name)),
                 column=f"assays.{name}",
                 value=name,
+            )
+
+
+def _check_declared(content: _Study, document: YamlDocument, problems: Problems) -> None:
+    """Refuse the precision of an assay that the study does not have."""
+    for reference in content.declared.assay_cv_pct:
+        assay = reference.partition(":")[0]
+        if not any(assay == name or assay.startswith(f"{name}_") for name in content.assays):
+            place = ("declared", "assay_cv_pct", reference)
+            problems.add(
+                "E-STUDY-001",
+                f"The precision is of an assay {assay!r} that the study does not have.",
+                remedy=nearest(assay, list(content.assays)),
+                file=document.file,
+                row=document.line(place),
+                column=".".join(place),
+                value=reference,
             )
 
 
@@ -350,6 +374,8 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
         content["adequacy"] = dict(spec.adequacy)
     if spec.assays:
         content["assays"] = {assay.name: assay.facts() for assay in spec.assays}
+    if spec.declared.facts():
+        content["declared"] = spec.declared.facts()
     return content
 
 
