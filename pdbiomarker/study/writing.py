@@ -41,7 +41,10 @@ def write_folder(study: Study, target: Path) -> Path:
     biopsies = study.biopsies.drop(columns=[c for c in ("library", "slide") if c in study.biopsies])
     write_table(_sheet(biopsies, "biopsy_id"), target / "biopsies.csv")
     if "source" not in study.libraries or (study.libraries["source"] != "biopsy_id").any():
-        write_table(_sheet(study.libraries, "library_id"), target / "libraries.csv")
+        libraries = _sheet(study.libraries, "library_id")
+        if "assay" in study.libraries:  # typed by the site here, derived in the sheet of slides
+            libraries["assay"] = study.libraries["assay"]
+        write_table(libraries, target / "libraries.csv")
     _write_slides(study, target)
     _copy_files(study, target)
     return target
