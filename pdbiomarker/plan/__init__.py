@@ -5,7 +5,16 @@ which random terms and contrasts are estimated.
 """
 
 from pdbiomarker.plan.columns import formula_levels
-from pdbiomarker.plan.model import DEFAULT_FORMULA, FILE, Plan
+from pdbiomarker.plan.model import DEFAULT_CHOICE, DEFAULT_FORMULA, FILE, Plan
 from pdbiomarker.plan.structure import Fault, contrast_fault, random_faults
 
-__all__ = ["DEFAULT_FORMULA", "FILE", "Fault", "Plan", "contrast_fault", "formula_levels", "random_faults"]
+__all__ = [
+    "DEFAULT_CHOICE",
+    "DEFAULT_FORMULA",
+    "FILE",
+    "Fault",
+    "Plan",
+    "contrast_fault",
+    "formula_levels",
+    "random_faults",
+]

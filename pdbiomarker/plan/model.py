@@ -30,8 +30,17 @@ _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
 Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
+#: By what one of several biopsies of a visit is chosen, in this order; ties go to the smaller id.
+DEFAULT_CHOICE: Final = ("adequate", "closest", "latest_earliest")
+Choice = Literal["adequate", "closest", "latest_earliest", "latest", "earliest", "most_tumor"]
+
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
-_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
+_LATER: Final[Mapping[str, Any]] = {
+    "normalization": "tmm",
+    "quality_weights": False,
+    "stable_genes": [],
+    "choice": list(DEFAULT_CHOICE),
+}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
@@ -72,6 +81,7 @@ class _PlanFile(BaseModel):
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
+    choice: list[Choice] = Field(default_factory=lambda: list(DEFAULT_CHOICE))
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -128,6 +138,11 @@ class Plan:
     stable_genes : tuple of str
         Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
+    choice : tuple of str
+        By what one of several biopsies of a visit is chosen, in this order: ``adequate`` before inadequate,
+        ``closest`` to the target day, ``latest_earliest`` (the latest before treatment, the earliest on
+        treatment), ``latest``, ``earliest``, ``most_tumor`` (viable tumour cells). Ties go to the smaller id;
+        fresh tissue always comes before archival.
     """
 
     formula: str
@@ -145,6 +160,7 @@ class Plan:
     normalization: str = "tmm"
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
+    choice: tuple[str, ...] = DEFAULT_CHOICE
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -154,6 +170,7 @@ class Plan:
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
+            ("choice", tuple(self.choice)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -163,6 +180,7 @@ class Plan:
             ("normalization", [self.normalization], get_args(Normalization)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
             ("weights", [self.weights], get_args(Weights)),
+            ("choice", list(self.choice), get_args(Choice)),
         ):
             for text in given:
                 if text not in allowed:
@@ -256,6 +274,7 @@ class Plan:
             "normalization": self.normalization,
             "quality_weights": self.quality_weights,
             "stable_genes": list(self.stable_genes),
+            "choice": list(self.choice),
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
@@ -320,6 +339,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         normalization=content.normalization,
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
+        choice=tuple(content.choice),
     )
 
 

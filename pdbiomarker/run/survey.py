@@ -39,7 +39,10 @@ __all__ = [
     "survey_slides",
 ]
 
-_SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
+_SHEETS: Final = (
+    *("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv"),
+    "overrides.csv",
+)
 _TWIN: Final = "E-SLIDE-011"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"

@@ -4,18 +4,30 @@ from pdbiomarker.study.assays import AssaySpec
 from pdbiomarker.study.folder import read_study
 from pdbiomarker.study.items import is_panel_file, shown_path
 from pdbiomarker.study.model import KINDS, Study, check_assay
+from pdbiomarker.study.overrides import no_overrides, override_reason
+from pdbiomarker.study.rules import AdequacyRule, Archival, Quality, worst
+from pdbiomarker.study.schedule import Schedule, days_between, shifted
 from pdbiomarker.study.single_cell import SingleCellOptions
 from pdbiomarker.study.spec import StudySpec, Visit
 
 __all__ = [
     "KINDS",
+    "AdequacyRule",
+    "Archival",
     "AssaySpec",
+    "Quality",
+    "Schedule",
     "SingleCellOptions",
     "Study",
     "StudySpec",
     "Visit",
     "check_assay",
+    "days_between",
     "is_panel_file",
+    "no_overrides",
+    "override_reason",
     "read_study",
+    "shifted",
     "shown_path",
+    "worst",
 ]

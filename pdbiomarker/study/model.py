@@ -13,6 +13,7 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problem, Problems, StudyError
+from pdbiomarker.study.overrides import left_out, no_overrides
 from pdbiomarker.study.spec import StudySpec
 from pdbiomarker.study.writing import write_folder
 from pdbiomarker.tables import nearest
@@ -49,6 +50,10 @@ class Study:
     assays : mapping of name to AnnData
         Biopsies x features.
     clinical : mapping of name to DataFrame
+    overrides : DataFrame
+        What reviewers decided (overrides.csv): kind, item, action, visit, reason, who, date.
+    aside : mapping of kind to DataFrame
+        Rows of the libraries and slides that reviewers left out; they are not in `libraries` and `slides`.
     problems : tuple of Problem
         What was told while reading: warnings and quarantined slides.
     path : Path or None
@@ -64,6 +69,8 @@ class Study:
     clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     path: Path | None = None
+    overrides: pd.DataFrame = dataclasses.field(default_factory=no_overrides)
+    aside: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = Problems()
@@ -96,6 +103,11 @@ class Study:
         """
         check_assay(adata, name, biopsies=self.biopsies.index).raise_if_any(AssayError)
         return dataclasses.replace(self, assays={**self.assays, name: adata})
+
+    @property
+    def left_out(self) -> dict[str, set[str]]:
+        """Ids that reviewers left out, by kind: participant, biopsy, library, slide."""
+        return left_out(self.overrides)
 
     def resolve(self, path: str) -> Path:
         """Give the place on disk of a path of study.yaml or slides.csv."""
@@ -153,6 +165,7 @@ class Study:
             ("slides", str(len(self.slides))),
             ("assays", ", ".join([*measured, *declared]) or "none"),
             ("told", f"{len(told.warnings)} warnings, {len(told.quarantined)} quarantined"),
+            *([("overrides", str(len(self.overrides)))] if len(self.overrides) else []),
         ]
 
 
