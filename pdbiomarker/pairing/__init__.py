@@ -1,8 +1,9 @@
 """Which biopsy stands for which visit, which participants pair, and why the others do not.
 
-``visits`` gives every biopsy its visit, ``timing`` counts from the doses before it, ``quality`` judges its adequacy,
-``sets`` names the analysis sets, ``choice`` chooses among several, ``pairs`` pairs them, ``accounting`` counts
-participants from enrolment to an evaluable pair, and ``reasons`` names why a biopsy was not taken.
+``visits`` gives every biopsy its visit, ``timing`` counts from the doses before it, ``quality`` judges its
+adequacy, ``sets`` names the analysis sets, ``choice`` chooses among several, ``pairs`` pairs them,
+``accounting`` counts participants from enrolment to an evaluable pair, and ``reasons`` names why a biopsy
+was not taken.
 """
 
 from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, accountability, dispositions

@@ -1,12 +1,13 @@
 """From enrolment to an evaluable pair: who is left at each step, and where and why the others were lost.
 
-Every participant ends in exactly one place (:func:`dispositions`): evaluable, or lost at one step for one reason. The
-counts of :func:`accountability` are made from these rows, so they add up.
+Every participant ends in exactly one place (:func:`dispositions`): evaluable, or lost at one step for one
+reason. The counts of :func:`accountability` are made from these rows, so they add up.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
@@ -66,9 +67,9 @@ def accountability(
     DataFrame, one row per set, assay, contrast and step
         ``set, assay, contrast, step, n_participants, n_lost, n_biopsies, reasons, reason``. A participant is
         counted at a step only if counted at every step before it; `n_lost` were lost at this step, `reasons`
-        counts why, `reason` names participants and biopsies; `n_biopsies` are the biopsies behind the step. The
-        step "consented" is there where participants.csv has the column `biopsy_consent`, the step "not left out
-        by a reviewer" where overrides.csv leaves a participant out.
+        counts why, `reason` names participants and biopsies; `n_biopsies` are the biopsies behind the step.
+        The step "consented" is there where participants.csv has the column `biopsy_consent`, the step "not
+        left out by a reviewer" where overrides.csv leaves a participant out.
     """
     rows: list[dict[str, Any]] = []
     for key, biopsies, steps in _flows(study, contrasts, sets=sets, replicates=replicates, choice=choice):
@@ -88,7 +89,17 @@ def accountability(
                     "reason": _told(here),
                 }
             )
-    columns = ["set", "assay", "contrast", "step", "n_participants", "n_lost", "n_biopsies", "reasons", "reason"]
+    columns = [
+        "set",
+        "assay",
+        "contrast",
+        "step",
+        "n_participants",
+        "n_lost",
+        "n_biopsies",
+        "reasons",
+        "reason",
+    ]
     return pd.DataFrame(rows, columns=columns)
 
 
@@ -197,12 +208,18 @@ def _steps(study: Study, biopsies: pd.DataFrame, visits: Sequence[str], set_: st
 def _lost(study: Study, biopsies: pd.DataFrame, steps: Sequence[_Step]) -> list[dict[str, str]]:
     """One row for everybody who was lost: the step, and why."""
     rows = []
-    for before, step in zip(steps, steps[1:], strict=False):
+    for before, step in itertools.pairwise(steps):
         for person in map(str, study.participants.index):
             if person in before.people and person not in step.people:
                 code, group, reason = _why(study, biopsies, person, step)
                 rows.append(
-                    {"participant_id": person, "step": step.name, "group": group, "code": code, "reason": reason}
+                    {
+                        "participant_id": person,
+                        "step": step.name,
+                        "group": group,
+                        "code": code,
+                        "reason": reason,
+                    }
                 )
     return rows
 
@@ -212,7 +229,9 @@ def _why(study: Study, biopsies: pd.DataFrame, person: str, step: _Step) -> tupl
     if step.name == "consented":
         return "E-PAIR-016", "no consent", "no consent to biopsies"
     if step.name == "not left out by a reviewer":
-        row = study.overrides[(study.overrides["kind"] == "participant") & (study.overrides["item"] == person)]
+        row = study.overrides[
+            (study.overrides["kind"] == "participant") & (study.overrides["item"] == person)
+        ]
         return "E-OVERRIDE-010", "override", override_reason(row.iloc[0])
     mine = biopsies[biopsies["participant_id"] == person]
     if not step.visit:
@@ -244,4 +263,6 @@ def _told(lost: Sequence[Mapping[str, str]]) -> str:
     told = [f"{row['participant_id']} ({row['reason']})" for row in lost]
     shown = told[:_TOLD_LIMIT]
     more = len(told) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more, all in dispositions.csv of the results" if more > 0 else "")
+    return "; ".join(shown) + (
+        f"; and {more} more, all in dispositions.csv of the results" if more > 0 else ""
+    )

@@ -1,8 +1,9 @@
 """Which biopsies an analysis uses, and why not the others.
 
-Every biopsy leaves a row at each link of the chain: :mod:`.visits` gives it its visit, :mod:`.quality` judges it, and
-:func:`usable` chooses among several of a participant at a visit, by a rule that the plan states (`choice`) and that
-is written into the rows. Fresh tissue always comes before archival tissue, and never are both the baseline.
+Every biopsy leaves a row at each link of the chain: :mod:`.visits` gives it its visit, :mod:`.quality`
+judges it, and :func:`usable` chooses among several of a participant at a visit, by a rule that the plan
+states (`choice`) and that is written into the rows. Fresh tissue always comes before archival tissue, and
+never are both the baseline.
 """
 
 from __future__ import annotations
@@ -23,8 +24,28 @@ from pdbiomarker.study import Study, override_reason
 __all__ = ["rule_text", "usable"]
 
 _COLUMNS: Final = (
-    *("participant_id", "visit", "visit_source", "study_day", "lag", "nominal_day", "archival", "lesion", "node"),
-    *("adequate", "quality", "measured", "used", "code", "reason", "rule", "baseline_biopsy", "baseline_rule"),
+    *(
+        "participant_id",
+        "visit",
+        "visit_source",
+        "study_day",
+        "lag",
+        "nominal_day",
+        "archival",
+        "lesion",
+        "node",
+    ),
+    *(
+        "adequate",
+        "quality",
+        "measured",
+        "used",
+        "code",
+        "reason",
+        "rule",
+        "baseline_biopsy",
+        "baseline_rule",
+    ),
 )
 _STEPS: Final[Mapping[str, tuple[str, str]]] = {
     "adequate": ("adequate", "adequate"),
@@ -65,8 +86,9 @@ def usable(
     -------
     DataFrame, indexed by biopsy_id, one row per biopsy of the study
         ``participant_id, visit, visit_source, study_day, lag, nominal_day, archival, lesion, node, adequate,
-        quality, measured, used, code, reason, rule, baseline_biopsy, baseline_rule``. `rule` says by what a used
-        biopsy was chosen; `baseline_biopsy` is the participant's biopsy at the first of `visits`, in every row.
+        quality, measured, used, code, reason, rule, baseline_biopsy, baseline_rule``. `rule` says by what a
+        used biopsy was chosen; `baseline_biopsy` is the participant's biopsy at the first of `visits`, in
+        every row, and `baseline_rule` how it was chosen.
     """
     if set_ not in SETS:
         raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
@@ -147,7 +169,10 @@ def _inadequate(why: str, overridden: str, bed: str, *, early: bool) -> tuple[st
     if bed == "blinded":
         return "E-PAIR-005", f"{said} A regression bed before treatment is none of this treatment."
     if bed == "not blinded":
-        return "E-PAIR-005", f"{said} The reader of the regression bed was not blinded, or it is not recorded."
+        return (
+            "E-PAIR-005",
+            f"{said} The reader of the regression bed was not blinded, or it is not recorded.",
+        )
     return "E-PAIR-005", said + (" No regression bed is documented." if bed else "")
 
 
@@ -213,7 +238,12 @@ def _drop_archival(frame: pd.DataFrame) -> None:
         fresh = group.index[~group["archival"]]
         if len(fresh):
             for biopsy in group.index[group["archival"]]:
-                _leave(frame, str(biopsy), "E-PAIR-010", f"Archival; the fresh biopsy {fresh[0]!r} comes before it.")
+                _leave(
+                    frame,
+                    str(biopsy),
+                    "E-PAIR-010",
+                    f"Archival; the fresh biopsy {fresh[0]!r} comes before it.",
+                )
 
 
 def rule_text(choice: Sequence[str], *, before: bool) -> str:
@@ -223,7 +253,7 @@ def rule_text(choice: Sequence[str], *, before: bool) -> str:
 
 
 def _select(frame: pd.DataFrame, study: Study, choice: Sequence[str] | None) -> None:
-    """Keep one used biopsy per participant and visit (all where there is no rule), and write the rule down."""
+    """Keep one used biopsy per participant and visit (all where there is no rule); write the rule down."""
     by_name = {v.name: v for v in study.spec.visits}
     cells = study.biopsies.get("viable_tumor_cells", pd.Series(math.nan, index=study.biopsies.index))
     ranks = frame.assign(_cells=pd.to_numeric(cells, errors="coerce"))
@@ -237,7 +267,7 @@ def _select(frame: pd.DataFrame, study: Study, choice: Sequence[str] | None) -> 
             frame.loc[group.index, "rule"] = f"all {n} usable biopsies of the visit are kept"
             continue
         rows = {str(b): row for b, row in ranks.loc[group.index].iterrows()}
-        ranked = sorted(rows, key=lambda b: (*(_rank(rows[b], step, before=before) for step in choice), b))  # noqa: B023
+        ranked = sorted(rows, key=lambda b: (*(_rank(rows[b], step, before=before) for step in choice), b))
         rule = rule_text(choice, before=before)
         frame.at[ranked[0], "rule"] = f"chosen of {n}: {rule}"
         for biopsy in ranked[1:]:

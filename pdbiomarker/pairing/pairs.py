@@ -49,9 +49,9 @@ def pairs(
     Returns
     -------
     DataFrame, one row per participant and assay, in the order of ``participants.csv``
-        ``participant_id, assay, baseline_biopsy, on_biopsy, evaluable, code, reason, days_between, same_lesion``
-        (``yes``, ``no``, ``unknown``), ``node`` (``both``, ``one``, ``none``, ``unknown``), ``archival_baseline``
-        (bool) and ``rule`` (by what the baseline was chosen).
+        ``participant_id, assay, baseline_biopsy, on_biopsy, evaluable, code, reason, days_between``,
+        ``same_lesion`` (``yes``, ``no``, ``unknown``), ``node`` (``both``, ``one``, ``none``, ``unknown``),
+        ``archival_baseline`` (bool) and ``rule`` (by what the baseline was chosen).
 
     Raises
     ------

@@ -1,9 +1,9 @@
 """Whether a biopsy is adequate, whether its tumour is lost to treatment, and where it was taken.
 
-A biopsy on treatment in which no tumour is left is no failure of quality if a reader who did not know the visit
-documented the bed of a regressed tumour: that is an outcome, and leaving such biopsies out removes responders. With
-no bed documented it may as well be a missed lesion, and it is not evaluable. What is measured in tumour nests is
-undefined in a bed.
+A biopsy on treatment in which no tumour is left is no failure of quality if a reader who did not know the
+visit documented the bed of a regressed tumour: that is an outcome, and leaving such biopsies out removes
+responders. With no bed documented it may as well be a missed lesion, and it is not evaluable. What is
+measured in tumour nests is undefined in a bed.
 """
 
 from __future__ import annotations
@@ -34,22 +34,24 @@ def adequacy(study: Study, assay: str | None = None) -> pd.DataFrame:
     ----------
     study : Study
     assay : str, optional
-        Rules for single assays are asked in these; without an assay, only rules for all of them are. A rule on a
-        column of libraries.csv is asked of every library of the biopsy, in assays made of libraries.
+        Rules for single assays are asked in these; without an assay, only rules for all of them are. A rule
+        on a column of libraries.csv is asked of every library of the biopsy, in assays made of libraries.
 
     Returns
     -------
     DataFrame, indexed by biopsy_id
-        ``adequate`` (bool), ``quality`` (``Pass``, ``Pass at Risk`` or ``Fail``), ``tumour_lost`` (bool: it fails,
-        and only rules that ask for tumour) and ``reason``: every rule that the biopsy fails or passes at risk, or
-        that cannot be judged because the value was not recorded.
+        ``adequate`` (bool), ``quality`` (``Pass``, ``Pass at Risk`` or ``Fail``), ``tumour_lost`` (bool: it
+        fails, and only rules that ask for tumour) and ``reason``: every rule that the biopsy fails or passes
+        at risk, or that cannot be judged because the value was not recorded.
     """
     rules = [rule for rule in study.spec.adequacy.values() if rule.asked_of(_asked(study, assay))]
     rows = []
     for biopsy, row in study.biopsies.iterrows():
         judged: list[tuple[AdequacyRule, Quality, str]] = []
         for rule in rules:
-            values = [row[rule.column]] if rule.column in row.index else _of_libraries(study, rule, biopsy, assay)
+            values = (
+                [row[rule.column]] if rule.column in row.index else _of_libraries(study, rule, biopsy, assay)
+            )
             judged += [(rule, *rule.judge(value)) for value in values]
         failed = [rule for rule, quality, _ in judged if quality == "Fail"]
         quality = worst([quality for _, quality, _ in judged])
@@ -72,7 +74,9 @@ def _asked(study: Study, assay: str | None) -> str | None:
     if assay is None:
         return None
     names = [spec.name for spec in study.spec.assays]
-    return next((n for n in sorted(names, key=len, reverse=True) if assay in (n,) or assay.startswith(f"{n}_")), assay)
+    return next(
+        (n for n in sorted(names, key=len, reverse=True) if assay in (n,) or assay.startswith(f"{n}_")), assay
+    )
 
 
 def _of_libraries(study: Study, rule: AdequacyRule, biopsy: object, assay: str | None) -> list[object]:
@@ -95,7 +99,11 @@ def regression_bed(study: Study) -> pd.Series:
     """
     n = len(study.biopsies)
     bed = study.biopsies["regression_bed"].tolist() if "regression_bed" in study.biopsies else [None] * n
-    blind = study.biopsies["bed_reader_blinded"].tolist() if "bed_reader_blinded" in study.biopsies else [None] * n
+    blind = (
+        study.biopsies["bed_reader_blinded"].tolist()
+        if "bed_reader_blinded" in study.biopsies
+        else [None] * n
+    )
     words = [
         "blinded"
         if found == "yes" and reader == "yes"

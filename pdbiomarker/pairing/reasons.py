@@ -1,7 +1,8 @@
 """Why a biopsy was not taken, in the words that are counted: reasons as sites write them, grouped.
 
-participants.csv may say it in `missing_biopsy_reason` (of any visit), or in `missing_biopsy_reason_<visit>`. The
-groups are those of reports on serial biopsies; a lesion that is gone is a response, and is never counted as a failure.
+participants.csv may say it in `missing_biopsy_reason` (of any visit), or in `missing_biopsy_reason_<visit>`.
+The groups are those of reports on serial biopsies; a lesion that is gone is a response, and is never counted
+as a failure.
 """
 
 from __future__ import annotations
@@ -17,19 +18,19 @@ __all__ = ["NOT_RECORDED", "group_of_code", "missing_reason"]
 NOT_RECORDED: Final = "not taken, reason not recorded"
 
 #: Words of a reason, and its group; the first that fits.
+_GONE: Final = r"(gone|regress|disappear|resol)"
 _GROUPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), group)
+    (re.compile(pattern, re.IGNORECASE), f"not taken, {group}")
     for pattern, group in (
-        (r"lesion.*(gone|regress|disappear|resol)|(gone|regress|disappear|resol).*lesion|\bresponse\b|\bcr\b",
-         "not taken, lesion gone (response)"),
-        (r"no.*(safe|access|lesion|target)|inaccess|not.*(safe|access|feasible)|unsafe", "not taken, no safe lesion"),
-        (r"progress|\bpd\b", "not taken, disease progression"),
-        (r"adverse|toxic|\bae\b|\bsae\b|dlt", "not taken, adverse event"),
-        (r"death|died|dead", "not taken, death"),
-        (r"refus|withdr|declin|consent|\bwish", "not taken, refusal or withdrawal"),
-        (r"schedul|logist|technical|covid|capacity|missed", "not taken, logistics"),
+        (rf"lesion.*{_GONE}|{_GONE}.*lesion|\bresponse\b|\bcr\b", "lesion gone (response)"),
+        (r"no.*(safe|access|lesion|target)|inaccess|not.*(safe|access|feasible)|unsafe", "no safe lesion"),
+        (r"progress|\bpd\b", "disease progression"),
+        (r"adverse|toxic|\bae\b|\bsae\b|dlt", "adverse event"),
+        (r"death|died|dead", "death"),
+        (r"refus|withdr|declin|consent|\bwish", "refusal or withdrawal"),
+        (r"schedul|logist|technical|covid|capacity|missed", "logistics"),
     )
-)  # fmt: skip
+)
 _OF_CODE: Final[Mapping[str, str]] = {
     "E-PAIR-001": "before the first dose",
     "E-PAIR-002": "outside the window",

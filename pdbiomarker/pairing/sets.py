@@ -15,10 +15,10 @@ __all__ = ["PAIRED_SETS", "SETS", "sets_of_study"]
 SETS: Final[Mapping[str, str]] = MappingProxyType(
     {
         "strict": "adequate biopsies; a participant with only one of the two visits contributes to the model",
-        "immune_evaluable": "adequate biopsies, and those on treatment that have lost their tumour where a blinded "
-        "reader documented a regression bed",
+        "immune_evaluable": "adequate biopsies, and those on treatment that have lost their tumour where a "
+        "blinded reader documented a regression bed",
         "strict_pairs": "adequate biopsies; participants with both visits only",
-        "same_lesion_pairs": "adequate biopsies; participants with both visits of one lesion that is no lymph node",
+        "same_lesion_pairs": "adequate biopsies; participants with both visits of one lesion, no lymph node",
         "node_pairs": "adequate biopsies; participants with both visits of lymph nodes",
         "all_biopsied": "every biopsy that was measured, adequate or not",
     }
@@ -32,8 +32,9 @@ _FEWEST_NODES: Final = 2
 def sets_of_study(study: Study) -> tuple[str, ...]:
     """Give the sets that can differ in a study, in their order.
 
-    `immune_evaluable` needs a documented regression bed, `same_lesion_pairs` a participant with another lesion or a
-    lymph node, `node_pairs` two participants with several biopsies of nodes. The others are always there.
+    `immune_evaluable` needs a documented regression bed, `same_lesion_pairs` a participant with another
+    lesion or a lymph node, `node_pairs` two participants with several biopsies of nodes. The others are
+    always there.
     """
     found = ["strict", "strict_pairs", "all_biopsied"]
     if "regression_bed" in study.biopsies and (study.biopsies["regression_bed"] == "yes").any():

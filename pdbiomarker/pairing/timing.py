@@ -1,10 +1,10 @@
 """When a biopsy was taken, counted from the doses before it.
 
-The clinical sheet of doses (``Study.clinical["doses"]``) has a row for each dose: participant_id, start (ISO date or
-datetime) and, where known, amount, unit and status. A dose that was held, or whose amount is 0, was not received.
-Hours are from the start of the dose. Where a time of day is not known, whole days are counted, and the column
-`timing` says ``date``; a dose of the day of the biopsy is then not counted as before it, because biopsies of a dosing
-day are usually taken before the dose, and the column says so.
+The clinical sheet of doses (``Study.clinical["doses"]``) has a row for each dose: participant_id, start (ISO
+date or datetime) and, where known, amount, unit and status. A dose that was held, or whose amount is 0, was
+not received. Hours are from the start of the dose. Where a time of day is not known, whole days are counted,
+and the column `timing` says ``date``; a dose of the day of the biopsy is then not counted as before it,
+because biopsies of a dosing day are usually taken before the dose, and the column says so.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ def _doses(study: Study) -> dict[str, list[_Dose]]:
                 start,
                 float(amount),
                 unit if isinstance(unit, str) else "",
-                received=status not in _NOT_RECEIVED and not amount == 0,
+                received=status not in _NOT_RECEIVED and amount != 0,
                 modified=status in _MODIFIED,
             )
         )
@@ -104,10 +104,11 @@ def dose_timing(study: Study) -> pd.DataFrame:
     Returns
     -------
     DataFrame, indexed by biopsy_id
-        ``hours_since_first_dose`` (negative before it), ``hours_since_last_dose`` (of the doses received before the
-        biopsy), ``n_doses_before`` (Int64), ``cumulative_dose`` (in ``dose_unit``; NaN where an amount is not
-        recorded or units differ), ``dose_modified`` (``yes`` where a dose before was held, reduced or
-        interrupted), ``timing`` (``time``, ``date``, or empty where the biopsy's day is not known).
+        ``hours_since_first_dose`` (negative before it), ``hours_since_last_dose`` (of the doses received
+        before the biopsy), ``n_doses_before`` (Int64), ``cumulative_dose`` (in ``dose_unit``; NaN where an
+        amount is not recorded or units differ), ``dose_modified`` (``yes`` where a dose before was held,
+        reduced or interrupted), ``timing`` (``time``, ``date``, or empty where the biopsy's day is not
+        known).
     """
     first, doses = _first_doses(study), _doses(study)
     has_doses = "doses" in study.clinical

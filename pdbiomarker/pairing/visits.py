@@ -1,15 +1,14 @@
 """The visit of every biopsy: from the sheet's label, the study day, or both, or why it has none.
 
 Study days have no day 0: the day of the first dose is day 1, the day before is day -1. A label and a day that
-contradict each other exclude the biopsy: neither is believed over the other. A partial date places a biopsy only
-where every day that it allows does. Tissue from before the screening window is archival; whether it may be a
-baseline is said in study.yaml.
+contradict each other exclude the biopsy: neither is believed over the other. A partial date places a biopsy
+only where every day that it allows does. Tissue from before the screening window is archival; whether it may
+be a baseline is said in study.yaml.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import datetime as dt
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -17,7 +16,6 @@ import pandas as pd
 
 from pdbiomarker.pairing.timing import dose_days
 from pdbiomarker.study import Study, StudySpec, Visit, override_reason, shifted
-from pdbiomarker.tables import parse_date, parse_partial_date
 
 __all__ = ["assign_visits", "is_baseline", "overrides_of"]
 
@@ -94,9 +92,10 @@ def assign_visits(study: Study) -> pd.DataFrame:
     -------
     DataFrame, indexed by biopsy_id, one row per biopsy of the study
         ``participant_id``, ``visit`` (None if none), ``visit_source`` (``label``, ``window``, ``both``,
-        ``archival``, ``override`` or empty), ``study_day``, ``lag`` (days from the target day), ``nominal_day``
-        (the day that the visit aims at), ``archival`` (bool), ``status`` (``ok``, ``excluded`` or
-        ``quarantined``: an on-treatment biopsy dated before the first dose), ``code`` and ``reason``.
+        ``archival``, ``override`` or empty), ``study_day``, ``lag`` (days from the target day),
+        ``nominal_day`` (the day that the visit aims at), ``archival`` (bool), ``status`` (``ok``,
+        ``excluded`` or ``quarantined``: an on-treatment biopsy dated before the first dose), ``code`` and
+        ``reason``.
 
     Notes
     -----
@@ -166,22 +165,8 @@ def _case(row: pd.Series, study: Study) -> _Case:
         hours=None if hours is None or pd.isna(hours) else float(hours),
         span=(low, high) if partial and low is not None and high is not None else None,
         archival=None if archival is None or pd.isna(archival) else archival == "yes",
-        after_cutoff=_after_cutoff(row, study),
+        after_cutoff=str(study.spec.data_cutoff) if row.get("after_cutoff") == "yes" else "",
     )
-
-
-def _after_cutoff(row: pd.Series, study: Study) -> str:
-    """The data cut-off where the biopsy lies behind it (of a partial date: every day that it allows)."""
-    cutoff = study.spec.data_cutoff
-    limit = None if cutoff is None else parse_date(cutoff)
-    given = row.get("collection_date")
-    text = given if isinstance(given, str) else ""
-    partial = parse_partial_date(text)
-    date = partial[0] if partial is not None else parse_date(text)
-    if limit is None or cutoff is None or date is None:
-        return ""
-    day = date.date() if isinstance(date, dt.datetime) else date
-    return cutoff if day > limit else ""
 
 
 def _decided(case: _Case, decisions: Sequence[Mapping[str, str]], spec: StudySpec) -> _Assigned | None:
@@ -261,8 +246,8 @@ def _partial(case: _Case, span: tuple[int, int], visits: Sequence[Visit]) -> _As
         return found[0]
     return _excluded(
         "E-PAIR-012",
-        f"Query: the collection date is partial (study day {span[0]} to {span[1]}), and not every day that it "
-        f"allows is {'in the window of ' + repr(case.label) if case.label else 'in one window'}.",
+        f"Query: the collection date is partial (study day {span[0]} to {span[1]}), and not every day that "
+        f"it allows is {'in the window of ' + repr(case.label) if case.label else 'in one window'}.",
     )
 
 

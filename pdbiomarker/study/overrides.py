@@ -1,8 +1,8 @@
 """overrides.csv: what reviewers decided about single participants, biopsies, libraries and slides.
 
-Each row names an item, what to do with it, why, who said so and when. Without the row, everything is as it was
-before: nothing else is changed on disk. An item is an id, with its kind before it where an id may be two things:
-``biopsy:B-01``.
+Each row names an item, what to do with it, why, who said so and when. Without the row, everything is as it
+was before: nothing else is changed on disk. An item is an id, with its kind before it where an id may be two
+things: ``biopsy:B-01``.
 """
 
 from __future__ import annotations
@@ -73,7 +73,11 @@ def override_reason(row: Mapping[str, object] | pd.Series) -> str:
 
 
 def read_overrides(
-    path: Path, ids: Mapping[str, Iterable[str]], biopsies: pd.DataFrame, visits: Sequence[Visit], problems: Problems
+    path: Path,
+    ids: Mapping[str, Iterable[str]],
+    biopsies: pd.DataFrame,
+    visits: Sequence[Visit],
+    problems: Problems,
 ) -> pd.DataFrame:
     """Read and check overrides.csv; a study without the file has none.
 
@@ -92,8 +96,8 @@ def read_overrides(
     Returns
     -------
     DataFrame
-        One row each: ``kind, item, action, visit, reason, who, date``, in the order of kind, item and action, so
-        that the order of the rows of the file leaves no trace.
+        One row each: ``kind, item, action, visit, reason, who, date``, in the order of kind, item and
+        action, so that the order of the rows of the file leaves no trace.
     """
     if not path.exists():
         return no_overrides()
@@ -105,7 +109,9 @@ def read_overrides(
         return no_overrides()
     known = {kind: set(ids.get(kind, ())) for kind in _KINDS}
     rows = []
-    for line, cells in zip(sheet.frame.index, sheet.frame[list(OVERRIDE_COLUMNS)].itertuples(False), strict=True):
+    for line, cells in zip(
+        sheet.frame.index, sheet.frame[list(OVERRIDE_COLUMNS)].itertuples(False), strict=True
+    ):
         row = dict(zip(OVERRIDE_COLUMNS, (normal_id(c) if c else "" for c in cells), strict=True))
         found = _checked(row, int(line), known, sheet)
         if found is not None:
@@ -127,7 +133,9 @@ def _checked(
     good = kind is not None
     if action not in _ACTIONS or bool(visit) != (action == _ASSIGN):
         said = f"The action {row['action']!r} is not one of those that exist."
-        sheet.tell("E-OVERRIDE-002", "action", [(line, row["action"], said)], remedy=f"Use one of: {_SHAPES}.")
+        sheet.tell(
+            "E-OVERRIDE-002", "action", [(line, row["action"], said)], remedy=f"Use one of: {_SHAPES}."
+        )
         good = False
     elif kind is not None and kind not in _ACTIONS[action]:
         said = f"The action {action!r} is not for a {kind}."
@@ -178,7 +186,9 @@ def _check_visits(
         line, name = int(str(row["line"])), str(row["visit"])
         if name not in names:
             said = f"{name!r} is not a visit of the study."
-            sheet.tell("E-OVERRIDE-002", "action", [(line, f"{_ASSIGN}={name}", said)], remedy=nearest(name, names))
+            sheet.tell(
+                "E-OVERRIDE-002", "action", [(line, f"{_ASSIGN}={name}", said)], remedy=nearest(name, names)
+            )
             continue
         visit = visits[names.index(name)]
         before = name == names[0] or (visit.high is not None and visit.high <= 1)

@@ -103,7 +103,8 @@ def read_biopsies(
         Index biopsy_id; participant_id, visit, collection_date, study_day (Int64), hours_from_first_dose,
         line, then the sheet's other columns. Where a date is partial (``2025-02``), the date stays text,
         `collection_date_imputed` names what is not known (``D`` the day, ``M`` month and day), and
-        `study_day_earliest` and `study_day_latest` are the study days that it allows.
+        `study_day_earliest` and `study_day_latest` are the study days that it allows. Where a date lies
+        after the data cut-off, `after_cutoff` says ``yes``.
     """
     ids = read_ids(sheet, "biopsy_id")
     people = read_ids(sheet, "participant_id")
@@ -114,7 +115,7 @@ def read_biopsies(
     labels = _visits(sheet, visits)
     partial = _partial_dates(sheet)
     dates = _dates(sheet, "collection_date", but=frozenset(partial))
-    _after_cutoff(sheet, dates, cutoff)
+    late = _after_cutoff(sheet, _earliest(dates, partial), cutoff)
     doses = _first_doses(people, participants)
     days = _study_days(sheet, dates, doses)
     texts = _as_text(dates)
@@ -128,6 +129,9 @@ def read_biopsies(
         "study_day": days,
         "hours_from_first_dose": _hours(dates, doses),
     }
+    if late:
+        values = ["yes" if int(line) in late else "no" for line in dates.index]
+        done["after_cutoff"] = pd.Series(values, index=dates.index, dtype=object)
     if partial:
         done |= _partial_columns(sheet, partial, days, doses)
     done |= {column: _flag(sheet, column) for column in _BIOPSY_FLAGS if sheet.has(column)}
@@ -200,11 +204,15 @@ def _partial_columns(
         span = (None, None) if dose is None else (study_day(first, dose), study_day(last, dose))
         if given is not None and span[0] is not None and span[1] is not None:
             if not span[0] <= given <= span[1]:
-                said = f"The partial date {text} is study day {span[0]} to {span[1]}, the one given is {given}."
+                said = (
+                    f"The partial date {text} is study day {span[0]} to {span[1]}, the one given is {given}."
+                )
                 clashes.append((int(line), str(given), said))
             span = (given, given)
         ranges.append(span)
-    sheet.tell("E-SHEET-013", "study_day", clashes, remedy="Correct the date, the study day or the first dose.")
+    sheet.tell(
+        "E-SHEET-013", "study_day", clashes, remedy="Correct the date, the study day or the first dose."
+    )
     columns = {"collection_date_imputed": pd.Series(flags, index=days.index, dtype=object)}
     for place, name in enumerate(("study_day_earliest", "study_day_latest")):
         values = pd.array([span[place] for span in ranges], dtype="Int64")
@@ -264,10 +272,17 @@ def _day(date: dt.date) -> dt.date:
     return date.date() if isinstance(date, dt.datetime) else date
 
 
-def _after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
+def _earliest(dates: pd.Series, partial: _Partial) -> pd.Series:
+    """Dates, and of partial ones the first day that they allow."""
+    values = [partial[line][1] if line in partial else date for line, date in dates.items()]
+    return pd.Series(values, index=dates.index, name=dates.name, dtype=object)
+
+
+def _after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> frozenset[int]:
+    """Tell of dates after the data cut-off, and give their lines."""
     limit = None if cutoff is None else parse_date(cutoff)
     if limit is None:
-        return
+        return frozenset()
     late = [
         (int(line), date.isoformat(), f"The date lies after the data cut-off, {limit.isoformat()}.")
         for line, date in zip(dates.index, dates.tolist(), strict=True)
@@ -280,6 +295,7 @@ def _after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
         remedy="Check the date, or whether the row belongs to this data cut.",
         severity="warning",
     )
+    return frozenset(line for line, *_ in late)
 
 
 def _check_placed(sheet: Sheet) -> None:

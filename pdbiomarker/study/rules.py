@@ -1,7 +1,7 @@
 """What makes a biopsy adequate, and whether an archival one may be a baseline: rules of study.yaml.
 
-The vocabulary is that of the CIMAC specimen records: a biopsy passes, passes at risk, or fails. One that passes
-at risk is used, and its row says so.
+The vocabulary is that of the CIMAC specimen records: a biopsy passes, passes at risk, or fails. One that
+passes at risk is used, and its row says so.
 """
 
 from __future__ import annotations
@@ -67,7 +67,9 @@ class RuleKeys(BaseModel):
             raise ValueError("A bound is not a finite number. Remedy: Write a number")
         if self.min is not None and self.max is not None and self.min > self.max:
             raise ValueError("The least value is above the greatest. Remedy: Exchange 'min' and 'max'")
-        if self.at_risk and not {_folded(w) for w in self.at_risk} <= {_folded(w) for w in self.allowed or ()}:
+        if self.at_risk and not {_folded(w) for w in self.at_risk} <= {
+            _folded(w) for w in self.allowed or ()
+        }:
             raise ValueError("A word of 'at_risk' is not allowed at all. Remedy: Name it under 'allowed' too")
         return self
 

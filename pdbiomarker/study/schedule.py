@@ -1,7 +1,7 @@
 """The schedule of a study: cycles and their nominal days, and the windows that visits have by default.
 
-Study days have no day 0: the day of the first dose is day 1, the day before is day -1. Day d of cycle n is the
-nominal study day ``cycle_days * (n - 1) + d``, so C2D1 is day 29 of 28-day cycles.
+Study days have no day 0: the day of the first dose is day 1, the day before is day -1. Day d of cycle n is
+the nominal study day ``cycle_days * (n - 1) + d``, so C2D1 is day 29 of 28-day cycles.
 """
 
 from __future__ import annotations
@@ -15,7 +15,9 @@ from pydantic import BaseModel, ConfigDict, Field
 
 __all__ = ["Schedule", "ScheduleKeys", "complete_visits", "days_between", "shifted"]
 
-_CYCLE_DAY = re.compile(r"c(?:ycle)?[ _]*([0-9]{1,3})[ _]*d(?:ay)?[ _]*([0-9]{1,3})", re.IGNORECASE | re.ASCII)
+_CYCLE_DAY = re.compile(
+    r"c(?:ycle)?[ _]*([0-9]{1,3})[ _]*d(?:ay)?[ _]*([0-9]{1,3})", re.IGNORECASE | re.ASCII
+)
 _SCREENING: Final = frozenset({"screening", "scr", "baseline", "pre", "pretreatment"})
 _FOLLOW_UP: Final = frozenset({"followup", "safetyfollowup", "sfu", "fu"})
 _FOLLOW_UP_WINDOW: Final = 7

@@ -332,8 +332,8 @@ def _check_nominal(
             continue
         problems.add(
             "E-STUDY-010",
-            f"The name of visit {visit.name!r} says study day {named} in cycles of {schedule.cycle_days} days, "
-            f"its key 'day' says {visit.target}.",
+            f"The name of visit {visit.name!r} says study day {named} in cycles of {schedule.cycle_days} "
+            f"days, its key 'day' says {visit.target}.",
             remedy="Correct the day, or 'cycle_days' under 'schedule'.",
             severity="warning",
             file=document.file,
@@ -351,7 +351,7 @@ def _check_rules(content: _Study, document: YamlDocument, problems: Problems) ->
             if assay not in known and not any(assay.startswith(f"{name}_") for name in known):
                 problems.add(
                     "E-STUDY-001",
-                    f"The rule of adequacy for {column!r} names an assay {assay!r} that the study does not have.",
+                    f"The rule of adequacy for {column!r} names an assay {assay!r}; the study has none.",
                     remedy=nearest(assay, known),
                     file=document.file,
                     row=document.line(("adequacy", column)),

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 _DERIVED: Final = (
     *("line", "hours_from_first_dose", "source", "assay"),
     *("collection_date_imputed", "study_day_earliest", "study_day_latest"),
+    "after_cutoff",
 )
 
 
