@@ -27,8 +27,7 @@ from pdbiomarker.change.robustness import empty_robustness, robustness_rows
 from pdbiomarker.change.rows import back_transformed, contrast_rows, values_of
 from pdbiomarker.pairing import (
     PAIRED_SETS,
-    accountability,
-    dispositions,
+    account,
     dose_timing,
     pair_table,
     sets_of_study,
@@ -112,16 +111,18 @@ def _result(filled: Study, study: Study, model: Model, found: _Tables) -> PDResu
     empty = pd.DataFrame(columns=list(TABLE_COLUMNS))
     table = pd.concat(found.rows, ignore_index=True) if found.rows else empty
     changes = pd.DataFrame(columns=list(CHANGE_COLUMNS))
-    flows = {
-        "sets": [name for name in sets_of_study(study) if name not in PAIRED_SETS],
-        "replicates": model.plan.replicates,
-        "choice": model.plan.choice,
-    }
+    flow, people = account(
+        study,
+        model.visits,
+        sets=[name for name in sets_of_study(study) if name not in PAIRED_SETS],
+        replicates=model.plan.replicates,
+        choice=model.plan.choice,
+    )
     return PDResult(
         table=_typed(adjust(table, model.plan)),
         changes=pd.concat(found.changes, ignore_index=True) if found.changes else changes,
-        accountability=accountability(study, model.visits, **flows),
-        dispositions=dispositions(study, model.visits, **flows),
+        accountability=flow,
+        dispositions=people,
         biopsies=_timed(pd.concat(found.biopsies, ignore_index=True), study)
         if found.biopsies
         else pd.DataFrame(),

@@ -6,7 +6,7 @@ adequacy, ``sets`` names the analysis sets, ``choice`` chooses among several, ``
 was not taken.
 """
 
-from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, accountability, dispositions
+from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, account, accountability, dispositions
 from pdbiomarker.pairing.choice import rule_text, usable
 from pdbiomarker.pairing.pairs import pair_table, pairs
 from pdbiomarker.pairing.quality import adequacy, in_tumour, lesion_table, regression_bed
@@ -19,6 +19,7 @@ __all__ = [
     "PAIRED_SETS",
     "SETS",
     "TIMING_COLUMNS",
+    "account",
     "accountability",
     "adequacy",
     "assign_visits",

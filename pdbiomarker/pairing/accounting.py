@@ -19,7 +19,7 @@ from pdbiomarker.pairing.sets import PAIRED_SETS
 from pdbiomarker.plan import DEFAULT_CHOICE
 from pdbiomarker.study import Study, override_reason
 
-__all__ = ["DISPOSITION_COLUMNS", "accountability", "dispositions"]
+__all__ = ["DISPOSITION_COLUMNS", "account", "accountability", "dispositions"]
 
 _TOLD_LIMIT: Final = 8
 #: Columns of :func:`dispositions`, in order.
@@ -71,36 +71,7 @@ def accountability(
         The step "consented" is there where participants.csv has the column `biopsy_consent`, the step "not
         left out by a reviewer" where overrides.csv leaves a participant out.
     """
-    rows: list[dict[str, Any]] = []
-    for key, biopsies, steps in _flows(study, contrasts, sets=sets, replicates=replicates, choice=choice):
-        lost = _lost(study, biopsies, steps)
-        for step in steps:
-            here = [row for row in lost if row["step"] == step.name]
-            left = step.people
-            counted = step.biopsies["participant_id"].isin(left)
-            rows.append(
-                {
-                    **key,
-                    "step": step.name,
-                    "n_participants": len(left),
-                    "n_lost": len(here),
-                    "n_biopsies": int(counted.sum()),
-                    "reasons": _counted(here),
-                    "reason": _told(here),
-                }
-            )
-    columns = [
-        "set",
-        "assay",
-        "contrast",
-        "step",
-        "n_participants",
-        "n_lost",
-        "n_biopsies",
-        "reasons",
-        "reason",
-    ]
-    return pd.DataFrame(rows, columns=columns)
+    return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[0]
 
 
 def dispositions(
@@ -124,29 +95,61 @@ def dispositions(
         ``set, assay, contrast, participant_id, outcome`` (``evaluable`` or ``lost``), ``step`` (of the loss),
         ``group`` (the reason as it is counted), ``code, reason, baseline_biopsy, on_biopsy``.
     """
-    rows: list[dict[str, Any]] = []
+    return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[1]
+
+
+def account(
+    study: Study,
+    contrasts: Mapping[str, Sequence[str]],
+    *,
+    sets: Sequence[str],
+    replicates: str,
+    choice: Sequence[str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give :func:`accountability` and :func:`dispositions` together: the same flow, counted and named."""
+    counts: list[dict[str, Any]] = []
+    people: list[dict[str, Any]] = []
     for key, biopsies, steps in _flows(study, contrasts, sets=sets, replicates=replicates, choice=choice):
-        lost = {row["participant_id"]: row for row in _lost(study, biopsies, steps)}
-        visits = list(contrasts[key["contrast"]])
-        used = biopsies[biopsies["used"]]
-        chosen = {
-            (str(person), str(visit)): ";".join(map(str, group.index))
-            for (person, visit), group in used.groupby(["participant_id", "visit"])
+        lost = _lost(study, biopsies, steps)
+        counts += [{**key, **row} for row in _counts(steps, lost)]
+        visits = contrasts[key["contrast"]]
+        people += [{**key, **row} for row in _people(study, biopsies, visits, lost)]
+    columns = ["set", "assay", "contrast", "step", "n_participants", "n_lost", "n_biopsies"]
+    table = pd.DataFrame(counts, columns=[*columns, "reasons", "reason"])
+    return table, pd.DataFrame(people, columns=list(DISPOSITION_COLUMNS))
+
+
+def _counts(steps: Sequence[_Step], lost: Sequence[Mapping[str, str]]) -> Iterable[dict[str, Any]]:
+    for step in steps:
+        here = [row for row in lost if row["step"] == step.name]
+        yield {
+            "step": step.name,
+            "n_participants": len(step.people),
+            "n_lost": len(here),
+            "n_biopsies": int(step.biopsies["participant_id"].isin(step.people).sum()),
+            "reasons": _counted(here),
+            "reason": _told(here),
         }
-        for person in map(str, study.participants.index):
-            found = {"outcome": "evaluable", "step": "", "group": "", "code": "", "reason": ""}
-            if person in lost:
-                found = {**lost[person], "outcome": "lost"}
-            rows.append(
-                {
-                    **key,
-                    **found,
-                    "participant_id": person,
-                    "baseline_biopsy": chosen.get((person, visits[0]), ""),
-                    "on_biopsy": chosen.get((person, visits[-1]), "") if len(visits) > 1 else "",
-                }
-            )
-    return pd.DataFrame(rows, columns=list(DISPOSITION_COLUMNS))
+
+
+def _people(
+    study: Study, biopsies: pd.DataFrame, visits: Sequence[str], lost: Sequence[Mapping[str, str]]
+) -> Iterable[dict[str, Any]]:
+    gone = {row["participant_id"]: row for row in lost}
+    used = biopsies[biopsies["used"]]
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for biopsy, person, visit in zip(used.index, used["participant_id"], used["visit"], strict=True):
+        chosen.setdefault((str(person), str(visit)), []).append(str(biopsy))
+    for person in map(str, study.participants.index):
+        found: dict[str, str] = {"outcome": "evaluable", "step": "", "group": "", "code": "", "reason": ""}
+        if person in gone:
+            found = {**gone[person], "outcome": "lost"}
+        yield {
+            **found,
+            "participant_id": person,
+            "baseline_biopsy": ";".join(chosen.get((person, visits[0]), [])),
+            "on_biopsy": ";".join(chosen.get((person, visits[-1]), [])) if len(visits) > 1 else "",
+        }
 
 
 def _flows(

@@ -9,8 +9,8 @@ never are both the baseline.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
-from typing import Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -47,6 +47,12 @@ _COLUMNS: Final = (
         "baseline_rule",
     ),
 )
+_TYPES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("study_day", "lag", "nominal_day"), "Int64"),
+    **dict.fromkeys(("archival", "adequate", "measured", "used"), "bool"),
+}
+#: Biopsy id to what is known and said of it.
+_Rows = dict[str, dict[str, Any]]
 _STEPS: Final[Mapping[str, tuple[str, str]]] = {
     "adequate": ("adequate", "adequate"),
     "closest": ("closest to the target day", "closest to the target day"),
@@ -92,70 +98,91 @@ def usable(
     """
     if set_ not in SETS:
         raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
-    frame = _judged(study, assay, set_, visits)
-    order = None if replicates == "all" else choice
-    _drop_archival(frame)
-    frame["rule"] = ""
-    _select(frame, study, order)
+    rows = _judged(study, assay, set_, visits)
+    _drop_archival(rows)
+    _select(rows, study, None if replicates == "all" else choice)
     if set_ in PAIRED_SETS:
-        _drop_unpaired(frame, visits, set_)
-    _name_baselines(frame, visits[0])
-    return frame[list(_COLUMNS)]
+        _drop_unpaired(rows, visits, set_)
+    _name_baselines(rows, visits[0])
+    frame = pd.DataFrame(list(rows.values()), columns=list(_COLUMNS), dtype=object)
+    frame.index = pd.Index(list(rows), dtype=object, name="biopsy_id")
+    return frame.astype(_TYPES)
 
 
-def _judged(study: Study, assay: str | None, set_: str, visits: Sequence[str]) -> pd.DataFrame:
+def _judged(study: Study, assay: str | None, set_: str, visits: Sequence[str]) -> _Rows:
     """Every biopsy with its visit and adequacy; `used` is what the choice among several starts from."""
-    frame = assign_visits(study)
+    placed = assign_visits(study)
     found = adequacy(study, assay)
+    frame = placed.join(lesion_table(study)).join(found.drop(columns="reason"))
+    known = "viable_tumor_cells" in study.biopsies
+    cells = pd.to_numeric(study.biopsies["viable_tumor_cells"], errors="coerce") if known else math.nan
+    frame = frame.assign(_why=found["reason"], _cells=cells)
+    frame["_bed"] = regression_bed(study)
     decided = overrides_of(study)
     measured, told = _measured(study, assay)
     items = _items_of(study, assay)
-    beds = regression_bed(study)
-    frame = frame.join(lesion_table(study)).join(found[["adequate", "quality"]])
-    frame["measured"] = [b in measured for b in frame.index]
-    frame["used"] = False
-    early = {v.name for v in study.spec.visits if is_baseline(v, study.spec.visits)}
-    for biopsy in frame.index:
-        why = str(found.at[biopsy, "reason"])
+    early = frozenset(v.name for v in study.spec.visits if is_baseline(v, study.spec.visits))
+    rows: _Rows = {str(b): row for b, row in zip(frame.index, _records(frame), strict=True)}
+    for biopsy, row in rows.items():
+        row |= {"measured": biopsy in measured, "used": False, "rule": ""}
         notes = [told[i] for i in dict.fromkeys([biopsy, *items.get(biopsy, [])]) if i in told]
-        overridden = _override(frame, biopsy, decided.get(biopsy, ()))
-        why = overridden or why
-        if frame.at[biopsy, "status"] != "ok":
+        overridden = _override(row, decided.get(biopsy, ()))
+        if row["status"] != "ok":
             continue
-        visit = frame.at[biopsy, "visit"]
-        if visit not in visits:
-            _leave(frame, biopsy, "E-PAIR-002", f"Visit {visit!r} is not part of this analysis.")
-        elif biopsy not in measured:
+        if row["visit"] not in visits:
+            _leave(row, "E-PAIR-002", f"Visit {row['visit']!r} is not part of this analysis.")
+        elif not row["measured"]:
             because = f": {'; '.join(notes).rstrip('.')}" if notes else ""
-            _leave(frame, biopsy, "E-PAIR-008", f"Not measured in {assay!r}{because}.")
-        elif set_ == "all_biopsied" or frame.at[biopsy, "adequate"]:
-            frame.at[biopsy, "used"] = True
-            if frame.at[biopsy, "quality"] == "Pass at Risk" and not overridden:
-                _add(frame, biopsy, "E-PAIR-005", f"Pass at Risk: {why}.")
-            if overridden and not frame.at[biopsy, "adequate"]:
-                _add(frame, biopsy, "E-OVERRIDE-011", overridden)
-            for note in (n for n in notes if n.startswith("override")):
-                _add(frame, biopsy, "E-OVERRIDE-010", note)
+            _leave(row, "E-PAIR-008", f"Not measured in {assay!r}{because}.")
+        elif set_ == "all_biopsied" or row["adequate"]:
+            row["used"] = True
+            _remark(row, overridden, notes)
         else:
-            lost = bool(found.at[biopsy, "tumour_lost"]) and not overridden
-            bed = str(beds[biopsy]) if lost and set_ == "immune_evaluable" else ""
-            frame.at[biopsy, "used"] = bed == "blinded" and visit not in early
-            code, reason = _inadequate(why, overridden, bed, early=visit in early)
-            (_add if frame.at[biopsy, "used"] else _leave)(frame, biopsy, code, reason)
-    return frame
+            _judge_inadequate(row, overridden, set_, early)
+    return rows
 
 
-def _override(frame: pd.DataFrame, biopsy: str, decisions: Sequence[Mapping[str, str]]) -> str:
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as mappings; what is missing is None."""
+    columns = [[None if missing else value for value, missing in zip(frame[c], frame[c].isna(), strict=True)]
+               for c in frame.columns]  # fmt: skip
+    names = [str(c) for c in frame.columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
+
+
+def _override(row: dict[str, Any], decisions: Sequence[Mapping[str, str]]) -> str:
     """Let a reviewer's judgement stand in place of the rules; the sentence that says so, or nothing."""
-    for row in decisions:
-        if row["action"] in {"include", "adequate", "inadequate"}:
-            good = row["action"] != "inadequate"
-            frame.at[biopsy, "adequate"] = good
-            frame.at[biopsy, "quality"] = "Pass" if good else "Fail"
-            if good or frame.at[biopsy, "status"] != "ok":
-                _add(frame, biopsy, "E-OVERRIDE-011", override_reason(row))
-            return override_reason(row)
+    for decision in decisions:
+        if decision["action"] in {"include", "adequate", "inadequate"}:
+            good = decision["action"] != "inadequate"
+            row["adequate"], row["quality"] = good, "Pass" if good else "Fail"
+            if good or row["status"] != "ok":
+                _add(row, "E-OVERRIDE-011", override_reason(decision))
+            return override_reason(decision)
     return ""
+
+
+def _remark(row: dict[str, Any], overridden: str, notes: Sequence[str]) -> None:
+    """What is to be said of a biopsy that is used."""
+    if row["quality"] == "Pass at Risk" and not overridden:
+        _add(row, "E-PAIR-005", f"Pass at Risk: {row['_why']}.")
+    if overridden and not row["adequate"]:
+        _add(row, "E-OVERRIDE-011", overridden)
+    for note in (n for n in notes if n.startswith("override")):
+        _add(row, "E-OVERRIDE-010", note)
+
+
+def _judge_inadequate(row: dict[str, Any], overridden: str, set_: str, early: Collection[str]) -> None:
+    """Leave a biopsy out that is not adequate, or take it for its regression bed."""
+    lost = row["tumour_lost"] and not overridden and set_ == "immune_evaluable"
+    bed = row["_bed"] if lost else ""
+    before = row["visit"] in early
+    row["used"] = bed == "blinded" and not before
+    code, reason = _inadequate(row["_why"], overridden, bed, early=before)
+    if row["used"]:
+        _add(row, code, reason)
+    else:
+        _leave(row, code, reason)
 
 
 def _inadequate(why: str, overridden: str, bed: str, *, early: bool) -> tuple[str, str]:
@@ -215,35 +242,35 @@ def _items_of(study: Study, assay: str | None) -> dict[str, list[str]]:
     return items
 
 
-def _leave(frame: pd.DataFrame, biopsy: str, code: str, reason: str) -> None:
+def _leave(row: dict[str, Any], code: str, reason: str) -> None:
     """Do not use a biopsy; what was said of it before stays if it was a reviewer's word."""
-    before = str(frame.at[biopsy, "reason"])
+    before = str(row["reason"])
     said = f"{reason} ({before})" if before.startswith("override") and before != reason else reason
-    frame.at[biopsy, "used"] = False
-    frame.at[biopsy, "code"] = code
-    frame.at[biopsy, "reason"] = said
+    row |= {"used": False, "rule": "", "code": code, "reason": said}
 
 
-def _add(frame: pd.DataFrame, biopsy: str, code: str, reason: str) -> None:
+def _add(row: dict[str, Any], code: str, reason: str) -> None:
     """Say something more of a biopsy that is used."""
-    before = str(frame.at[biopsy, "reason"])
-    frame.at[biopsy, "code"] = frame.at[biopsy, "code"] or code
-    frame.at[biopsy, "reason"] = f"{before} {reason}".strip()
+    row["code"] = row["code"] or code
+    row["reason"] = f"{row['reason']} {reason}".strip()
 
 
-def _drop_archival(frame: pd.DataFrame) -> None:
+def _used(rows: _Rows, *keys: str) -> dict[tuple[Any, ...], list[str]]:
+    """Used biopsies by what they share, in the order of the keys."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for biopsy, row in rows.items():
+        if row["used"]:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(biopsy)
+    return {key: groups[key] for key in sorted(groups)}
+
+
+def _drop_archival(rows: _Rows) -> None:
     """Never are archival and fresh tissue both the baseline of a participant."""
-    used = frame[frame["used"]]
-    for _, group in used.groupby(["participant_id", "visit"], sort=True):
-        fresh = group.index[~group["archival"]]
-        if len(fresh):
-            for biopsy in group.index[group["archival"]]:
-                _leave(
-                    frame,
-                    str(biopsy),
-                    "E-PAIR-010",
-                    f"Archival; the fresh biopsy {fresh[0]!r} comes before it.",
-                )
+    for group in _used(rows, "participant_id", "visit").values():
+        fresh = sorted(b for b in group if not rows[b]["archival"])
+        for biopsy in (b for b in group if fresh and rows[b]["archival"]):
+            said = f"Archival; the fresh biopsy {fresh[0]!r} comes before it."
+            _leave(rows[biopsy], "E-PAIR-010", said)
 
 
 def rule_text(choice: Sequence[str], *, before: bool) -> str:
@@ -252,48 +279,45 @@ def rule_text(choice: Sequence[str], *, before: bool) -> str:
     return ", then ".join([*steps, "id"])
 
 
-def _select(frame: pd.DataFrame, study: Study, choice: Sequence[str] | None) -> None:
+def _select(rows: _Rows, study: Study, choice: Sequence[str] | None) -> None:
     """Keep one used biopsy per participant and visit (all where there is no rule); write the rule down."""
     by_name = {v.name: v for v in study.spec.visits}
-    cells = study.biopsies.get("viable_tumor_cells", pd.Series(math.nan, index=study.biopsies.index))
-    ranks = frame.assign(_cells=pd.to_numeric(cells, errors="coerce"))
-    used = frame.index[frame["used"]]
-    for (_, visit), group in frame.loc[used].groupby(["participant_id", "visit"], sort=True):
-        n, before = len(group), is_baseline(by_name[str(visit)], study.spec.visits)
-        if n < 2:
-            frame.loc[group.index, "rule"] = "the only usable biopsy of the visit"
+    for (_, visit), group in _used(rows, "participant_id", "visit").items():
+        n, before = len(group), is_baseline(by_name[visit], study.spec.visits)
+        if n == 1 or choice is None:
+            kept = (
+                "the only usable biopsy of the visit" if n == 1 else f"all {n} usable biopsies of the visit"
+            )
+            for biopsy in group:
+                rows[biopsy]["rule"] = kept
             continue
-        if choice is None:
-            frame.loc[group.index, "rule"] = f"all {n} usable biopsies of the visit are kept"
-            continue
-        rows = {str(b): row for b, row in ranks.loc[group.index].iterrows()}
-        ranked = sorted(rows, key=lambda b: (*(_rank(rows[b], step, before=before) for step in choice), b))
+        ranks = {b: tuple(_rank(rows[b], step, before=before) for step in choice) for b in group}
+        ranked = sorted(group, key=lambda b: (ranks[b], b))
         rule = rule_text(choice, before=before)
-        frame.at[ranked[0], "rule"] = f"chosen of {n}: {rule}"
+        rows[ranked[0]]["rule"] = f"chosen of {n}: {rule}"
         for biopsy in ranked[1:]:
             reason = f"Biopsy {ranked[0]!r} was chosen for {visit!r} (rule: {rule})."
-            _leave(frame, biopsy, "E-PAIR-006", reason)
+            _leave(rows[biopsy], "E-PAIR-006", reason)
 
 
-def _rank(row: pd.Series, step: str, *, before: bool) -> float:
+def _rank(row: Mapping[str, Any], step: str, *, before: bool) -> float:
     """Place of a biopsy in one step of the choice; the smallest is chosen."""
-    day = math.nan if pd.isna(row["study_day"]) else float(row["study_day"])
     if step == "adequate":
-        return float(not bool(row["adequate"]))
+        return float(not row["adequate"])
     if step == "closest":
-        return math.inf if pd.isna(row["lag"]) else abs(float(row["lag"]))
+        return math.inf if row["lag"] is None else abs(float(row["lag"]))
     if step == "most_tumor":
-        return math.inf if pd.isna(row["_cells"]) else -float(row["_cells"])
+        return math.inf if row["_cells"] is None else -float(row["_cells"])
     late = step == "latest" or (step == "latest_earliest" and before)
-    return math.inf if math.isnan(day) else -day if late else day
+    day = row["study_day"]
+    return math.inf if day is None else -float(day) if late else float(day)
 
 
-def _drop_unpaired(frame: pd.DataFrame, visits: Sequence[str], set_: str) -> None:
-    used = frame[frame["used"]]
-    for _, mine in used.groupby("participant_id", sort=True):
-        seen = set(mine["visit"])
+def _drop_unpaired(rows: _Rows, visits: Sequence[str], set_: str) -> None:
+    for group in _used(rows, "participant_id").values():
+        mine = [rows[b] for b in group]
+        seen, nodes, lesions = ({row[key] for row in mine} for key in ("visit", "node", "lesion"))
         missing = [v for v in visits if v not in seen]
-        nodes, lesions = set(mine["node"]), set(mine["lesion"])
         if missing:
             code, said = "E-PAIR-007", f"The participant has no usable biopsy at {missing[0]!r}."
         elif set_ == "same_lesion_pairs" and "yes" in nodes:
@@ -305,19 +329,19 @@ def _drop_unpaired(frame: pd.DataFrame, visits: Sequence[str], set_: str) -> Non
             code, said = "E-PAIR-015", "Not every biopsy of the pair is of a lymph node."
         else:
             continue
-        for biopsy in mine.index:
-            _leave(frame, str(biopsy), code, said)
-            frame.at[str(biopsy), "rule"] = ""
+        for row in mine:
+            _leave(row, code, said)
 
 
-def _name_baselines(frame: pd.DataFrame, baseline: str) -> None:
+def _name_baselines(rows: _Rows, baseline: str) -> None:
     """Write into every row which biopsy is the participant's baseline, and by what rule."""
-    chosen = frame[frame["used"] & (frame["visit"] == baseline)]
-    ids: dict[str, list[str]] = {}
-    rules: dict[str, str] = {}
-    for biopsy, row in chosen.iterrows():
-        ids.setdefault(str(row["participant_id"]), []).append(str(biopsy))
-        rules[str(row["participant_id"])] = str(row["rule"]) + (" (archival)" if row["archival"] else "")
-    people = frame["participant_id"].astype(str)
-    frame["baseline_biopsy"] = [";".join(ids.get(person, [])) for person in people]
-    frame["baseline_rule"] = [rules.get(person, f"no usable biopsy at {baseline}") for person in people]
+    chosen = {
+        p: ids for (p, visit), ids in _used(rows, "participant_id", "visit").items() if visit == baseline
+    }
+    for row in rows.values():
+        ids = chosen.get(row["participant_id"], [])
+        row["baseline_biopsy"] = ";".join(ids)
+        row["baseline_rule"] = f"no usable biopsy at {baseline}"
+        if ids:
+            first = rows[ids[-1]]
+            row["baseline_rule"] = first["rule"] + (" (archival)" if first["archival"] else "")

@@ -98,8 +98,9 @@ def pair_table(
     rows = []
     for name in names:
         biopsies = usable(study, name, visits=visits, set_=set_, replicates=replicates, choice=choice)
+        of_person = dict(list(biopsies.groupby("participant_id", sort=False)))
         for participant in study.participants.index:
-            mine = biopsies[biopsies["participant_id"] == participant]
+            mine = of_person.get(participant, biopsies.iloc[:0])
             rows.append(_pair_row(str(participant), name or "", mine, visits))
     columns = [
         *("participant_id", "assay", "baseline_biopsy", "on_biopsy"),
