@@ -51,6 +51,7 @@ _TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("study_day", "lag", "nominal_day"), "Int64"),
     **dict.fromkeys(("archival", "adequate", "measured", "used"), "bool"),
 }
+_OVERRIDE: Final = "override: "
 #: Biopsy id to what is known and said of it.
 _Rows = dict[str, dict[str, Any]]
 _STEPS: Final[Mapping[str, tuple[str, str]]] = {
@@ -156,8 +157,7 @@ def _override(row: dict[str, Any], decisions: Sequence[Mapping[str, str]]) -> st
         if decision["action"] in {"include", "adequate", "inadequate"}:
             good = decision["action"] != "inadequate"
             row["adequate"], row["quality"] = good, "Pass" if good else "Fail"
-            if good or row["status"] != "ok":
-                _add(row, "E-OVERRIDE-011", override_reason(decision))
+            _add(row, "E-OVERRIDE-011", override_reason(decision))
             return override_reason(decision)
     return ""
 
@@ -166,9 +166,7 @@ def _remark(row: dict[str, Any], overridden: str, notes: Sequence[str]) -> None:
     """What is to be said of a biopsy that is used."""
     if row["quality"] == "Pass at Risk" and not overridden:
         _add(row, "E-PAIR-005", f"Pass at Risk: {row['_why']}.")
-    if overridden and not row["adequate"]:
-        _add(row, "E-OVERRIDE-011", overridden)
-    for note in (n for n in notes if n.startswith("override")):
+    for note in (n for n in notes if n.startswith(_OVERRIDE)):
         _add(row, "E-OVERRIDE-010", note)
 
 
@@ -245,7 +243,9 @@ def _items_of(study: Study, assay: str | None) -> dict[str, list[str]]:
 def _leave(row: dict[str, Any], code: str, reason: str) -> None:
     """Do not use a biopsy; what was said of it before stays if it was a reviewer's word."""
     before = str(row["reason"])
-    said = f"{reason} ({before})" if before.startswith("override") and before != reason else reason
+    said = f"{reason} ({before})" if _OVERRIDE in before else reason
+    if reason in before:  # the reviewer's word is the reason
+        said = before
     row |= {"used": False, "rule": "", "code": code, "reason": said}
 
 

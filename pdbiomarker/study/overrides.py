@@ -7,6 +7,7 @@ things: ``biopsy:B-01``.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final
@@ -107,6 +108,7 @@ def read_overrides(
     problems.extend(p for p in told if p.code != "E-SHEET-011")
     if sheet is None or not all(sheet.has(column) for column in OVERRIDE_COLUMNS):
         return no_overrides()
+    sheet = dataclasses.replace(sheet, problems=problems)
     known = {kind: set(ids.get(kind, ())) for kind in _KINDS}
     rows = []
     for line, cells in zip(
