@@ -496,7 +496,7 @@ def test_a_damaged_file_is_read_or_refused_never_a_crash(tmp_path):
 @pytest.mark.parametrize(
     "text", ["007", "1E5", "NA", "TRUE", "None", "=1+1", "P-1", "日本", "a/b", "../x", "é"]
 )
-def test_ids_that_stay_as_typed(text):
+def test_trap_32_ids_that_stay_as_typed(text):
     assert normal_id(text) == text
 
 

@@ -242,7 +242,7 @@ def _why(study: Study, biopsies: pd.DataFrame, person: str, step: _Step) -> tupl
     else:
         tried = mine[((mine["visit"] == step.visit) | mine["visit"].isna()) & ~mine["used"]]
     told = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True) if r]
-    group, words = missing_reason(study.participants.loc[person], step.visit)
+    group, words = missing_reason(_row_of(study, person), step.visit)
     if not told:
         return "E-PAIR-007", group, words or f"no {step.visit} biopsy"
     codes = [code for code in tried["code"] if code]
@@ -250,6 +250,11 @@ def _why(study: Study, biopsies: pd.DataFrame, person: str, step: _Step) -> tupl
         # The site's word on why there is none outweighs a biopsy that belongs elsewhere.
         return codes[0] if codes else "E-PAIR-007", group, " ".join([words, *told])
     return codes[0] if codes else "", group_of_code(codes[0] if codes else ""), " ".join(told)
+
+
+def _row_of(study: Study, person: str) -> pd.Series:
+    row = study.participants.loc[person]
+    return row if isinstance(row, pd.Series) else row.iloc[0]
 
 
 def _counted(lost: Sequence[Mapping[str, str]]) -> str:

@@ -15,12 +15,12 @@ import pandas as pd
 
 __all__ = ["NOT_RECORDED", "group_of_code", "missing_reason"]
 
-NOT_RECORDED: Final = "not taken, reason not recorded"
+NOT_RECORDED: Final = "no biopsy, reason not recorded"
 
 #: Words of a reason, and its group; the first that fits.
 _GONE: Final = r"(gone|regress|disappear|resol)"
 _GROUPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
-    (re.compile(pattern, re.IGNORECASE), f"not taken, {group}")
+    (re.compile(pattern, re.IGNORECASE), group)
     for pattern, group in (
         (rf"lesion.*{_GONE}|{_GONE}.*lesion|\bresponse\b|\bcr\b", "lesion gone (response)"),
         (r"no.*(safe|access|lesion|target)|inaccess|not.*(safe|access|feasible)|unsafe", "no safe lesion"),
@@ -72,11 +72,11 @@ def missing_reason(participant: pd.Series, visit: str) -> tuple[str, str]:
     Examples
     --------
     >>> missing_reason(pd.Series({"missing_biopsy_reason": "pt refused"}), "C2D1")
-    ('not taken, refusal or withdrawal', 'pt refused')
+    ('refusal or withdrawal', 'pt refused')
     """
     for column in (f"missing_biopsy_reason_{visit}", "missing_biopsy_reason"):
         text = participant.get(column)
         if isinstance(text, str) and text.strip():
-            group = next((g for pattern, g in _GROUPS if pattern.search(text)), "not taken, other reason")
+            group = next((g for pattern, g in _GROUPS if pattern.search(text)), "no biopsy, other reason")
             return group, text.strip()
     return NOT_RECORDED, ""

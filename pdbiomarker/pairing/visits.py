@@ -128,8 +128,8 @@ def assign_visits(study: Study) -> pd.DataFrame:
             }
         )
     frame = pd.DataFrame(rows, columns=["biopsy_id", *_COLUMNS]).set_index("biopsy_id")
-    types = {"study_day": "Int64", "lag": "Int64", "nominal_day": "Int64", "visit": object, "archival": bool}
-    return frame.astype(types)
+    frame = frame.astype({"study_day": "Int64", "lag": "Int64", "nominal_day": "Int64"})
+    return frame.astype({"visit": object, "archival": bool})
 
 
 def overrides_of(study: Study) -> dict[str, tuple[Mapping[str, str], ...]]:

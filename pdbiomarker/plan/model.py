@@ -31,7 +31,7 @@ _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
 #: By what one of several biopsies of a visit is chosen, in this order; ties go to the smaller id.
-DEFAULT_CHOICE: Final = ("adequate", "closest", "latest_earliest")
+DEFAULT_CHOICE: Final[tuple[str, ...]] = ("adequate", "closest", "latest_earliest")
 Choice = Literal["adequate", "closest", "latest_earliest", "latest", "earliest", "most_tumor"]
 
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
@@ -64,6 +64,10 @@ class _Looks(BaseModel):
         return value
 
 
+def _default_choice() -> list[Choice]:
+    return ["adequate", "closest", "latest_earliest"]  # DEFAULT_CHOICE, typed
+
+
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     formula: str = DEFAULT_FORMULA
@@ -81,7 +85,7 @@ class _PlanFile(BaseModel):
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
-    choice: list[Choice] = Field(default_factory=lambda: list(DEFAULT_CHOICE))
+    choice: list[Choice] = Field(default_factory=_default_choice)
 
     @field_validator("stable_genes", mode="before")
     @classmethod

@@ -18,7 +18,7 @@ __all__ = ["accountability"]
 _WRAP: Final = 76
 _LINES: Final = 3
 _NO_BIOPSY: Final = re.compile(r" \(no [^()]* biopsy\)")
-_COMMA: Final = re.compile(r"not taken, ")
+_COMMA: Final = re.compile(r"no biopsy, ")
 _MORE: Final = re.compile(r"(and \d+ more), (?:listed|all) in .*$")
 
 
@@ -181,7 +181,9 @@ def _draw_loss(ax: Axes, i: int, lost: int, row: pd.Series) -> None:
     if isinstance(counted, str) and counted:
         words = plain(counted, 200)
         head, why = "", _NO_BIOPSY.sub("", why)  # the count has said it
-        first = textwrap.wrap(f"−{lost}: {words}" if "," in _COMMA.sub("", words) else f"−{words}", _WRAP)[:2]
+        several = "," in _COMMA.sub("", words)
+        said = f"−{lost}: {words}" if several else f"−{words}"
+        first = textwrap.wrap(said, _WRAP, max_lines=2, placeholder=" …")
         lines = max(_LINES - len(first), 1)
     told = textwrap.wrap(f"{head}{why}", _WRAP, max_lines=lines, placeholder=" … (all in dispositions.csv)")
     lines_shown = [*first, *told]

@@ -182,6 +182,7 @@ def _check_visits(
     rows: list[dict[str, object]], biopsies: pd.DataFrame, visits: Sequence[Visit], sheet: Sheet
 ) -> None:
     names = [visit.name for visit in visits]
+    days = dict(zip(map(str, biopsies.index), biopsies["study_day"].tolist(), strict=True))
     for row in rows:
         if row["action"] != _ASSIGN:
             continue
@@ -194,8 +195,8 @@ def _check_visits(
             continue
         visit = visits[names.index(name)]
         before = name == names[0] or (visit.high is not None and visit.high <= 1)
-        day = biopsies.at[str(row["item"]), "study_day"]
-        if not before and not pd.isna(day) and int(str(day)) < 1:
+        day = days.get(str(row["item"]), pd.NA)
+        if not before and not pd.isna(day) and day < 1:
             said = f"The biopsy was taken before the first dose (study day {day}); {name!r} is on treatment."
             sheet.tell(
                 "E-OVERRIDE-006",

@@ -159,7 +159,7 @@ def _dates(sheet: Sheet, column: str, *, but: frozenset[int] = frozenset()) -> p
     """Read dates; the lines of `but` have been read elsewhere."""
     texts = sheet.column(column)
     if but:
-        kept = [None if int(line) in but else text for line, text in texts.items()]
+        kept = [None if line in but else text for line, text in zip(texts.index, texts.tolist(), strict=True)]
         texts = pd.Series(kept, index=texts.index, name=column, dtype=object)
     return to_date(texts, file=sheet.file, problems=sheet.problems, name=sheet.label(column))
 
@@ -274,7 +274,8 @@ def _day(date: dt.date) -> dt.date:
 
 def _earliest(dates: pd.Series, partial: _Partial) -> pd.Series:
     """Dates, and of partial ones the first day that they allow."""
-    values = [partial[line][1] if line in partial else date for line, date in dates.items()]
+    rows = zip(dates.index.tolist(), dates.tolist(), strict=True)
+    values = [partial[line][1] if line in partial else date for line, date in rows]
     return pd.Series(values, index=dates.index, name=dates.name, dtype=object)
 
 

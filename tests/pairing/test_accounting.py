@@ -168,8 +168,8 @@ def test_every_step_counts_its_losses_by_reason(tmp_path):
     assert flow.loc["consented", "reasons"] == "1 no consent"
     assert flow.loc["screening biopsy adequate", "reasons"] == "1 not adequate"
     assert flow.loc["C2D1 biopsy taken", "reasons"] == (
-        "1 not taken, disease progression, 1 not taken, lesion gone (response), "
-        "1 not taken, reason not recorded, 1 outside the window"
+        "1 disease progression, 1 lesion gone (response), 1 no biopsy, reason not recorded, "
+        "1 outside the window"
     )
 
 
