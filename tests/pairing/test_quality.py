@@ -148,7 +148,7 @@ def responders_lose_their_tumour(path: Path) -> Study:
     """400 participants, 40 % of them responders, whose CD8 rises fourfold; 38 % of these lose the tumour.
 
     Of the others 6 % do.
-    The shares are those of pembrolizumab in rare tumours (PMC7204618). A bed is documented in responders.
+    Shares of the size that PD.md 2.5 quotes (PMC7204618). A bed is documented in responders.
     """
     rng = np.random.default_rng(16)
     n, responders = 400, 160
