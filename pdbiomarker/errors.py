@@ -95,6 +95,10 @@ _catalogue(
         3: "Visit windows overlap or are empty.",
         4: "A visit is not among those of study.yaml.",
         5: "Batch and visit cannot be told apart.",
+        10: "The name of a visit and its day contradict each other.",
+        11: "The date of a biopsy is partial.",
+        12: "Two rows may be one biopsy.",
+        13: "A biopsy is unscheduled.",
     },
 )
 _catalogue(
@@ -145,6 +149,27 @@ _catalogue(
         7: "The participant has no biopsy at the other visit.",
         8: "The biopsy was not measured in this assay.",
         9: "The biopsy has neither a visit, a study day nor a date.",
+        10: "Archival tissue is not used as baseline.",
+        11: "Archival tissue is older than the study wants it to be.",
+        12: "A partial date leaves the visit of a biopsy open.",
+        13: "No tumour is left, and a blinded reader documented a regression bed.",
+        14: "A biopsy was taken after the data cut-off.",
+        15: "The biopsies of a pair are not of one lesion, or are of a lymph node.",
+        16: "The participant did not consent to biopsies.",
+    },
+)
+_catalogue(
+    "OVERRIDE",
+    {
+        1: "An override names an item that does not exist.",
+        2: "An override asks for what cannot be done with its item.",
+        3: "An override does not say why, who or when.",
+        4: "Two overrides repeat or contradict each other.",
+        5: "The item of an override may be two things.",
+        6: "An override would put a biopsy from before the first dose on treatment.",
+        10: "A reviewer left the item out.",
+        11: "A reviewer judged whether the biopsy is adequate.",
+        12: "A reviewer gave the biopsy its visit.",
     },
 )
 _catalogue(

@@ -101,6 +101,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "changes",
         "robustness",
         "accountability",
+        "dispositions",
         "quarantine",
         "biopsies",
         "pairs",

@@ -26,7 +26,15 @@ from pdbiomarker.change.question import Model, Question, read_model
 from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS, PDResult
 from pdbiomarker.change.robustness import empty_robustness, robustness_rows
 from pdbiomarker.change.rows import back_transformed, contrast_rows, values_of
-from pdbiomarker.pairing import SETS, accountability, pair_mix, pair_table, with_events
+from pdbiomarker.pairing import (
+    PAIRED_SETS,
+    account,
+    dose_timing,
+    pair_mix,
+    pair_table,
+    sets_of_study,
+    with_events,
+)
 from pdbiomarker.plan import Plan, estimand_of, lock_status, undeclared_events
 from pdbiomarker.study import Study
 
@@ -87,13 +95,13 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
         panel = adata.n_vars <= FEATURE_COUNT_OF_A_PANEL
         # The rows of a feature stand together: the index of each block is the feature's position.
         fitted: list[pd.DataFrame] = []
-        for set_ in SETS if panel else ("strict",):
+        for set_ in sets_of_study(study) if panel else ("strict",):
             block, told = choose_block(marked, name, set_, model)
             found.biopsies.append(told)
             for question in model.questions.values():
                 answer = contrast_rows(block, question, model, families)
                 fitted.append(answer.rows)
-                if set_ != "strict_pairs" and question.is_change:
+                if set_ not in PAIRED_SETS and question.is_change:
                     found.changes.append(_changes(block, question))
                 if set_ == "strict" and panel:
                     found.robustness.append(robustness_rows(answer, seed=plan.seed))
@@ -114,11 +122,21 @@ def _result(filled: Study, study: Study, model: Model, found: _Tables, affected:
     empty = pd.DataFrame(columns=list(TABLE_COLUMNS))
     table = pd.concat(found.rows, ignore_index=True) if found.rows else empty
     changes = pd.DataFrame(columns=list(CHANGE_COLUMNS))
+    flow, people = account(
+        study,
+        model.visits,
+        sets=[name for name in sets_of_study(study) if name not in PAIRED_SETS],
+        replicates=model.plan.replicates,
+        choice=model.plan.choice,
+    )
     return PDResult(
         table=_typed(adjust(table, model.plan)),
         changes=pd.concat(found.changes, ignore_index=True) if found.changes else changes,
-        accountability=accountability(study, model.visits, replicates=model.plan.replicates),
-        biopsies=pd.concat(found.biopsies, ignore_index=True) if found.biopsies else pd.DataFrame(),
+        accountability=flow,
+        dispositions=people,
+        biopsies=_timed(pd.concat(found.biopsies, ignore_index=True), study)
+        if found.biopsies
+        else pd.DataFrame(),
         pairs=pairs,
         plan=model.plan,
         study=filled,
@@ -209,9 +227,17 @@ def _fill(adata: AnnData, values: AnnData) -> AnnData:
     return out
 
 
+def _timed(biopsies: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The rows of the biopsies with when they were taken, counted from the doses before."""
+    timing = dose_timing(study).loc[biopsies["biopsy_id"].to_numpy()].reset_index(drop=True)
+    return pd.concat([biopsies, timing], axis=1)
+
+
 def _all_pairs(study: Study, model: Model) -> pd.DataFrame:
     frames = [
-        pair_table(study, question.visits, replicates=model.plan.replicates).assign(contrast=name)
+        pair_table(study, question.visits, replicates=model.plan.replicates, choice=model.plan.choice).assign(
+            contrast=name
+        )
         for name, question in model.questions.items()
         if len(question.visits) > 1
     ]

@@ -96,8 +96,12 @@ class PDResult:
         the raw scale (CPM for counts), `change` on the model scale, `ratio` its back-transform.
     accountability : DataFrame
         See :func:`pdbiomarker.pairing.accountability`.
+    dispositions : DataFrame
+        One row per set, assay, contrast and participant: evaluable, or lost at which step, and why; see
+        :func:`pdbiomarker.pairing.dispositions`.
     biopsies : DataFrame
-        One row per assay, contrast, set and biopsy: used or not, and why not.
+        One row per assay, contrast, set and biopsy: used or not, and why not; by what rule it was chosen,
+        which biopsy is the participant's baseline, and the time and doses since treatment began.
     pairs : DataFrame
         One row per participant, assay and contrast (strict set), see :func:`pdbiomarker.pairing.pairs`.
     robustness : DataFrame
@@ -133,6 +137,7 @@ class PDResult:
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     truth: pd.DataFrame | None = None
     images: Mapping[str, Mapping[str, str | Path]] = dataclasses.field(default_factory=dict)
+    dispositions: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=["assay"]))
 
     def __getitem__(self, assay: str) -> PDResult:
         """Restrict the result to one assay.
@@ -150,6 +155,7 @@ class PDResult:
             table=self.table[self.table["assay"] == assay].reset_index(drop=True),
             changes=self.changes[self.changes["assay"] == assay].reset_index(drop=True),
             accountability=self.accountability[self.accountability["assay"] == assay].reset_index(drop=True),
+            dispositions=self.dispositions[self.dispositions["assay"] == assay].reset_index(drop=True),
             biopsies=self.biopsies[self.biopsies["assay"] == assay].reset_index(drop=True),
             pairs=self.pairs[self.pairs["assay"] == assay].reset_index(drop=True),
             robustness=self.robustness[self.robustness["assay"] == assay].reset_index(drop=True),

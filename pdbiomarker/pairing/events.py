@@ -147,13 +147,15 @@ def with_events(study: Study, affected: pd.DataFrame) -> Study:
     return dataclasses.replace(study, biopsies=biopsies)
 
 
-def leave_out_people(frame: pd.DataFrame, study: Study, visits: Sequence[str]) -> Iterator[tuple[str, str]]:
+def leave_out_people(
+    rows: Mapping[str, Mapping[str, Any]], study: Study, visits: Sequence[str]
+) -> Iterator[tuple[str, str]]:
     """Find the biopsies that go with their participant: those of whom an event left out a whole visit.
 
     Parameters
     ----------
-    frame : DataFrame
-        Biopsies with `participant_id`, `visit` and `used`, affected ones not used any more.
+    rows : mapping of biopsy id to mapping
+        With `participant_id`, `visit` and `used`, affected biopsies not used any more.
     study : Study
     visits : sequence of str
         Those of the contrast.
@@ -165,11 +167,11 @@ def leave_out_people(frame: pd.DataFrame, study: Study, visits: Sequence[str]) -
     if WHOLE not in study.biopsies:
         return
     marked = study.biopsies[study.biopsies[WHOLE].astype(bool)]
-    used = frame[frame["used"]]
-    kept = set(zip(used["participant_id"], used["visit"], strict=True))
+    used = {biopsy: row for biopsy, row in rows.items() if row["used"]}
+    kept = {(row["participant_id"], row["visit"]) for row in used.values()}
     for biopsy, row in marked.iterrows():
-        person, visit = str(row["participant_id"]), frame.at[biopsy, "visit"]
+        person, visit = str(row["participant_id"]), rows[str(biopsy)]["visit"]
         if visit not in visits or (person, visit) in kept:
             continue
-        for other in used.index[used["participant_id"] == person]:
-            yield str(other), f"The participant is left out for an event at {visit!r} ({row[LEFT_OUT]})."
+        for other in (b for b, mine in used.items() if mine["participant_id"] == person):
+            yield other, f"The participant is left out for an event at {visit!r} ({row[LEFT_OUT]})."

@@ -22,11 +22,12 @@ from pdbiomarker.plan.lock import (
     locked_content,
     rule_is_locked,
 )
-from pdbiomarker.plan.model import DEFAULT_FORMULA, FILE, Plan
+from pdbiomarker.plan.model import DEFAULT_CHOICE, DEFAULT_FORMULA, FILE, Plan
 from pdbiomarker.plan.structure import Fault, contrast_fault, random_faults
 
 __all__ = [
     "ATTRIBUTES",
+    "DEFAULT_CHOICE",
     "DEFAULT_FORMULA",
     "DEVIATION_COLUMNS",
     "FILE",

@@ -31,8 +31,17 @@ _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
 Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
+#: By what one of several biopsies of a visit is chosen, in this order; ties go to the smaller id.
+DEFAULT_CHOICE: Final[tuple[str, ...]] = ("adequate", "closest", "latest_earliest")
+Choice = Literal["adequate", "closest", "latest_earliest", "latest", "earliest", "most_tumor"]
+
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
-_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
+_LATER: Final[Mapping[str, Any]] = {
+    "normalization": "tmm",
+    "quality_weights": False,
+    "stable_genes": [],
+    "choice": list(DEFAULT_CHOICE),
+}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
@@ -56,6 +65,10 @@ class _Looks(BaseModel):
         return value
 
 
+def _default_choice() -> list[Choice]:
+    return ["adequate", "closest", "latest_earliest"]  # DEFAULT_CHOICE, typed
+
+
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     formula: str = DEFAULT_FORMULA
@@ -74,6 +87,7 @@ class _PlanFile(BaseModel):
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
     intercurrent: dict[str, EventKeys] = Field(default_factory=dict)
+    choice: list[Choice] = Field(default_factory=_default_choice)
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -133,6 +147,11 @@ class Plan:
     intercurrent : mapping of event to mapping
         Intercurrent events: ``column``, ``strategy`` and ``washout_days`` (None: the event always counts);
         see :mod:`pdbiomarker.plan.intercurrent`.
+    choice : tuple of str
+        By what one of several biopsies of a visit is chosen, in this order: ``adequate`` before inadequate,
+        ``closest`` to the target day, ``latest_earliest`` (the latest before treatment, the earliest on
+        treatment), ``latest``, ``earliest``, ``most_tumor`` (viable tumour cells). Ties go to the smaller id;
+        fresh tissue always comes before archival.
     """
 
     formula: str
@@ -151,6 +170,7 @@ class Plan:
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
     intercurrent: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    choice: tuple[str, ...] = DEFAULT_CHOICE
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -161,6 +181,7 @@ class Plan:
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
             ("intercurrent", whole_events(self.intercurrent)),
+            ("choice", tuple(self.choice)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -170,6 +191,7 @@ class Plan:
             ("normalization", [self.normalization], get_args(Normalization)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
             ("weights", [self.weights], get_args(Weights)),
+            ("choice", list(self.choice), get_args(Choice)),
         ):
             for text in given:
                 if text not in allowed:
@@ -272,6 +294,7 @@ class Plan:
             "normalization": self.normalization,
             "quality_weights": self.quality_weights,
             "stable_genes": list(self.stable_genes),
+            "choice": list(self.choice),
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
@@ -339,6 +362,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
         intercurrent={name: keys.model_dump() for name, keys in content.intercurrent.items()},
+        choice=tuple(content.choice),
     )
 
 

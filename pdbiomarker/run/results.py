@@ -6,7 +6,8 @@
     results/changes.csv              PDResult.changes of assays with at most 200 features
     results/changes_<assay>.parquet  those of larger assays
     results/robustness.csv           PDResult.robustness: exact tests, influence, bootstrap, for panels
-    results/accountability.csv, biopsies.csv, pairs.csv
+    results/accountability.csv, dispositions.csv, biopsies.csv, pairs.csv
+    results/overrides.csv            reviewers' decisions, where there are any
     results/quarantine.csv           what was left out, and why
     results/qc_<name>.csv            quality tables
     results/identity.csv             whose library it is, by its transcripts
@@ -43,9 +44,21 @@ from pdbiomarker.change import (
     PDResult,
 )
 from pdbiomarker.errors import Problem, Problems, StudyError
+from pdbiomarker.pairing import DISPOSITION_COLUMNS
 from pdbiomarker.plan import Plan
 from pdbiomarker.provenance import atomic_path, read_manifest, write_text
-from pdbiomarker.study import AssaySpec, Declared, PlanLock, Study, StudySpec, Visit
+from pdbiomarker.study import (
+    AdequacyRule,
+    Archival,
+    AssaySpec,
+    Declared,
+    PlanLock,
+    Schedule,
+    Study,
+    StudySpec,
+    Visit,
+    no_overrides,
+)
 from pdbiomarker.tables import parse_date, read_table, write_table
 
 __all__ = [
@@ -102,12 +115,15 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "changes": changes[changes["assay"].isin(small)],
         "robustness": result.robustness,
         "accountability": result.accountability,
+        "dispositions": result.dispositions,
         "biopsies": result.biopsies,
         "pairs": result.pairs,
         "quarantine": quarantine_table(result.study.problems),
         **{_qc_file(name): table for name, table in result.qc.items()},
         **result.listings,
     }
+    if len(result.study.overrides):
+        tables["overrides"] = result.study.overrides.reset_index(drop=True)
     if result.truth is not None:
         tables["truth"] = result.truth
     written = []
@@ -130,6 +146,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "libraries": _frame_out(result.study.libraries),
         "slides": _frame_out(result.study.slides),
         "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
+        "overrides": _frame_out(result.study.overrides),
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
         "tables": {name: _kinds(table) for name, table in tables.items()},
@@ -202,10 +219,12 @@ def study_facts(spec: StudySpec) -> dict[str, Any]:
         "id": spec.id,
         "data_cutoff": spec.data_cutoff,
         "visits": [dataclasses.asdict(v) for v in spec.visits],
-        "adequacy": dict(spec.adequacy),
+        "adequacy": {column: rule.facts() for column, rule in spec.adequacy.items()},
         "assays": [{"name": assay.name, **assay.facts()} for assay in spec.assays],
         "columns": dict(spec.columns),
         **({"declared": declared} if declared else {}),
+        "schedule": dataclasses.asdict(spec.schedule),
+        "archival": dataclasses.asdict(spec.archival),
     }
 
 
@@ -319,6 +338,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         clinical=MappingProxyType({n: _frame_in(f) for n, f in content["clinical"].items()}),
         problems=tuple(Problem(**row) for row in content["problems"]),
         lock=PlanLock.of(content["lock"]) if "lock" in content else None,
+        overrides=_frame_in(content["overrides"]) if "overrides" in content else no_overrides(),
     )
     kinds = content["tables"]
     tables = {name: _read_table(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
@@ -331,6 +351,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         table=tables["pd_change"][list(TABLE_COLUMNS)],
         changes=_changes(out, tables["changes"], list(assays)),
         accountability=tables["accountability"],
+        dispositions=tables.get("dispositions", pd.DataFrame(columns=list(DISPOSITION_COLUMNS))),
         biopsies=tables["biopsies"],
         pairs=tables["pairs"],
         plan=_plan(content["plan"]),
@@ -402,10 +423,14 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
         id=content["id"],
         data_cutoff=content["data_cutoff"],
         visits=tuple(Visit(**visit) for visit in content["visits"]),
-        adequacy=MappingProxyType(dict(content["adequacy"])),
+        adequacy=MappingProxyType(
+            {column: AdequacyRule.read(column, facts) for column, facts in content["adequacy"].items()}
+        ),
         assays=tuple(_assay(assay) for assay in content["assays"]),
         columns=MappingProxyType(dict(content["columns"])),
         declared=Declared.of(content.get("declared", {})),
+        schedule=Schedule(**content.get("schedule", {})),
+        archival=Archival(**content.get("archival", {})),
     )
 
 
@@ -415,4 +440,5 @@ def _assay(content: Mapping[str, Any]) -> AssaySpec:
 
 def _plan(content: Mapping[str, Any]) -> Plan:
     families = {family: tuple(references) for family, references in content["families"].items()}
-    return Plan(**{**content, "families": families, "stable_genes": tuple(content.get("stable_genes", ()))})
+    lists = {name: tuple(content[name]) for name in ("stable_genes", "choice") if name in content}
+    return Plan(**{**content, "families": families, **lists})

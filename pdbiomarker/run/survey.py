@@ -50,6 +50,7 @@ __all__ = [
 
 _SHEETS: Final = (
     *("study.yaml", LOCK_FILE, "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv"),
+    "overrides.csv",
 )
 _TWIN: Final = "E-SLIDE-011"
 #: Where a simulated study keeps what was planted.
