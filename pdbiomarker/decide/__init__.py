@@ -1,5 +1,6 @@
 """Decisions: named rules with their operating characteristics, planning, and honesty checks.
 
+`review_of` makes everything of a result at once, a `Review`: noise, responders, decisions, dose trend, checks.
 `decide` applies rules to a result; `preset` and `read_rule` give rules; `operating_characteristics` says how
 often a rule errs; `power_table`, `enrol_for` and `simulate_power` plan a trial; the checks (`leave_one_out`,
 `regression_to_the_mean` and the others) ask what else could have made the result.
@@ -30,7 +31,9 @@ from .planning import (
     power_table,
     simulate_power,
 )
+from .review import Review, features_to_decide, primary_features, review_of
 from .rules import (
+    NOT_BY_DEFAULT,
     Activity,
     BayesGmr,
     BayesRate,
@@ -39,13 +42,16 @@ from .rules import (
     RcvFraction,
     ResponderCount,
     Rule,
+    default_presets,
     preset,
     presets,
     read_rule,
 )
+from .trend import dose_levels, dose_trend
 
 __all__ = [
     "DECISION_COLUMNS",
+    "NOT_BY_DEFAULT",
     "Activity",
     "BayesGmr",
     "BayesRate",
@@ -58,6 +64,7 @@ __all__ = [
     "Participant",
     "RcvFraction",
     "ResponderCount",
+    "Review",
     "Rule",
     "Setting",
     "TrialAssumptions",
@@ -66,9 +73,13 @@ __all__ = [
     "checks_table",
     "count_probability",
     "decide",
+    "default_presets",
     "dose_and_time",
+    "dose_levels",
+    "dose_trend",
     "enrol_for",
     "evaluable_of",
+    "features_to_decide",
     "honesty_checks",
     "leave_one_out",
     "missing_second_biopsy",
@@ -79,9 +90,11 @@ __all__ = [
     "power_table",
     "preset",
     "presets",
+    "primary_features",
     "read_rule",
     "regression_to_the_mean",
     "reliability_of",
+    "review_of",
     "simulate_power",
     "threshold_sensitivity",
     "unpaired_baselines",

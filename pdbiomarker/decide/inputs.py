@@ -32,10 +32,14 @@ class Declared:
     pairs_share_run : bool or None
         Whether baseline and on-treatment samples of a participant were stained in one run. None: taken from
         the assay's column ``batch``, and unknown without it.
+    drug_binds : tuple of str or None
+        Antigens that the drug itself binds, such as ``("PD-L1",)``: a stain for one of them may be blocked by
+        the drug. None: nobody said, which caps verdicts on PD-L1 like a yes; empty: none.
     """
 
     plan_locked: bool | None = None
     pairs_share_run: bool | None = None
+    drug_binds: tuple[str, ...] | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class DecideOptions:
         Spread of true changes between participants in the simulated trials, model scale.
     n_sims, seed : int
         Of the operating characteristics; 0 simulations leave them out.
+    curves : bool
+        Also simulate the cohort's verdicts over a grid of true effects.
     """
 
     contrast: str | None = None
@@ -59,6 +65,7 @@ class DecideOptions:
     sd_response: float = 0.0
     n_sims: int = 4_000
     seed: int = 1
+    curves: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -76,6 +83,8 @@ class Feature:
     shares_run: NDArray[np.object_]
     noise: Noise | None
     scale: Scale
+    kind: str = ""
+    label: str = ""
 
 
 def features_of(
@@ -153,10 +162,12 @@ def _feature(
     first = told.loc[told["biopsy_id"].isin(rows["baseline_biopsy"].dropna()), "visit"]
     used = told[told["used"].astype(bool) & told["visit"].isin(first)]["biopsy_id"]
     baselines = y.reindex(used.to_numpy()).dropna().to_numpy(dtype=float)
-    kind = str(cast("pd.DataFrame", data.var).loc[name, "kind"])
+    var = cast("pd.DataFrame", data.var)
+    kind = str(var.loc[name, "kind"])
+    label = str(var.loc[name, "label"]) if "label" in var else name
     return Feature(
         assay, name, contrast, people, values["baseline"], values["on"], baselines, why, shares, noise,
-        scale_of(kind),
+        scale_of(kind), kind, label,
     )  # fmt: skip
 
 
