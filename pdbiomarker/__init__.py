@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pdbiomarker.report import report
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
-    from pdbiomarker.run.decisions import decide_results
+    from pdbiomarker.run.decisions import decide_results, read_review
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
@@ -65,6 +65,7 @@ __all__ = [
     "plot",
     "quantify_slides",
     "read_result",
+    "read_review",
     "read_study",
     "report",
     "run_demo",
@@ -92,6 +93,7 @@ _HOMES: Final = {
     "pd_change": "change",
     "quantify_slides": "run",
     "read_result": "run.results",
+    "read_review": "run.decisions",
     "read_study": "study",
     "report": "report",
     "run_demo": "run.demo",

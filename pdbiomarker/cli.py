@@ -336,7 +336,9 @@ def decide(
     rule: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="RULE", help="A preset or a .yaml file; may be repeated. Default: every preset."
+            metavar="RULE",
+            help="A preset or a .yaml file; may be repeated. Default: the presets, but dejardin_2024 and "
+            "rubinstein_2010_strict.",
         ),
     ] = None,
     feature: Annotated[
@@ -350,23 +352,38 @@ def decide(
     noise: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Noise to borrow. Default: the package's.")
     ] = None,
+    binds: Annotated[
+        str | None,
+        typer.Option(
+            "--drug-binds",
+            metavar="ANTIGENS",
+            help="What the drug binds, such as PD-L1; 'none' where it binds no stained antigen.",
+        ),
+    ] = None,
 ) -> int:
     """Apply decision rules to a results folder: per participant, per dose level, for the cohort.
 
     Leaves in DIR decisions_cohort.csv, decisions_dose_levels.csv, decisions_participants.csv,
-    decisions_operating.csv (how often each rule errs), noise.csv, noise_components.csv, responders.csv and
-    honesty_checks.csv, and prints the path of the first. Without --locked no verdict is above "consider".
+    decisions_operating.csv (how often each rule errs), noise.csv, noise_components.csv, responders.csv,
+    responder_rates.csv, dose_trend.csv, honesty_checks.csv and more, and prints the path of the first.
+    Without --locked no verdict is above "consider".
     """
     made = pb.decide_results(
         results,
         out,
         rules=rule or (),
         features=feature or (),
-        declared=pb.decide.Declared(plan_locked=locked),
+        declared=pb.decide.Declared(plan_locked=locked, drug_binds=_antigens(binds)),
         noise=noise,
     )
     typer.echo(str(made[0]))
     return 0
+
+
+def _antigens(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(name for name in text.replace(",", " ").split() if name.lower() != "none")
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -635,7 +652,7 @@ def report(
         raise VerificationError(edited)
     result = pb.read_result(results)
     path = results / "review.html" if out is None else out
-    typer.echo(str(pb.report(result.study, result, path)))
+    typer.echo(str(pb.report(result.study, result, path, review=pb.read_review(results))))
     return 0
 
 

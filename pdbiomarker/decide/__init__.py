@@ -1,12 +1,13 @@
 """Decisions: named rules with their operating characteristics, planning, and honesty checks.
 
-`review_of` makes everything of a result at once, a `Review`: noise, responders, decisions, dose trend, checks.
+`review_of` makes everything of a result at once, a `Review`: noise, responders, decisions, trend, checks.
 `decide` applies rules to a result; `preset` and `read_rule` give rules; `operating_characteristics` says how
 often a rule errs; `power_table`, `enrol_for` and `simulate_power` plan a trial; the checks (`leave_one_out`,
 `regression_to_the_mean` and the others) ask what else could have made the result.
 """
 
 from .aliasing import analysis_sets, batch_and_visit, dose_and_time
+from .asked import review_of_plan
 from .checks import checks_table, honesty_checks
 from .evaluate import DECISION_COLUMNS, Decisions, decide
 from .honesty import (
@@ -95,6 +96,7 @@ __all__ = [
     "regression_to_the_mean",
     "reliability_of",
     "review_of",
+    "review_of_plan",
     "simulate_power",
     "threshold_sensitivity",
     "unpaired_baselines",

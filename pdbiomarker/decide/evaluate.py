@@ -4,8 +4,9 @@ Every group has a row for every rule and feature: what was asked, what was seen,
 the rule gives that verdict when the drug does nothing and when it does what the rule is to find.
 
 **Caps.** A verdict is lowered from ``go`` to ``consider`` where no pair of the group was stained in one run
-(drug and run cannot be told apart), where nobody declares that the plan was locked before unblinding, and where
-the drug may mask the stain (PD-L1 under a drug that binds PD-L1). The row says why, and the rule's own verdict stays beside it.
+(drug and run cannot be told apart), where nobody declares that the plan was locked before unblinding, and
+where the drug may mask the stain (PD-L1 under a drug that binds PD-L1). The row says why, and the rule's own
+verdict stays beside it.
 """
 
 from __future__ import annotations
@@ -148,8 +149,14 @@ def decide(
                     tables["participant"] += _participants(group, judged, told, facts)
                     curves += [] if told is None or not given.curves else [_curve(group, given)]
     frames = {level: pd.DataFrame(rows, columns=list(DECISION_COLUMNS)) for level, rows in tables.items()}
-    whole, grid = (pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for rows in (operating, curves))
+    whole, grid = (
+        pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for rows in (operating, curves)
+    )
     return Decisions(frames["participant"], frames["dose level"], frames["cohort"], whole, chosen, grid)
+
+
+def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)

@@ -1,7 +1,7 @@
 """Stains that the drug itself may block: a fall of PD-L1 under a drug that binds PD-L1 can be an artefact.
 
-An antibody in the tissue can cover the epitope of the assay's antibody, and an antibody against immunoglobulin
-can detect the drug instead. Neither touches RNA: counts of the gene are not masked.
+An antibody in the tissue can cover the epitope of the assay's antibody, and an antibody against
+immunoglobulin can detect the drug instead. Neither touches RNA: counts of the gene are not masked.
 """
 
 from __future__ import annotations

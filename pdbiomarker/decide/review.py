@@ -87,7 +87,7 @@ class Review:
         return rows.reset_index(drop=True)
 
     def verdicts(self, feature: str, level: str = "cohort") -> pd.DataFrame:
-        """The rows of a feature in ``cohort``, ``dose_levels``, ``participants``, ``operating``, ``curves``."""
+        """The rows of a feature in one of the tables of the decisions, see :data:`DECISIONS`."""
         held = cast("pd.DataFrame", getattr(self.decisions, level))
         if not len(held):
             return held
@@ -184,8 +184,11 @@ def review_of(
         for feature in asked
     ]
     checks = {f: honesty_checks(result, f, noise=estimates.get(f), contrast=contrast) for f in asked}
-    called = {f: responders(pairs[f], estimates[f], counting=_counting(result, f, pairs[f])) for f in estimates
-              if f in pairs}  # fmt: skip
+    called = {
+        f: responders(pairs[f], estimates[f], counting=_counting(result, f, pairs[f]))
+        for f in asked
+        if f in estimates
+    }
     doses = _doses(result)
     return Review(
         decisions=_joined(parts),
@@ -253,13 +256,23 @@ def _stacked(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 
 def _details(checks: Mapping[str, Sequence[Check]]) -> dict[str, pd.DataFrame]:
-    names = dict.fromkeys(check.name for own in checks.values() for check in own)
-    return {
-        name: _stacked(
-            {f: check.table for f, own in checks.items() for check in own if check.name == name and len(check.table)}
-        )
-        for name in names
-    }
+    """The table of each check over all features."""
+    tables: dict[str, dict[str, pd.DataFrame]] = {}
+    for feature, own in checks.items():
+        for check in own:
+            tables.setdefault(check.name, {})
+            if len(check.table):
+                tables[check.name][feature] = _undated(check.table)
+    return {name: _stacked(own) for name, own in tables.items()}
+
+
+def _undated(table: pd.DataFrame) -> pd.DataFrame:
+    """Calendar dates as days since the first of them: dates of participants stay out of results."""
+    if not {"first", "last"} <= set(table.columns):
+        return table
+    days = {c: pd.to_datetime(table[c], format="ISO8601") for c in ("first", "last")}
+    start = days["first"].min()
+    return table.assign(**{c: (day - start).dt.days for c, day in days.items()})
 
 
 def _pairs(result: PDResult, feature: str, contrast: str) -> pd.DataFrame:

@@ -38,6 +38,7 @@ __all__ = [
     "preset",
     "presets",
     "read_rule",
+    "rule_of",
     "turned",
 ]
 
@@ -210,6 +211,11 @@ _CRITERIA: Final[Mapping[str, type[_Rule]]] = {
 def presets() -> list[str]:
     """Names of the presets that travel with the package."""
     return [Path(name).stem for name in list_reference(_FOLDER)]
+
+
+def rule_of(content: Mapping[str, Any]) -> Rule:
+    """A rule from what its ``model_dump`` gave."""
+    return _ADAPTER.validate_python(dict(content))
 
 
 def default_presets() -> list[str]:

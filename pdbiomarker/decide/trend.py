@@ -75,8 +75,9 @@ def dose_trend(change: ArrayLike, dose: ArrayLike, *, seed: int = 1) -> pd.DataF
     Returns
     -------
     DataFrame
-        :data:`TREND_COLUMNS`. `slope` is the change per doubling of the dose (NaN beside a dose of 0). Where fewer than two levels or
-        five participants are evaluable, or nothing varies, `verdict` says so and the numbers are NaN.
+        :data:`TREND_COLUMNS`. `slope` is the change per doubling of the dose (NaN beside a dose of 0). Where
+        fewer than two levels or five participants are evaluable, or nothing varies, `verdict` says so and the
+        numbers are NaN.
     """
     d, x = np.asarray(change, dtype=float), np.asarray(dose, dtype=float)
     told = np.isfinite(d) & np.isfinite(x)

@@ -1,4 +1,4 @@
-"""Which noise a feature gets: this study's replicates, else borrowed, else the spread of its pairs, and why."""
+"""Which noise a feature gets: of this study's replicates, else borrowed, else of its pairs, and why."""
 
 from __future__ import annotations
 
@@ -82,7 +82,7 @@ def choose_noise(
 def _without_replicates(
     name: str, scale: Scale, own: Noise | str, *, path: str | Path | None, changes: ArrayLike | None
 ) -> Noise | str:
-    """Noise of a feature that has no replicates, or too few: borrowed, from its pairs, or the reason for none."""
+    """Noise of a feature without enough replicates: borrowed, or of its pairs; or the reason for none."""
     if isinstance(own, Noise):
         why = f"Replicate biopsies of this study give {own.df:.2g} degrees of freedom only: not used."
     else:

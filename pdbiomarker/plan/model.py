@@ -55,6 +55,20 @@ class _Looks(BaseModel):
         return value
 
 
+class _Decisions(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    rules: list[str] = Field(default_factory=list)
+    features: list[str] = Field(default_factory=list)
+    noise: str | None = None
+    drug_binds: list[str] | None = None
+    pairs_share_run: bool | None = None
+
+    @field_validator("rules", "features", "drug_binds", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     formula: str = DEFAULT_FORMULA
@@ -72,6 +86,12 @@ class _PlanFile(BaseModel):
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
+    decisions: _Decisions | None = None
+
+    @field_validator("decisions", mode="before")
+    @classmethod
+    def _rules(cls, value: Any) -> Any:
+        return {"rules": value} if isinstance(value, str | list) else value
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -128,6 +148,10 @@ class Plan:
     stable_genes : tuple of str
         Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
+    decisions : mapping
+        What is decided, and by which rules: ``rules`` (presets, or YAML files of the study folder),
+        ``features``, ``noise`` (a file to borrow from), ``drug_binds`` and ``pairs_share_run`` (declared
+        facts). Empty: the default presets for the family ``primary``.
     """
 
     formula: str
@@ -145,6 +169,7 @@ class Plan:
     normalization: str = "tmm"
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
+    decisions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -154,6 +179,11 @@ class Plan:
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
+            (
+                "decisions",
+                {key: value for key, value in self.decisions.items() if value not in (None, [], ())}
+                | ({"drug_binds": []} if self.decisions.get("drug_binds") == [] else {}),
+            ),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -258,7 +288,8 @@ class Plan:
             "stable_genes": list(self.stable_genes),
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
-        used = {"looks": dict(self.looks)} if self.looks else {}
+        used: dict[str, Any] = {"looks": dict(self.looks)} if self.looks else {}
+        used |= {"decisions": dict(self.decisions)} if self.decisions else {}
         return content | used | ({"weights": self.weights} if self.weights != "equal" else {})
 
 
@@ -320,6 +351,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         normalization=content.normalization,
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
+        decisions={} if content.decisions is None else content.decisions.model_dump(),
     )
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from pdbiomarker.change import PDResult
+from pdbiomarker.decide import Review, review_of_plan
 from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.report.build import build
@@ -14,7 +16,7 @@ from pdbiomarker.report.html import render_html
 __all__ = ["Document", "build", "render_html", "report"]
 
 
-def report(study: Any, result: Result, path: str | Path) -> Path:
+def report(study: Any, result: Result, path: str | Path, *, review: Review | None = None) -> Path:
     """Write the report of a result as one self-contained HTML file.
 
     Parameters
@@ -26,6 +28,9 @@ def report(study: Any, result: Result, path: str | Path) -> Path:
         `images`, a section shows the slides.
     path : str or Path
         The file to write, such as ``review.html``. It is written whole or not at all.
+    review : Review, optional
+        The decisions, such as :func:`pdbiomarker.read_review` reads them; by default they are made here, as
+        the plan asks, where it names features to decide on or a family ``primary``.
 
     Returns
     -------
@@ -38,7 +43,8 @@ def report(study: Any, result: Result, path: str | Path) -> Path:
     (study days only), no path of this machine, and opens without a network.
     """
     target = Path(path)
-    text = render_html(build(study, result))
+    decided = review_of_plan(result) if review is None and isinstance(result, PDResult) else review
+    text = render_html(build(study, result, decided))
     with atomic_path(target) as partial:
         partial.write_text(text, encoding="utf-8", newline="\n")
     return target

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
+from pdbiomarker.decide import Review
 from pdbiomarker.plot.numbers import format_number, p_name
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
@@ -37,6 +38,7 @@ from pdbiomarker.report.content import (
     Text,
     Thumbnails,
 )
+from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.privacy import clean, relative_name, shareable
@@ -55,7 +57,7 @@ _MANY: Final = 24
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 
-def build(study: Any, result: Result) -> Document:
+def build(study: Any, result: Result, review: Review | None = None) -> Document:
     """Make the content of the report of a result.
 
     Parameters
@@ -63,6 +65,8 @@ def build(study: Any, result: Result) -> Document:
     study : Study
         Gives the id and the data cut-off.
     result : PDResult
+    review : Review, optional
+        The decisions; without them the report has no sections on decisions, responders, noise and honesty.
 
     Returns
     -------
@@ -84,7 +88,8 @@ def build(study: Any, result: Result) -> Document:
         _front(result),
         _accountability(result),
         _quality(result),
-        _primary(result, hue),
+        _primary(result, hue, review),
+        *decision_sections(result, review),
         _families(result),
         _signatures(result, hue),
         _genes(result),
@@ -93,7 +98,7 @@ def build(study: Any, result: Result) -> Document:
         Section("methods", "Methods and limits", _methods(result)),
         _provenance(result, versions),
     )
-    found = key_findings(result)
+    found = key_findings(result, review)
     none = (
         ""
         if found

@@ -46,10 +46,12 @@ from pdbiomarker.tables import read_table, write_table
 
 __all__ = [
     "frame_of",
+    "kinds_of",
     "plan_facts",
     "quarantine_table",
     "read_parts",
     "read_result",
+    "read_typed",
     "study_facts",
     "write_assay",
     "write_result",
@@ -125,7 +127,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
-        "tables": {name: _kinds(table) for name, table in tables.items()},
+        "tables": {name: kinds_of(table) for name, table in tables.items()},
         "facts": dict(facts),
     }
     written.append(folder / _STUDY)
@@ -210,7 +212,7 @@ def _plain(value: object) -> Any:
     return value
 
 
-def _kinds(table: pd.DataFrame) -> dict[str, str]:
+def kinds_of(table: pd.DataFrame) -> dict[str, str]:
     """Return the type of each column, to read it back as it was; ``text`` is one without missing values."""
     kinds = {}
     for name, dtype in table.dtypes.items():
@@ -224,7 +226,7 @@ def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "index": [str(value) for value in frame.index],
         "name": frame.index.name,
-        "kinds": _kinds(kept),
+        "kinds": kinds_of(kept),
         "columns": {str(c): [_cell(v) for v in kept[c]] for c in kept.columns},
     }
 
@@ -297,7 +299,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         problems=tuple(Problem(**row) for row in content["problems"]),
     )
     kinds = content["tables"]
-    tables = {name: _read_table(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
+    tables = {name: read_typed(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
     facts = dict(content["facts"])
     images = {
         slide: {k: out / v if k in {"overview", "field"} else v for k, v in image.items()}
@@ -332,7 +334,8 @@ def _changes(out: Path, small: pd.DataFrame, assays: Sequence[str]) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)[list(CHANGE_COLUMNS)] if parts else small
 
 
-def _read_table(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+def read_typed(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table of a results folder with the types that its columns were written with."""
     problems = Problems()
     frame = read_table(path, problems=problems)
     problems.raise_if_any(StudyError)

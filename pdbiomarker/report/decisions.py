@@ -1,0 +1,2 @@
+"""x"""
+def decision_sections(result, review): return ()
