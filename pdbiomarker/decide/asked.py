@@ -75,7 +75,7 @@ def _refuse_outside(name: str, problems: Problems) -> None:
 
 
 def review_of_plan(
-    result: PDResult, folder: Path | None = None, *, locked: bool | None = None
+    result: PDResult, folder: Path | None = None, *, declared: Declared | None = None
 ) -> Review | None:
     """Decide what the plan of a result asks; None where it names no feature and has no primary family.
 
@@ -84,19 +84,13 @@ def review_of_plan(
     result : PDResult
     folder : Path, optional
         The study folder, which holds the files that the plan names; default: where the study was read from.
-    locked : bool, optional
-        Whether the plan was locked before unblinding; None: nobody declared it.
+    declared : Declared, optional
+        Facts about blinding, staining and the drug.
     """
     asked: Mapping[str, Any] = result.plan.decisions
     if not asked.get("features") and not primary_features(result):
         return None
     home = folder or result.study.path or Path()
-    binds = asked.get("drug_binds")
-    declared = Declared(
-        plan_locked=locked,
-        pairs_share_run=asked.get("pairs_share_run"),
-        drug_binds=None if binds is None else tuple(binds),
-    )
     noise = asked.get("noise")
     return review_of(
         result,

@@ -60,10 +60,8 @@ class _Decisions(BaseModel):
     rules: list[str] = Field(default_factory=list)
     features: list[str] = Field(default_factory=list)
     noise: str | None = None
-    drug_binds: list[str] | None = None
-    pairs_share_run: bool | None = None
 
-    @field_validator("rules", "features", "drug_binds", mode="before")
+    @field_validator("rules", "features", mode="before")
     @classmethod
     def _one_or_many(cls, value: Any) -> Any:
         return [value] if isinstance(value, str) else value
@@ -150,8 +148,8 @@ class Plan:
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
     decisions : mapping
         What is decided, and by which rules: ``rules`` (presets, or YAML files of the study folder),
-        ``features``, ``noise`` (a file to borrow from), ``drug_binds`` and ``pairs_share_run`` (declared
-        facts). Empty: the default presets for the family ``primary``.
+        ``features``, ``noise`` (a file to borrow from). Empty: the default presets for the family
+        ``primary``.
     """
 
     formula: str
@@ -179,11 +177,7 @@ class Plan:
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
-            (
-                "decisions",
-                {key: value for key, value in self.decisions.items() if value not in (None, [], ())}
-                | ({"drug_binds": []} if self.decisions.get("drug_binds") == [] else {}),
-            ),
+            ("decisions", {key: value for key, value in self.decisions.items() if value}),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()

@@ -160,7 +160,7 @@ def sensitivity(result: Result, review: Review, feature: str, *, ax: Axes | None
     with style():
         lines = _sensitivity_lines(one)
         ax = new_axes(ax, 6.6, 0.32 * (len(lines) + 4) + 1.4)
-        title = f"{one.chosen.label}: does the effect hold under other choices?"
+        title = f"{one.chosen.label}: under other choices"
         told = [line for line in lines if np.isfinite(line[2])]
         if not told:
             return empty(ax, title, "There is no estimate.")
@@ -221,13 +221,13 @@ def _sensitivity_lines(one: Drawn) -> list[tuple[str, str, float, float, float]]
         for at in dict.fromkeys((others["change"].idxmin(), others["change"].idxmax())):
             row = others.loc[at]
             add(
-                "One participant left out",
+                "Leave one out",
                 f"without {row['left_out']}",
                 (row["change"], row["low"], row["high"]),
             )
     for row in one.table("offset").itertuples():
         values = tuple(float(np.log2(v)) for v in (row.gmr, row.gmr_low, row.gmr_high))
-        add("Cells added before the logarithm", f"{row.offset_cells:g}", values)
+        add("Cells added (offset)", f"{row.offset_cells:g}", values)
     missing = one.table("missing second biopsy")
     for row in missing.itertuples():
         if str(row.assumption) in _ASSUMED:
@@ -249,7 +249,7 @@ def tipping_point(result: Result, review: Review, feature: str, *, ax: Axes | No
     one = drawn_of(result, review, feature)
     with style():
         ax = new_axes(ax, 5.6, 4.0)
-        title = f"{one.chosen.label}: participants without a second biopsy"
+        title = f"{one.chosen.label}: no second biopsy"
         rows = one.table("missing second biopsy")
         if len(rows) < 3 or np.ptp(rows["delta"]) == 0 or np.ptp(rows["change"]) == 0:
             return empty(ax, title, _verdict(one, "missing second biopsy"))
@@ -306,7 +306,7 @@ def thresholds(result: Result, review: Review, feature: str, *, ax: Axes | None 
     one = drawn_of(result, review, feature)
     with style():
         ax = new_axes(ax, 5.6, 3.8)
-        title = f"{one.chosen.label}: responders at other thresholds"
+        title = f"{one.chosen.label}: responders by threshold"
         rows = one.table("threshold")
         if not len(rows):
             return empty(ax, title, _verdict(one, "threshold"))

@@ -21,7 +21,6 @@ from pdbiomarker.plot.style import (
     new_axes,
     palette,
     plain,
-    spread,
     style,
     titles,
 )
@@ -59,7 +58,8 @@ def operating_characteristics(
     Returns
     -------
     Axes
-        One curve a rule, named at its end; the band is the 95 % interval of the effect that was observed. At
+        One curve a rule, named beside with its chance of go where there is no effect; the band is the 95 %
+        interval of the effect that was observed. At
         no effect (left) a curve shows how often the rule says go by chance.
 
     Raises
@@ -76,7 +76,13 @@ def operating_characteristics(
             return empty(ax, title, "No rule could be judged, so none has operating characteristics.")
         _draw_curves(ax, one, told)
         n = int(told["n"].iloc[0])
-        titles(ax, title, f"{n} pairs, as in this study; caps left out; {noise_words(one.noise)}.")
+        seen = (
+            " Dashed line and band: the effect observed, 95 % CI."
+            if pd.notna(one.chosen.row["ci_low"])
+            else ""
+        )
+        facts = f"{n} pairs, as in this study; caps left out; {noise_words(one.noise)}.{seen}"
+        titles(ax, title, facts)
         return ax
 
 
@@ -91,7 +97,17 @@ def _draw_curves(ax: Axes, one: Drawn, told: pd.DataFrame) -> None:
         truth = rows["truth"].to_numpy(dtype=float)
         x = sign * (np.log2(truth) if one.ratio else truth)
         ax.plot(x, 100 * rows["p_go"], color=color, lw=2, zorder=3)
-        ends.append((rule, float(100 * rows["p_go"].iloc[-1]), float(x[-1]), color))
+        chance = float(rows.loc[rows["inert"].astype(bool), "p_go"].iloc[0])
+        reached = np.flatnonzero(rows["p_go"].to_numpy() >= 0.5)
+        first = abs(float(x[reached[0]])) if len(reached) else np.inf
+        ends.append(
+            (
+                first,
+                -float(rows["p_go"].sum()),
+                f"{rule}: {format_number(100 * chance, 2)} % by chance",
+                color,
+            )
+        )
         every += x.tolist()
     row = one.chosen.row
     if pd.notna(row["ci_low"]):
@@ -99,23 +115,14 @@ def _draw_curves(ax: Axes, one: Drawn, told: pd.DataFrame) -> None:
         limits = (min(every), max(every))
         ax.axvspan(*np.clip([low, high], *limits), color=GRID, lw=0, zorder=0)
         ax.axvline(float(np.clip(seen, *limits)), color=INK, lw=1.1, ls=(0, (4, 3)), zorder=2)
-        ax.annotate(
-            "observed, 95 % CI",
-            (float(np.clip(seen, *limits)), 1.0),
-            xycoords=("data", "axes fraction"),
-            xytext=(3, -2),
-            textcoords="offset points",
-            fontsize=8,
-            va="top",
-            color=MUTED,
-        )
     one.axis(ax, "x", min(every), max(every))
     if sign < 0:
         ax.invert_xaxis()
-    placed = spread(np.array([end[1] for end in ends]) / 100, 0.06, 0.0, 1.0)
-    for (rule, y, x_end, color), to in zip(ends, placed, strict=True):
-        del y, x_end
-        ax.annotate(rule, (1.01, to), xycoords="axes fraction", fontsize=8.5, color=color, va="center")
+    # The rule that says go first stands on top, so that names and curves have one order.
+    for k, (_, _, said, color) in enumerate(sorted(ends)):
+        ax.annotate(
+            said, (1.02, 0.97 - 0.075 * k), xycoords="axes fraction", fontsize=8.5, color=color, va="center"
+        )
     ax.set_ylim(-1, 101)
     ax.set_ylabel("probability of go (%)")
     ax.set_xlabel(f"true {one.what}")

@@ -169,39 +169,35 @@ def _draw(
 def _draw_limits(ax: Axes, noise: Drawn, values: np.ndarray) -> str:
     """Draw what noise alone reaches, and 2-fold; returns the line that says so."""
     limit = noise.limit
-    right = ax.get_xlim()[1]
+    # The words stand where the bars do not: at the left, on the side that fewer of them go to.
+    side = -1.0 if (values > 0).sum() >= (values < 0).sum() else 1.0
+    lines = []
     if noise.ratio:
         for fold in (1.0, -1.0):
             ax.axhline(fold, color=MUTED, lw=1.0, ls=(0, (1, 2)), zorder=2)
-        # The label keeps clear of a limit of noise close by.
-        apart = not abs(limit - 1.0) < 0.06 * float(np.ptp(ax.get_ylim()))
-        if apart:
-            ax.annotate(
-                "2-fold",
-                (right, 1.0),
-                xytext=(3, 0),
-                textcoords="offset points",
-                fontsize=7.5,
-                va="center",
-                color=MUTED,
-                annotation_clip=False,
-            )
+        lines.append((side, "2-fold", MUTED))
+    if np.isfinite(limit):
+        ax.axhspan(-limit, limit, color="#eef3f5", lw=0, zorder=0)
+        for end in (limit, -limit):
+            ax.axhline(end, color=UP, lw=1.2, ls=(0, (5, 3)), zorder=2)
+        shown = f"×/÷ {format_number(2.0**limit, 2)}" if noise.ratio else f"± {format_number(limit, 2)}"
+        lines.append((side * limit, f"95 % limit of noise alone, {shown}", UP))
+    left = ax.get_xlim()[0]
+    for k, (y, said, color) in enumerate(lines):
+        # Labels of two lines close to each other stand side by side.
+        close = k and abs(abs(y) - 1.0) < 0.08 * float(np.ptp(ax.get_ylim()))
+        ax.annotate(
+            said,
+            (left, y),
+            xytext=(44 if close else 4, 2),
+            textcoords="offset points",
+            fontsize=7.5,
+            va="bottom",
+            color=color,
+            zorder=5,
+        )
     if not np.isfinite(limit):
         return f"\n{noise_words(noise.noise).capitalize()}, so no limit is drawn."
-    ax.axhspan(-limit, limit, color="#eef3f5", lw=0, zorder=0)
-    for end in (limit, -limit):
-        ax.axhline(end, color=UP, lw=1.2, ls=(0, (5, 3)), zorder=2)
-    shown = f"{format_number(2.0**limit, 2)}×" if noise.ratio else f"±{format_number(limit, 2)}"
-    ax.annotate(
-        f"noise 95 %\n{shown}",
-        (right, limit),
-        xytext=(3, 0),
-        textcoords="offset points",
-        fontsize=7.5,
-        va="center",
-        color=UP,
-        annotation_clip=False,
-    )
     beyond = int((np.abs(values) > limit).sum())
     return f"\n{beyond} beyond the 95 % limits (dashed); {noise_words(noise.noise)}."
 

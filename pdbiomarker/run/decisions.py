@@ -143,8 +143,7 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Review:
         name: read_typed(folder / f"{name}.csv", kinds) if kinds else pd.DataFrame()
         for name, kinds in content["tables"].items()
     }
-    declared = dict(content["declared"])
-    binds = declared.pop("drug_binds")
+    declared = {k: tuple(v) if isinstance(v, list) else v for k, v in content["declared"].items()}
     rules = tuple(rule_of(row) for row in content["rules"])
     return Review(
         decisions=Decisions(rules=rules, **{name: tables[f"decisions_{name}"] for name in DECISIONS}),
@@ -152,5 +151,5 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Review:
         details={check: tables[_detail_file(check)] for check in content["checks"]},
         contrast=content["contrast"],
         features=tuple(content["features"]),
-        declared=Declared(**declared, drug_binds=None if binds is None else tuple(binds)),
+        declared=Declared(**declared),
     )
