@@ -73,7 +73,7 @@ def decision_facts(review: Review | None, reference: str, contrast: str) -> tupl
 
 
 def _in_short(cohort: pd.DataFrame) -> str:
-    """Every rule by its verdict, with the chance of that verdict if the drug does nothing, and if it works."""
+    """Every rule by its verdict, with the chance of that verdict if the drug is inert, and if it works."""
     told = []
     for verdict in ("go", "consider", "stop", "not evaluable"):
         rows = cohort[cohort["verdict"] == verdict]
@@ -155,7 +155,8 @@ def _preamble(result: Result, review: Review) -> tuple[str, ...]:
     used = {rule.name for rule in review.decisions.rules}
     left = [f"{name} ({why})" for name, why in NOT_BY_DEFAULT.items() if name not in used]
     lines = [
-        f"Decided on the contrast {review.contrast!r}{asked}. Plan locked before unblinding: {locked}. A verdict is capped at "
+        f"Decided on the contrast {review.contrast!r}{asked}. Plan locked before unblinding: {locked}. "
+        "A verdict is capped at "
         "consider where that is not declared, where no pair shares a staining run, and where the "
         "drug may mask "
         "the stain; the rule's own verdict stays beside it.",
@@ -345,7 +346,6 @@ def _noise_row(review: Review, reference: str) -> pd.Series | None:
 
 def _noise(result: Result, review: Review) -> tuple[Block, ...]:
     rows = review.noise
-    origin = {True: "BORROWED: ", False: ""}
     shown = rows.assign(
         label=[_label(result, review, f) for f in rows["feature"]],
         limits=_sigma_limits(rows),
@@ -366,9 +366,12 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
         ("trust", Column("reliability")),
     ]
     caption = (
-        "Noise of one biopsy's value around its lesion (sigma, on the model scale), what it rests on, and the "
-        "reference change value (RCV, also minimal detectable change, MDC; a ratio, or units for scores): the "
-        "95 % prediction limit of a change by noise alone. ICC(1,1): single biopsies of a participant's visit, "
+        "Noise of one biopsy's value around its lesion (sigma, on the model scale), what it rests "
+        "on, and the "
+        "reference change value (RCV, also minimal detectable change, MDC; a ratio, or units for "
+        "scores): the "
+        "95 % prediction limit of a change by noise alone. ICC(1,1): single biopsies of a "
+        "participant's visit, "
         "one-way random. Reliability: share of the variance of baselines that is no noise."
     )
     blocks: list[Block] = [table_of("noise-table", caption, shown, heads)]
