@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.power import PowerRequest, plan_power
     from pdbiomarker.run.results import read_result
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -42,6 +43,7 @@ __all__ = [
     "ExpressionOptions",
     "PDResult",
     "Plan",
+    "PowerRequest",
     "RunOutcome",
     "Study",
     "__version__",
@@ -62,6 +64,7 @@ __all__ = [
     "normalize",
     "pairs",
     "pd_change",
+    "plan_power",
     "plot",
     "quantify_slides",
     "read_result",
@@ -80,6 +83,7 @@ _HOMES: Final = {
     "ExpressionOptions": "run.expression",
     "PDResult": "change",
     "Plan": "plan",
+    "PowerRequest": "run.power",
     "RunOutcome": "run",
     "Study": "study",
     "accountability": "pairing",
@@ -91,6 +95,7 @@ _HOMES: Final = {
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
+    "plan_power": "run.power",
     "quantify_slides": "run",
     "read_result": "run.results",
     "read_review": "run.decisions",

@@ -175,6 +175,14 @@ def _with_sign(texts: list[str] | None) -> list[str] | None:
     return texts
 
 
+def _with_share(texts: list[str] | None) -> list[str] | None:
+    for text in _with_sign(texts) or []:
+        value = text.rpartition("=")[2]
+        if not value.strip().replace(".", "", 1).isdigit():
+            raise typer.BadParameter(f"{value!r} is no share between 0 and 1")
+    return texts
+
+
 @app.callback()
 def _options(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
@@ -676,6 +684,45 @@ def version() -> int:
     """Print the version."""
     typer.echo(pb.__version__)
     return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def power(
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")],
+    fold: Annotated[float, typer.Option(metavar="RATIO", help="True geometric mean ratio to find.")] = 2.0,
+    sigma: Annotated[float, typer.Option(metavar="LOG2", help="Noise of one biopsy (SD, log2).")] = 0.7,
+    sd_response: Annotated[
+        float, typer.Option(metavar="LOG2", help="SD of true log2 changes between participants.")
+    ] = 0.5,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=P",
+            callback=_with_share,
+            help="A stage to a pair and the share that passes it; may be repeated. Names that start with "
+            "'baseline' lose the first biopsy. Default: baseline adequate=.87, second taken=.8, second "
+            "adequate=.84.",
+        ),
+    ] = None,
+    features: Annotated[int, typer.Option(min=1, help="Primary features.")] = 1,
+    sims: Annotated[int, typer.Option(min=0, help="Simulated trials; 0: none.")] = 200,
+) -> int:
+    """Say how many pairs a trial needs for 80 % power, and how many to enrol for them.
+
+    Leaves in DIR enrolment.csv (pairs, and participants to enrol so that they are there with 90 % assurance),
+    pairs.csv (a table over fold changes and standard deviations) and simulated.csv (trials of that size taken
+    through the same pipeline as a real one, with lost biopsies, noise and Holm's method). Prints the first.
+    """
+    stages = {} if not stage else {"stages": _shares(stage)}
+    request = pb.PowerRequest(fold, sigma, sd_response, features=features, n_sims=sims, **stages)
+    typer.echo(str(pb.plan_power(request, out)[0]))
+    return 0
+
+
+def _shares(texts: list[str]) -> dict[str, float]:
+    return {name.strip(): float(value) for name, _, value in (text.rpartition("=") for text in texts)}
 
 
 def main() -> None:
