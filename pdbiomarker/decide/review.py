@@ -81,8 +81,12 @@ class Review:
     declared: Declared
 
     def of(self, table: str, feature: str) -> pd.DataFrame:
-        """The rows of a feature (``assay:feature``) in one of the tables, or in the table of a check."""
-        held = self.details[table] if table in self.details else getattr(self, table)
+        """The rows of a feature (``assay:feature``) in one of the tables, or in the table of a check.
+
+        A check that was not made of any feature (offsets, where nothing is counted) has no rows.
+        """
+        nothing = pd.DataFrame({"feature": []}, dtype=object)
+        held = getattr(self, table) if table in TABLES else self.details.get(table, nothing)
         rows = held[held["feature"] == feature] if "feature" in held else held.iloc[:0]
         return rows.reset_index(drop=True)
 

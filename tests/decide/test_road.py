@@ -79,6 +79,8 @@ def test_an_inert_drug_with_its_noise_estimated_goes_no_more_often_than_printed(
 
 
 @pytest.mark.slow
-def test_an_inert_drug_in_many_trials_goes_no_more_often_than_printed(tmp_path):
+def test_an_inert_drug_in_many_trials_goes_no_more_often_than_printed(tmp_path, pytestconfig):
     """2,000 trials, the same bound."""
+    if not pytestconfig.getoption("--slow"):
+        pytest.skip("a simulation at full size: --slow")
     _check(*_go_shares(tmp_path, 2_000, 32), 2_000)
