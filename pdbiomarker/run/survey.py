@@ -22,6 +22,7 @@ from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, panel_file
+from pdbiomarker.run.censored import censored_problems
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
 from pdbiomarker.study import AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
@@ -129,6 +130,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
             _check_plan(study, the_plan, assays)
         with Collecting(found):
             check_decisions(the_plan, folder)
+            found.extend(censored_problems(the_plan, assays))
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
 
 
