@@ -715,8 +715,8 @@ def power(
     pairs.csv (a table over fold changes and standard deviations) and simulated.csv (trials of that size taken
     through the same pipeline as a real one, with lost biopsies, noise and Holm's method). Prints the first.
     """
-    stages = {} if not stage else {"stages": _shares(stage)}
-    request = pb.PowerRequest(fold, sigma, sd_response, features=features, n_sims=sims, **stages)
+    stages = _shares(stage) if stage else pb.PowerRequest().stages
+    request = pb.PowerRequest(fold, sigma, sd_response, stages=stages, features=features, n_sims=sims)
     typer.echo(str(pb.plan_power(request, out)[0]))
     return 0
 

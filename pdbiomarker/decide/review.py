@@ -232,8 +232,9 @@ def _decided(
     """Decisions on one feature: presets follow its expected direction."""
     assay, _, name = feature.partition(":")
     var = cast("pd.DataFrame", result.study.assays[assay].var)
-    way = float(var.loc[name, "expected_direction"]) if "expected_direction" in var else 0.0
-    own = [turned(preset(r), 0.0 if np.isnan(way) else way) if isinstance(r, str) else r for r in rules]
+    told: Any = var.loc[name, "expected_direction"] if "expected_direction" in var else 0
+    way = 0.0 if pd.isna(told) else float(told)
+    own = [turned(preset(r), way) if isinstance(r, str) else r for r in rules]
     return decide(result, own, [feature], noise=noise, declared=facts, options=options)
 
 

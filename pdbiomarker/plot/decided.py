@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Final
+from collections.abc import Iterator
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,10 +15,15 @@ from pdbiomarker.decide import Review
 from pdbiomarker.plot.select import RATIO_KINDS, Result, Selection, refuse, select
 from pdbiomarker.plot.style import linear_axis, ratio_axis
 
-__all__ = ["Drawn", "drawn_of", "noise_of", "noise_words"]
+__all__ = ["Drawn", "drawn_of", "each_row", "noise_of", "noise_words"]
 
 Floats = npt.NDArray[np.float64]
 _BASES: Final = {"treated pairs": "the spread of treated pairs", "untreated pairs": "untreated pairs"}
+
+
+def each_row(frame: pd.DataFrame) -> Iterator[Any]:
+    """Rows of a table whose columns are known to whoever asks, as named tuples."""
+    return iter(frame.itertuples())
 
 
 @dataclasses.dataclass(frozen=True, eq=False)

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from scipy import special, stats
 
 from pdbiomarker.decide import Review
-from pdbiomarker.plot.decided import Drawn, drawn_of, noise_words
+from pdbiomarker.plot.decided import Drawn, drawn_of, each_row, noise_words
 from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import LOG_KINDS, Result
 from pdbiomarker.plot.style import (
@@ -209,7 +209,7 @@ def _sensitivity_lines(one: Drawn) -> list[tuple[str, str, float, float, float]]
         value, low, high = (float(v) for v in one.shown(np.array(values, dtype=float)))
         lines.append((group, name, value, low, high))
 
-    for row in one.table("analysis sets").itertuples():
+    for row in each_row(one.table("analysis sets")):
         add(
             "Analysis sets",
             _SET_WORDS.get(str(row.set), str(row.set)),
@@ -218,18 +218,19 @@ def _sensitivity_lines(one: Drawn) -> list[tuple[str, str, float, float, float]]
     left = one.table("leave one out")
     others = left[left["left_out"] != "nobody"] if len(left) else left
     if len(others) > 2:
-        for at in dict.fromkeys((others["change"].idxmin(), others["change"].idxmax())):
-            row = others.loc[at]
+        change = others["change"].to_numpy(dtype=float)
+        for at in dict.fromkeys((int(change.argmin()), int(change.argmax()))):
+            row = others.iloc[at]
             add(
                 "Leave one out",
                 f"without {row['left_out']}",
                 (row["change"], row["low"], row["high"]),
             )
-    for row in one.table("offset").itertuples():
+    for row in each_row(one.table("offset")):
         values = tuple(float(np.log2(v)) for v in (row.gmr, row.gmr_low, row.gmr_high))
         add("Cells added (offset)", f"{row.offset_cells:g}", values)
     missing = one.table("missing second biopsy")
-    for row in missing.itertuples():
+    for row in each_row(missing):
         if str(row.assumption) in _ASSUMED:
             add("No second biopsy", _ASSUMED[str(row.assumption)], (row.change, row.low, row.high))
     return lines

@@ -9,7 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdbiomarker.decide import Review
-from pdbiomarker.plot.decided import Drawn, drawn_of, noise_words
+from pdbiomarker.plot.decided import Drawn, drawn_of, each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import (
@@ -159,7 +159,9 @@ def variance_components(result: Result, review: Review, *, ax: Axes | None = Non
             return empty(
                 ax, title, "No feature has replicate biopsies of its own to take its variance apart."
             )
-        at, ticks, names = 0.0, [], []
+        at = 0.0
+        ticks: list[float] = []
+        names: list[str] = []
         for feature, rows in blocks.items():
             at = _block(ax, drawn_of(result, review, feature), rows, at, ticks=ticks, names=names)
         ax.set_yticks(ticks, names)
@@ -183,7 +185,7 @@ def _block(
     total = float(np.nansum(variance)) or 1.0
     start = 0.0
     colors = palette(len(rows))
-    for k, row in enumerate(rows.itertuples()):
+    for k, row in enumerate(each_row(rows)):
         share = float(np.nan_to_num(row.variance)) / total
         ax.barh(at, share, left=start, height=0.62, color=colors[k], zorder=2)
         low, high = (

@@ -16,7 +16,7 @@ from matplotlib.axes import Axes
 
 from pdbiomarker import plot
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
-from pdbiomarker.plot.decided import noise_words
+from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
@@ -60,7 +60,7 @@ def decision_facts(review: Review | None, reference: str, contrast: str) -> tupl
     if len(rates):
         rows = rates[rates["criterion"].str.startswith("beyond noise")]
         n = int(rows["n_evaluable"].iloc[0])
-        told = [f"{int(row.n)} {row.direction}" for row in rows.itertuples()]
+        told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
         chance = float(rows["chance_by_noise"].iloc[0])
         facts.append(
             Fact("beyond noise", f"{', '.join(told)} of {n} (by noise alone {_share(chance)} each way)")
@@ -139,8 +139,9 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
         "Each participant by each rule that judges participants. All are in "
         "results/decisions_participants.csv."
     )
-    groups = people["note"].astype(str).str.contains("judges groups|rule is for") if len(people) else []
-    own = people[~groups] if len(people) else people
+    own = people
+    if len(people):
+        own = people[~people["note"].astype(str).str.contains("judges groups|rule is for")]
     if len(own):
         heads = [("unit", Column("participant", "id")), *_columns(review)]
         blocks.append(table_of("decisions-participants", caption, own, heads))
@@ -183,7 +184,7 @@ def _feature(review: Review) -> list[tuple[str, Column]]:
 
 
 def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
-    rows = getattr(review.decisions, level)
+    rows: pd.DataFrame = getattr(review.decisions, level)
     if not len(rows):
         return rows
     labels = {f: _label(result, review, f) for f in review.features}
@@ -191,7 +192,7 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
         "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:g}"
-        for row in rows.itertuples()
+        for row in each_row(rows)
     ]
     verdicts = [
         v if v == own else f"{v} ({own} before caps)"
@@ -213,7 +214,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
         people = (
             review.of("responders", reference).set_index("participant_id") if len(review.responders) else None
         )
-        for row in own.itertuples():
+        for row in each_row(own):
             values = [base**v if ratio else v for v in (row.change, row.low, row.high)]
             rows.append(
                 {
@@ -273,7 +274,7 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
     named = rates.assign(
         label=[_label(result, review, f) for f in rates["feature"]],
         rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
-        interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in rates.itertuples()],
+        interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in each_row(rates)],
         chance=[_share(v) for v in rates["chance_by_noise"]],
         range=[
             "–" if pd.isna(low) else f"{_share(low)} to {_share(high)}"
@@ -354,8 +355,8 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
             for b, basis in zip(rows["borrowed"], rows["basis"], strict=True)
         ],
         limit=[v if pd.isna(fold) else fold for v, fold in zip(rows["rcv"], rows["rcv_fold"], strict=True)],
-        icc_words=[_interval(row, "icc", 2) for row in rows.itertuples()],
-        trust=[_interval(row, "reliability", 2) for row in rows.itertuples()],
+        icc_words=[_interval(row, "icc", 2) for row in each_row(rows)],
+        trust=[_interval(row, "reliability", 2) for row in each_row(rows)],
         doubling=[_share(v) for v in rows["chance_up_2fold"]],
     )
     heads = [

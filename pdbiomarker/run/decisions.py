@@ -143,7 +143,9 @@ def _read(folder: Path, content: Mapping[str, Any]) -> Review:
         name: read_typed(folder / f"{name}.csv", kinds) if kinds else pd.DataFrame()
         for name, kinds in content["tables"].items()
     }
-    declared = {k: tuple(v) if isinstance(v, list) else v for k, v in content["declared"].items()}
+    declared: dict[str, Any] = {
+        k: tuple(v) if isinstance(v, list) else v for k, v in content["declared"].items()
+    }
     rules = tuple(rule_of(row) for row in content["rules"])
     return Review(
         decisions=Decisions(rules=rules, **{name: tables[f"decisions_{name}"] for name in DECISIONS}),

@@ -107,7 +107,7 @@ def plan_power(request: PowerRequest, out: str | Path) -> list[Path]:
     alpha = request.alpha / request.features
     pairs = pairs_for_power(request.fold, request.sd, power=request.power, alpha=alpha)
     table = power_table(power=request.power, alpha=alpha)
-    rows = [
+    rows: list[tuple[float, ...]] = [
         (sd, fold, request.power, alpha, int(table.loc[sd, fold]))
         for sd in table.index
         for fold in table.columns
