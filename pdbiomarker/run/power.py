@@ -12,7 +12,7 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -107,7 +107,7 @@ def plan_power(request: PowerRequest, out: str | Path) -> list[Path]:
     alpha = request.alpha / request.features
     pairs = pairs_for_power(request.fold, request.sd, power=request.power, alpha=alpha)
     table = power_table(power=request.power, alpha=alpha)
-    rows: list[tuple[float, ...]] = [
+    rows: list[tuple[Any, ...]] = [
         (sd, fold, request.power, alpha, int(table.loc[sd, fold]))
         for sd in table.index
         for fold in table.columns
