@@ -75,7 +75,7 @@ def decide_results(
         refuses.
     """
     result = read_result(results)
-    chosen = [named_rule(text) for text in rules]
+    chosen = [named_rule(text) for text in dict.fromkeys(rules)]
     review = review_of(result, chosen, features, declared=declared, noise=noise)
     made = write_review(review, Path(out))
     return sorted(made, key=lambda path: path.name != "decisions_cohort.csv")
