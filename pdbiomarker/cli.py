@@ -304,9 +304,10 @@ def run(
 ) -> int:
     """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
-    Leaves in OUT: review.html, results/pd_change.csv, results/changes.csv, results/decisions_cohort.csv,
-    results/responders.csv, results/noise.csv, results/honesty_checks.csv (decisions on the plan's primary
-    family), results/accountability.csv, results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log. Prints the path of the report.
+    Leaves in OUT: review.html, results/pd_change.csv, results/changes.csv, results/accountability.csv,
+    results/decisions_cohort.csv, results/responders.csv, results/noise.csv and results/honesty_checks.csv (of
+    the plan's primary family), results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log.
+    Prints the path of the report.
     A second run into the same folder makes only what is missing, damaged or out of date.
     """
     del format_  # one format so far; the option keeps its place
@@ -329,8 +330,8 @@ def change(
 ) -> int:
     """Estimate the paired change of every feature; like run, without the report.
 
-    Leaves in OUT what `run` leaves but decisions and review.html, and prints the path of results/pd_change.csv. A later
-    `run` into the same folder adds the report.
+    Leaves in OUT what `run` leaves but decisions and review.html, and prints the path of
+    results/pd_change.csv. A later `run` into the same folder adds the rest.
     """
     outcome = pb.change_study(study, out, plan=plan, workers=workers, fresh=fresh, progress=not quiet)
     return _finish(outcome, quiet=quiet)
