@@ -28,13 +28,14 @@ if TYPE_CHECKING:
     from pdbiomarker.report import report
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
-    from pdbiomarker.run.decisions import decide_results
+    from pdbiomarker.run.decisions import decide_results, read_review
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.exports import export_result
     from pdbiomarker.run.exposure import write_exposure
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
     from pdbiomarker.run.lock import check_plan, lock_plan, show_plan
+    from pdbiomarker.run.power import PowerRequest, plan_power
     from pdbiomarker.run.reconciliation import reconcile_tables
     from pdbiomarker.run.reports import diff_results, report_results
     from pdbiomarker.run.response import write_response
@@ -49,6 +50,7 @@ __all__ = [
     "ExpressionOptions",
     "PDResult",
     "Plan",
+    "PowerRequest",
     "RunOutcome",
     "Study",
     "__version__",
@@ -74,9 +76,11 @@ __all__ = [
     "normalize",
     "pairs",
     "pd_change",
+    "plan_power",
     "plot",
     "quantify_slides",
     "read_result",
+    "read_review",
     "read_study",
     "reconcile_tables",
     "report",
@@ -99,6 +103,7 @@ _HOMES: Final = {
     "ExpressionOptions": "run.expression",
     "PDResult": "change",
     "Plan": "plan",
+    "PowerRequest": "run.power",
     "RunOutcome": "run",
     "Study": "study",
     "accountability": "pairing",
@@ -115,8 +120,10 @@ _HOMES: Final = {
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
+    "plan_power": "run.power",
     "quantify_slides": "run",
     "read_result": "run.results",
+    "read_review": "run.decisions",
     "read_study": "study",
     "reconcile_tables": "run.reconciliation",
     "report": "report",

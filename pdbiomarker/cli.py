@@ -203,6 +203,14 @@ def _value(text: str) -> bool | float | str:
         return text
 
 
+def _with_share(texts: list[str] | None) -> list[str] | None:
+    for text in _with_sign(texts) or []:
+        value = text.rpartition("=")[2]
+        if not value.strip().replace(".", "", 1).isdigit():
+            raise typer.BadParameter(f"{value!r} is no share between 0 and 1")
+    return texts
+
+
 @app.callback()
 def _options(
     *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
@@ -321,10 +329,12 @@ def run(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, say what would be done, stop.")] = False,
     quiet: Quiet = False,
 ) -> int:
-    """Take a study folder the whole road: check, slides, counts, paired change, report.
+    """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
     Leaves in OUT: review.html, results/pd_change.csv, results/changes.csv, results/accountability.csv,
-    results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log. Prints the path of the report.
+    results/decisions_cohort.csv, results/responders.csv, results/noise.csv and results/honesty_checks.csv (of
+    the plan's primary family), results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log.
+    Prints the path of the report.
     A second run into the same folder makes only what is missing, damaged or out of date.
     """
     outcome = pb.run_study(
@@ -346,8 +356,8 @@ def change(
 ) -> int:
     """Estimate the paired change of every feature; like run, without the report.
 
-    Leaves in OUT what `run` leaves but review.html, and prints the path of results/pd_change.csv. A later
-    `run` into the same folder adds the report.
+    Leaves in OUT what `run` leaves but decisions and review.html, and prints the path of
+    results/pd_change.csv. A later `run` into the same folder adds the rest.
     """
     outcome = pb.change_study(study, out, plan=plan, workers=workers, fresh=fresh, progress=not quiet)
     return _finish(outcome, quiet=quiet)
@@ -362,7 +372,9 @@ def decide(
     rule: Annotated[
         list[str] | None,
         typer.Option(
-            metavar="RULE", help="A preset or a .yaml file; may be repeated. Default: every preset."
+            metavar="RULE",
+            help="A preset or a .yaml file; may be repeated. Default: the presets, but dejardin_2024 and "
+            "rubinstein_2010_strict.",
         ),
     ] = None,
     feature: Annotated[
@@ -376,23 +388,38 @@ def decide(
     noise: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Noise to borrow. Default: the package's.")
     ] = None,
+    binds: Annotated[
+        str | None,
+        typer.Option(
+            "--drug-binds",
+            metavar="ANTIGENS",
+            help="What the drug binds, such as PD-L1; 'none' where it binds no stained antigen.",
+        ),
+    ] = None,
 ) -> int:
     """Apply decision rules to a results folder: per participant, per dose level, for the cohort.
 
     Leaves in DIR decisions_cohort.csv, decisions_dose_levels.csv, decisions_participants.csv,
-    decisions_operating.csv (how often each rule errs), noise.csv, noise_components.csv, responders.csv and
-    honesty_checks.csv, and prints the path of the first. Without --locked no verdict is above "consider".
+    decisions_operating.csv (how often each rule errs), noise.csv, noise_components.csv, responders.csv,
+    responder_rates.csv, dose_trend.csv, honesty_checks.csv and more, and prints the path of the first.
+    Without --locked no verdict is above "consider".
     """
     made = pb.decide_results(
         results,
         out,
         rules=rule or (),
         features=feature or (),
-        declared=pb.decide.Declared(plan_locked=locked),
+        declared=pb.decide.Declared(plan_locked=locked, drug_binds=_antigens(binds)),
         noise=noise,
     )
     typer.echo(str(made[0]))
     return 0
+
+
+def _antigens(text: str | None) -> tuple[str, ...] | None:
+    if text is None:
+        return None
+    return tuple(name for name in text.replace(",", " ").split() if name.lower() != "none")
 
 
 @app.command(epilog=_EXIT_CODES)
@@ -1087,6 +1114,45 @@ def plan_show(study: StudyFolder, *, plan: PlanFile = None) -> int:
     """Print the plan in full, defaults included, with its hash and the history of its locks."""
     typer.echo(pb.show_plan(study, plan=plan), nl=False)
     return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def power(
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")],
+    fold: Annotated[float, typer.Option(metavar="RATIO", help="True geometric mean ratio to find.")] = 2.0,
+    sigma: Annotated[float, typer.Option(metavar="LOG2", help="Noise of one biopsy (SD, log2).")] = 0.7,
+    sd_response: Annotated[
+        float, typer.Option(metavar="LOG2", help="SD of true log2 changes between participants.")
+    ] = 0.5,
+    stage: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME=P",
+            callback=_with_share,
+            help="A stage to a pair and the share that passes it; may be repeated. Names that start with "
+            "'baseline' lose the first biopsy. Default: baseline adequate=.87, second taken=.8, second "
+            "adequate=.84.",
+        ),
+    ] = None,
+    features: Annotated[int, typer.Option(min=1, help="Primary features.")] = 1,
+    sims: Annotated[int, typer.Option(min=0, help="Simulated trials; 0: none.")] = 200,
+) -> int:
+    """Say how many pairs a trial needs for 80 % power, and how many to enrol for them.
+
+    Leaves in DIR enrolment.csv (pairs, and participants to enrol so that they are there with 90 % assurance),
+    pairs.csv (a table over fold changes and standard deviations) and simulated.csv (trials of that size taken
+    through the same pipeline as a real one, with lost biopsies, noise and Holm's method). Prints the first.
+    """
+    stages = _shares(stage) if stage else pb.PowerRequest().stages
+    request = pb.PowerRequest(fold, sigma, sd_response, stages=stages, features=features, n_sims=sims)
+    typer.echo(str(pb.plan_power(request, out)[0]))
+    return 0
+
+
+def _shares(texts: list[str]) -> dict[str, float]:
+    return {name.strip(): float(value) for name, _, value in (text.rpartition("=") for text in texts)}
 
 
 def main() -> None:

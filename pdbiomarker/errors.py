@@ -388,6 +388,8 @@ _catalogue(
         2: "No decision rule of that name.",
         3: "A rule, or what it is given, does not fit together.",
         4: "An option of a plan for power or enrolment is out of its range.",
+        10: "A file that the plan's decisions name lies outside the study folder.",
+        11: "Values beyond a limit meet random terms that their model does not have.",
     },
 )
 _catalogue(

@@ -256,7 +256,7 @@ def test_run_prints_the_report_only_and_its_steps_on_standard_error(study: Path,
     assert done.returncode == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'out' / 'review.html'}\n"
     steps = [line.split(":")[0] for line in done.stderr.splitlines()]
-    assert steps[:3] == ["check", "change", "report"]
+    assert steps[:4] == ["check", "change", "decide", "report"]
     log = (tmp_path / "out" / "run.log").read_text(encoding="utf-8")
     assert re.search(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ change: ", log, re.MULTILINE)
 

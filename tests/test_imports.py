@@ -226,7 +226,7 @@ def test_one_slide_and_its_region_file(slides: Path, tmp_path: Path) -> None:
     assert "Ki67_pct_nest" in set(pd.read_csv(tmp_path / "out/scores.csv")["feature"])
 
 
-def test_slides_without_a_pixel_size_are_quarantined(slides: Path, tmp_path: Path) -> None:
+def test_trap_08_slides_without_a_pixel_size_are_quarantined(slides: Path, tmp_path: Path) -> None:
     code, _, err = invoke("quantify", slides / "S1.tif", "--panel", "ki67", "-o", tmp_path / "out", "--quiet")
     assert code == 4
     assert "E-SLIDE-003" in err

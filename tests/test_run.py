@@ -31,11 +31,24 @@ from small_study import (
 )
 
 import pdbiomarker as pb
+from pdbiomarker.decide.review import DECISIONS, TABLES
 from pdbiomarker.errors import FolderInUseError, InputError, Problem, ResourceError, VerificationError
 from pdbiomarker.provenance import FolderLock, read_manifest, verify
 from pdbiomarker.run import RunOutcome, folder, road
 from pdbiomarker.run.jobs import Ended, Job, Tell, run_jobs
 
+#: Honesty checks of a density, as their files are named.
+CHECKS = (
+    "analysis_sets",
+    "leave_one_out",
+    "regression_to_the_mean",
+    "threshold",
+    "offset",
+    "unpaired_baselines",
+    "missing_second_biopsy",
+    "batch_and_visit",
+    "dose_and_calendar_time",
+)
 COMMAND = (sys.executable, "-m", "pdbiomarker")
 
 
@@ -111,6 +124,9 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "qc_rna_components",
         "identity",
         *("estimands", "intercurrent_events", "pair_mix", "plan_deviations"),
+        *(f"decisions_{name}" for name in DECISIONS),
+        *TABLES,
+        *(f"honesty_{check}" for check in CHECKS),
     ]
     assert visible == {
         "review.html",
@@ -118,6 +134,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "run.log",
         *(f"results/{name}.csv" for name in tables),
         "results/study.json",
+        "results/review.json",
         *(f"assays/{name}.h5ad" for name in ("rna", "rna_signatures", "ihc")),
         *slides,
     }
@@ -180,6 +197,49 @@ def test_a_folder_that_is_no_result_is_named(tmp_path: Path) -> None:
         pb.read_result(tmp_path)
 
 
+def test_the_run_decides_as_pb_decide_does(study: Path, first: RunOutcome) -> None:
+    """What stands in results/ is what `review_of` makes of the result that was read back, with its dates."""
+    kept = pb.read_review(first.out)
+    assert kept is not None
+    made = pb.decide.review_of(pb.read_result(first.out))
+    assert kept.features == made.features == ("ihc:CD8_density_tissue",)
+    told = kept.honesty_checks["check"] != "dose and calendar time"
+    assert kept.honesty_checks[told].equals(made.honesty_checks[told].astype(kept.honesty_checks.dtypes))
+    assert kept.decisions.cohort["verdict"].tolist() == made.decisions.cohort["verdict"].tolist()
+    assert kept.noise["note"].tolist() == made.noise["note"].tolist()
+    page = (first.out / "review.html").read_text(encoding="utf-8")
+    for title in ("Decisions", "Responders", "Noise", "What could fool us"):
+        assert f"{title}</h2>" in page
+
+
+def test_rules_of_the_plan_are_read_hashed_and_checked_first(plain: Path, tmp_path: Path) -> None:
+    other = copy(plain, tmp_path / "study")
+    plan = other / "plan.yaml"
+    plan.write_text(
+        plan.read_text(encoding="utf-8") + "decisions: {rules: mine.yaml, features: rna:GZMA}\n",
+        encoding="utf-8",
+    )
+    (problem,) = refused(other, tmp_path / "out")
+    assert problem.code == "E-FILE-001"
+    rule = "name: mine\ntitle: t\ncriterion: gmr_margin\nsource: protocol\nmargin: 1.5\nmin_evaluable: 2\n"
+    (other / "mine.yaml").write_text(rule, encoding="utf-8")
+    assert run(other, tmp_path / "out").steps_made == ("change", "decide", "report")
+    first = pb.read_review(tmp_path / "out")
+    assert first is not None
+    assert [r.name for r in first.decisions.rules] == ["mine"]
+    assert first.features == ("rna:GZMA",)
+    assert "mine.yaml" in read_manifest(tmp_path / "out").inputs
+    (other / "mine.yaml").write_text(rule.replace("1.5", "1.2"), encoding="utf-8")
+    again = run(other, tmp_path / "out")
+    assert again.steps_made == ("change", "decide", "report")
+    second = pb.read_review(tmp_path / "out")
+    assert second is not None
+    assert second.decisions.cohort["p_if_inert"].iloc[0] > first.decisions.cohort["p_if_inert"].iloc[0]
+    plan.write_text(plan.read_text(encoding="utf-8").replace("rna:GZMA", "rna:GZMZ"), encoding="utf-8")
+    (problem,) = refused(other, tmp_path / "other")
+    assert (problem.code, problem.value) == ("E-PLAN-003", "rna:GZMZ")
+
+
 # --- going on ---
 
 
@@ -187,7 +247,7 @@ def test_a_second_run_makes_nothing_again(study: Path, first: RunOutcome, out: P
     before = {p: p.stat().st_mtime_ns for p in out.rglob("*") if p.is_file()}
     outcome = run(study, out)
     assert outcome.steps_made == ()
-    assert len(outcome.steps_kept) == 6
+    assert len(outcome.steps_kept) == 7
     assert fingerprint(out) == fingerprint(first.out)
     kept = [p for p, when in before.items() if p.stat().st_mtime_ns == when]
     assert {p.name for p in set(before) - set(kept)} == {"manifest.json", "run.log", "basis"}
@@ -198,6 +258,8 @@ def test_a_second_run_makes_nothing_again(study: Path, first: RunOutcome, out: P
     [
         ("slides/P02-T/scores.csv", "truncate", ("slide-P02-T",)),
         ("results/pd_change.csv", "edit", ("change",)),
+        ("results/decisions_cohort.csv", "edit", ("decide",)),
+        ("results/honesty_threshold.csv", "delete", ("decide",)),
         ("review.html", "delete", ("report",)),
         (".done/report.json", "truncate", ("report",)),
     ],
@@ -225,7 +287,7 @@ def test_an_input_replaced_by_one_with_an_older_date_is_read_again(
     os.utime(other / "counts.csv.gz", (0, 0))
     before = (out / "results" / "pd_change.csv").read_bytes()
     outcome = run(other, out)
-    assert outcome.steps_made == ("change", "report")
+    assert outcome.steps_made == ("change", "decide", "report")
     assert (out / "results" / "pd_change.csv").read_bytes() != before
     assert verify(out) == []
 
@@ -261,7 +323,7 @@ def test_a_changed_plan_study_or_version_is_refused_with_what_changed(plain: Pat
     assert fingerprint(out) == before
 
     outcome = run(study, out, fresh=True)
-    assert outcome.steps_made == ("change", "report")
+    assert outcome.steps_made == ("change", "decide", "report")
     assert (out / "mine.txt").read_text(encoding="utf-8") == "mine"
     assert read_manifest(out).parameters["seed"] == 2
 
@@ -277,7 +339,7 @@ def test_fresh_after_another_plan_keeps_the_slides_that_are_whole_and_unchanged(
     (out / "slides" / "P01-T" / "scores.csv").write_text("edited", encoding="utf-8")
     draw_slide(other / "slides" / "P02-S.tif", seed=99, positive=20)
     outcome = run(other, out, fresh=True)
-    assert set(outcome.steps_made) == {"slide-P01-T", "slide-P02-S", "change", "report"}
+    assert set(outcome.steps_made) == {"slide-P01-T", "slide-P02-S", "change", "decide", "report"}
     assert set(outcome.steps_kept) == {"slide-P01-S", "slide-P02-T"}
     assert verify(out) == []
     anew = run(other, tmp_path / "anew")
@@ -290,7 +352,7 @@ def test_commands_into_one_folder_complete_each_other(plain: Path, tmp_path: Pat
     assert pb.change_study(plain, out, progress=False).steps_made == ("change",)
     assert verify(out) == []
     assert (out / "results" / "quarantine.csv").is_file()
-    assert run(plain, out).steps_made == ("report",)
+    assert run(plain, out).steps_made == ("decide", "report")
     again = pb.change_study(plain, out, progress=False)
     assert again.steps_made == ()
     assert (out / "review.html").is_file()  # still true, so it stays
@@ -587,7 +649,7 @@ def test_a_quarantined_slide_is_not_tried_again_until_it_is_mended(
     for name in ("P01-S", "P01-T"):
         shutil.copy(study / "slides" / f"{name}.tif", other / "slides" / f"{name}.tif")
     mended = run(other, out)
-    assert set(mended.steps_made) == {"slide-P01-S", "slide-P01-T", "change", "report"}
+    assert set(mended.steps_made) == {"slide-P01-S", "slide-P01-T", "change", "decide", "report"}
     assert {p.item for p in mended.problems} == {"X99", "P04-T"}
 
 

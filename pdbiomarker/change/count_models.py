@@ -94,8 +94,17 @@ def fit_censored(setting: Setting, y: Floats, side: Floats) -> Likelihood:
     for low, high, pairs, every in zip(
         fit.n_left.tolist(), fit.n_right.tolist(), counted, all_pairs, strict=True
     ):
-        note = f"{low} value{'' if low == 1 else 's'} below and {high} above a limit, censored in the model"
-        fewer = f"; df of the {pairs} pairs not censored at both visits" if 0 < pairs < every else ""
+        sides = [
+            f"{n} value{'' if n == 1 else 's'} {way} a limit of the assay"
+            for n, way in ((low, "below"), (high, "above"))
+            if n
+        ]
+        note = f"{' and '.join(sides)}, known only to lie beyond it (Tobit model)"
+        fewer = (
+            f"; {pairs} of {every} pairs have a measured value and carry the test"
+            if 0 < pairs < every
+            else ""
+        )
         notes.append(note + fewer)
     return Likelihood(
         estimate=fit.estimate[:, 0],

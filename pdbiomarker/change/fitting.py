@@ -84,8 +84,8 @@ class Values:
 
 
 def join_notes(first: str, second: str) -> str:
-    """Put two notes of a row together; an empty one leaves the other."""
-    return "; ".join(part for part in (first, second) if part)
+    """Put two notes of a row together; an empty one leaves the other, and one full stop is enough."""
+    return f"{first.rstrip('.')}; {second}" if first and second else first or second
 
 
 def fit_rows(rows: pd.DataFrame, values: Values, setting: Setting, *, plan: Plan) -> None:

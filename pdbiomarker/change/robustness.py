@@ -118,6 +118,9 @@ def robustness_rows(fitted: Fitted, *, seed: int) -> pd.DataFrame:
         usable = rows["status"].isin(["ok", "singular"]).to_numpy()
         _exact(out, fitted.values, setting, usable, seed=seed)
         _without_each(out, fitted, setting, usable, seed=seed)
+    # A row that has no estimate says here, too, why.
+    silent = ~rows["status"].isin(["ok", "singular"]).to_numpy() & (out["note"] == "").to_numpy()
+    out.loc[silent, "note"] = rows.loc[silent, "note"]
     kinds = rows["kind"].to_numpy()
     for name in ("without_low", "without_high", "bootstrap_low", "bootstrap_high"):
         part, end = name.rsplit("_", 1)

@@ -1,11 +1,13 @@
 """Decisions: named rules with their operating characteristics, planning, and honesty checks.
 
+`review_of` makes everything of a result at once, a `Review`: noise, responders, decisions, trend, checks.
 `decide` applies rules to a result; `preset` and `read_rule` give rules; `operating_characteristics` says how
 often a rule errs; `power_table`, `enrol_for` and `simulate_power` plan a trial; the checks (`leave_one_out`,
 `regression_to_the_mean` and the others) ask what else could have made the result.
 """
 
 from .aliasing import analysis_sets, batch_and_visit, dose_and_time
+from .asked import review_of_plan
 from .checks import checks_table, honesty_checks
 from .evaluate import DECISION_COLUMNS, Decisions, decide
 from .honesty import (
@@ -30,7 +32,9 @@ from .planning import (
     power_table,
     simulate_power,
 )
+from .review import Review, features_to_decide, primary_features, review_of
 from .rules import (
+    NOT_BY_DEFAULT,
     Activity,
     BayesGmr,
     BayesRate,
@@ -39,14 +43,17 @@ from .rules import (
     RcvFraction,
     ResponderCount,
     Rule,
+    default_presets,
     preset,
     presets,
     read_rule,
     rule_sha256,
 )
+from .trend import dose_levels, dose_trend
 
 __all__ = [
     "DECISION_COLUMNS",
+    "NOT_BY_DEFAULT",
     "Activity",
     "BayesGmr",
     "BayesRate",
@@ -59,6 +66,7 @@ __all__ = [
     "Participant",
     "RcvFraction",
     "ResponderCount",
+    "Review",
     "Rule",
     "Setting",
     "TrialAssumptions",
@@ -67,9 +75,13 @@ __all__ = [
     "checks_table",
     "count_probability",
     "decide",
+    "default_presets",
     "dose_and_time",
+    "dose_levels",
+    "dose_trend",
     "enrol_for",
     "evaluable_of",
+    "features_to_decide",
     "honesty_checks",
     "leave_one_out",
     "missing_second_biopsy",
@@ -80,9 +92,12 @@ __all__ = [
     "power_table",
     "preset",
     "presets",
+    "primary_features",
     "read_rule",
     "regression_to_the_mean",
     "reliability_of",
+    "review_of",
+    "review_of_plan",
     "rule_sha256",
     "simulate_power",
     "threshold_sensitivity",

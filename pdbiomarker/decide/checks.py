@@ -22,7 +22,7 @@ from pdbiomarker.decide.honesty import (
     unpaired_baselines,
 )
 from pdbiomarker.errors import Problems
-from pdbiomarker.noise import Noise
+from pdbiomarker.noise import Noise, Scale, scale_of
 from pdbiomarker.tables import nearest
 
 __all__ = ["checks_table", "honesty_checks"]
@@ -70,9 +70,10 @@ def honesty_checks(
     second = _values(y, pairs["on_biopsy"])
     change = second - first
     people = pairs["participant_id"].astype(str).tolist()
+    scale = scale_of(str(cast("pd.DataFrame", data.var).loc[name, "kind"]))
     out = [
         analysis_sets(result.table, assay, name, contrast=asked),
-        leave_one_out(change, people),
+        leave_one_out(change, people, scale=scale),
         _regression(first, change, noise),
         _thresholds(change, noise),
     ]
@@ -83,7 +84,7 @@ def honesty_checks(
         before, on = ((_values(counted[0], b), _values(counted[1], b)) for b in ids)
         out.append(offset_sensitivity(before, on))
     out += [
-        *_missing(result, people, first, change),
+        *_missing(result, people, first, change, scale=scale),
         _batches(frame, pairs),
         _calendar(result, pairs, people),
     ]
@@ -134,7 +135,9 @@ def _thresholds(change: Array, noise: Noise | None) -> Check:
     return threshold_sensitivity(change, noise)
 
 
-def _missing(result: PDResult, people: Sequence[str], first: Array, change: Array) -> list[Check]:
+def _missing(
+    result: PDResult, people: Sequence[str], first: Array, change: Array, *, scale: Scale
+) -> list[Check]:
     based = np.isfinite(first)
     paired = np.isfinite(change)
     participants = result.study.participants.reindex(list(people))
@@ -144,7 +147,7 @@ def _missing(result: PDResult, people: Sequence[str], first: Array, change: Arra
             frame[column] = participants[column]
     return [
         unpaired_baselines(frame[based], paired[based]),
-        missing_second_biopsy(change, int((based & ~paired).sum())),
+        missing_second_biopsy(change, int((based & ~paired).sum()), scale=scale),
     ]
 
 

@@ -5,8 +5,9 @@ the rule gives that verdict when the drug does nothing and when it does what the
 
 **Caps.** A verdict is lowered from ``go`` to ``consider`` where no pair of the group was stained in one run
 (drug and run cannot be told apart), where nobody declares that the plan was locked before unblinding or its
-lock says otherwise, where biopsies were not read blinded, and where lots changed without a bridge. The row
-says why, and the rule's own verdict stays beside it.
+lock says otherwise, where biopsies were not read blinded, where lots changed without a bridge, and where the
+drug may mask the stain (PD-L1 under a drug that binds PD-L1). The row says why, and the rule's own verdict
+stays beside it.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from numpy.typing import NDArray
 from pdbiomarker.change import PDResult
 from pdbiomarker.decide.inputs import DecideOptions, Declared, Feature, doses_of, features_of
 from pdbiomarker.decide.judge import CONSIDER, GO, NOT_EVALUABLE, STOP, VERDICTS, Judged, Trials, judge
+from pdbiomarker.decide.masking import masking
 from pdbiomarker.decide.operating import Setting, operating_characteristics
 from pdbiomarker.decide.rules import BayesRate, ResponderCount, Rule, preset, rule_sha256
 from pdbiomarker.decide.words import criterion, observed, responder, shown
@@ -43,6 +45,9 @@ DECISION_COLUMNS: Final = (
 )
 #: Probabilities that differ by more than this over the limits of sigma are told.
 _TOLD_DIFFERENCE: Final = 0.02
+#: True folds of a curve besides none, and multiples of the threshold on the identity scale.
+_FOLDS: Final = (1.25, 1.5, 1.75, 2.0, 2.5, 3.0, 3.5, 4.0, 5.0, 6.0, 8.0)
+_STEPS: Final = (0.25, 0.5, 0.75, 1.0, 1.25, 1.5, 2.0, 2.5, 3.0)
 _SHARE: Final = {GO: "p_go", CONSIDER: "p_consider", STOP: "p_stop", NOT_EVALUABLE: "p_not_evaluable"}
 
 
@@ -60,6 +65,9 @@ class Decisions:
     operating : DataFrame
         See :func:`~pdbiomarker.decide.operating_characteristics`; with ``feature, level, unit``.
     rules : tuple of Rule
+    curves : DataFrame
+        The same for the cohort over a grid of true effects, where it was asked for
+        (``DecideOptions.curves``).
     """
 
     participants: pd.DataFrame
@@ -67,6 +75,7 @@ class Decisions:
     cohort: pd.DataFrame
     operating: pd.DataFrame
     rules: tuple[Rule, ...]
+    curves: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
     def write(self, folder: str | Path) -> list[Path]:
         """Write the four tables as CSV into a folder; give their paths."""
@@ -128,11 +137,12 @@ def decide(
     doses = doses_of(result, given)
     tables: dict[str, list[dict[str, Any]]] = {"participant": [], "dose level": [], "cohort": []}
     operating: list[pd.DataFrame] = []
+    curves: list[pd.DataFrame] = []
     for feature in found:
         groups = [("dose level", name, members) for name, members in doses]
         everybody = np.ones(len(feature.people), dtype=bool)
         for rule in chosen:
-            own = _of_rule(facts, rule, result)
+            own = _of_rule(facts, rule, feature, result)
             for level, unit, members in [*groups, ("cohort", result.study.spec.id, everybody)]:
                 group = _Group(rule, feature, level, unit, members)
                 row, told, judged = _judge_group(group, own, given)
@@ -141,14 +151,28 @@ def decide(
                     operating.append(told)
                 if level == "cohort":
                     tables["participant"] += _participants(group, judged, told, own)
+                    curves += [] if told is None or not given.curves else [_curve(group, given)]
     frames = {level: pd.DataFrame(rows, columns=list(DECISION_COLUMNS)) for level, rows in tables.items()}
-    whole = pd.concat(operating, ignore_index=True) if operating else pd.DataFrame()
-    return Decisions(frames["participant"], frames["dose level"], frames["cohort"], whole, chosen)
+    whole, grid = (
+        pd.concat(rows, ignore_index=True) if rows else pd.DataFrame() for rows in (operating, curves)
+    )
+    return Decisions(frames["participant"], frames["dose level"], frames["cohort"], whole, chosen, grid)
 
 
-def _of_rule(facts: Declared, rule: Rule, result: PDResult) -> Declared:
-    """The facts for one rule: where there is a lock, the rule itself must stand in it."""
-    if not facts.plan_locked or rule_is_locked(result.study, rule.name, rule_sha256(rule)) is not False:
+def _stacked(parts: Sequence[pd.DataFrame]) -> pd.DataFrame:
+    return pd.concat(parts, ignore_index=True) if parts else pd.DataFrame()
+
+
+def _of_rule(facts: Declared, rule: Rule, feature: Feature, result: PDResult) -> Declared:
+    """The facts for one rule: where there is a lock, the rule itself must stand in it.
+
+    A preset that follows a feature expected to fall stands in the lock as it is written, upward.
+    """
+    written = [rule]
+    if feature.expected_direction < 0 and rule.direction == "down":
+        written.append(rule.model_copy(update={"direction": "up"}))
+    known = [rule_is_locked(result.study, one.name, rule_sha256(one)) for one in written]
+    if not facts.plan_locked or any(one is not False for one in known):
         return facts
     return dataclasses.replace(facts, plan_locked=False, lock_said=f"the rule {rule.name} is not in the lock")
 
@@ -194,7 +218,7 @@ def _judge_group(
         reason = f"the rule is for {', '.join(rule.features)}"
         judged = Judged(np.array([NOT_EVALUABLE]), np.array([np.nan]), reason=reason)
     code = int(judged.verdict[0])
-    caps = _caps(feature.shares_run[group.evaluable], facts) if code != NOT_EVALUABLE else []
+    caps = _caps(feature, group.evaluable, facts) if code != NOT_EVALUABLE else []
     told = None
     judged_any = code != NOT_EVALUABLE or judged.responder is not None
     if options.n_sims and n >= 2 and group.fits and judged_any:
@@ -203,7 +227,8 @@ def _judge_group(
     return row, told, judged
 
 
-def _operating(group: _Group, options: DecideOptions) -> pd.DataFrame:
+def _setting(group: _Group, options: DecideOptions) -> tuple[Noise, Setting, str]:
+    """The noise and the trial that simulated ones are to be like, and what to say of the noise."""
     feature, n = group.feature, int(group.evaluable.sum())
     noise, note = feature.noise, ""
     if noise is None:
@@ -220,6 +245,12 @@ def _operating(group: _Group, options: DecideOptions) -> pd.DataFrame:
         baseline_sd=float(baselines.std(ddof=1)) if len(baselines) > 1 else 0.0,
         sd_response=options.sd_response,
     )
+    return noise, setting, note
+
+
+def _operating(group: _Group, options: DecideOptions) -> pd.DataFrame:
+    feature = group.feature
+    noise, setting, note = _setting(group, options)
     truths = _truths(group.rule, feature)
     sigmas = [noise, *([dataclasses.replace(noise, sigma=noise.high)] if np.isfinite(noise.high) else [])]
     parts = [
@@ -235,6 +266,21 @@ def _operating(group: _Group, options: DecideOptions) -> pd.DataFrame:
     return told.assign(note=note)
 
 
+def _curve(group: _Group, options: DecideOptions) -> pd.DataFrame:
+    """Probabilities of the verdicts over a grid of true effects, at sigma."""
+    noise, setting, note = _setting(group, options)
+    if group.feature.scale == "identity":
+        step = _truths(group.rule, group.feature)[0]
+        grid = [step * x for x in _STEPS]
+    else:
+        grid = list(_FOLDS)
+    told = operating_characteristics(
+        group.rule, noise, setting, truths=grid, n_sims=options.n_sims, seed=options.seed
+    )
+    told.insert(1, "feature", group.feature.name)
+    return told.assign(note=note)
+
+
 def _truths(rule: Rule, feature: Feature) -> list[float]:
     """True effects to simulate, the target last: folds; on the identity scale multiples of the threshold."""
     if feature.scale != "identity":
@@ -247,8 +293,9 @@ def _truths(rule: Rule, feature: Feature) -> list[float]:
     return [least, 2 * least] if least else [1.0]
 
 
-def _caps(shares: NDArray[np.object_], facts: Declared) -> list[str]:
+def _caps(feature: Feature, members: NDArray[np.bool_], facts: Declared) -> list[str]:
     caps = []
+    shares = feature.shares_run[members]
     known = [s for s in shares if s is not None]
     if known and len(known) == len(shares) and not any(known):
         caps.append("baseline and on-treatment samples never share a staining run")
@@ -258,7 +305,9 @@ def _caps(shares: NDArray[np.object_], facts: Declared) -> list[str]:
     elif not facts.plan_locked:
         caps.append(f"the plan was not locked before unblinding{why}")
     together = len(known) == len(shares) and all(known)
-    return [*caps, *facts.caps(share_run=True if together else None)]
+    caps += facts.caps(share_run=True if together else None)
+    masked = masking(feature.name, feature.label, feature.kind, facts.drug_binds)
+    return [*caps, masked] if masked else caps
 
 
 def _row(
@@ -274,6 +323,9 @@ def _row(
         notes.append("staining runs not recorded for every pair")
     sigma = np.nan if feature.noise is None else feature.noise.sigma
     notes += feature.facts.cautions(f"{feature.assay}:{feature.name}", scale=feature.scale, sigma=sigma)
+    masked = [c for c in caps if "mask" in c]
+    # A verdict that is not capped may rest on a masked stain all the same: a stop on a fall, for one.
+    notes += [] if capped else masked
     if feature.noise is not None and feature.noise.borrowed:
         notes.append(f"noise borrowed: {feature.noise.source}")
     high = _chance(told, None, code, capped=bool(caps), at="upper limit of sigma")
@@ -347,7 +399,7 @@ def _participants(
                 note = judged.reason or "the rule judges groups, not participants"
             else:
                 code = GO if judged.responder[0, order[i]] else STOP
-                caps = _caps(feature.shares_run[i : i + 1], facts)
+                caps = _caps(feature, np.arange(len(evaluable)) == i, facts)
                 if feature.shares_run[i] is None:
                     note = "staining runs not recorded"
         capped = code == GO and bool(caps)

@@ -29,8 +29,9 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
+from pdbiomarker.decide.words import shown
 from pdbiomarker.errors import Problems
-from pdbiomarker.noise import Noise
+from pdbiomarker.noise import Noise, Scale
 
 __all__ = [
     "Check",
@@ -248,7 +249,7 @@ def threshold_sensitivity(
     return Check(name, question, "caution", said, table)
 
 
-def leave_one_out(change: ArrayLike, participants: Sequence[str]) -> Check:
+def leave_one_out(change: ArrayLike, participants: Sequence[str], *, scale: Scale | None = None) -> Check:
     """The mean change without each participant in turn.
 
     Parameters
@@ -256,6 +257,8 @@ def leave_one_out(change: ArrayLike, participants: Sequence[str]) -> Check:
     change : (n,) array
         Model scale; NaN = not evaluable.
     participants : (n,) sequence of str
+    scale : {"log2", "logit", "identity"}, optional
+        In which the verdict tells changes as people read them; default: as they are.
 
     Raises
     ------
@@ -280,8 +283,11 @@ def leave_one_out(change: ArrayLike, participants: Sequence[str]) -> Check:
     flips = others[(others["p"] <= _ALPHA) != (whole["p"] <= _ALPHA)]["left_out"].tolist()
     turns = others[np.sign(others["change"]) != np.sign(whole["change"])]["left_out"].tolist()
     widest = others.loc[(others["change"] - whole["change"]).abs().idxmax()]
-    moves = f"leaving out {widest['left_out']} moves it most, from {whole['change']:.2f} to "
-    moves += f"{widest['change']:.2f}"
+    first, last = (
+        f"{value:.2f}" if scale is None else shown(float(value), scale)
+        for value in (whole["change"], widest["change"])
+    )
+    moves = f"leaving out {widest['left_out']} moves it most, from {first} to {last}"
     if turns or flips:
         what = "the sign" if turns else "whether p lies below .05"
         who = ", ".join(turns or flips)
@@ -371,7 +377,12 @@ def _difference(values: Array, has: NDArray[np.bool_]) -> tuple[float, ...]:
 
 
 def missing_second_biopsy(
-    change: ArrayLike, n_missing: int, *, null: float = 0.0, deltas: Sequence[float] | None = None
+    change: ArrayLike,
+    n_missing: int,
+    *,
+    null: float = 0.0,
+    deltas: Sequence[float] | None = None,
+    scale: Scale | None = None,
 ) -> Check:
     """What the finding would be if participants without a second biopsy had changed differently.
 
@@ -386,6 +397,8 @@ def missing_second_biopsy(
     deltas : sequence of float, optional
         Differences of the missing changes from the mean of the others; default five from 0 to the one that
         makes them `null`.
+    scale : {"log2", "logit", "identity"}, optional
+        In which the verdict tells changes as people read them; default: as they are.
 
     Returns
     -------
@@ -428,6 +441,9 @@ def missing_second_biopsy(
         return Check(name, question, "clear", f"No difference in the {n_missing} missing loses it.", table)
     share = tip / gap
     said = f"It is lost where the {n_missing} missing changed by {tip:+.2f} from the {mean:.2f} of the others"
+    if scale is not None:
+        missed, seen = (shown(value, scale) for value in (mean + tip, mean))
+        said = f"It is lost where the {n_missing} missing had a mean {missed}, beside {seen} of the others"
     # At share 1 the missing had no effect at all; beyond it they must have gone the other way.
     if share > 1:
         return Check(name, question, "clear", f"{said}: only if they went the other way.", table)

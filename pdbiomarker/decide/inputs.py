@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -35,6 +35,8 @@ class DecideOptions:
         Spread of true changes between participants in the simulated trials, model scale.
     n_sims, seed : int
         Of the operating characteristics; 0 simulations leave them out.
+    curves : bool
+        Also simulate the cohort's verdicts over a grid of true effects.
     """
 
     contrast: str | None = None
@@ -42,6 +44,7 @@ class DecideOptions:
     sd_response: float = 0.0
     n_sims: int = 4_000
     seed: int = 1
+    curves: bool = False
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -59,6 +62,9 @@ class Feature:
     shares_run: NDArray[np.object_]
     noise: Noise | None
     scale: Scale
+    kind: str = ""
+    label: str = ""
+    expected_direction: float = 0.0
     facts: Declared = dataclasses.field(default_factory=Declared)
 
 
@@ -137,10 +143,14 @@ def _feature(
     first = told.loc[told["biopsy_id"].isin(rows["baseline_biopsy"].dropna()), "visit"]
     used = told[told["used"].astype(bool) & told["visit"].isin(first)]["biopsy_id"]
     baselines = y.reindex(used.to_numpy()).dropna().to_numpy(dtype=float)
-    kind = str(cast("pd.DataFrame", data.var).loc[name, "kind"])
+    var = cast("pd.DataFrame", data.var)
+    kind = str(var.loc[name, "kind"])
+    label = str(var.loc[name, "label"]) if "label" in var else name
+    expected: Any = var.loc[name, "expected_direction"] if "expected_direction" in var else 0
+    way = 0.0 if pd.isna(expected) else float(expected)
     return Feature(
         assay, name, contrast, people, values["baseline"], values["on"], baselines, why, shares, noise,
-        scale_of(kind), facts=facts,
+        scale_of(kind), kind, label, way, facts=facts,
     )  # fmt: skip
 
 

@@ -26,6 +26,7 @@ from pdbiomarker.reference import list_reference, reference_path
 from pdbiomarker.tables import load_yaml, nearest, validate_yaml
 
 __all__ = [
+    "NOT_BY_DEFAULT",
     "Activity",
     "BayesGmr",
     "BayesRate",
@@ -34,10 +35,13 @@ __all__ = [
     "RcvFraction",
     "ResponderCount",
     "Rule",
+    "default_presets",
     "preset",
     "presets",
     "read_rule",
+    "rule_of",
     "rule_sha256",
+    "turned",
 ]
 
 _FOLDER: Final = "decisions"
@@ -188,6 +192,13 @@ class Activity(_Rule):
 
 
 Rule = ResponderCount | RcvFraction | GmrMargin | BayesGmr | BayesRate | Activity
+#: Presets that are applied only where they are asked for, and why.
+NOT_BY_DEFAULT: Final[Mapping[str, str]] = {
+    "dejardin_2024": "thresholds fitted to progression-free survival with one CD8 assay: a rule of clinical "
+    "activity, no gate of pharmacodynamics",
+    "rubinstein_2010_strict": "the stricter level of rubinstein_2010: which of the two applies is the "
+    "protocol's choice, not one after the data",
+}
 _ADAPTER: Final[TypeAdapter[Rule]] = TypeAdapter(Annotated[Rule, Field(discriminator="criterion")])
 _CRITERIA: Final[Mapping[str, type[_Rule]]] = {
     "responder_count": ResponderCount,
@@ -202,6 +213,23 @@ _CRITERIA: Final[Mapping[str, type[_Rule]]] = {
 def presets() -> list[str]:
     """Names of the presets that travel with the package."""
     return [Path(name).stem for name in list_reference(_FOLDER)]
+
+
+def rule_of(content: Mapping[str, Any]) -> Rule:
+    """A rule from what its ``model_dump`` gave."""
+    return _ADAPTER.validate_python(dict(content))
+
+
+def default_presets() -> list[str]:
+    """Names of the presets that are applied where nobody names rules: all but :data:`NOT_BY_DEFAULT`."""
+    return [name for name in presets() if name not in NOT_BY_DEFAULT]
+
+
+def turned(rule: Rule, expected_direction: float) -> Rule:
+    """The rule for a feature that is expected to fall (-1): the same, downward; else the rule as it is."""
+    if expected_direction >= 0 or rule.direction == "down":
+        return rule
+    return rule.model_copy(update={"direction": "down"})
 
 
 def preset(name: str) -> Rule:

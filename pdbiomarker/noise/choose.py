@@ -1,26 +1,35 @@
-"""Which noise a feature gets: this study's replicates, else borrowed, else none, and why."""
+"""Which noise a feature gets: of this study's replicates, else borrowed, else of its pairs, and why."""
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from typing import Final, cast
 
 import numpy as np
 import pandas as pd
+from numpy.typing import ArrayLike
 
 from pdbiomarker.errors import InputError
 from pdbiomarker.noise.borrowed import borrow_noise
-from pdbiomarker.noise.estimate import Noise, noise_of_study, scale_of
+from pdbiomarker.noise.estimate import Noise, Scale, noise_of_pairs, noise_of_study, scale_of
 from pdbiomarker.study import Study
 
 __all__ = ["choose_noise", "components_table", "noise_table"]
 
+#: Own replicates with fewer degrees of freedom than this are passed over where there is anything else.
+_LEAST_DF: Final = 3.0
+
 
 def choose_noise(
-    study: Study, features: Sequence[str], *, path: str | Path | None = None
+    study: Study,
+    features: Sequence[str],
+    *,
+    path: str | Path | None = None,
+    changes: Mapping[str, ArrayLike] | None = None,
 ) -> tuple[dict[str, Noise], dict[str, str]]:
-    """Give each feature its noise: from replicate biopsies of this study, else borrowed.
+    """Give each feature its noise: from replicate biopsies of this study, else borrowed, else from its pairs.
 
     Parameters
     ----------
@@ -30,10 +39,15 @@ def choose_noise(
         ``assay:feature``.
     path : path, optional
         A file to borrow from; default ``reference/noise.yaml``.
+    changes : mapping of ``assay:feature`` to (n,) array, optional
+        Changes of the treated pairs, model scale: the last resort, a bound from above. Without it a feature
+        that has no replicates and no published figure gets no noise.
 
     Returns
     -------
     noise : dict of ``assay:feature`` to Noise
+        Its `notes` say why the sources before it were passed over. Fewer than three degrees of freedom of own
+        replicates set limits that no change passes: another source is then preferred.
     reasons : dict of ``assay:feature`` to str
         Why there is none, for those that have none.
 
@@ -49,21 +63,44 @@ def choose_noise(
         found = noise_of_study(study, assay, features=names)
         kinds = cast("pd.DataFrame", study.assays[assay].var)["kind"].astype(str)
         for name in names:
+            key = f"{assay}:{name}"
             own = found.get(name, "The assay has no such feature.")
-            if isinstance(own, Noise):
-                noise[f"{assay}:{name}"] = own
-                continue
             if name not in kinds.index:
-                reasons[f"{assay}:{name}"] = own
-                continue
-            try:
-                noise[f"{assay}:{name}"] = borrow_noise(name, scale_of(kinds[name]), path=path)
-            except InputError as error:
-                if any(p.code != "E-NOISE-003" for p in error.problems):
-                    raise
-                borrowed = "; ".join(p.message for p in error.problems)
-                reasons[f"{assay}:{name}"] = f"{own} {borrowed}"
+                reasons[key] = str(own)
+            elif isinstance(own, Noise) and own.df >= _LEAST_DF:
+                noise[key] = own
+            else:
+                pairs = None if changes is None else changes.get(key)
+                one = _without_replicates(name, scale_of(kinds[name]), own, path=path, changes=pairs)
+                if isinstance(one, Noise):
+                    noise[key] = one
+                else:
+                    reasons[key] = one
     return noise, reasons
+
+
+def _without_replicates(
+    name: str, scale: Scale, own: Noise | str, *, path: str | Path | None, changes: ArrayLike | None
+) -> Noise | str:
+    """Noise of a feature without enough replicates: borrowed, or of its pairs; or the reason for none."""
+    if isinstance(own, Noise):
+        why = f"Replicate biopsies of this study give {own.df:.2g} degrees of freedom only: not used."
+    else:
+        why = own
+    try:
+        borrowed = borrow_noise(name, scale, path=path)
+        return dataclasses.replace(borrowed, notes=(*borrowed.notes, why.rstrip(".")))
+    except InputError as error:
+        if any(p.code != "E-NOISE-003" for p in error.problems):
+            raise
+        why += " " + "; ".join(p.message for p in error.problems)
+    if changes is not None:
+        try:
+            bound = noise_of_pairs(changes, feature=name, scale=scale)
+            return dataclasses.replace(bound, notes=(*bound.notes, why.rstrip(".")))
+        except InputError as error:
+            why += " " + "; ".join(p.message for p in error.problems)
+    return own if isinstance(own, Noise) else why
 
 
 def noise_table(

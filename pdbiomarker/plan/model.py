@@ -69,6 +69,18 @@ def _default_choice() -> list[Choice]:
     return ["adequate", "closest", "latest_earliest"]  # DEFAULT_CHOICE, typed
 
 
+class _Decisions(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+    rules: list[str] = Field(default_factory=list)
+    features: list[str] = Field(default_factory=list)
+    noise: str | None = None
+
+    @field_validator("rules", "features", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return [value] if isinstance(value, str) else value
+
+
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     formula: str = DEFAULT_FORMULA
@@ -88,6 +100,12 @@ class _PlanFile(BaseModel):
     stable_genes: list[str] = Field(default_factory=list)
     intercurrent: dict[str, EventKeys] = Field(default_factory=dict)
     choice: list[Choice] = Field(default_factory=_default_choice)
+    decisions: _Decisions | None = None
+
+    @field_validator("decisions", mode="before")
+    @classmethod
+    def _rules(cls, value: Any) -> Any:
+        return {"rules": value} if isinstance(value, str | list) else value
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -152,6 +170,10 @@ class Plan:
         ``closest`` to the target day, ``latest_earliest`` (the latest before treatment, the earliest on
         treatment), ``latest``, ``earliest``, ``most_tumor`` (viable tumour cells). Ties go to the smaller id;
         fresh tissue always comes before archival.
+    decisions : mapping
+        What is decided, and by which rules: ``rules`` (presets, or YAML files of the study folder),
+        ``features``, ``noise`` (a file to borrow from). Empty: the default presets for the family
+        ``primary``.
     """
 
     formula: str
@@ -171,6 +193,7 @@ class Plan:
     stable_genes: tuple[str, ...] = ()
     intercurrent: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     choice: tuple[str, ...] = DEFAULT_CHOICE
+    decisions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -182,6 +205,7 @@ class Plan:
             ("stable_genes", tuple(self.stable_genes)),
             ("intercurrent", whole_events(self.intercurrent)),
             ("choice", tuple(self.choice)),
+            ("decisions", {key: value for key, value in self.decisions.items() if value}),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -300,6 +324,7 @@ class Plan:
         used = {"looks": dict(self.looks)} if self.looks else {}
         if self.intercurrent:
             used["intercurrent"] = {name: dict(keys) for name, keys in self.intercurrent.items()}
+        used |= {"decisions": dict(self.decisions)} if self.decisions else {}
         return content | used | ({"weights": self.weights} if self.weights != "equal" else {})
 
 
@@ -363,6 +388,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         stable_genes=tuple(content.stable_genes),
         intercurrent={name: keys.model_dump() for name, keys in content.intercurrent.items()},
         choice=tuple(content.choice),
+        decisions={} if content.decisions is None else content.decisions.model_dump(),
     )
 
 

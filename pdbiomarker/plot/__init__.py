@@ -5,6 +5,8 @@ Nothing global is changed: the look is applied while a figure is drawn and undon
 
 from pdbiomarker.plot.accountability import accountability
 from pdbiomarker.plot.forest import forest
+from pdbiomarker.plot.honesty import regression_to_the_mean, sensitivity, thresholds, tipping_point
+from pdbiomarker.plot.operating import operating_characteristics, variance_components
 from pdbiomarker.plot.paired import paired
 from pdbiomarker.plot.quality import components, likeness, sexes
 from pdbiomarker.plot.response import size_waterfall, spider, swimmer
@@ -23,13 +25,19 @@ __all__ = [
     "escalation_path",
     "forest",
     "likeness",
+    "operating_characteristics",
     "paired",
+    "regression_to_the_mean",
+    "sensitivity",
     "sexes",
     "size_waterfall",
     "spider",
     "survival_curve",
     "swimmer",
+    "thresholds",
+    "tipping_point",
     "truth",
+    "variance_components",
     "volcano",
     "waterfall",
 ]

@@ -12,6 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from scipy import special, stats
 
+from pdbiomarker.decide import Review
+from pdbiomarker.plot.decided import Drawn, noise_of, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number, p_equals, p_name
 from pdbiomarker.plot.select import LOG_KINDS, RATIO_KINDS, Result, Selection, select, unit_of
 from pdbiomarker.plot.style import (
@@ -20,6 +22,7 @@ from pdbiomarker.plot.style import (
     GRID,
     INK,
     MUTED,
+    UP,
     Hue,
     despine,
     empty,
@@ -40,6 +43,8 @@ Floats = npt.NDArray[np.float64]
 _MAX_IDS: Final = 24
 #: Fewer pairs get no interval around their mean: with two it would be wider than the figure.
 _MIN_INTERVAL: Final = 3
+#: Opacity of lines of participants whose change noise alone could make.
+_PALE: Final = 0.32
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,6 +82,7 @@ def paired(
     contrast: str | None = None,
     set_: str | None = None,
     hue: str | None = None,
+    review: Review | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one line per participant from baseline to on treatment.
@@ -90,6 +96,9 @@ def paired(
         Default: the feature's first contrast, and the primary analysis set.
     hue : str, optional
         A column of the study's participants that colours the lines, such as ``dose_mg``.
+    review : Review, optional
+        Adds the wedge within which a participant who starts at the middle ends by noise alone (95 %); lines
+        of participants within noise are pale.
     ax : Axes, optional
         Where to draw; default: a new figure.
 
@@ -115,7 +124,7 @@ def paired(
         if chosen.changes.empty:
             return empty(ax, chosen.label, f"No evaluable pairs: {_why(chosen)}")
         unit = unit_of(result, str(chosen.row["assay"]), str(chosen.row["feature"]), chosen.kind)
-        return _draw(ax, chosen, unit, colors)
+        return _draw(ax, chosen, unit, colors, noise_of(result, review, chosen))
 
 
 def _why(chosen: Selection) -> str:
@@ -123,7 +132,7 @@ def _why(chosen: Selection) -> str:
     return str(note) if isinstance(note, str) and note else "no participant has a value at either visit."
 
 
-def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
+def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None, noise: Drawn | None) -> Axes:
     factor = 100.0 if chosen.kind == "proportion" else 1.0
     before = chosen.changes["baseline_value"].to_numpy(dtype=float) * factor
     after = chosen.changes["on_value"].to_numpy(dtype=float) * factor
@@ -131,6 +140,8 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     zero_at = _set_axis(ax, chosen.kind, np.concatenate([before, after]))
     shown_before, shown_after = (np.where(v <= 0, zero_at, v) if zero_at else v for v in (before, after))
     people = [str(p) for p in chosen.changes["participant_id"]]
+    within = _within_noise(noise)
+    wedge = "" if noise is None else _draw_wedge(ax, noise, before[both], factor)
     for i, person in enumerate(people):
         color = colors.color(person) if colors else ACCENT
         marker = colors.marker(person) if colors else "o"
@@ -143,7 +154,7 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
                 markersize=5,
                 markeredgecolor="white",
                 markeredgewidth=0.6,
-                alpha=0.9,
+                alpha=_PALE if person in within else 0.9,
                 zorder=3,
             )
         else:
@@ -163,8 +174,34 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None) -> Axes:
     n_unpaired = int((~both).sum())
     unpaired = f", {n_unpaired} with one visit only (open)" if n_unpaired else ""
     facts = f"{int(both.sum())} pairs{unpaired}; {chosen.set_name}.\n"
-    titles(ax, chosen.label, facts + _heading(chosen.row))
+    titles(ax, chosen.label, facts + _heading(chosen.row) + wedge)
     return ax
+
+
+def _within_noise(noise: Drawn | None) -> frozenset[str]:
+    """Participants whose change noise alone could make."""
+    if noise is None or not np.isfinite(noise.limit):
+        return frozenset()
+    rows = noise.table("responders")
+    return frozenset(rows.loc[rows["change"].notna() & ~rows["beyond_noise"].astype(bool), "participant_id"])
+
+
+def _draw_wedge(ax: Axes, noise: Drawn, before: Floats, factor: float) -> str:
+    """Draw where noise alone takes a participant who starts at the middle; returns the line that says so."""
+    if not np.isfinite(noise.limit) or not before.size or noise.noise is None:
+        return f"\n{noise_words(noise.noise).capitalize()}."
+    kind, limit = noise.chosen.kind, float(noise.noise["rcv"])
+    centre = _centre(kind, before, factor)[0].value
+    if kind in LOG_KINDS:
+        ends = [centre * 2.0**-limit, centre * 2.0**limit]
+    elif kind == "proportion":
+        ends = [factor * float(special.expit(special.logit(centre / factor) + v)) for v in (-limit, limit)]
+    else:
+        ends = [centre - limit, centre + limit]
+    low, high = ax.get_ylim()
+    ax.fill_between([0, 1], [centre, ends[0]], [centre, ends[1]], color=UP, alpha=0.10, lw=0, zorder=1)
+    ax.set_ylim(min(low, ends[0]), max(high, ends[1]))
+    return f"\nWedge and pale lines: within 95 % of noise; {noise_words(noise.noise)}."
 
 
 def _heading(row: pd.Series) -> str:

@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.patches import Patch
 
+from pdbiomarker.decide import Review
+from pdbiomarker.plot.decided import Drawn, noise_of, noise_words
 from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, Selection, not_evaluable, select
 from pdbiomarker.plot.style import (
@@ -15,6 +17,7 @@ from pdbiomarker.plot.style import (
     GRID,
     INK,
     MUTED,
+    UP,
     Hue,
     despine,
     empty,
@@ -30,6 +33,9 @@ from pdbiomarker.plot.style import (
 
 __all__ = ["waterfall"]
 
+#: Opacity of bars that noise alone could make.
+_PALE = 0.38
+
 
 def waterfall(
     result: Result,
@@ -38,6 +44,7 @@ def waterfall(
     contrast: str | None = None,
     set_: str | None = None,
     hue: str | None = None,
+    review: Review | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw one bar per participant: the fold change on a log2 axis, or the change in units.
@@ -51,6 +58,9 @@ def waterfall(
         Default: the feature's first contrast, and the primary analysis set.
     hue : str, optional
         A column of the study's participants that colours the bars.
+    review : Review, optional
+        Adds the 95 % prediction limits of noise and, for ratios, the 2-fold lines; bars within noise are
+        pale.
     ax : Axes, optional
         Where to draw; default: a new figure.
 
@@ -67,6 +77,7 @@ def waterfall(
         The feature, contrast or set is not in the result, or `hue` is not a column of the participants.
     """
     chosen = select(result, feature, contrast, set_)
+    noise = noise_of(result, review, chosen)
     lost = not_evaluable(result, chosen)
     colors = hue_of(result.study.participants, hue) if hue is not None else None
     with style():
@@ -76,7 +87,7 @@ def waterfall(
             return empty(
                 ax, f"{chosen.label}: change per participant", f"No evaluable pairs: {why or 'none given.'}"
             )
-        _draw(ax, chosen, lost, colors)
+        _draw(ax, chosen, lost, colors, noise)
         return ax
 
 
@@ -92,13 +103,19 @@ def _values(chosen: Selection) -> tuple[list[str], np.ndarray]:
     return [people[i] for i in order], values[order]
 
 
-def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors: Hue | None) -> None:
+def _draw(
+    ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors: Hue | None, noise: Drawn | None
+) -> None:
     people, values = _values(chosen)
     ratio = chosen.kind in RATIO_KINDS
     n = len(people)
     bars = [colors.color(p) if colors else ACCENT for p in people]
-    ax.bar(np.arange(n), values, color=bars, width=0.78, zorder=3)
-    low, high = min(0.0, float(values.min())), max(0.0, float(values.max()))
+    drawn = ax.bar(np.arange(n), values, color=bars, width=0.78, zorder=3)
+    limit = np.nan if noise is None else noise.limit
+    for bar, value in zip(drawn, values, strict=True):
+        bar.set_alpha(_PALE if abs(value) <= limit else None)
+    reach = [v for v in (limit, 1.0 if noise is not None and ratio else np.nan) if np.isfinite(v)]
+    low, high = min(0.0, float(values.min()), *(-v for v in reach)), max(0.0, float(values.max()), *reach)
     pad = 0.16 * (high - low) or 0.5
     low, high = low - (pad if low < 0 else 0.35 * pad), high + (pad if high > 0 else 0.35 * pad)
     if ratio:
@@ -141,11 +158,48 @@ def _draw(ax: Axes, chosen: Selection, lost: list[tuple[str, str, str]], colors:
     despine(ax)
     ax.spines["bottom"].set_visible(False)
     _legend(ax, people, colors)
+    told = "" if noise is None else _draw_limits(ax, noise, values)
     words = ", ".join(f"{k} {w}" for w, k in Counter(w for _, w, _ in lost).most_common())
     none = f"; {len(lost)} not evaluable (NE): {words}" if lost else ""
     up = int((values > 0).sum())
     facts = f"{n} pairs: {up} up, {int((values < 0).sum())} down{none}; {chosen.set_name}."
-    titles(ax, f"{chosen.label}: change per participant", facts)
+    titles(ax, f"{chosen.label}: change per participant", facts + told)
+
+
+def _draw_limits(ax: Axes, noise: Drawn, values: np.ndarray) -> str:
+    """Draw what noise alone reaches, and 2-fold; returns the line that says so."""
+    limit = noise.limit
+    # The words stand where the bars do not: at the left, on the side that fewer of them go to.
+    side = -1.0 if (values > 0).sum() >= (values < 0).sum() else 1.0
+    lines = []
+    if noise.ratio:
+        for fold in (1.0, -1.0):
+            ax.axhline(fold, color=MUTED, lw=1.0, ls=(0, (1, 2)), zorder=2)
+        lines.append((side, "2-fold", MUTED))
+    if np.isfinite(limit):
+        ax.axhspan(-limit, limit, color="#eef3f5", lw=0, zorder=0)
+        for end in (limit, -limit):
+            ax.axhline(end, color=UP, lw=1.2, ls=(0, (5, 3)), zorder=2)
+        shown = f"×/÷ {format_number(2.0**limit, 2)}" if noise.ratio else f"± {format_number(limit, 2)}"
+        lines.append((side * limit, f"95 % limit of noise alone, {shown}", UP))
+    left = ax.get_xlim()[0]
+    for k, (y, said, color) in enumerate(lines):
+        # Labels of two lines close to each other stand side by side.
+        close = k and abs(abs(y) - 1.0) < 0.08 * float(np.ptp(ax.get_ylim()))
+        ax.annotate(
+            said,
+            (left, y),
+            xytext=(44 if close else 4, 2),
+            textcoords="offset points",
+            fontsize=7.5,
+            va="bottom",
+            color=color,
+            zorder=5,
+        )
+    if not np.isfinite(limit):
+        return f"\n{noise_words(noise.noise).capitalize()}, so no limit is drawn."
+    beyond = int((np.abs(values) > limit).sum())
+    return f"\n{beyond} beyond the 95 % limits (dashed); {noise_words(noise.noise)}."
 
 
 def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:

@@ -8,6 +8,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.change import PDResult
+from pdbiomarker.decide import Review, review_of_plan
 from pdbiomarker.errors import Problems
 from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
@@ -46,7 +48,7 @@ _RESULTS: Final[Mapping[str, str]] = {
 }
 
 
-def report(study: Any, result: Result, path: str | Path) -> Path:
+def report(study: Any, result: Result, path: str | Path, *, review: Review | None = None) -> Path:
     """Write the report of a result as one file: a page, a PDF, slides or a workbook.
 
     Parameters
@@ -60,6 +62,9 @@ def report(study: Any, result: Result, path: str | Path) -> Path:
         The file to write; its suffix says the format: ``.html`` (one file that needs no network), ``.pdf``
         (needs Chromium), ``.pptx`` (16:9, tables as tables) or ``.xlsx`` (every table and the complete
         results). It is written whole or not at all.
+    review : Review, optional
+        The decisions, such as :func:`pdbiomarker.read_review` reads them; by default they are made here, as
+        the plan asks, where it names features to decide on or a family ``primary``.
 
     Returns
     -------
@@ -80,7 +85,8 @@ def report(study: Any, result: Result, path: str | Path) -> Path:
     """
     target = Path(path)
     (format_,) = formats_of([target.suffix.removeprefix(".")])
-    return write_report(build(study, result), result, {format_: target})[0]
+    decided = review_of_plan(result) if review is None and isinstance(result, PDResult) else review
+    return write_report(build(study, result, decided), result, {format_: target})[0]
 
 
 def formats_of(names: Iterable[str]) -> list[str]:

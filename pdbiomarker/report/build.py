@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
+from pdbiomarker.decide import Review
 from pdbiomarker.plot.numbers import format_number, p_name
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
@@ -22,26 +21,28 @@ from pdbiomarker.plot.select import (
     primary_set,
     set_label,
 )
-from pdbiomarker.plot.style import figure, style
 from pdbiomarker.plot.truth import join_truth
+from pdbiomarker.report.blocks import drawn as _drawn
+from pdbiomarker.report.blocks import key_of as _key
+from pdbiomarker.report.blocks import plain_table as _plain_table
+from pdbiomarker.report.blocks import table_of as _table
 from pdbiomarker.report.content import (
     Block,
-    Cell,
     Column,
     Document,
     Fact,
     Figure,
-    Format,
     Section,
     Table,
     Text,
     Thumbnails,
 )
+from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.overrides import overrides_table
-from pdbiomarker.report.privacy import clean, relative_name, shareable
+from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
 from pdbiomarker.report.thumbnails import thumbnail_rows
@@ -51,13 +52,12 @@ __all__ = ["TOP_GENES", "build"]
 #: Genes listed in the report; the file of results has all.
 TOP_GENES: Final = 50
 _MAX_PRIMARY: Final = 8
-_OPEN_ROWS: Final = 14
 #: With more participants than this, a figure of each of them takes the full width.
 _MANY: Final = 24
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 
-def build(study: Any, result: Result) -> Document:
+def build(study: Any, result: Result, review: Review | None = None) -> Document:
     """Make the content of the report of a result.
 
     Parameters
@@ -65,6 +65,8 @@ def build(study: Any, result: Result) -> Document:
     study : Study
         Gives the id and the data cut-off.
     result : PDResult
+    review : Review, optional
+        The decisions; without them the report has no sections on decisions, responders, noise and honesty.
 
     Returns
     -------
@@ -87,7 +89,8 @@ def build(study: Any, result: Result) -> Document:
         estimand_section(result),
         _accountability(result),
         _quality(result),
-        _primary(result, hue),
+        _primary(result, hue, review),
+        *decision_sections(result, review),
         _families(result),
         _signatures(result, hue),
         _genes(result),
@@ -96,7 +99,7 @@ def build(study: Any, result: Result) -> Document:
         Section("methods", "Methods and limits", _methods(result)),
         _provenance(result, versions),
     )
-    found = key_findings(result)
+    found = key_findings(result, review)
     none = (
         ""
         if found
@@ -119,73 +122,6 @@ def _hue(result: Result) -> str | None:
         if column in participants.columns and participants[column].nunique() > 1:
             return column
     return None
-
-
-def _drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
-    def make() -> Drawing:
-        with style():
-            fig = figure(width, height)
-            draw(fig.add_subplot())
-        return fig
-
-    return make
-
-
-def _key(*parts: object) -> str:
-    return "-".join(re.sub(r"[^a-z0-9]+", "-", str(p).lower()).strip("-")[:40] or "x" for p in parts)
-
-
-def _cell(value: object) -> Cell:
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value)
-    return str(value)
-
-
-def _table(
-    key: str,
-    caption: str,
-    frame: pd.DataFrame,
-    columns: Sequence[tuple[str, Column]],
-    *,
-    total: int | None = None,
-) -> Table:
-    """Take columns of a frame as they are; text other than ids loses dates and paths, empty columns go."""
-    present = [
-        (name, column)
-        for name, column in columns
-        if name in frame.columns and (column.numeric or any(_cell(v) not in (None, "") for v in frame[name]))
-    ]
-    rows = []
-    for values in zip(*(frame[name].tolist() for name, _ in present), strict=True):
-        cells = [_cell(v) for v in values]
-        rows.append(
-            tuple(
-                clean(c) if isinstance(c, str) and column.format == "text" else c
-                for c, (_, column) in zip(cells, present, strict=True)
-            )
-        )
-    heads = tuple(column for _, column in present)
-    return Table(key, caption, heads, tuple(rows), len(rows) > _OPEN_ROWS, total)
-
-
-def _plain_table(key: str, caption: str, frame: pd.DataFrame) -> Table:
-    """Show a frame whose columns are not known beforehand, without what is private."""
-    frame = shareable(frame.reset_index() if frame.index.name else frame).copy()
-    for name in frame.select_dtypes("float"):
-        if bool((frame[name].dropna() % 1 == 0).all()):
-            frame[name] = frame[name].astype("Int64")
-    columns: list[tuple[str, Column]] = []
-    for name in frame.columns:
-        numeric = pd.api.types.is_numeric_dtype(frame[name]) and not pd.api.types.is_bool_dtype(frame[name])
-        kind: Format = "number" if numeric else ("id" if str(name).endswith("_id") else "text")
-        columns.append((name, Column(str(name).replace("_", " "), kind)))
-    return _table(key, caption, frame, columns)
 
 
 # --- 1 to 3 --------------------------------------------------------------------------------------------
@@ -405,14 +341,18 @@ def _slide_quality(name: str, frame: pd.DataFrame) -> Table:
 # --- 4 to 7: results -----------------------------------------------------------------------------------
 
 
-def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Figure]:
+def _pair_of_figures(
+    result: Result, row: pd.Series, hue: str | None, review: Review | None = None
+) -> list[Figure]:
     ref, contrast, set_ = f"{row['assay']}:{row['feature']}", str(row["contrast"]), str(row["set"])
     baseline, on = contrast_visits(result, contrast)
     label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
     n = int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
     colour = f" Colour: {hue.replace('_mg', ' (mg)').replace('_', ' ')}." if hue else ""
     what = f"{label}, {on} against {baseline}; {set_label(set_, result)}; n = {n} pairs.{colour}"
-    options = {"contrast": contrast, "set_": set_, "hue": hue}
+    decided = review is not None and ref in review.features and contrast == review.contrast
+    limits = " Pale: within the 95 % prediction limits of noise." if decided else ""
+    options: dict[str, Any] = {"contrast": contrast, "set_": set_, "hue": hue, "review": review}
     many = len(result.study.participants) > _MANY
     own = result.changes[result.changes["contrast"] == contrast]
     # Several visits on one side have no one value to draw a line from or to.
@@ -422,13 +362,14 @@ def _pair_of_figures(result: Result, row: pd.Series, hue: str | None) -> list[Fi
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only. "
-            f"{_diamonds(row)}",
+            f"{_diamonds(row)}{limits}",
             _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options)),
             wide=many,
         ),
         Figure(
             _key("waterfall", ref, contrast),
-            f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason.",
+            f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason."
+            f"{limits}",
             _drawn(*bars, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
             wide=many,
         ),
@@ -447,12 +388,12 @@ def _diamonds(row: pd.Series) -> str:
     return f"Diamonds: {name} of the pairs; the heading's estimate is the model's{uses}."
 
 
-def _primary(result: Result, hue: str | None) -> Section:
+def _primary(result: Result, hue: str | None, review: Review | None) -> Section:
     rows = primary_rows(result)
     blocks: list[Block] = []
     paired = set(result.changes["contrast"])
     for _, row in rows.head(_MAX_PRIMARY).iterrows():
-        blocks += _pair_of_figures(result, row, hue) if row["contrast"] in paired else []
+        blocks += _pair_of_figures(result, row, hue, review) if row["contrast"] in paired else []
     robust = robustness_of(result)
     if robust is not None:
         blocks.append(_table("robustness", robust.caption, robust.rows, list(robust.columns)))

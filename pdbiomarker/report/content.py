@@ -195,6 +195,8 @@ class KeyFinding:
         Reasons to doubt it, the strongest first.
     counted : str
         What `n_pairs` counts: evaluable pairs, or the participants of a contrast at one visit.
+    decided : tuple of Fact
+        What was decided: responders beyond noise, and the verdict of a rule with its error rates.
     """
 
     label: str
@@ -208,6 +210,7 @@ class KeyFinding:
     sentence: str
     doubts: tuple[str, ...]
     counted: str = "evaluable pairs"
+    decided: tuple[Fact, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -8,6 +8,7 @@ they could change the reading.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pdbiomarker.decide import Review
 from pdbiomarker.plot.numbers import (
     format_interval,
     format_number,
@@ -35,6 +37,7 @@ from pdbiomarker.plot.select import (
     set_label,
 )
 from pdbiomarker.report.content import KeyFinding, Notice, Tone
+from pdbiomarker.report.decisions import decision_facts
 from pdbiomarker.report.privacy import clean
 from pdbiomarker.report.problems import Told, problems_of
 
@@ -62,12 +65,21 @@ def primary_rows(result: Result) -> pd.DataFrame:
     return rows.reset_index(drop=True)
 
 
-def key_findings(result: Result) -> tuple[KeyFinding, ...]:
-    """One finding per primary feature and contrast, in the order of the result's table."""
+def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFinding, ...]:
+    """One finding per primary feature and contrast, in the order of the result's table.
+
+    Parameters
+    ----------
+    result : PDResult
+    review : Review, optional
+        Adds what was decided.
+    """
     findings = []
     for _, row in primary_rows(result).iterrows():
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
-        findings.append(_finding(result, chosen))
+        found = _finding(result, chosen)
+        decided = decision_facts(review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
+        findings.append(dataclasses.replace(found, decided=decided))
     return tuple(findings)
 
 

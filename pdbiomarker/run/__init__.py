@@ -28,7 +28,7 @@ def run_study(
     dry_run: bool = False,
     progress: bool = True,
 ) -> RunOutcome:
-    """Take a study folder the whole road: check, slides, counts, paired change, report.
+    """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
     The results folder holds ``review.html``, ``results/``, ``assays/``, ``slides/``, ``manifest.json`` and
     ``run.log``. A second run into it makes only what is missing, damaged or out of date; the same input

@@ -1,31 +1,37 @@
-"""Decisions for a results folder: noise, responders, rules and honesty checks as tables."""
+"""Decisions for a results folder: the tables, and back from them.
+
+::
+
+    results/decisions_cohort.csv, decisions_dose_levels.csv, decisions_participants.csv
+    results/decisions_operating.csv, decisions_curves.csv    how often each rule errs
+    results/responders.csv, responder_rates.csv              who changed by more than noise
+    results/noise.csv, noise_components.csv
+    results/dose_response.csv, dose_trend.csv
+    results/honesty_checks.csv, honesty_<check>.csv          a row for each check, and its table
+    results/review.json                                      rules, declared facts, types of the columns
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any, Final
 
-import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from pdbiomarker.change import PDResult
-from pdbiomarker.decide import (
-    Declared,
-    Rule,
-    checks_table,
-    decide,
-    honesty_checks,
-    preset,
-    presets,
-    read_rule,
-)
-from pdbiomarker.errors import Problems
-from pdbiomarker.noise import choose_noise, components_table, counting_of, noise_table, responders
-from pdbiomarker.run.results import read_result
+from pdbiomarker.decide import Decisions, Declared, Review, review_of
+from pdbiomarker.decide.asked import named_rule
+from pdbiomarker.decide.review import DECISIONS, TABLES
+from pdbiomarker.decide.rules import rule_of
+from pdbiomarker.errors import Problems, StudyError
+from pdbiomarker.provenance import write_text
+from pdbiomarker.run.results import kinds_of, read_result, read_typed
 from pdbiomarker.tables import write_table
 
-__all__ = ["decide_results", "rule_named"]
+__all__ = ["decide_results", "read_review", "write_review"]
+
+_REVIEW: Final = "review.json"
 
 
 def decide_results(
@@ -46,7 +52,8 @@ def decide_results(
     out : path
         A folder; made when missing.
     rules : sequence of str
-        Names of presets, or YAML files; default: every preset.
+        Names of presets, or YAML files; default: every preset but those of
+        :data:`pdbiomarker.decide.NOT_BY_DEFAULT`.
     features : sequence of str
         ``assay:feature``; default: the plan's family ``primary``.
     declared : Declared, optional
@@ -58,79 +65,89 @@ def decide_results(
     -------
     list of Path
         ``decisions_cohort.csv`` first, then the other tables: per dose level, per participant, operating
-        characteristics, noise and its components, responders, honesty checks.
+        characteristics, noise and its components, responders, dose trend, honesty checks.
 
     Raises
     ------
     InputError
-        E-RULE-003: no feature named and no primary family; and what :func:`pdbiomarker.decide.decide`
+        E-RULE-003: no feature named and no primary family; and what :func:`pdbiomarker.decide.review_of`
         refuses.
     """
     result = read_result(results)
-    chosen: list[Rule] = [rule_named(text) for text in dict.fromkeys(rules or presets())]
-    asked = list(dict.fromkeys(features)) or _primary(result)
-    estimates, reasons = choose_noise(result.study, asked, path=noise)
-    decisions = decide(result, chosen, asked, noise=estimates, declared=declared)
-    contrast = next(iter(result.plan.contrasts))
-    called, checked = [], []
-    for feature in asked:
-        own = estimates.get(feature)
-        checks = honesty_checks(result, feature, noise=own, contrast=contrast)
-        checked.append(checks_table(checks, feature))
-        rows = _changes(result, feature, contrast)
-        if own is not None and len(rows):
-            counting = _counting(result, feature, rows)
-            called.append(responders(rows, own, counting=counting).table.assign(feature=feature))
-    made = {p.stem: p for p in decisions.write(out)}
-    folder = Path(out)
-    for name, table in (
-        ("noise", noise_table(estimates, reasons)),
-        ("noise_components", components_table(estimates)),
-        ("responders", pd.concat(called, ignore_index=True) if called else pd.DataFrame({"feature": []})),
-        ("honesty_checks", pd.concat(checked, ignore_index=True)),
-    ):
-        made[name] = folder / f"{name}.csv"
-        write_table(table, made[name])
-    order = ["decisions_cohort", *(name for name in made if name != "decisions_cohort")]
-    return [made[name] for name in order]
+    chosen = [named_rule(text) for text in dict.fromkeys(rules)]
+    review = review_of(result, chosen, features, declared=declared, noise=noise)
+    made = write_review(review, Path(out))
+    return sorted(made, key=lambda path: path.name != "decisions_cohort.csv")
 
 
-def rule_named(text: str) -> Rule:
-    """Give a rule: a preset by its name, or a file that ends in .yaml."""
-    return read_rule(text) if text.endswith((".yaml", ".yml")) else preset(text)
+def write_review(review: Review, folder: Path) -> list[Path]:
+    """Write a review as tables, and what its tables do not hold as ``review.json``; give the paths."""
+    folder.mkdir(parents=True, exist_ok=True)
+    tables = {f"decisions_{name}": getattr(review.decisions, name) for name in DECISIONS}
+    tables |= {name: getattr(review, name) for name in TABLES}
+    tables |= {_detail_file(name): table for name, table in review.details.items()}
+    written = []
+    for name, table in tables.items():
+        written.append(folder / f"{name}.csv")
+        write_table(table if len(table.columns) else pd.DataFrame({"feature": []}, dtype=object), written[-1])
+    content = {
+        "contrast": review.contrast,
+        "features": list(review.features),
+        "declared": {**review.declared.facts(), "lock_said": review.declared.lock_said},
+        "rules": [rule.model_dump() for rule in review.decisions.rules],
+        "checks": list(review.details),
+        "tables": {name: kinds_of(table) for name, table in tables.items()},
+    }
+    written.append(folder / _REVIEW)
+    write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return written
 
 
-def _primary(result: PDResult) -> list[str]:
-    rows = result.table[(result.table["family"] == "primary") & (result.table["set"] == "strict")]
-    found = list(dict.fromkeys(f"{a}:{f}" for a, f in zip(rows["assay"], rows["feature"], strict=True)))
-    if not found:
+def _detail_file(check: str) -> str:
+    return f"honesty_{check.replace(' ', '_')}"
+
+
+def read_review(path: str | Path) -> Review | None:
+    """Read the decisions of a results folder back; None where it holds none.
+
+    Parameters
+    ----------
+    path : path
+        What ``pdbiomarker run STUDY -o OUT`` left, or the folder that ``pdbiomarker decide`` wrote.
+
+    Raises
+    ------
+    StudyError
+        E-FILE-005: a file of them cannot be read.
+    """
+    out = Path(path)
+    folder = out / "results" if (out / "results" / _REVIEW).is_file() else out
+    if not (folder / _REVIEW).is_file():
+        return None
+    try:
+        return _read(folder, json.loads((folder / _REVIEW).read_text(encoding="utf-8")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
         problems = Problems()
         problems.add(
-            "E-RULE-003",
-            "The plan has no family 'primary', so the features to decide on are not known.",
-            remedy="Name them, such as --feature ihc:CD8_density_tissue.",
-            column="features",
+            "E-FILE-005",
+            f"The decisions cannot be read back ({type(error).__name__}: {error}).",
+            remedy="Run `pdbiomarker verify` on the folder, then the study again into it.",
+            file=_REVIEW,
         )
-        problems.raise_if_any()
-    return found
+        raise StudyError(problems) from error
 
 
-def _changes(result: PDResult, feature: str, contrast: str) -> pd.DataFrame:
-    assay, _, name = feature.partition(":")
-    rows = result.changes
-    inside = (rows["assay"] == assay) & (rows["feature"] == name) & (rows["contrast"] == contrast)
-    inside &= rows["set"] == "strict"
-    changes = rows.loc[inside, ["participant_id", "change", "baseline_biopsy", "on_biopsy"]]
-    people = pd.DataFrame({"participant_id": result.study.participants.index.to_numpy(dtype=object)})
-    # Participants without a pair keep their row.
-    return people.merge(changes, on="participant_id", how="left")
-
-
-def _counting(result: PDResult, feature: str, rows: pd.DataFrame) -> NDArray[np.float64] | None:
-    """Variance of each change from counting cells: the sum over both biopsies."""
-    assay, _, name = feature.partition(":")
-    variance = counting_of(result.study.assays[assay], name)
-    if variance is None:
-        return None
-    parts = [variance.reindex(rows[c].to_numpy()).to_numpy() for c in ("baseline_biopsy", "on_biopsy")]
-    return np.asarray(parts[0] + parts[1], dtype=float)
+def _read(folder: Path, content: Mapping[str, Any]) -> Review:
+    tables = {
+        name: read_typed(folder / f"{name}.csv", kinds) if kinds else pd.DataFrame()
+        for name, kinds in content["tables"].items()
+    }
+    rules = tuple(rule_of(row) for row in content["rules"])
+    return Review(
+        decisions=Decisions(rules=rules, **{name: tables[f"decisions_{name}"] for name in DECISIONS}),
+        **{name: tables[name] for name in TABLES},
+        details={check: tables[_detail_file(check)] for check in content["checks"]},
+        contrast=content["contrast"],
+        features=tuple(content["features"]),
+        declared=Declared.of(content["declared"]),
+    )

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from pdbiomarker.decide import rule_sha256
+from pdbiomarker.decide import default_presets, preset, rule_sha256
+from pdbiomarker.decide.asked import named_rule
 from pdbiomarker.errors import PlanError, Problems
 from pdbiomarker.plan import LockStatus, Plan, lock_status, locked_content
 from pdbiomarker.provenance import now_utc, package_version
-from pdbiomarker.run.decisions import rule_named
 from pdbiomarker.run.survey import survey
 from pdbiomarker.study import LOCK_FILE, LockEntry, PlanLock, Study, write_lock
 from pdbiomarker.tables import parse_date
@@ -43,7 +43,8 @@ def lock_plan(
     unblinded : str, optional
         ISO date of unblinding, where it is known already.
     rules : sequence of str
-        Decision rules to lock: presets or .yaml files. Default: those of the lock before.
+        Decision rules to lock: presets or .yaml files. Default: those of the plan's key ``decisions``, else
+        those of the lock before, else the presets that a run applies by default.
     reason : str
         Why a plan that is locked already is locked again; needed where anything but the look changed.
     plan : path, optional
@@ -64,7 +65,10 @@ def lock_plan(
     folder = Path(study)
     found, the_plan = survey(folder, None if plan is None else Path(plan)).settled()
     before = found.lock.entries if found.lock is not None else ()
-    hashes = {rule.name: rule_sha256(rule) for rule in map(rule_named, dict.fromkeys(rules))}
+    asked = list(rules or the_plan.decisions.get("rules", ()))
+    if not asked and not (before and before[-1].rules):
+        asked = list(default_presets())
+    hashes = _hashes(asked, folder, given=bool(rules))
     looks = the_plan.looks
     entry = LockEntry(
         study_id=found.spec.id,
@@ -86,6 +90,16 @@ def lock_plan(
         _check_again(entry, before[-1], problems)
     problems.raise_if_any(PlanError)
     return write_lock(folder, PlanLock((*before, entry)))
+
+
+def _hashes(names: Sequence[str], folder: Path, *, given: bool) -> dict[str, str]:
+    """Hash of each rule by its name; files that the plan names lie in the study folder."""
+    found = {}
+    for text in dict.fromkeys(names):
+        rule = named_rule(text, None if given else folder)
+        whole = preset(rule) if isinstance(rule, str) else rule
+        found[whole.name] = rule_sha256(whole)
+    return found
 
 
 def _check_dates(entry: LockEntry, before: Sequence[LockEntry], problems: Problems) -> None:

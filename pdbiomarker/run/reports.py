@@ -9,6 +9,7 @@ from pathlib import Path
 from pdbiomarker.errors import VerificationError
 from pdbiomarker.provenance import verify
 from pdbiomarker.report import FORMATS, Cuts, build, compare_cuts, cuts_section, formats_of, write_report
+from pdbiomarker.run.decisions import read_review
 from pdbiomarker.run.results import read_result
 
 __all__ = ["diff_results", "report_results"]
@@ -56,7 +57,7 @@ def report_results(
     wanted = formats_of([suffix] if is_file else formats)
     _unchanged(root)
     result = read_result(root)
-    document = build(result.study, result)
+    document = build(result.study, result, read_review(root))
     if against is not None:
         section = cuts_section(diff_results(against, root))
         document = dataclasses.replace(document, sections=(section, *document.sections))

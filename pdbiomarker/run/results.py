@@ -63,10 +63,12 @@ from pdbiomarker.tables import parse_date, read_table, write_table
 
 __all__ = [
     "frame_of",
+    "kinds_of",
     "plan_facts",
     "quarantine_table",
     "read_parts",
     "read_result",
+    "read_typed",
     "study_facts",
     "write_assay",
     "write_result",
@@ -149,7 +151,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "overrides": _frame_out(result.study.overrides),
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
-        "tables": {name: _kinds(table) for name, table in tables.items()},
+        "tables": {name: kinds_of(table) for name, table in tables.items()},
         "listings": list(result.listings),
         "facts": {**dict(facts), **{k: result.provenance[k] for k in _TOLD if k in result.provenance}},
     }
@@ -241,7 +243,7 @@ def _plain(value: object) -> Any:
     return value
 
 
-def _kinds(table: pd.DataFrame) -> dict[str, str]:
+def kinds_of(table: pd.DataFrame) -> dict[str, str]:
     """Return the type of each column, to read it back as it was; ``text`` is one without missing values."""
     kinds = {}
     for name, dtype in table.dtypes.items():
@@ -255,7 +257,7 @@ def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "index": [str(value) for value in frame.index],
         "name": frame.index.name,
-        "kinds": _kinds(kept),
+        "kinds": kinds_of(kept),
         "columns": {str(c): [_cell(v) for v in kept[c]] for c in kept.columns},
     }
 
@@ -341,7 +343,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         overrides=_frame_in(content["overrides"]) if "overrides" in content else no_overrides(),
     )
     kinds = content["tables"]
-    tables = {name: _read_table(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
+    tables = {name: read_typed(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
     facts = dict(content["facts"])
     images = {
         slide: {k: out / v if k in {"overview", "field"} else v for k, v in image.items()}
@@ -378,7 +380,8 @@ def _changes(out: Path, small: pd.DataFrame, assays: Sequence[str]) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)[list(CHANGE_COLUMNS)] if parts else small
 
 
-def _read_table(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+def read_typed(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table of a results folder with the types that its columns were written with."""
     problems = Problems()
     frame = read_table(path, problems=problems)
     problems.raise_if_any(StudyError)

@@ -6,8 +6,9 @@ tells what happens. What is complete and unchanged is kept; everything else is m
 1. *check*: study, sheets, plan, formula, panels, counts. Any error ends the run before anything is written.
 2. *slides*: one job each, ``--workers`` at a time. A slide whose job fails is quarantined; the rest goes on.
 3. *change*: assays, normalisation, mixed models: ``assays/``, ``results/``.
-4. *report*: ``review.html``.
-5. *manifest*: what was read and made.
+4. *decide*: noise, responders, decision rules, honesty checks of the primary features: ``results/``.
+5. *report*: ``review.html``.
+6. *manifest*: what was read and made.
 """
 
 from __future__ import annotations
@@ -350,12 +351,13 @@ class _Trip:
         return step in self._records and bool(self._records[step].outputs)
 
     def analysis(self) -> None:
-        """Make the assays, the paired change and the report, in one job, where they are not complete."""
+        """Make the assays, the paired change, the decisions and the report where they are not complete."""
         request, work = self._request, self._work
         told = [dataclasses.asdict(p) for p in self._problems]
         measured = [slide for slide in work.slides if self._is_good(slide["step"])]
         hashes = {s["step"]: self._records[s["step"]].outputs for s in measured}
-        steps = {"change": request.until in {"change", "report"}, "report": request.until == "report"}
+        steps = {"change": request.until in {"change", "report"}}
+        steps |= dict.fromkeys(("decide", "report"), request.until == "report")
         if request.until == "assays":
             steps = {"assays": True}
         key = sha256_json([work.key, hashes, told])

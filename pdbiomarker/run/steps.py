@@ -20,12 +20,14 @@ from anndata import AnnData
 from numpy.typing import NDArray
 
 from pdbiomarker import ihc
-from pdbiomarker.change import pd_change
+from pdbiomarker.change import PDResult, pd_change
+from pdbiomarker.decide import review_of_plan
 from pdbiomarker.errors import InputError, ItemError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.provenance import forget, mark_done, sha256_json
 from pdbiomarker.report import report
 from pdbiomarker.run.assays import count_assays, expression_tables
+from pdbiomarker.run.decisions import read_review, write_review
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
@@ -47,6 +49,7 @@ __all__ = [
     "describe_study",
     "make_assays",
     "make_change",
+    "make_decide",
     "make_report",
     "measure_slide",
     "simulate_trial",
@@ -194,12 +197,45 @@ def make_change(*, task: Task, tell: Tell) -> str:
     return f"{strict['p'].notna().sum():,} tests of {features:,} features{contrasts}"
 
 
+def make_decide(*, task: Task, tell: Tell) -> str:
+    """Decide on the features that the plan names, or its primary family, and leave tables in ``results/``."""
+    out = Path(task["out"])
+    result = _dated(read_parts(out), Path(task["study"]))
+    review = review_of_plan(result, Path(task["study"]))
+    tell("decide", 1, 1)
+    written = [] if review is None else write_review(review, out / "results")
+    mark_done(out, "decide", task["key"], outputs=written)
+    if review is None:
+        return "no primary family, so nothing is decided"
+    cohort = review.decisions.cohort
+    judged = cohort[cohort["verdict"] != "not evaluable"]
+    none = f", {len(cohort) - len(judged)} not evaluable" if len(judged) < len(cohort) else ""
+    return f"{len(judged)} verdicts on {len(review.features)} features{none}"
+
+
+def _dated(result: PDResult, folder: Path) -> PDResult:
+    """Give participants and biopsies their dates back, which results do not hold, from the study folder.
+
+    Only the check of dose against calendar time reads them, and tells days since the first of them.
+    """
+    study = read_study(folder)
+    people, biopsies = result.study.participants, result.study.biopsies
+    if "first_dose_datetime" in study.participants:
+        first = study.participants["first_dose_datetime"].reindex(people.index)
+        people = people.assign(first_dose_datetime=first)
+    if "collection_date" in study.biopsies:
+        taken = study.biopsies["collection_date"].reindex(biopsies.index)
+        biopsies = biopsies.assign(collection_date=taken)
+    dated = dataclasses.replace(result.study, participants=people, biopsies=biopsies)
+    return dataclasses.replace(result, study=dated)
+
+
 def make_report(*, task: Task, tell: Tell) -> str:
     """Write ``review.html`` from the results on the disk."""
     out = Path(task["out"])
     result = read_parts(out)
     path = out / "review.html"
-    report(result.study, result, path)
+    report(result.study, result, path, review=read_review(out))
     tell("report", 1, 1)
     mark_done(out, "report", task["key"], outputs=[path])
     return f"review.html, {path.stat().st_size / 1e6:.1f} MB"

@@ -16,11 +16,13 @@ from anndata import AnnData
 from pdbiomarker import expression, ihc
 from pdbiomarker.change import pd_change
 from pdbiomarker.change.families import resolve_families
+from pdbiomarker.decide.asked import check_decisions, decision_files
 from pdbiomarker.errors import InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan, undeclared_events
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, panel_file
+from pdbiomarker.run.censored import censored_problems
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
 from pdbiomarker.study import (
@@ -139,6 +141,9 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         found.extend(undeclared_events(study, the_plan.intercurrent))
         with Collecting(found):
             _check_plan(study, the_plan, assays)
+        with Collecting(found):
+            check_decisions(the_plan, folder)
+            found.extend(censored_problems(the_plan, assays))
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
 
 
@@ -201,7 +206,7 @@ def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData
 
 
 def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None:
-    """Refuse what the analysis would refuse: formula, contrasts, random terms, features of families."""
+    """Refuse what the analysis would refuse: formula, contrasts, random terms, features, decision rules."""
     pd_change(study, dataclasses.replace(plan, families={}, adjust={}))
     assays, lacking = dict(counts), {}
     for spec in study.spec.assays:
@@ -232,10 +237,12 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
             if ref.partition(":")[0] in assays  # others are told elsewhere
             and (ref.partition(":")[0], ref.partition(":")[2]) not in lacking
         )
-    try:
-        resolve_families(dataclasses.replace(plan, families=families), assays)
-    except InputError as error:
-        problems.extend(error.problems)
+    decided = {"decisions": tuple(plan.decisions.get("features", ()))}
+    for named in (families, decided):
+        try:
+            resolve_families(dataclasses.replace(plan, families=named, adjust={}), assays)
+        except InputError as error:
+            problems.extend(error.problems)
     problems.raise_if_any(PlanError)
 
 
@@ -506,6 +513,7 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
     """
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))
+    files |= {name: (study.path or Path()) / name for name in decision_files(plan)}
     inputs: dict[str, str] = {}
     slide_names = {slide.name for slide in slide_files(study)}
     for done, (name, path) in enumerate(sorted(files.items()), start=1):

@@ -39,7 +39,7 @@ def with_values(folder, before, after, *, name="ihc", features=None, kind="score
     return study.with_assay(name, assay(values, features, kind=kind, **layers))
 
 
-def test_sleep_equals_r(tmp_path):
+def test_trap_02_sleep_equals_r(tmp_path):
     """R: t.test(paired) and lmer + Kenward-Roger: 1.58, SE .38895872, df 9, t 4.0621277, p .0028328901."""
     study = with_values(paired_study(tmp_path, 10), *SLEEP)
     row = pd_change(study, Plan.read(tmp_path / "plan.yaml", study)).table.iloc[0]

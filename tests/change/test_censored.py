@@ -60,8 +60,8 @@ def test_values_beyond_a_limit_go_to_the_tobit_model(tmp_path):
     assert row["p"] == pytest.approx(expected.p[0, 0], rel=1e-7)
     assert row["var_residual"] == pytest.approx(expected.residual[0] ** 2, rel=1e-8)
     assert (
-        f"{(x < 1).sum()} values below and {(x > 8).sum()} above a limit, censored in the model"
-        in row["note"]
+        f"{(x < 1).sum()} values below a limit of the assay and {(x > 8).sum()} values above a limit of the "
+        "assay, known only to lie beyond it (Tobit model)" in row["note"]
     )
     assert found.loc["free", "model"] == "linear mixed"
     # the limit itself in the place of the value would see less of the change
@@ -183,4 +183,4 @@ def test_pairs_without_an_exact_value_give_no_degrees_of_freedom_and_the_note_sa
     exact = int(((x >= 1) & (x <= 8)).any(axis=1).sum())
     assert 0 < exact < row["n_pairs"] == 10
     assert row["df"] == exact - 1
-    assert f"df of the {exact} pairs not censored at both visits" in row["note"]
+    assert f"{exact} of 10 pairs have a measured value and carry the test" in row["note"]

@@ -12,7 +12,7 @@ PEOPLE = ["P1", "P1", "P2", "P2", "P3", "P3"]
 VISITS = ["pre", "on"] * 3
 
 
-def test_trap_9_all_baselines_in_one_run_is_not_separable():
+def test_trap_09_all_baselines_in_one_run_is_not_separable():
     found = batch_and_visit(PEOPLE, VISITS, ["1", "2"] * 3)
     assert found.finding == "caution"
     assert found.verdict.startswith("Not separable")

@@ -96,7 +96,7 @@ def strong(tmp_path, **more):
         (Declared(True, True), lambda i, visit: f"run {visit}", "go", ""),
     ],
 )
-def test_trap_9_verdicts_are_capped_where_run_or_plan_may_have_made_them(
+def test_trap_09_verdicts_are_capped_where_run_or_plan_may_have_made_them(
     tmp_path, declared, batches, verdict, said
 ):
     found = decide(

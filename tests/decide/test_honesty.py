@@ -91,7 +91,7 @@ def test_reliability_is_what_noise_leaves_of_the_variance():
 # --- trap 6: the offset ---
 
 
-def test_trap_6_the_offset_decides_where_counts_are_zero():
+def test_trap_06_the_offset_decides_where_counts_are_zero():
     """10 pairs, two baselines of 0 cells; each row equals scipy's paired t-test at that offset."""
     before = np.array([0, 0, 6, 9, 12, 5, 8, 14, 7, 10], dtype=float)
     on = np.array([3, 9, 9, 22, 12, 11, 10, 35, 15, 13], dtype=float)

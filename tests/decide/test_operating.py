@@ -115,3 +115,17 @@ def test_figures_are_reproducible_and_carry_their_error():
 def test_impossible_settings_are_refused(setting, n_sims):
     with pytest.raises(InputError, match="E-RULE-004"):
         operating_characteristics(preset("x_of_n"), noise(), setting, n_sims=n_sims)
+
+
+def test_trap_15_untreated_drift_passes_a_test_against_1_and_not_the_margin():
+    """Biopsies that drift 1.25-fold by themselves; the test against 1 is the noncentral t (3 MC errors)."""
+    setting = Setting(n=20, n_baselines=20, baseline_sd=1.5)
+    against_1 = preset("gmr_margin").model_copy(update={"margin": 1.0})
+    drift = {}
+    for rule in (against_1, preset("gmr_margin")):
+        told = operating_characteristics(rule, noise(0.4), setting, truths=[1.25], n_sims=20_000)
+        drift[rule.margin] = float(told.loc[told["truth"] == 1.25, "p_go"].iloc[0])
+    exact = stats.nct.sf(stats.t.isf(0.05, 19), 19, np.sqrt(20) * np.log2(1.25) / (0.4 * np.sqrt(2)))
+    assert drift[1.0] == pytest.approx(exact, abs=0.011)
+    assert drift[1.0] > 0.75
+    assert drift[1.25] == pytest.approx(0.05, abs=0.005)

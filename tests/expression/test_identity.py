@@ -66,7 +66,7 @@ def test_everyone_is_recognised():
 
 
 @pytest.mark.parametrize(("a", "b"), [("P01-T", "P03-T"), ("P00-S", "P04-T"), ("P00-T", "P01-T")])
-def test_a_swap_is_found_with_its_owner(a, b):
+def test_trap_13_a_swap_is_found_with_its_owner(a, b):
     """Of the four libraries concerned each is a suspect, and each is given to the other person."""
     found = identity(swap(libraries(), a, b))
     suspects = found.suspects.set_index("library_id")
@@ -138,7 +138,7 @@ def test_loss_of_y_makes_nobody_female():
         (None, 5.0, ""),
     ],
 )
-def test_calls_of_sex(y, xist, call):
+def test_trap_13_calls_of_sex(y, xist, call):
     symbols = ["A"] + ([] if y is None else GENES[:5]) + ([] if xist is None else ["XIST"])
     levels = [*([] if y is None else [y] * 5), *([] if xist is None else [xist])]
     reads = np.round(40 * 2.0 ** np.array(levels))  # of 40 million
@@ -166,7 +166,7 @@ def test_a_shallow_library_is_not_called_by_the_half_count():
         ("F", "", "not measured"),
     ],
 )
-def test_sex_against_the_record(recorded, kept, check):
+def test_trap_13_sex_against_the_record(recorded, kept, check):
     """The second person is male, the first female; the matrix has Y genes, XIST (X), or neither."""
     adata = libraries(8)
     person = "P01" if "M" in kept else "P00"

@@ -112,7 +112,7 @@ def test_scaling_by_hand(tmp_path):
     assert "censored" not in raw.layers
 
 
-def test_background():
+def test_trap_23_background():
     counts = np.array([[5.0, 0.0, 50.0]])
     lod, mean = np.array([10.0, 10.0, np.nan]), np.array([6.0, 6.0, np.nan])
     assert treat_background(counts, lod, mean).values.tolist() == [[10, 10, 50]]

@@ -163,7 +163,7 @@ def test_one_gene_is_its_own_score():
 
 
 @pytest.mark.parametrize("method", sorted(set(METHODS) - {"ulm"}))
-def test_a_new_biopsy_changes_no_old_score(method):
+def test_trap_19_a_new_biopsy_changes_no_old_score(method):
     """With a fixed reference, or where none is needed, scores are the same to the last bit."""
     counts = simulated(12)
     sets = [
@@ -237,7 +237,7 @@ def test_coverage_has_a_floor(floor, scored):
     assert not list(check_assay(scores, "rna_signatures"))
 
 
-def test_aliases_are_found_and_never_counted_twice():
+def test_trap_19_aliases_are_found_and_never_counted_twice():
     counts = simulated(4, 6)
     names = ["PDL2", "CD274", "X1", "X2", "X3", "X4"]
     set_ = Signature(

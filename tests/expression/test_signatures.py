@@ -50,7 +50,7 @@ def test_a_score_does_not_depend_on_the_other_biopsies():
     assert alone.X[0, 0] == expression.signature_scores(both).X[1, 0]
 
 
-def test_missing_gene_is_told_and_nothing_is_scored():
+def test_trap_19_missing_gene_is_told_and_nothing_is_scored():
     scores = expression.signature_scores(counts(["GZMA", "ACTB", "TP53"]))
     assert np.isnan(scores.X).all()
     (problem,) = expression.problems_of(scores)

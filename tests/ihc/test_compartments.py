@@ -124,7 +124,7 @@ def test_a_margin_is_counted_only_where_there_is_tissue(tmp_path: Path) -> None:
     assert placed.areas_mm2["margin"] == pytest.approx((200**2 - 160**2) * 1e-6, rel=0.02)
 
 
-def test_excluded_places_count_neither_as_cells_nor_as_area(tmp_path: Path) -> None:
+def test_trap_07_excluded_places_count_neither_as_cells_nor_as_area(tmp_path: Path) -> None:
     path = written(
         tmp_path / "s.geojson", ("Tumor", [square(100, 100, 200)]), ("Necrosis", [square(150, 150, 50)])
     )

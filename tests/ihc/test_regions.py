@@ -62,7 +62,7 @@ def test_a_hole_and_a_multipolygon(tmp_path: Path) -> None:
     assert regions.areas_mm2(1.0)["nest"] == pytest.approx((2e4 - 400) * 1e-6)
 
 
-def test_overlap_counts_once(tmp_path: Path) -> None:
+def test_trap_07_overlap_counts_once(tmp_path: Path) -> None:
     path = written(tmp_path / "s.geojson", feature("Tumor", [SQUARE]), feature("tumour", [shift(SQUARE, 50)]))
     regions, codes = read(path)
     assert codes == ["E-REGION-004"]

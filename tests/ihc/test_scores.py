@@ -213,7 +213,7 @@ def test_cells_that_are_only_positive_or_negative_have_no_h_score() -> None:
         assert "not told apart" in one(scores, feature)["note"]
 
 
-def test_an_unknown_area_gives_no_density() -> None:
+def test_trap_07_an_unknown_area_gives_no_density() -> None:
     row = score_cells(cells((10, 10, 0, 0)), {"tissue": math.nan}, panel("density", "pct"))
     assert row["value"].isna().tolist() == [True, False]
     assert row["note"].tolist() == ["the area is not known", ""]
@@ -224,7 +224,7 @@ GRADES = st.lists(st.integers(0, 3), min_size=0, max_size=60)
 
 @settings(max_examples=30, deadline=None)
 @given(st.lists(st.tuples(GRADES, st.floats(0.1, 5)), min_size=1, max_size=4))
-def test_pooled_scores_are_those_of_all_cells_together(slides: list[tuple[list[int], float]]) -> None:
+def test_trap_07_pooled_scores_are_those_of_all_cells_together(slides: list[tuple[list[int], float]]) -> None:
     """Brute force: count over all cells, never a mean of scores."""
     chosen = panel("density", "pct", "hscore", "allred", min_cells=1)
     frames = [

@@ -268,7 +268,7 @@ def test_resampling_at_an_odd_ratio_keeps_a_gradient(tmp_path: Path) -> None:
 # -- pixel size ----------------------------------------------------------------------------------------------
 
 
-def test_pixel_size_from_file_or_sheet(tmp_path: Path) -> None:
+def test_trap_08_pixel_size_from_file_or_sheet(tmp_path: Path) -> None:
     bare = write_tiff(tmp_path / "bare.tif", IMAGE, mpp=None)
     known = write_tiff(tmp_path / "known.tif", IMAGE, mpp=0.25)
     assert refused(bare) == "E-SLIDE-003"
@@ -283,7 +283,7 @@ def test_pixel_size_from_file_or_sheet(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("dpi", [72, 96, 300])
-def test_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path: Path, dpi: int) -> None:
+def test_trap_08_dots_per_inch_of_a_printer_are_no_pixel_size(tmp_path: Path, dpi: int) -> None:
     path = write_tiff(tmp_path / "a.tif", IMAGE, mpp=None, resolution=(dpi, dpi), resolutionunit="INCH")
     assert refused(path) == "E-SLIDE-003"
 

@@ -415,7 +415,7 @@ def test_slopes_need_more_observations_than_effects() -> None:
     assert np.isnan(result.p[1]).all()
 
 
-def test_regions_need_a_biopsy_term() -> None:
+def test_trap_01_regions_need_a_biopsy_term() -> None:
     """Regions as rows, no effect: the participant alone rejects far too often, with the biopsy about .05.
 
     12 pairs x 8 regions, 800 sets; the shared figures are .392 and .043.

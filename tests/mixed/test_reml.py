@@ -121,7 +121,7 @@ def edge_cases(golden: Path) -> tuple[pd.DataFrame, pd.DataFrame, pd.DataFrame]:
 
 
 @pytest.mark.parametrize("ddf", ["kenward-roger", "satterthwaite"])
-def test_sleep(ddf: str) -> None:
+def test_trap_02_sleep_gives_t_not_z(ddf: str) -> None:
     result = fit([np.concatenate([FIRST, SECOND])], SLEEP_X, SLEEP_ID, ddf=ddf)
     assert result.estimate[0, 1] == pytest.approx(1.58, abs=1e-12)
     assert result.se[0, 1] == pytest.approx(0.38895872, abs=5e-9)  # R, 8 digits

@@ -1,0 +1,491 @@
+"""Sections on what was decided: the rules and their errors, responders, noise, and what could fool us.
+
+Verdicts stand beside the probability of that verdict under stated truths; rates of responders beside the
+chance
+of such a call by noise alone. Nothing is computed here: a review holds it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pandas as pd
+from matplotlib.axes import Axes
+
+from pdbiomarker import plot
+from pdbiomarker.decide import NOT_BY_DEFAULT, Review
+from pdbiomarker.plot.decided import each_row, noise_words
+from pdbiomarker.plot.numbers import format_interval, format_number
+from pdbiomarker.plot.select import RATIO_KINDS, Result, select
+from pdbiomarker.report.blocks import drawn, key_of, table_of
+from pdbiomarker.report.content import Block, Column, Fact, Figure, Section, Text
+
+__all__ = ["decision_facts", "decision_sections"]
+
+#: Features whose figures are drawn; the tables have all.
+_MOST: Final = 4
+_NOT_FOR: Final = "the rule is for "
+_PERCENT: Final = 100.0
+
+
+def decision_sections(result: Result, review: Review | None) -> tuple[Section, ...]:
+    """Make the sections on decisions, responders, noise and honesty; none without a review."""
+    if review is None or not review.features:
+        return ()
+    return (
+        Section("decisions", "Decisions", _decisions(result, review)),
+        Section("responders", "Responders", _responders(result, review)),
+        Section("noise", "Noise", _noise(result, review)),
+        Section("honesty", "What could fool us", _honesty(result, review)),
+    )
+
+
+def decision_facts(review: Review | None, reference: str, contrast: str) -> tuple[Fact, ...]:
+    """What was decided on a feature, for the front page: responders beyond noise, and the strongest verdict.
+
+    Parameters
+    ----------
+    review : Review or None
+    reference : str
+        ``assay:feature``.
+    contrast : str
+        Of the finding; a review decides on one contrast.
+    """
+    if review is None or reference not in review.features or contrast != review.contrast:
+        return ()
+    facts = []
+    rates = review.of("responder_rates", reference)
+    if len(rates):
+        rows = rates[rates["criterion"].str.startswith("beyond noise")]
+        n = int(rows["n_evaluable"].iloc[0])
+        told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
+        chance = float(rows["chance_by_noise"].iloc[0])
+        facts.append(
+            Fact("beyond noise", f"{', '.join(told)} of {n} (by noise alone {_share(chance)} each way)")
+        )
+    cohort = review.verdicts(reference)
+    cohort = cohort[~cohort["note"].astype(str).str.contains(_NOT_FOR)] if len(cohort) else cohort
+    if len(cohort):
+        facts.append(Fact("decision", _in_short(cohort)))
+    return tuple(facts)
+
+
+def _in_short(cohort: pd.DataFrame) -> str:
+    """Every rule by its verdict, with the chance of that verdict if the drug is inert, and if it works."""
+    told = []
+    for verdict in ("go", "consider", "stop", "not evaluable"):
+        rows = cohort[cohort["verdict"] == verdict]
+        rules = [f"{row['rule']}{_chances(row)}" for _, row in rows.iterrows()]
+        told += [f"{verdict}: {', '.join(rules)}"] if rules else []
+    caps = dict.fromkeys(part for text in cohort["capped_by"] if text for part in str(text).split("; "))
+    capped = f". Capped from go: {'; '.join(caps)}" if caps else ""
+    return f"{'; '.join(told)}{capped}. In brackets: the chance of that verdict."
+
+
+def _chances(row: pd.Series) -> str:
+    if pd.isna(row["p_if_inert"]) or row["verdict"] == "not evaluable":
+        return ""
+    return f" ({_share(row['p_if_inert'])} if inert, {_share(row['p_if_target'])} at a true {_truth(row)})"
+
+
+def _truth(row: pd.Series) -> str:
+    return f"{row['target']:g}-fold" if row["target"] >= 1 else f"change of {row['target']:g}"
+
+
+def _share(value: float) -> str:
+    return "–" if pd.isna(value) else f"{format_number(_PERCENT * float(value), 2)} %"
+
+
+def _label(result: Result, review: Review, reference: str) -> str:
+    return select(result, reference, review.contrast).label
+
+
+def _shown(review: Review) -> tuple[str, ...]:
+    return review.features[:_MOST]
+
+
+# --- decisions -----------------------------------------------------------------------------------------
+
+
+def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
+    blocks: list[Block] = [Text(_preamble(result, review))]
+    cohort = _worded(result, review, "cohort")
+    idle = cohort["note"].astype(str).str.contains(_NOT_FOR) if len(cohort) else pd.Series(dtype=bool)
+    left = f" {int(idle.sum())} rows of rules that are not for a feature are left out." if idle.any() else ""
+    caption = (
+        "Each rule on the cohort: what it asks, what was seen, its verdict, and how probable that verdict is "
+        f"if the drug does nothing and at the true effect that the rule is to find.{left}"
+    )
+    blocks.append(
+        table_of("decisions-cohort", caption, cohort[~idle] if len(cohort) else cohort, _columns(review))
+    )
+    for reference in _shown(review):
+        curve = f"Operating characteristics of the rules as used, {_label(result, review, reference)}: the "
+        curve += (
+            "probability of go over the true effect. Simulated with this study's pairs, baselines and noise."
+        )
+        blocks.append(
+            Figure(
+                key_of("curves", reference),
+                curve,
+                drawn(8.4, 4.3, _draw(plot.operating_characteristics, result, review, reference)),
+            )
+        )
+    blocks += _doses(result, review)
+    people = _worded(result, review, "participants")
+    caption = (
+        "Each participant by each rule that judges participants. All are in "
+        "results/decisions_participants.csv."
+    )
+    own = people
+    if len(people):
+        own = people[~people["note"].astype(str).str.contains("judges groups|rule is for")]
+    if len(own):
+        heads = [("unit", Column("participant", "id")), *_columns(review)]
+        blocks.append(table_of("decisions-participants", caption, own, heads))
+    return tuple(blocks)
+
+
+def _preamble(result: Result, review: Review) -> tuple[str, ...]:
+    facts = review.declared
+    locked = {True: "declared: yes", False: "declared: no", None: "not declared"}[facts.plan_locked]
+    text = dict(result.plan.contrasts).get(review.contrast, "")
+    asked = f" ({text})" if text else ""
+    used = {rule.name for rule in review.decisions.rules}
+    left = [f"{name} ({why})" for name, why in NOT_BY_DEFAULT.items() if name not in used]
+    lines = [
+        f"Decided on the contrast {review.contrast!r}{asked}. Plan locked before unblinding: {locked}. "
+        "A verdict is capped at "
+        "consider where that is not declared, where no pair shares a staining run, and where the "
+        "drug may mask "
+        "the stain; the rule's own verdict stays beside it.",
+    ]
+    if left:
+        lines.append(f"Not applied unless the plan names them: {'; '.join(left)}.")
+    return tuple(lines)
+
+
+def _columns(review: Review) -> list[tuple[str, Column]]:
+    return [
+        *_feature(review),
+        *[("rule", Column("rule", "id")), ("criterion", Column("criterion"))],
+        *[("n_evaluable", Column("n", "number")), ("observed", Column("observed"))],
+        *[("verdict", Column("verdict")), ("if_inert", Column("its chance if inert"))],
+        *[("if_target", Column("its chance if true")), ("capped_by", Column("capped because"))],
+        ("note", Column("note", minor=True)),
+    ]
+
+
+def _feature(review: Review) -> list[tuple[str, Column]]:
+    """The column of features, where there are several."""
+    return [("label", Column("feature", "name"))] if len(review.features) > 1 else []
+
+
+def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
+    rows: pd.DataFrame = getattr(review.decisions, level)
+    if not len(rows):
+        return rows
+    labels = {f: _label(result, review, f) for f in review.features}
+    named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
+    inert = [_share(v) for v in rows["p_if_inert"]]
+    target = [
+        "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:g}"
+        for row in each_row(rows)
+    ]
+    verdicts = [
+        v if v == own else f"{v} ({own} before caps)"
+        for v, own in zip(rows["verdict"], rows["rule_verdict"], strict=True)
+    ]
+    return rows.assign(label=named, if_inert=inert, if_target=target, verdict=verdicts)
+
+
+def _doses(result: Result, review: Review) -> list[Block]:
+    """Dose levels in their order, with the trend over them; their verdicts folded away."""
+    levels = review.dose_response
+    if not len(levels) or levels["dose"].nunique() < 2:
+        return [Text(("The study has one dose level, or none is recorded: nothing is said of dose.",))]
+    rows = []
+    for reference in review.features:
+        ratio = select(result, reference, review.contrast).kind in RATIO_KINDS
+        base = np.e if select(result, reference, review.contrast).kind == "proportion" else 2.0
+        own = review.of("dose_response", reference)
+        people = (
+            review.of("responders", reference).set_index("participant_id") if len(review.responders) else None
+        )
+        for row in each_row(own):
+            values = [base**v if ratio else v for v in (row.change, row.low, row.high)]
+            rows.append(
+                {
+                    "label": _label(result, review, reference),
+                    "dose": row.dose,
+                    "n_participants": row.n_participants,
+                    "n_evaluable": row.n_evaluable,
+                    "change": values[0],
+                    "interval": format_interval(values[1], values[2]) if np.isfinite(values[1]) else "–",
+                    "beyond": _beyond(result, people, row.dose),
+                }
+            )
+    heads = [
+        *[*_feature(review), ("dose", Column("dose (mg)", "number"))],
+        *[("n_participants", Column("participants", "number")), ("n_evaluable", Column("pairs", "number"))],
+        *[("change", Column("mean change", "number")), ("interval", Column("95 % CI"))],
+        ("beyond", Column("beyond noise, up")),
+    ]
+    caption = (
+        "Dose levels in their order: geometric mean ratio (odds ratio; change in units for scores), with t "
+        "intervals. A few participants at a dose carry no verdict of their own; read the trend."
+    )
+    blocks: list[Block] = [table_of("dose-levels", caption, pd.DataFrame(rows), heads)]
+    trends = [
+        f"{_label(result, review, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}"
+        for f in review.features
+    ]
+    shape = "A trend is no shape: a bell-shaped relation can give a rank correlation near 0."
+    blocks.append(Text((*trends, shape)))
+    verdicts = _worded(result, review, "dose_levels")
+    if len(verdicts):
+        keep = verdicts[~verdicts["note"].astype(str).str.contains(_NOT_FOR)]
+        heads = [("unit", Column("dose level", "name")), *_columns(review)]
+        caption = "Rules by dose level, for rules that were made for a few participants at a dose."
+        blocks.append(table_of("decisions-doses", caption, keep, heads, collapsed=True))
+    return blocks
+
+
+def _beyond(result: Result, people: pd.DataFrame | None, dose: float) -> str:
+    if people is None:
+        return "–"
+    doses = pd.to_numeric(result.study.participants["dose_mg"], errors="coerce")
+    members = doses.index[doses.isna() if np.isnan(dose) else doses == dose]
+    own = people.reindex(members)
+    told = own[own["change"].notna()]
+    up = told["beyond_noise"].astype(bool) & (told["direction"] == "up")
+    return f"{int(up.sum())} of {len(told)}"
+
+
+# --- responders ----------------------------------------------------------------------------------------
+
+
+def _responders(result: Result, review: Review) -> tuple[Block, ...]:
+    if not len(review.responders):
+        return (Text(("The noise of no feature is known, so nobody can be called a responder.",)),)
+    rates = review.responder_rates
+    named = rates.assign(
+        label=[_label(result, review, f) for f in rates["feature"]],
+        rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
+        interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in each_row(rates)],
+        chance=[_share(v) for v in rates["chance_by_noise"]],
+        range=[
+            "–" if pd.isna(low) else f"{_share(low)} to {_share(high)}"
+            for low, high in zip(rates["chance_low"], rates["chance_high"], strict=True)
+        ],
+    )
+    heads = [
+        *_feature(review),
+        *[("criterion", Column("criterion")), ("direction", Column("way"))],
+        *[("rate_words", Column("participants")), ("interval", Column("95 % CI"))],
+        *[("chance", Column("one such call by noise alone")), ("range", Column("at the limits of sigma"))],
+    ]
+    caption = (
+        "How many changed, with Clopper-Pearson intervals, beside the chance that noise alone moves one "
+        "participant so far. A rate at or below that chance is no evidence of a response."
+    )
+    blocks: list[Block] = [table_of("responder-rates", caption, named, heads)]
+    for reference in review.features:
+        rows = review.of("responders", reference)
+        if len(rows):
+            blocks.append(_responder_table(result, review, reference, rows))
+    return tuple(blocks)
+
+
+def _responder_table(result: Result, review: Review, reference: str, rows: pd.DataFrame) -> Block:
+    chosen = select(result, reference, review.contrast)
+    ratio = chosen.kind in RATIO_KINDS
+    shown = rows.assign(
+        effect=rows["ratio"] if ratio else rows["change"],
+        counting=_intervals(rows, "counting"),
+        whole=_intervals(rows, "ratio"),
+        fold=_yes(rows, "beyond_fold") if ratio else "",
+        beyond=_yes(rows, "beyond_noise"),
+        two=_yes(rows, "both") if ratio else "",
+    )
+    what = "odds ratio" if chosen.kind == "proportion" else ("fold change" if ratio else "change")
+    heads = [
+        *[("participant_id", Column("participant", "id")), ("effect", Column(what, "number"))],
+        *[("counting", Column("CI, counting cells only")), ("whole", Column("CI, with within-lesion noise"))],
+        *[("fold", Column("2-fold")), ("beyond", Column("beyond noise")), ("two", Column("both"))],
+        ("note", Column("note")),
+    ]
+    n = int(rows["change"].notna().sum())
+    caption = (
+        f"{chosen.label}, every participant: the change with the two parts of its 95 % interval apart "
+        "(counting "
+        f"error alone; with the noise between biopsies of a lesion). {n} of {len(rows)} evaluable; "
+        f"{noise_words(_noise_row(review, reference))}."
+    )
+    return table_of(key_of("responders", reference), caption, shown, heads)
+
+
+def _yes(rows: pd.DataFrame, column: str) -> list[str]:
+    told = zip(rows[column], rows["direction"], rows["change"], strict=True)
+    return ["" if pd.isna(d) else (f"yes, {way}" if flag else "no") for flag, way, d in told]
+
+
+def _intervals(rows: pd.DataFrame, name: str) -> list[str]:
+    limits = zip(rows[f"{name}_low"], rows[f"{name}_high"], strict=True)
+    return [format_interval(low, high) if np.isfinite([low, high]).all() else "–" for low, high in limits]
+
+
+def _noise_row(review: Review, reference: str) -> pd.Series | None:
+    rows = review.of("noise", reference)
+    return rows.iloc[0] if len(rows) and np.isfinite(float(rows["sigma"].iloc[0])) else None
+
+
+# --- noise ---------------------------------------------------------------------------------------------
+
+
+def _noise(result: Result, review: Review) -> tuple[Block, ...]:
+    rows = review.noise
+    shown = rows.assign(
+        label=[_label(result, review, f) for f in rows["feature"]],
+        limits=_sigma_limits(rows),
+        basis=[
+            f"{'BORROWED: ' if bool(b) else ''}{basis or 'none'}"
+            for b, basis in zip(rows["borrowed"], rows["basis"], strict=True)
+        ],
+        limit=[v if pd.isna(fold) else fold for v, fold in zip(rows["rcv"], rows["rcv_fold"], strict=True)],
+        icc_words=[_interval(row, "icc", 2) for row in each_row(rows)],
+        trust=[_interval(row, "reliability", 2) for row in each_row(rows)],
+        doubling=[_share(v) for v in rows["chance_up_2fold"]],
+    )
+    heads = [
+        *_feature(review),
+        *[("sigma", Column("sigma", "number")), ("limits", Column("95 % CI")), ("scale", Column("scale"))],
+        *[("df", Column("df", "df")), ("basis", Column("from")), ("limit", Column("RCV (MDC)", "number"))],
+        *[("doubling", Column("2-fold up by noise")), ("icc_words", Column("ICC(1,1)"))],
+        ("trust", Column("reliability")),
+    ]
+    caption = (
+        "Noise of one biopsy's value around its lesion (sigma, on the model scale), what it rests "
+        "on, and the "
+        "reference change value (RCV, also minimal detectable change, MDC; a ratio, or units for "
+        "scores): the "
+        "95 % prediction limit of a change by noise alone. ICC(1,1): single biopsies of a "
+        "participant's visit, "
+        "one-way random. Reliability: share of the variance of baselines that is no noise."
+    )
+    blocks: list[Block] = [table_of("noise-table", caption, shown, heads)]
+    blocks.append(Text(tuple(_origin(row) for _, row in shown.iterrows()), "note"))
+    parts = review.noise_components
+    if "variance" in parts and len(parts):
+        lines = len(parts) + parts["feature"].nunique()
+        picture = "Variance of one biopsy's value taken apart, by restricted maximum likelihood."
+        height = min(0.36 * lines + 1.6, 7.0)
+        draw = drawn(8.4, height, lambda ax: plot.variance_components(result, review, ax=ax))
+        blocks.append(Figure("variance-components", picture, draw))
+        named = parts.assign(label=[_label(result, review, f) for f in parts["feature"]])
+        heads = [
+            *_feature(review),
+            ("component", Column("component")),
+            *[("variance", Column("variance", "number")), ("variance_low", Column("CI low", "number"))],
+            *[("variance_high", Column("CI high", "number")), ("sd", Column("SD", "number"))],
+            *[("share", Column("share", "number")), ("n_groups", Column("groups", "number"))],
+            ("note", Column("note")),
+        ]
+        blocks.append(table_of("noise-components", "Variance components with 95 % limits.", named, heads))
+    return tuple(blocks)
+
+
+def _sigma_limits(rows: pd.DataFrame) -> list[str]:
+    limits = zip(rows["sigma_low"], rows["sigma_high"], strict=True)
+    return [format_interval(low, high) if np.isfinite([low, high]).all() else "–" for low, high in limits]
+
+
+def _origin(row: pd.Series) -> str:
+    """Where the noise of a feature comes from, and what to keep in mind of it."""
+    source = f" Source: {row['source']}." if row["borrowed"] else ""
+    known = "is" if row["basis"] else "is not"
+    note = str(row["note"]).rstrip(".")
+    of = f" from {row['basis']}" if row["basis"] else ""
+    return f"{row['label']}: noise {known} known{of}.{source} {note}."
+
+
+def _interval(row: object, name: str, digits: int) -> str:
+    value, low, high = (float(getattr(row, c)) for c in (name, f"{name}_low", f"{name}_high"))
+    if np.isnan(value):
+        return "–"
+    limits = f" ({format_interval(low, high)})" if np.isfinite([low, high]).all() else ""
+    return f"{format_number(value, digits)}{limits}"
+
+
+# --- honesty -------------------------------------------------------------------------------------------
+
+
+def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
+    checks = review.honesty_checks
+    order = {"caution": 0, "not told": 1, "clear": 2}
+    rows = checks.assign(
+        label=[_label(result, review, f) for f in checks["feature"]],
+        place=[order.get(str(f), 1) for f in checks["finding"]],
+    )
+    rows = rows.sort_values(["place"], kind="stable").reset_index(drop=True)
+    heads = [
+        *_feature(review),
+        ("question", Column("question")),
+        *[("finding", Column("finding")), ("verdict", Column("in words"))],
+    ]
+    counted = ", ".join(f"{int((checks['finding'] == f).sum())} {f}" for f in order)
+    caption = (
+        f"What else could have made the result ({counted}). clear: nothing against it; caution: it "
+        "may be due to "
+        "this; not told: the data do not tell. Their tables are results/honesty_*.csv."
+    )
+    blocks: list[Block] = [table_of("honesty-checks", caption, rows, heads)]
+    for reference in _shown(review):
+        label = _label(result, review, reference)
+        lines = sum(len(review.of(name, reference)) for name in ("analysis sets", "offset")) + 8
+        blocks += [
+            Figure(
+                key_of("sensitivity", reference),
+                f"{label}: the effect in other analysis sets, without the participants who move it "
+                "most, with other "
+                "offsets, and where participants without a second biopsy had not changed.",
+                drawn(7.6, 0.27 * lines + 1.9, _draw(plot.sensitivity, result, review, reference)),
+            ),
+            Figure(
+                key_of("regression", reference),
+                f"{label}: change against baseline, with what measurement error alone makes of that "
+                "relation.",
+                drawn(5.9, 4.4, _draw(plot.regression_to_the_mean, result, review, reference)),
+                wide=False,
+            ),
+            Figure(
+                key_of("tipping", reference),
+                f"{label}: the effect in all participants with a baseline, by how those without a "
+                "second biopsy may "
+                "have changed (pattern mixture).",
+                drawn(5.9, 4.4, _draw(plot.tipping_point, result, review, reference)),
+                wide=False,
+            ),
+            Figure(
+                key_of("thresholds", reference),
+                f"{label}: responders at several fold changes against noise alone.",
+                drawn(7.6, 3.6, _draw(plot.thresholds, result, review, reference)),
+            ),
+        ]
+    if len(review.features) > _MOST:
+        rest = len(review.features) - _MOST
+        blocks.append(
+            Text((f"Figures of {rest} more features are not drawn here; their rows are above.",), "note")
+        )
+    return tuple(blocks)
+
+
+def _draw(
+    function: Callable[..., Axes], result: Result, review: Review, reference: str
+) -> Callable[[Axes], Axes]:
+    def draw(ax: Axes) -> Axes:
+        return function(result, review, reference, ax=ax)
+
+    return draw
