@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
-    from pdbiomarker import clinical, decide, errors, expression, formula, ihc, mixed, noise, plot
+    from pdbiomarker import clinical, decide, errors, expression, formula, ihc, link, mixed, noise, plot
     from pdbiomarker.change import PDResult, pd_change
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
@@ -57,6 +57,7 @@ __all__ = [
     "formula",
     "ihc",
     "import_exports",
+    "link",
     "mixed",
     "noise",
     "normalize",
@@ -101,7 +102,7 @@ _HOMES: Final = {
     "write_expression": "run.expression",
 }
 _SUBMODULES: Final = frozenset(
-    {"clinical", "decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"}
+    {"clinical", "decide", "errors", "expression", "formula", "ihc", "link", "mixed", "noise", "plot"}
 )
 
 
