@@ -15,12 +15,11 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdbiomarker.change import PDResult
-from pdbiomarker.change.rows import back_transformed
 from pdbiomarker.errors import Problems
 from pdbiomarker.link.association import Association, slope, spearman
 from pdbiomarker.link.curves import SHAPES, Averaged, Fit, averaged, fit_shape, shape_test
 from pdbiomarker.link.found import Link, link_row, link_table
-from pdbiomarker.link.values import change_table, find_measured, ratio_unit, unused
+from pdbiomarker.link.values import as_read, change_table, find_measured, unused
 from pdbiomarker.tables import nearest
 
 __all__ = ["MIN_DECADES", "MIN_PAIRS", "exposure_pd"]
@@ -168,21 +167,10 @@ def _of_pairs(result: PDResult, points: pd.DataFrame, values: pd.Series) -> Floa
     return np.array(out, dtype=float)
 
 
-def _told(found: Association, kind: str) -> tuple[Association, str]:
-    """A difference on the model scale as people read it: as a ratio where it is one."""
-    if not ratio_unit(kind):
-        return found, "units"
-    three = back_transformed(
-        np.array([found.value, found.low, found.high]), np.array([kind] * 3, dtype=object)
-    )
-    value, low, high = (float(v) for v in three)
-    return Association(value, low, high, found.p, found.p_method, found.n, found.note), ratio_unit(kind)
-
-
 def _slope_row(x: Floats, y: Floats, kind: str) -> dict[str, Any]:
     above = x > 0
     zeros = int((~above).sum())
-    told, unit = _told(slope(np.log10(x[above]), y[above]), kind)
+    told, unit = as_read(slope(np.log10(x[above]), y[above]), kind)
     why = f"{zeros} with exposure 0, which has no logarithm, left out" if zeros else ""
     return link_row("slope", "change per tenfold exposure", told, unit=unit, note=why)
 
@@ -234,7 +222,7 @@ def _curves(x: Floats, y: Floats, kind: str) -> tuple[pd.DataFrame, list[dict[st
     for shape, fit in fits.items():
         rows += _fit_rows(shape, fit, average.weights[shape], kind)
     difference = Association(*average.difference, np.nan, "", len(x))
-    told, unit = _told(difference, kind)
+    told, unit = as_read(difference, kind)
     rows.append(
         link_row("curves", "largest against least exposure, shapes averaged", told, unit=unit)
     )
@@ -261,7 +249,7 @@ def _fit_rows(shape: str, fit: Fit, weight: float, kind: str) -> list[dict[str, 
     opened = "a missing limit is open within a tenth of the least to ten times the largest exposure"
     note = "; ".join(part for part in (edge, opened if np.isnan(fit.ed50[1:]).any() else "") if part)
     rows.append(link_row("curves", "ED50", plain(*fit.ed50), group=shape, unit="exposure", note=note))
-    told, unit = _told(plain(*fit.emax), kind)
+    told, unit = as_read(plain(*fit.emax), kind)
     rows.append(link_row("curves", "Emax", told, group=shape, unit=unit, note=edge))
     if shape == "sigmoid Emax":
         rows.append(link_row("curves", "Hill coefficient", plain(*fit.hill), group=shape, unit="exponent",

@@ -9,10 +9,12 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.change import PDResult
+from pdbiomarker.change.rows import back_transformed
 from pdbiomarker.errors import Problems
+from pdbiomarker.link.association import Association
 from pdbiomarker.tables import nearest
 
-__all__ = ["Measured", "change_table", "find_measured", "level_table", "ratio_unit", "unused"]
+__all__ = ["Measured", "as_read", "change_table", "find_measured", "level_table", "ratio_unit", "unused"]
 
 _LOG2 = frozenset({"count", "density", "intensity"})
 
@@ -138,6 +140,16 @@ def level_table(result: PDResult, found: Measured) -> pd.DataFrame:
 def ratio_unit(kind: str) -> str:
     """Name what a difference on the model scale becomes; empty where it stays a difference."""
     return "ratio" if kind in _LOG2 else "odds ratio" if kind == "proportion" else ""
+
+
+def as_read(found: Association, kind: str) -> tuple[Association, str]:
+    """Give a difference on the model scale as people read it, a ratio where it is one, with its unit."""
+    if not ratio_unit(kind):
+        return found, "units"
+    three = np.array([found.value, found.low, found.high])
+    value, low, high = back_transformed(three, np.array([kind] * 3, dtype=object)).tolist()
+    told = Association(value, low, high, found.p, found.p_method, found.n, found.note)
+    return told, ratio_unit(kind)
 
 
 def unused(points: pd.DataFrame) -> str:

@@ -1,7 +1,8 @@
 """Which biopsy stands for which visit, which participants pair, and why the others do not.
 
 ``choice`` gives every biopsy its visit, judges its adequacy, chooses among several and pairs them;
-``accounting`` counts participants from enrolment to an evaluable pair.
+``accounting`` counts participants from enrolment to an evaluable pair; ``specimens`` keeps blood and tumour
+apart.
 """
 
 from pdbiomarker.pairing.accounting import accountability
@@ -14,6 +15,7 @@ from pdbiomarker.pairing.choice import (
     pairs,
     usable,
 )
+from pdbiomarker.pairing.specimens import is_blood, specimen_of
 
 __all__ = [
     "SETS",
@@ -21,7 +23,9 @@ __all__ = [
     "adequacy",
     "assign_visits",
     "is_baseline",
+    "is_blood",
     "pair_table",
     "pairs",
+    "specimen_of",
     "usable",
 ]

@@ -26,6 +26,7 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.errors import PlanError, Problems
+from pdbiomarker.pairing.specimens import is_blood, own_samples, specimen_of
 from pdbiomarker.study import Study, Visit
 
 __all__ = [
@@ -198,12 +199,13 @@ def adequacy(study: Study) -> pd.DataFrame:
     -------
     DataFrame, indexed by biopsy_id
         ``adequate`` (bool) and ``reason``: every rule that the biopsy fails, or that cannot be judged because
-        the value was not recorded.
+        the value was not recorded. The rules are about tissue: blood samples pass.
     """
     reasons: list[str] = []
-    for _, row in study.biopsies.iterrows():
+    blood = is_blood(study.biopsies)
+    for biopsy, row in study.biopsies.iterrows():
         failed = []
-        for column, minimum in study.spec.adequacy.items():
+        for column, minimum in () if blood[biopsy] else study.spec.adequacy.items():
             value = row.get(column)
             if value is None or pd.isna(value):
                 failed.append(f"{column} not recorded, at least {minimum:g} needed")
@@ -270,7 +272,8 @@ def usable(
     Returns
     -------
     DataFrame, indexed by biopsy_id, one row per biopsy of the study
-        ``participant_id, visit, visit_source, study_day, lag, adequate, measured, used, code, reason``.
+        ``participant_id, visit, visit_source, study_day, lag, adequate, measured, used, code, reason``. Blood
+        samples have a row in assays of blood only, see :mod:`pdbiomarker.pairing.specimens`.
     """
     if set_ not in SETS:
         raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
@@ -281,7 +284,8 @@ def usable(
     frame["adequate"] = adequate["adequate"].to_numpy()
     frame["measured"] = [b in measured for b in frame.index]
     frame["used"] = False
-    strict = set_ != "all_biopsied"
+    frame = frame[own_samples(study, assay).to_numpy()].copy()
+    strict = set_ != "all_biopsied" and (assay is None or specimen_of(study, assay) == "tumor")
     for biopsy in frame.index:
         if frame.at[biopsy, "status"] != "ok":
             continue

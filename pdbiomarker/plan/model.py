@@ -31,7 +31,7 @@ _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
-_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
+_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": [], "concordance": []}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
@@ -72,6 +72,7 @@ class _PlanFile(BaseModel):
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
+    concordance: list[list[str]] = Field(default_factory=list)
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -128,6 +129,8 @@ class Plan:
     stable_genes : tuple of str
         Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
+    concordance : tuple of (str, str)
+        Pairs ``assay:feature`` that are compared with each other; empty: stained markers with their genes.
     """
 
     formula: str
@@ -145,6 +148,7 @@ class Plan:
     normalization: str = "tmm"
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
+    concordance: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -154,6 +158,7 @@ class Plan:
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
+            ("concordance", tuple(tuple(pair) for pair in self.concordance)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -256,6 +261,7 @@ class Plan:
             "normalization": self.normalization,
             "quality_weights": self.quality_weights,
             "stable_genes": list(self.stable_genes),
+            "concordance": [list(pair) for pair in self.concordance],
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
@@ -320,6 +326,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         normalization=content.normalization,
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
+        concordance=tuple(tuple(pair) for pair in content.concordance),
     )
 
 
@@ -345,6 +352,7 @@ class _Checks:
                 self._contrast(name, text, visits, columns=columns, known=known)
         assays = None if study is None else assay_names(study)
         self._families(assays)
+        self._pairs_to_compare(assays)
         if study is not None and formula is not None:
             self._columns(formula, study)
 
@@ -472,6 +480,20 @@ class _Checks:
             if family not in known and (assays is not None or self.plan.families):
                 said = f"There is no family {family!r}."
                 self._refuse("E-PLAN-003", said, nearest(family, known), ("adjust", family), family)
+
+    def _pairs_to_compare(self, assays: Sequence[str] | None) -> None:
+        for k, pair in enumerate(self.plan.concordance):
+            place = ("concordance",)
+            parts = [ref.partition(":") for ref in pair]
+            if len(set(pair)) != 2 or len(pair) != 2 or not all(a and f for a, _, f in parts):
+                said = f"Pair {k + 1} of 'concordance' is not two different features."
+                self._refuse("E-LINK-004", said, "Write for instance [ihc:CD8_density, rna:CD8A].", place,
+                             ", ".join(pair))  # fmt: skip
+                continue
+            for assay, _, _ in parts:
+                if assays is not None and assay not in assays:
+                    said = f"The study has no assay {assay!r}."
+                    self._refuse("E-LINK-004", said, nearest(assay, assays), place, ", ".join(pair))
 
     def _columns(self, formula: Formula, study: Study) -> None:
         known = columns_of(study)
