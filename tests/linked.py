@@ -52,7 +52,12 @@ def trial(
         sheet += f"{person},{dose[k]:g}"
         size = 40 - 40 * rise[k] + draw.normal(0, 15)
         sheet += f",{reply[k]},{size:.1f},{pfs[k]:.0f},{'yes' if k % 4 else 'no'}\n" if columns else "\n"
-    rows, values, genes, serum = "participant_id,biopsy_id,visit,study_day,site,viable_tumor_cells\n", {}, {}, {}
+    rows, values, genes, serum = (
+        "participant_id,biopsy_id,visit,study_day,site,viable_tumor_cells\n",
+        {},
+        {},
+        {},
+    )
     for k, person in enumerate(people):
         for letter, visit, day in (("S", "screening", -7), ("T", "C2D1", 29)):
             if blood:
@@ -67,13 +72,18 @@ def trial(
         genes["P05-T"] = [genes["P05-T"][0] * 64]
     extra = "assays:\n  serum: {kind: intensity, file: serum.csv, specimen: blood}\n" if blood else ""
     ids = ",".join(serum)
-    files = {"serum.csv": f"feature,{ids}\nIL15,{','.join(str(v[0]) for v in serum.values())}\n"} if blood else {}
+    files = (
+        {"serum.csv": f"feature,{ids}\nIL15,{','.join(str(v[0]) for v in serum.values())}\n"} if blood else {}
+    )
     kept = plan if blood else plan.replace(", serum", "")
-    folder = study_folder(path, biopsies=rows, participants=sheet, study=STUDY + extra, plan=kept, files=files)
+    folder = study_folder(
+        path, biopsies=rows, participants=sheet, study=STUDY + extra, plan=kept, files=files
+    )
     study = read_study(folder)
     # Areas of one mm2 and counts of the density: the half cell of the logarithm has no weight.
-    density = assay(values, ["CD8_density"], kind="density", numerator=values,
-                    denominator={b: [1.0] for b in values})  # fmt: skip
+    density = assay(
+        values, ["CD8_density"], kind="density", numerator=values, denominator={b: [1.0] for b in values}
+    )
     study = study.with_assay("ihc", density)
     study = study.with_assay("rna", assay(genes, ["CD8A"], kind="intensity"))
     if blood:

@@ -49,18 +49,32 @@ def blood_tumor(
     points = pd.DataFrame({"blood": own["change"], "tumor": other["change"]})
     points["used"] = own["used"] & other["used"]
     why = [
-        "" if ok else "no pair in blood" if not has_b and has_t else "no pair in tumour" if has_b else "neither"
+        ""
+        if ok
+        else "no pair in blood"
+        if not has_b and has_t
+        else "no pair in tumour"
+        if has_b
+        else "neither"
         for ok, has_b, has_t in zip(points["used"], own["used"], other["used"], strict=True)
     ]
     points["why"] = pd.Series(why, index=points.index, dtype=object)
     used = points[points["used"]]
     drawn = result.plan.seed if seed is None else seed
     found = spearman(used["blood"], used["tumor"], seed=drawn)
-    rows = [link_row("changes", "Spearman correlation of changes", found, unit="correlation",
-                     note="no surrogate")]  # fmt: skip
+    rows = [
+        link_row("changes", "Spearman correlation of changes", found, unit="correlation", note="no surrogate")
+    ]
     note = " ".join(part for part in (unused(points), NO_SURROGATE) if part)
     return Link(
-        "blood", b.reference, t.reference, b.label, t.label, b.contrast,
-        link_table(rows, b.reference, t.reference, contrast=b.contrast), points.reset_index(), note,
+        "blood",
+        b.reference,
+        t.reference,
+        b.label,
+        t.label,
+        b.contrast,
+        link_table(rows, b.reference, t.reference, contrast=b.contrast),
+        points.reset_index(),
+        note,
         facts={"kinds": (b.kind, t.kind)},
-    )  # fmt: skip
+    )

@@ -71,20 +71,35 @@ def concordance(
     rows = []
     for visit in visits:
         mine = used[used["visit"] == visit]
-        rows.append(link_row("levels", "Spearman correlation", spearman(mine["a"], mine["b"], seed=drawn),
-                             group=visit, unit="correlation"))  # fmt: skip
+        rows.append(
+            link_row(
+                "levels",
+                "Spearman correlation",
+                spearman(mine["a"], mine["b"], seed=drawn),
+                group=visit,
+                unit="correlation",
+            )
+        )
     rows.append(_changes(used, visits, drawn))
     within = repeated_measures_correlation(
         used["a"], used["b"], used["participant_id"].tolist(), visits=used["visit"].tolist()
     )
-    rows.append(link_row("changes", "correlation within participants, centred by visit", within,
-                         unit="correlation"))  # fmt: skip
+    rows.append(
+        link_row("changes", "correlation within participants, centred by visit", within, unit="correlation")
+    )
     rows += _agreement(points, visits)
     return Link(
-        "concordance", a.reference, b.reference, a.label, b.label, a.contrast,
-        link_table(rows, a.reference, b.reference, contrast=a.contrast), points, _note(points),
+        "concordance",
+        a.reference,
+        b.reference,
+        a.label,
+        b.label,
+        a.contrast,
+        link_table(rows, a.reference, b.reference, contrast=a.contrast),
+        points,
+        _note(points),
         facts={"kinds": (a.kind, b.kind), "assays": (a.assay, b.assay), "visits": tuple(visits)},
-    )  # fmt: skip
+    )
 
 
 def _points(a: pd.DataFrame, b: pd.DataFrame) -> pd.DataFrame:
@@ -138,10 +153,18 @@ def _agreement(points: pd.DataFrame, visits: list[str]) -> list[dict[str, Any]]:
         mean = float(d.mean())
         own = points.loc[at]
         flagged = own.loc[own["discordant"], "participant_id"].tolist()
-        said = f"discordant beyond the {DISCORDANT_LEVEL:.0%} limits from the others: "
+        said = f"discordant beyond the {100 * DISCORDANT_LEVEL:g} % limits from the others: "
         said += f"{', '.join(flagged)} ({_HINT})" if flagged else "nobody"
-        rows.append(link_row("agreement", name, Association(mean, mean - half, mean + half, np.nan, "", n),
-                             group=visit, unit="SD", note=said))  # fmt: skip
+        rows.append(
+            link_row(
+                "agreement",
+                name,
+                Association(mean, mean - half, mean + half, np.nan, "", n),
+                group=visit,
+                unit="SD",
+                note=said,
+            )
+        )
     return rows
 
 
@@ -157,7 +180,10 @@ def _others(d: Floats) -> tuple[Floats, Floats]:
 
 def _note(points: pd.DataFrame) -> str:
     lost = points[~points["used"]]
-    parts = [f"{n} participant visits left out: {why}." for why, n in lost["why"].value_counts().sort_index().items()]
+    parts = [
+        f"{n} participant visits left out: {why}."
+        for why, n in lost["why"].value_counts().sort_index().items()
+    ]
     other = int((points["used"] & ~points["same_biopsies"]).sum())
     if other:
         parts.append(f"At {other} participant visits the two values come from different biopsies.")

@@ -40,8 +40,13 @@ Floats = NDArray[np.float64]
 
 #: Parameters of the mean, by shape.
 SHAPES: Final[Mapping[str, int]] = {
-    "constant": 1, "linear": 2, "log-linear": 2, "bell": 3, "Emax": 3, "sigmoid Emax": 4,
-}  # fmt: skip
+    "constant": 1,
+    "linear": 2,
+    "log-linear": 2,
+    "bell": 3,
+    "Emax": 3,
+    "sigmoid Emax": 4,
+}
 _LOGS: Final = frozenset({"log-linear", "bell"})
 _HILL: Final = (0.5, 5.0)
 _GRID: Final = 121
@@ -140,8 +145,8 @@ def fit_shape(shape: str, x: ArrayLike, y: ArrayLike) -> Fit:
     n, k = len(a), SHAPES[shape]
     none = (np.nan, np.nan, np.nan)
     if "Emax" not in shape:
-        rss, coefficients = _least(shape, a, b, 1.0, 1.0)
-        return Fit(shape, rss, _aicc(rss, n, k), n, k, coefficients, none, none, none)
+        least, coefficients = _least(shape, a, b, 1.0, 1.0)
+        return Fit(shape, least, _aicc(least, n, k), n, k, coefficients, none, none, none)
     positive = a[a > 0]
     low, high = math.log(positive.min() / 10), math.log(positive.max() * 10)
     hills = np.geomspace(*_HILL, _HILLS) if shape != "Emax" else np.array([1.0])
@@ -152,19 +157,36 @@ def fit_shape(shape: str, x: ArrayLike, y: ArrayLike) -> Fit:
     bounds = [(low, high), (math.log(_HILL[0]), math.log(_HILL[1]))][: 1 + (shape != "Emax")]
     found = optimize.minimize(
         lambda t: _least(shape, a, b, math.exp(t[0]), math.exp(t[1]) if len(t) > 1 else 1.0)[0],
-        start[: len(bounds)], method="Nelder-Mead", bounds=bounds,
+        start[: len(bounds)],
+        method="Nelder-Mead",
+        bounds=bounds,
         options={"xatol": 1e-8, "fatol": 1e-12 * max(float(rss.min()), 1e-300), "maxiter": 2000},
-    )  # fmt: skip
+    )
     place = found.x if found.fun <= rss.min() else np.array(start[: len(bounds)])
     ed50, hill = math.exp(place[0]), math.exp(place[1]) if len(place) > 1 else 1.0
     best, coefficients = _least(shape, a, b, ed50, hill)
     edge = any(min(abs(v - lo), abs(hi - v)) < 1e-3 for v, (lo, hi) in zip(place, bounds, strict=True))
+    # The best place joins the grid: a region narrower than its steps is still found.
+    grid, hills = np.unique([*grid, place[0]]), np.unique([*hills, hill])
+    rss = _surface(shape, a, b, grid=grid, hills=hills)
     limits, em = _profile(shape, a, b, best, grid=grid, hills=hills, rss=rss)
     return Fit(
-        shape, best, _aicc(best, n, k), n, k, coefficients, (ed50, *limits[0]),
+        shape,
+        best,
+        _aicc(best, n, k),
+        n,
+        k,
+        coefficients,
+        (ed50, *limits[0]),
         (hill, *limits[1]) if shape != "Emax" else (1.0, np.nan, np.nan),
-        (float(coefficients[1]), *em), edge,
-    )  # fmt: skip
+        (float(coefficients[1]), *em),
+        edge,
+    )
+
+
+def _surface(shape: str, x: Floats, y: Floats, *, grid: Floats, hills: Floats) -> Floats:
+    """Residual sums of squares over log ED50 and h."""
+    return np.array([[_least(shape, x, y, math.exp(g), float(h))[0] for h in hills] for g in grid])
 
 
 def _profile(
@@ -176,16 +198,18 @@ def _profile(
         return [(np.nan, np.nan)] * 2, (np.nan, np.nan)
     critical = best * (1 + stats.f.ppf(0.95, 1, df) / df)
     over = rss.min(axis=1)
-    ed50 = _where(grid, over, critical, lambda g: min(_least(shape, x, y, math.exp(g), float(h))[0]
-                                                       for h in hills))  # fmt: skip
+    ed50 = _where(
+        grid, over, critical, lambda g: min(_least(shape, x, y, math.exp(g), float(h))[0] for h in hills)
+    )
     h = (np.nan, np.nan)
     if len(hills) > 1:
         logs = np.log(hills)
         inside = logs[rss.min(axis=0) <= critical]
         ends = (inside.min() if len(inside) else np.nan, inside.max() if len(inside) else np.nan)
         h = tuple(np.nan if e in (logs[0], logs[-1]) else float(np.exp(e)) for e in ends)  # type: ignore[assignment]
-    reach = []
+    reach: list[tuple[float, float, bool]] = []
     for i, g in enumerate(grid):
+        last = i in (0, len(grid) - 1)
         for j, hill in enumerate(hills):
             if rss[i, j] > critical:
                 continue
@@ -193,8 +217,12 @@ def _profile(
             coefficients = np.linalg.lstsq(basis, y, rcond=None)[0]
             f = basis[:, 1] - basis[:, 1].mean()
             half = math.sqrt((critical - rss[i, j]) / max(float(f @ f), 1e-300))
-            reach.append((float(coefficients[1]) - half, float(coefficients[1]) + half))
-    em = (min(r[0] for r in reach), max(r[1] for r in reach)) if reach else (np.nan, np.nan)
+            reach.append((float(coefficients[1]) - half, float(coefficients[1]) + half, last))
+    em = (np.nan, np.nan)
+    if reach:
+        # Found at the end of the range of ED50, a limit is one of that range, not of the data.
+        least, most = min(reach, key=lambda r: r[0]), max(reach, key=lambda r: r[1])
+        em = (np.nan if least[2] else least[0], np.nan if most[2] else most[1])
     limits = tuple(np.nan if np.isnan(v) else math.exp(v) for v in ed50)
     return [limits, h], em  # type: ignore[list-item]
 
@@ -211,11 +239,11 @@ def _where(
         if not 0 <= at + step < len(grid):
             out.append(np.nan)
             continue
-        ends = sorted((float(grid[at]), float(grid[at + step])))
-        if (exact(ends[0]) - critical) * (exact(ends[1]) - critical) > 0:
+        first, last = sorted((float(grid[at]), float(grid[at + step])))
+        if (exact(first) - critical) * (exact(last) - critical) > 0:
             out.append(float(grid[at]))
             continue
-        out.append(float(optimize.brentq(lambda g: exact(g) - critical, *ends, xtol=1e-6)))
+        out.append(float(optimize.brentq(lambda g: exact(g) - critical, first, last, xtol=1e-6)))
     return out[0], out[1]
 
 
@@ -283,9 +311,11 @@ def averaged(fits: Mapping[str, Fit], x: ArrayLike, *, points: int = 101) -> Ave
         spans.append((average, average - t * se, average + t * se))
     curve, ends = spans
     return Averaged(
-        dict(zip(fits, weights.tolist(), strict=True)), at, *curve,
+        dict(zip(fits, weights.tolist(), strict=True)),
+        at,
+        *curve,
         (float(ends[0][0]), float(ends[1][0]), float(ends[2][0])),
-    )  # fmt: skip
+    )
 
 
 def _variance(fit: Fit, rows: Floats, x: Floats) -> Floats:

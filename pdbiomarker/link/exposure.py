@@ -98,14 +98,27 @@ def exposure_pd(
     curve, more = _curves(x, y, found.kind)
     label = " ".join(part for part in (name.replace("_mg", " (mg)").replace("_", " "), unit) if part)
     note = " ".join(
-        part for part in (unused(points), "Dose and exposure were not randomised: calendar time, site and "
-                          "assay lot go with them; p-values are not adjusted.") if part
-    )  # fmt: skip
+        part
+        for part in (
+            unused(points),
+            "Dose and exposure were not randomised: calendar time, site and "
+            "assay lot go with them; p-values are not adjusted.",
+        )
+        if part
+    )
     return Link(
-        "exposure", found.reference, name, found.label, label, found.contrast,
+        "exposure",
+        found.reference,
+        name,
+        found.label,
+        label,
+        found.contrast,
         link_table(rows + more, found.reference, name, contrast=found.contrast),
-        points.reset_index(), note, curve, {"kind": found.kind},
-    )  # fmt: skip
+        points.reset_index(),
+        note,
+        curve,
+        {"kind": found.kind},
+    )
 
 
 def _read(result: PDResult, exposure: str | pd.Series) -> tuple[str, pd.Series]:
@@ -118,16 +131,21 @@ def _read(result: PDResult, exposure: str | pd.Series) -> tuple[str, pd.Series]:
                 told = frame[exposure].notna()
                 if (told & values.isna()).any() or not told.any():
                     problems.add(
-                        "E-LINK-002", "The exposure is not a column of numbers.",
-                        remedy="Name a numeric column, or give a Series.", column=exposure,
+                        "E-LINK-002",
+                        "The exposure is not a column of numbers.",
+                        remedy="Name a numeric column, or give a Series.",
+                        column=exposure,
                         value=next(iter(frame.loc[told & values.isna(), exposure]), None),
-                    )  # fmt: skip
+                    )
                 return _checked(exposure, values, problems)
         known = [*map(str, study.participants.columns), *map(str, study.biopsies.columns)]
         problems.add(
-            "E-LINK-002", "Neither participants.csv nor biopsies.csv has such a column.",
-            remedy=nearest(exposure, known), column="exposure", value=exposure,
-        )  # fmt: skip
+            "E-LINK-002",
+            "Neither participants.csv nor biopsies.csv has such a column.",
+            remedy=nearest(exposure, known),
+            column="exposure",
+            value=exposure,
+        )
         problems.raise_if_any()
     values = pd.Series(exposure).astype(float)
     name = str(values.name) if values.name is not None else "exposure"
@@ -137,10 +155,12 @@ def _read(result: PDResult, exposure: str | pd.Series) -> tuple[str, pd.Series]:
             return _checked(name, values, problems)
     strange = [v for v in index if v not in study.participants.index and v not in study.biopsies.index]
     problems.add(
-        "E-LINK-002", "The exposure is indexed neither by participants nor by biopsies, each once.",
+        "E-LINK-002",
+        "The exposure is indexed neither by participants nor by biopsies, each once.",
         remedy="Give one value for each participant_id, or for each biopsy_id.",
-        column=name, value=next(iter(strange), None),
-    )  # fmt: skip
+        column=name,
+        value=next(iter(strange), None),
+    )
     problems.raise_if_any()
     raise AssertionError  # pragma: no cover - the line above raises
 
@@ -149,9 +169,12 @@ def _checked(name: str, values: pd.Series, problems: Problems) -> tuple[str, pd.
     wrong = values[(values < 0) | np.isinf(values)]
     if len(wrong):
         problems.add(
-            "E-LINK-002", "An exposure is below 0 or infinite.", remedy="Check the unit and the table.",
-            column=name, value=f"{wrong.index[0]}: {wrong.iloc[0]:g}",
-        )  # fmt: skip
+            "E-LINK-002",
+            "An exposure is below 0 or infinite.",
+            remedy="Check the unit and the table.",
+            column=name,
+            value=f"{wrong.index[0]}: {wrong.iloc[0]:g}",
+        )
     problems.raise_if_any()
     return name, values
 
@@ -182,8 +205,13 @@ def _shape_row(x: Floats, y: Floats, seed: int) -> dict[str, Any]:
         return link_row("shape test", "any of five shapes", note=why)
     p, best = shape_test(x, y, seed=seed)
     row = link_row("shape test", "any of five shapes", note=f"largest correlation with the shape {best}")
-    return {**row, "p": p, "p_method": "20,000 permutations, largest of the shapes", "n": len(x),
-            "status": "ok"}  # fmt: skip
+    return {
+        **row,
+        "p": p,
+        "p_method": "20,000 permutations, largest of the shapes",
+        "n": len(x),
+        "status": "ok",
+    }
 
 
 def _why_not(x: Floats) -> str:
@@ -223,9 +251,7 @@ def _curves(x: Floats, y: Floats, kind: str) -> tuple[pd.DataFrame, list[dict[st
         rows += _fit_rows(shape, fit, average.weights[shape], kind)
     difference = Association(*average.difference, np.nan, "", len(x))
     told, unit = as_read(difference, kind)
-    rows.append(
-        link_row("curves", "largest against least exposure, shapes averaged", told, unit=unit)
-    )
+    rows.append(link_row("curves", "largest against least exposure, shapes averaged", told, unit=unit))
     return _curve(average), rows
 
 
@@ -247,11 +273,11 @@ def _fit_rows(shape: str, fit: Fit, weight: float, kind: str) -> list[dict[str, 
         return rows
     edge = "at the end of the range looked at: the data do not hold it" if fit.at_edge else ""
     opened = "a missing limit is open within a tenth of the least to ten times the largest exposure"
-    note = "; ".join(part for part in (edge, opened if np.isnan(fit.ed50[1:]).any() else "") if part)
-    rows.append(link_row("curves", "ED50", plain(*fit.ed50), group=shape, unit="exposure", note=note))
-    told, unit = as_read(plain(*fit.emax), kind)
-    rows.append(link_row("curves", "Emax", told, group=shape, unit=unit, note=edge))
-    if shape == "sigmoid Emax":
-        rows.append(link_row("curves", "Hill coefficient", plain(*fit.hill), group=shape, unit="exponent",
-                             note=edge))  # fmt: skip
+    emax, unit = as_read(plain(*fit.emax), kind)
+    told = [("ED50", plain(*fit.ed50), "exposure"), ("Emax", emax, unit)]
+    told += [("Hill coefficient", plain(*fit.hill), "exponent")] if shape == "sigmoid Emax" else []
+    for name, value, what in told:
+        free = opened if np.isnan([value.low, value.high]).any() else ""
+        note = "; ".join(part for part in (edge, free) if part)
+        rows.append(link_row("curves", name, value, group=shape, unit=what, note=note))
     return rows

@@ -95,23 +95,39 @@ class Link:
         return f"Link ({self.kind}): {self.feature} and {self.other}, {self.contrast}; {used} rows used"
 
     def _repr_html_(self) -> str:
-        shown = self.table[["analysis", "quantity", "group", "estimate", "low", "high", "unit", "p", "n", "note"]]
+        shown = self.table[
+            ["analysis", "quantity", "group", "estimate", "low", "high", "unit", "p", "n", "note"]
+        ]
         return str(shown.to_html(index=False, float_format=lambda v: f"{v:.3g}"))
 
 
 def link_row(
-    analysis: str, quantity: str, found: Association | None = None, *, group: str = "", unit: str = "",
-    status: str = "", note: str = "",
+    analysis: str,
+    quantity: str,
+    found: Association | None = None,
+    *,
+    group: str = "",
+    unit: str = "",
+    status: str = "",
+    note: str = "",
 ) -> dict[str, Any]:
     """Make one row of a table; without an :class:`Association` a row that says why there is none."""
     own = found or Association(np.nan, np.nan, np.nan, np.nan, "", -1)
     told = "; ".join(part for part in (own.note, note) if part)
     return {
-        "analysis": analysis, "quantity": quantity, "group": group, "estimate": own.value, "low": own.low,
-        "high": own.high, "unit": unit, "p": own.p, "p_method": own.p_method,
+        "analysis": analysis,
+        "quantity": quantity,
+        "group": group,
+        "estimate": own.value,
+        "low": own.low,
+        "high": own.high,
+        "unit": unit,
+        "p": own.p,
+        "p_method": own.p_method,
         "n": pd.NA if own.n < 0 else own.n,
-        "status": status or ("ok" if np.isfinite(own.value) else "too_few"), "note": told,
-    }  # fmt: skip
+        "status": status or ("ok" if np.isfinite(own.value) else "too_few"),
+        "note": told,
+    }
 
 
 def link_table(rows: list[dict[str, Any]], feature: str, other: str, *, contrast: str) -> pd.DataFrame:

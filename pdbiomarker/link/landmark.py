@@ -60,8 +60,9 @@ def hazard_ratio(time: ArrayLike, event: ArrayLike, x: ArrayLike) -> Association
     def loss(beta: float) -> float:
         return -float(model.loglike(np.array([beta])))
 
-    best = optimize.minimize_scalar(loss, bounds=(-_FARTHEST, _FARTHEST), method="bounded",
-                                    options={"xatol": 1e-10})  # fmt: skip
+    best = optimize.minimize_scalar(
+        loss, bounds=(-_FARTHEST, _FARTHEST), method="bounded", options={"xatol": 1e-10}
+    )
     beta, least = float(best.x), float(best.fun)
     p = float(stats.chi2.sf(max(0.0, 2 * (loss(0.0) - least)), 1))
     rise = least + stats.chi2.ppf(0.95, 1) / 2
@@ -69,7 +70,8 @@ def hazard_ratio(time: ArrayLike, event: ArrayLike, x: ArrayLike) -> Association
     def limit(end: float) -> float:
         if loss(end) < rise:
             return float(np.copysign(np.inf, end))
-        return float(optimize.brentq(lambda b: loss(b) - rise, *sorted((beta, end)), xtol=1e-10))
+        first, last = sorted((beta, end))
+        return float(optimize.brentq(lambda b: loss(b) - rise, first, last, xtol=1e-10))
 
     ends = [limit(-_FARTHEST), limit(_FARTHEST)]
     value, low, high = (float(np.exp(b / spread)) for b in (beta, *ends))

@@ -37,12 +37,30 @@ Floats = NDArray[np.float64]
 OUTCOMES: Final = ("best_response", "best_size_change_pct", "pfs_days", "pfs_event")
 #: Rank of each best response; what stands together is one group in the ordering.
 RESPONSE_ORDER: Final[Mapping[str, int]] = {
-    "PD": 0, "SD": 1, "NON-CR/NON-PD": 1, "PR": 2, "CRPR": 2, "CR/PR": 2, "CR": 3,
-}  # fmt: skip
+    "PD": 0,
+    "SD": 1,
+    "NON-CR/NON-PD": 1,
+    "PR": 2,
+    "CRPR": 2,
+    "CR/PR": 2,
+    "CR": 3,
+}
 _NOT_EVALUABLE: Final = frozenset({"", "NE", "ND", "NA", "MISSING", "UNK", "UNKNOWN", "NOT EVALUABLE"})
 _RESPONDER: Final = 2
-_TRUE: Final = {"1": True, "1.0": True, "yes": True, "y": True, "true": True, "event": True,
-                "0": False, "0.0": False, "no": False, "n": False, "false": False, "censored": False}  # fmt: skip
+_TRUE: Final = {
+    "1": True,
+    "1.0": True,
+    "yes": True,
+    "y": True,
+    "true": True,
+    "event": True,
+    "0": False,
+    "0.0": False,
+    "no": False,
+    "n": False,
+    "false": False,
+    "censored": False,
+}
 _REASON: Final = (
     "Immortal time: whoever has this biopsy has lived without progression until it, and time before it would "
     "count in favour of the change."
@@ -101,15 +119,27 @@ def response_pd(
         *_survival(points, found.kind, day, window),
     ]
     note = " ".join(
-        part for part in (unused(points), "Groups were not randomised, and response, change and survival may "
-                          "share a cause; p-values are not adjusted.") if part
-    )  # fmt: skip
+        part
+        for part in (
+            unused(points),
+            "Groups were not randomised, and response, change and survival may "
+            "share a cause; p-values are not adjusted.",
+        )
+        if part
+    )
     facts = {"landmark_day": day, "kind": found.kind}
     return Link(
-        "response", found.reference, "response", found.label, "best response", found.contrast,
-        link_table(rows, found.reference, "response", contrast=found.contrast), points.reset_index(), note,
+        "response",
+        found.reference,
+        "response",
+        found.label,
+        "best response",
+        found.contrast,
+        link_table(rows, found.reference, "response", contrast=found.contrast),
+        points.reset_index(),
+        note,
         facts=facts,
-    )  # fmt: skip
+    )
 
 
 def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
@@ -120,12 +150,21 @@ def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
     where = "participants.csv" if given is None else "outcomes"
     for person in source.index if given is not None else ():
         if person not in people.index:
-            problems.add("E-LINK-002", "The participant is not in the study.", file=where, value=person,
-                         remedy=nearest(str(person), map(str, people.index)))  # fmt: skip
+            problems.add(
+                "E-LINK-002",
+                "The participant is not in the study.",
+                file=where,
+                value=person,
+                remedy=nearest(str(person), map(str, people.index)),
+            )
     if given is not None and not source.index.is_unique:
-        problems.add("E-LINK-002", "A participant stands in several rows.", file=where,
-                     remedy="Give one row for each participant.",
-                     value=source.index[source.index.duplicated()][0])  # fmt: skip
+        problems.add(
+            "E-LINK-002",
+            "A participant stands in several rows.",
+            file=where,
+            remedy="Give one row for each participant.",
+            value=source.index[source.index.duplicated()][0],
+        )
     problems.raise_if_any()
     index = pd.Index(sorted(people.index), dtype=object, name="participant_id")
     source = source.reindex(index)
@@ -135,9 +174,14 @@ def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
         out[column] = _numbers(source, column, where, problems=problems)
     out["pfs_event"] = _events(source, where, problems)
     for person in index[(out["pfs_days"] <= 0).to_numpy()]:
-        problems.add("E-LINK-002", "A time to an event lies before the first dose, which is day 1.",
-                     remedy="Count days from the first dose.", file=where, column="pfs_days",
-                     value=f"{person}: {out.at[person, 'pfs_days']:g}")  # fmt: skip
+        problems.add(
+            "E-LINK-002",
+            "A time to an event lies before the first dose, which is day 1.",
+            remedy="Count days from the first dose.",
+            file=where,
+            column="pfs_days",
+            value=f"{person}: {out.at[person, 'pfs_days']:g}",
+        )
     problems.raise_if_any()
     return out
 
@@ -151,8 +195,14 @@ def _responses(source: pd.DataFrame, where: str, problems: Problems) -> pd.Serie
             out.append("")
             continue
         if word not in RESPONSE_ORDER:
-            problems.add("E-LINK-002", "A best response is not known.", file=where, column="best_response",
-                         value=f"{person}: {text}", remedy=f"Use {', '.join(RESPONSE_ORDER)}, or NE.")  # fmt: skip
+            problems.add(
+                "E-LINK-002",
+                "A best response is not known.",
+                file=where,
+                column="best_response",
+                value=f"{person}: {text!s}",
+                remedy=f"Use {', '.join(RESPONSE_ORDER)}, or NE.",
+            )
         out.append(word)
     return pd.Series(out, index=source.index, dtype=object)
 
@@ -162,8 +212,14 @@ def _numbers(source: pd.DataFrame, column: str, where: str, *, problems: Problem
         return pd.Series(np.nan, index=source.index)
     values = pd.to_numeric(source[column], errors="coerce").astype(float)
     for person in source.index[source[column].notna() & values.isna()]:
-        problems.add("E-LINK-002", "A value is not a number.", remedy="Correct it, or leave it empty.",
-                     file=where, column=column, value=f"{person}: {source.at[person, column]}")  # fmt: skip
+        problems.add(
+            "E-LINK-002",
+            "A value is not a number.",
+            remedy="Correct it, or leave it empty.",
+            file=where,
+            column=column,
+            value=f"{person}: {source.at[person, column]}",
+        )
     return values
 
 
@@ -174,8 +230,14 @@ def _events(source: pd.DataFrame, where: str, problems: Problems) -> pd.Series:
         word = "" if pd.isna(value) else str(value).strip().lower()
         out.append(pd.NA if not word else _TRUE.get(word, pd.NA))
         if word and word not in _TRUE:
-            problems.add("E-LINK-002", "Whether there was an event is not yes or no.", file=where,
-                         column="pfs_event", value=f"{person}: {value}", remedy="Write yes or no.")  # fmt: skip
+            problems.add(
+                "E-LINK-002",
+                "Whether there was an event is not yes or no.",
+                file=where,
+                column="pfs_event",
+                value=f"{person}: {value!s}",
+                remedy="Write yes or no.",
+            )
     return pd.Series(out, index=source.index, dtype="boolean")
 
 
@@ -188,7 +250,7 @@ def _by_response(points: pd.DataFrame, kind: str, seed: int) -> list[dict[str, A
         return [link_row("best response", "order across groups", status="not_asked", note=why)]
     known = points[points["used"] & (points["best_response"] != "")]
     lost = int((points["used"] & (points["best_response"] == "")).sum())
-    left = f"{lost} pairs without an evaluable response left out" if lost else ""
+    left = f"{lost} with a pair and no evaluable response left out" if lost else ""
     rows = []
     for group in sorted(set(known["best_response"]), key=lambda g: (-RESPONSE_ORDER[g], g)):
         mean, unit = as_read(_mean(known.loc[known["best_response"] == group, "change"]), kind)
@@ -196,11 +258,15 @@ def _by_response(points: pd.DataFrame, kind: str, seed: int) -> list[dict[str, A
     y = known["change"].to_numpy(dtype=float)
     rank = np.array([RESPONSE_ORDER[g] for g in known["best_response"]], dtype=np.int64)
     order = order_across_groups(rank, y, seed=seed)
-    rows.append(link_row("best response", "order across groups", order, unit="share of pairs in order",
-                         note=left))  # fmt: skip
+    rows.append(
+        link_row("best response", "order across groups", order, unit="share of pairs in order", note=left)
+    )
     area = area_under_curve(rank >= _RESPONDER, y, seed=seed)
-    rows.append(link_row("best response", "area under the curve, responders (CR, PR)", area,
-                         unit="probability", note=left))  # fmt: skip
+    rows.append(
+        link_row(
+            "best response", "area under the curve, responders (CR, PR)", area, unit="probability", note=left
+        )
+    )
     return rows
 
 
@@ -223,9 +289,13 @@ def _by_size(points: pd.DataFrame, kind: str, seed: int) -> list[dict[str, Any]]
     step = {"density": "doubling", "count": "doubling", "intensity": "doubling"}.get(kind, "unit")
     return [
         link_row("change of size", "Spearman correlation", spearman(x, y, seed=seed), unit="correlation"),
-        link_row("change of size", f"change of size per {step} of the feature", slope(x, y),
-                 unit="percentage points"),
-    ]  # fmt: skip
+        link_row(
+            "change of size",
+            f"change of size per {step} of the feature",
+            slope(x, y),
+            unit="percentage points",
+        ),
+    ]
 
 
 # --- survival ------------------------------------------------------------------------------------------
@@ -237,7 +307,9 @@ def _landmark(
     """Give the last day on which the later biopsy may lie, and the landmark day; None: not known."""
     rows = result.biopsies
     rows = rows[(rows["assay"] == found.assay) & (rows["contrast"] == found.contrast)]
-    rows = rows[rows["biopsy_id"].isin([i for ids in points["on_biopsy"].dropna() for i in str(ids).split(";")])]
+    rows = rows[
+        rows["biopsy_id"].isin([i for ids in points["on_biopsy"].dropna() for i in str(ids).split(";")])
+    ]
     visits = {v.name: v for v in result.study.spec.visits}
     ends = [visits[v].high for v in dict.fromkeys(rows["visit"]) if v in visits]
     days = rows["study_day"].dropna().astype(int).tolist() if "study_day" in rows else []
@@ -249,16 +321,17 @@ def _landmark(
         problems = Problems()
         upto = f"day {last}" if last is not None else "the biopsy's day"
         problems.add(
-            "E-LINK-003", f"Survival would count from day {asked}, before {upto}. {_REASON}",
-            remedy=f"Give a landmark day at or after {upto}.", column="landmark_day", value=asked,
-        )  # fmt: skip
+            "E-LINK-003",
+            f"Survival would count from day {asked}, before {upto}. {_REASON}",
+            remedy=f"Give a landmark day at or after {upto}.",
+            column="landmark_day",
+            value=asked,
+        )
         problems.raise_if_any()
     return last, asked
 
 
-def _survival(
-    points: pd.DataFrame, kind: str, day: int | None, window: int | None
-) -> list[dict[str, Any]]:
+def _survival(points: pd.DataFrame, kind: str, day: int | None, window: int | None) -> list[dict[str, Any]]:
     name = "progression-free survival"
     asked = f"hazard ratio per {'doubling' if kind in ('density', 'count', 'intensity') else 'unit'}"
     for column in ("landmark_time", "landmark_event"):

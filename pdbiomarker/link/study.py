@@ -22,11 +22,26 @@ __all__ = ["GENE_OF_MARKER", "MOST_FEATURES", "Links", "concordance_pairs", "lin
 #: The transcript of a protein that panels stain; upper case, without hyphens.
 GENE_OF_MARKER: Final[Mapping[str, str]] = MappingProxyType(
     {
-        "CD8": "CD8A", "CD3": "CD3E", "CD4": "CD4", "CD20": "MS4A1", "CD68": "CD68", "CD163": "CD163",
-        "FOXP3": "FOXP3", "GZMB": "GZMB", "PRF1": "PRF1", "PD1": "PDCD1", "PDL1": "CD274", "CD274": "CD274",
-        "KI67": "MKI67", "MKI67": "MKI67", "NKP46": "NCR1", "NCR1": "NCR1", "CD56": "NCAM1", "LAG3": "LAG3",
+        "CD8": "CD8A",
+        "CD3": "CD3E",
+        "CD4": "CD4",
+        "CD20": "MS4A1",
+        "CD68": "CD68",
+        "CD163": "CD163",
+        "FOXP3": "FOXP3",
+        "GZMB": "GZMB",
+        "PRF1": "PRF1",
+        "PD1": "PDCD1",
+        "PDL1": "CD274",
+        "CD274": "CD274",
+        "KI67": "MKI67",
+        "MKI67": "MKI67",
+        "NKP46": "NCR1",
+        "NCR1": "NCR1",
+        "CD56": "NCAM1",
+        "LAG3": "LAG3",
     }
-)  # fmt: skip
+)
 #: Features of the primary family that are related to exposure and outcome.
 MOST_FEATURES: Final = 40
 _STAINED: Final = ("density", "proportion", "score")

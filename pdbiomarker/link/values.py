@@ -66,9 +66,12 @@ def find_measured(result: PDResult, feature: str, contrast: str | None = None) -
     contrasts = list(dict.fromkeys(result.changes["contrast"])) or list(result.plan.contrasts)
     if contrast is not None and contrast not in contrasts:
         problems.add(
-            "E-LINK-001", "The result has no changes of such a contrast.",
-            remedy=nearest(contrast, contrasts), column="contrast", value=contrast,
-        )  # fmt: skip
+            "E-LINK-001",
+            "The result has no changes of such a contrast.",
+            remedy=nearest(contrast, contrasts),
+            column="contrast",
+            value=contrast,
+        )
     problems.raise_if_any()
     assay, _, name = hits[0].partition(":")
     var = cast("pd.DataFrame", result.study.assays[assay].var)
@@ -133,8 +136,6 @@ def level_table(result: PDResult, found: Measured) -> pd.DataFrame:
     grouped = table.groupby(["participant_id", "visit"], sort=True)
     out = grouped.agg(value=("value", "mean"), biopsies=("biopsy_id", ";".join))
     return out.reset_index()
-
-
 
 
 def ratio_unit(kind: str) -> str:

@@ -202,10 +202,10 @@ def adequacy(study: Study) -> pd.DataFrame:
         the value was not recorded. The rules are about tissue: blood samples pass.
     """
     reasons: list[str] = []
-    blood = is_blood(study.biopsies)
-    for biopsy, row in study.biopsies.iterrows():
+    blood = is_blood(study.biopsies).tolist()
+    for bloody, (_, row) in zip(blood, study.biopsies.iterrows(), strict=True):
         failed = []
-        for column, minimum in () if blood[biopsy] else study.spec.adequacy.items():
+        for column, minimum in () if bloody else study.spec.adequacy.items():
             value = row.get(column)
             if value is None or pd.isna(value):
                 failed.append(f"{column} not recorded, at least {minimum:g} needed")

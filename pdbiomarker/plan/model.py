@@ -31,7 +31,12 @@ _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
-_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": [], "concordance": []}
+_LATER: Final[Mapping[str, Any]] = {
+    "normalization": "tmm",
+    "quality_weights": False,
+    "stable_genes": [],
+    "concordance": [],
+}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"

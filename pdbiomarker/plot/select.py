@@ -51,6 +51,7 @@ _SET_LABELS: Final = {
     "strict": "strict (adequate biopsies)",
     "strict_pairs": "strict, pairs only",
     "strict_stable_genes": "strict, scaled by stable genes (composition)",
+    "strict_tumor_content": "strict, adjusted for tumour content (sensitivity only)",
     "all_biopsied": "all biopsied",
     "all": "all biopsied",
 }

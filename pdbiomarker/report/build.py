@@ -38,6 +38,7 @@ from pdbiomarker.report.content import (
     Thumbnails,
 )
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
+from pdbiomarker.report.links import link_sections
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
@@ -88,6 +89,7 @@ def build(study: Any, result: Result) -> Document:
         _families(result),
         _signatures(result, hue),
         _genes(result),
+        *link_sections(result, hue),
         _truth(result),
         _slides(result),
         Section("methods", "Methods and limits", _methods(result)),
