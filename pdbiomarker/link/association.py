@@ -103,6 +103,7 @@ def spearman(x: ArrayLike, y: ArrayLike, *, seed: int = 1) -> Association:
     r = float(np.clip(ranks[0] @ ranks[1] / n, -1.0, 1.0))
     p, method = _permuted_p(ranks[0], ranks[1], seed)
     if abs(r) > 1 - _SAME:
+        r = float(np.sign(r))
         return Association(r, np.nan, np.nan, p, method, n, "perfect order: the interval has no width")
     half = stats.norm.ppf(0.975) * math.sqrt((1 + r * r / 2) / (n - 3))
     z = math.atanh(r)

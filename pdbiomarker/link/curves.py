@@ -155,9 +155,13 @@ def fit_shape(shape: str, x: ArrayLike, y: ArrayLike) -> Fit:
     i, j = np.unravel_index(int(rss.argmin()), rss.shape)
     start = [float(grid[i]), float(np.log(hills[j]))]
     bounds = [(low, high), (math.log(_HILL[0]), math.log(_HILL[1]))][: 1 + (shape != "Emax")]
+
+    def loss(at: Floats) -> float:
+        return _least(shape, a, b, math.exp(at[0]), math.exp(at[1]) if len(at) > 1 else 1.0)[0]
+
     found = optimize.minimize(
-        lambda t: _least(shape, a, b, math.exp(t[0]), math.exp(t[1]) if len(t) > 1 else 1.0)[0],
-        start[: len(bounds)],
+        loss,
+        np.array(start[: len(bounds)]),
         method="Nelder-Mead",
         bounds=bounds,
         options={"xatol": 1e-8, "fatol": 1e-12 * max(float(rss.min()), 1e-300), "maxiter": 2000},

@@ -71,7 +71,7 @@ def hazard_ratio(time: ArrayLike, event: ArrayLike, x: ArrayLike) -> Association
         if loss(end) < rise:
             return float(np.copysign(np.inf, end))
         first, last = sorted((beta, end))
-        return float(optimize.brentq(lambda b: loss(b) - rise, first, last, xtol=1e-10))
+        return float(optimize.brentq(lambda b: loss(b) - rise, first, last, xtol=1e-8))
 
     ends = [limit(-_FARTHEST), limit(_FARTHEST)]
     value, low, high = (float(np.exp(b / spread)) for b in (beta, *ends))

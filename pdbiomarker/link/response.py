@@ -200,7 +200,7 @@ def _responses(source: pd.DataFrame, where: str, problems: Problems) -> pd.Serie
                 "A best response is not known.",
                 file=where,
                 column="best_response",
-                value=f"{person}: {text!s}",
+                value=f"{person!s}: {text!s}",
                 remedy=f"Use {', '.join(RESPONSE_ORDER)}, or NE.",
             )
         out.append(word)
@@ -235,7 +235,7 @@ def _events(source: pd.DataFrame, where: str, problems: Problems) -> pd.Series:
                 "Whether there was an event is not yes or no.",
                 file=where,
                 column="pfs_event",
-                value=f"{person}: {value!s}",
+                value=f"{person!s}: {value!s}",
                 remedy="Write yes or no.",
             )
     return pd.Series(out, index=source.index, dtype="boolean")
