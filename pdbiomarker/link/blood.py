@@ -76,5 +76,5 @@ def blood_tumor(
         link_table(rows, b.reference, t.reference, contrast=b.contrast),
         points.reset_index(),
         note,
-        facts={"kinds": (b.kind, t.kind)},
+        facts={"kinds": (b.kind, t.kind), "units": (b.unit, t.unit)},
     )

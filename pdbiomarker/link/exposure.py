@@ -117,7 +117,7 @@ def exposure_pd(
         points.reset_index(),
         note,
         curve,
-        {"kind": found.kind},
+        {"kind": found.kind, "unit": found.unit},
     )
 
 

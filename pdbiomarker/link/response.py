@@ -127,7 +127,7 @@ def response_pd(
         )
         if part
     )
-    facts = {"landmark_day": day, "kind": found.kind}
+    facts = {"landmark_day": day, "kind": found.kind, "unit": found.unit}
     return Link(
         "response",
         found.reference,

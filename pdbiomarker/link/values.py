@@ -26,6 +26,8 @@ class Measured:
     Attributes
     ----------
     assay, name, label, kind, contrast : str
+    unit : str
+        Of the values, as the assay gives it; may be empty.
     """
 
     assay: str
@@ -33,6 +35,7 @@ class Measured:
     label: str
     kind: str
     contrast: str
+    unit: str = ""
 
     @property
     def reference(self) -> str:
@@ -77,7 +80,8 @@ def find_measured(result: PDResult, feature: str, contrast: str | None = None) -
     var = cast("pd.DataFrame", result.study.assays[assay].var)
     label = str(var.loc[name, "label"]) if "label" in var else name
     chosen = contrast or next(iter(contrasts), "")
-    return Measured(assay, name, label or name, str(var.loc[name, "kind"]), chosen)
+    unit = str(var.loc[name, "unit"] or "") if "unit" in var else ""
+    return Measured(assay, name, label or name, str(var.loc[name, "kind"]), chosen, unit)
 
 
 def change_table(result: PDResult, found: Measured) -> pd.DataFrame:

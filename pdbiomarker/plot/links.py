@@ -43,7 +43,9 @@ __all__ = ["blood", "concordance", "exposure", "landmark", "response"]
 
 Floats = NDArray[np.float64]
 
-_GROUPED: Final = 3
+#: A group's mean is drawn from so many on, its interval from so many: that of three leaves the axes.
+_MEANS: Final = 3
+_INTERVALS: Final = 5
 _LEVELS: Final = 7
 _NAMED: Final = 8
 
@@ -63,8 +65,8 @@ def exposure(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> A
     Returns
     -------
     Axes
-        One point for each pair. At exposures that three pairs or more share (doses), their mean with its 95 %
-        interval. The averaged curve with its band only where curves are fitted.
+        One point for each pair. At exposures that three pairs share (doses), their mean, from five pairs on
+        with its 95 % interval. The averaged curve with its band only where curves are fitted.
     """
     with style():
         ax = new_axes(ax, 6.2, 4.2)
@@ -97,7 +99,7 @@ def exposure(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> A
             _means(ax, x, y, logs)
         ax.axhline(0, color=INK, lw=0.9, zorder=0)
         _change_axis(ax, y, str(link.facts["kind"]), "y")
-        ax.set_ylabel(_change_name(str(link.facts["kind"])))
+        ax.set_ylabel(_change_name(str(link.facts["kind"]), str(link.facts["unit"])))
         if logs:
             log_axis(ax, "x", float(x.min()) / 1.35, float(x.max()) * 1.35)
             levels = np.unique(x)
@@ -131,17 +133,23 @@ def _exposure_facts(link: Link) -> str:
 
 
 def _means(ax: Axes, x: Floats, y: Floats, logs: bool) -> None:
-    """Mean and 95 % interval (t) at each exposure that three pairs share, left of its points."""
+    """Mean of the pairs at each exposure, left of its points."""
     step = float(np.ptp(x)) * 0.035
     for level in np.unique(x):
         own = y[x == level]
-        if len(own) < _GROUPED or own.std() == 0:
-            continue
-        half = float(stats.t.ppf(0.975, len(own) - 1) * own.std(ddof=1) / np.sqrt(len(own)))
-        at = level / 1.16 if logs else level - step
-        ax.errorbar(
-            [at], [own.mean()], yerr=[[half], [half]], fmt="D", ms=5, color=INK, capsize=3, lw=1.2, zorder=4
-        )
+        _mean_mark(ax, level / 1.16 if logs else level - step, own)
+
+
+def _mean_mark(ax: Axes, x: float, y: Floats) -> None:
+    """Mean of a group, with its 95 % interval (t) where the group is large enough."""
+    if len(y) < _MEANS:
+        return
+    half = float(stats.t.ppf(0.975, len(y) - 1) * y.std(ddof=1) / np.sqrt(len(y)))
+    reach = half if len(y) >= _INTERVALS else 0.0
+    ax.errorbar(
+        [x], [y.mean()], yerr=[[reach], [reach]], fmt="D", ms=5, color=INK, capsize=3 if reach else 0, lw=1.2,
+        zorder=4,
+    )  # fmt: skip
 
 
 def _fanned(x: Floats, logs: bool) -> Floats:
@@ -158,7 +166,7 @@ def _fanned(x: Floats, logs: bool) -> Floats:
 
 
 def response(link: Link, *, ax: Axes | None = None) -> Axes:
-    """Draw changes by best response: one point each, the mean of each group with its 95 % interval.
+    """Draw changes by best response: a point each, means from three on, their 95 % intervals from five on.
 
     Parameters
     ----------
@@ -191,26 +199,15 @@ def response(link: Link, *, ax: Axes | None = None) -> Axes:
                 mew=0 if group else 1,
                 zorder=3,
             )
-            if len(y) >= _GROUPED and y.std() > 0 and group:
-                half = float(stats.t.ppf(0.975, len(y) - 1) * y.std(ddof=1) / np.sqrt(len(y)))
-                ax.errorbar(
-                    [k - 0.17],
-                    [y.mean()],
-                    yerr=[[half], [half]],
-                    fmt="D",
-                    color=INK,
-                    ms=5,
-                    capsize=3,
-                    lw=1.2,
-                    zorder=4,
-                )
+            if group:
+                _mean_mark(ax, k - 0.17, y)
         counts = [int((used["best_response"] == g).sum()) for g in groups]
         names = [f"{g or 'not evaluable'}\nn = {n}" for g, n in zip(groups, counts, strict=True)]
         ax.set_xticks(range(len(groups)), names)
         ax.set_xlim(-0.5, len(groups) - 0.3)
         ax.axhline(0, color=INK, lw=0.9, zorder=0)
         _change_axis(ax, _shown(used["change"], kind), kind, "y")
-        ax.set_ylabel(_change_name(kind))
+        ax.set_ylabel(_change_name(kind, str(link.facts["unit"])))
         ax.tick_params(axis="x", length=0)
         despine(ax)
         order, area = link.row("order across groups"), link.row("area under the curve, responders (CR, PR)")
@@ -239,7 +236,7 @@ def landmark(link: Link, *, ax: Axes | None = None) -> Axes:
     with style():
         ax = new_axes(ax, 6.2, 4.2)
         rows = link.table[link.table["analysis"] == "progression-free survival"].iloc[0]
-        title = f"{link.label}: progression-free survival by change"
+        title = f"{link.label}: PFS by change"
         points = link.points
         kept = points[points["landmark_time"].notna()]
         if kept.empty:
@@ -270,7 +267,7 @@ def landmark(link: Link, *, ax: Axes | None = None) -> Axes:
         ax.set_xticks([t for t in ax.get_xticks() if 0 <= t <= end])
         linear_axis(ax, "y")
         ax.set_xlabel(f"days from the landmark, study day {link.facts['landmark_day']}")
-        ax.set_ylabel("free of progression")
+        ax.set_ylabel("progression-free survival")
         despine(ax)
         told = f"{rows['quantity'].capitalize()} {_value(rows)} (Cox, all changes; "
         told += f"{p_equals('p', float(rows['p']))}). " if np.isfinite(rows["p"]) else ""
@@ -394,7 +391,7 @@ def blood(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> Axes
         title = f"Blood and tumour: {link.label} and {link.other_label}"
         if used.empty:
             return empty(ax, title, "No participant with a change in both.")
-        kinds = link.facts["kinds"]
+        kinds, units = link.facts["kinds"], link.facts["units"]
         x, y = _shown(used["blood"], kinds[0]), _shown(used["tumor"], kinds[1])
         for person, a, b in zip(used["participant_id"], x, y, strict=True):
             ax.plot(
@@ -412,8 +409,8 @@ def blood(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> Axes
         ax.axvline(0, color=MUTED, lw=0.8, zorder=0)
         _change_axis(ax, x, kinds[0], "x")
         _change_axis(ax, y, kinds[1], "y")
-        ax.set_xlabel(f"blood: {plain(link.label, 40)}, {_change_name(kinds[0])}")
-        ax.set_ylabel(f"tumour: {plain(link.other_label, 30)}, {_change_name(kinds[1])}")
+        ax.set_xlabel(f"blood: {plain(link.label, 40)}, {_change_name(kinds[0], units[0])}")
+        ax.set_ylabel(f"tumour: {plain(link.other_label, 30)}, {_change_name(kinds[1], units[1])}")
         _legend_of(ax, hue, used["participant_id"].astype(str).tolist(), "")
         despine(ax)
         r = link.row("Spearman correlation of changes")
@@ -435,10 +432,10 @@ def _shown(values: pd.Series, kind: str) -> Floats:
     return given / np.log(2) if kind == "proportion" else given
 
 
-def _change_name(kind: str) -> str:
+def _change_name(kind: str, unit: str) -> str:
     if kind == "proportion":
         return "odds ratio (log axis)"
-    return "fold change (log axis)" if kind in RATIO_KINDS else "change (units)"
+    return "fold change (log axis)" if kind in RATIO_KINDS else f"change ({plain(unit, 24) or 'units'})"
 
 
 def _scale(kind: str) -> str:

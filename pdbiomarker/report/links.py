@@ -120,7 +120,7 @@ def _table(kind: str, links: Sequence[Link], caption: str) -> Table:
 def _exposure(links: Sequence[Link], hue: Hue | None) -> list[Block]:
     if not links:
         return []
-    caption = "Change by exposure: one point per pair; diamonds: means with 95 % interval of a dose."
+    caption = "Change by exposure: one point per pair; diamonds: means (interval from five pairs on)."
     blocks: list[Block] = [
         _figure(
             "exposure",
@@ -142,7 +142,7 @@ def _response(links: Sequence[Link]) -> list[Block]:
     for link in links[:_MOST_FIGURES]:
         told = set(link.table.loc[link.table["status"] != "not_asked", "analysis"])
         if "best response" in told:
-            caption = "Change by best response: one point per pair; diamonds: means with 95 % interval. "
+            caption = "Change by best response: one point per pair; diamonds: means (interval from five on). "
             caption += "Orange: CR and PR."
             blocks.append(
                 _figure(
