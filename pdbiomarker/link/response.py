@@ -189,7 +189,7 @@ def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
 def _responses(source: pd.DataFrame, where: str, problems: Problems) -> pd.Series:
     texts = source["best_response"] if "best_response" in source else pd.Series(None, index=source.index)
     out = []
-    for person, text in texts.items():
+    for person, text in zip(map(str, source.index), texts, strict=True):
         word = "" if pd.isna(text) else str(text).strip().upper()
         if word in _NOT_EVALUABLE:
             out.append("")
@@ -200,7 +200,7 @@ def _responses(source: pd.DataFrame, where: str, problems: Problems) -> pd.Serie
                 "A best response is not known.",
                 file=where,
                 column="best_response",
-                value=f"{person!s}: {text!s}",
+                value=f"{person}: {text!s}",
                 remedy=f"Use {', '.join(RESPONSE_ORDER)}, or NE.",
             )
         out.append(word)
@@ -226,7 +226,7 @@ def _numbers(source: pd.DataFrame, column: str, where: str, *, problems: Problem
 def _events(source: pd.DataFrame, where: str, problems: Problems) -> pd.Series:
     out: list[object] = []
     column = source["pfs_event"] if "pfs_event" in source else pd.Series(None, index=source.index)
-    for person, value in column.items():
+    for person, value in zip(map(str, source.index), column, strict=True):
         word = "" if pd.isna(value) else str(value).strip().lower()
         out.append(pd.NA if not word else _TRUE.get(word, pd.NA))
         if word and word not in _TRUE:
@@ -235,7 +235,7 @@ def _events(source: pd.DataFrame, where: str, problems: Problems) -> pd.Series:
                 "Whether there was an event is not yes or no.",
                 file=where,
                 column="pfs_event",
-                value=f"{person!s}: {value!s}",
+                value=f"{person}: {value!s}",
                 remedy="Write yes or no.",
             )
     return pd.Series(out, index=source.index, dtype="boolean")
