@@ -327,7 +327,8 @@ def concordance(link: Link, *, ax: Axes | None = None) -> Axes:
             linear_axis(lower, which)
         flagged = used.loc[used["discordant"], "participant_id"].nunique()
         many = "participant" if flagged == 1 else "participants"
-        said = f"Spearman: {'; '.join(told)}. {flagged} {many} discordant (ringed)."
+        said = f"Spearman: {'; '.join(told)}. "
+        said += f"{flagged} {many} discordant (ringed)." if flagged else "Nobody is discordant."
         titles(upper, f"{title}: levels", said)
         _change_panel(lower, link, used, visits)
         for panel in (upper, lower):
@@ -457,7 +458,7 @@ def _value(row: pd.Series) -> str:
     if not np.isfinite(row["estimate"]):
         return f"not told ({row['note']})"
     span = f" ({format_interval(row['low'], row['high'])})" if np.isfinite(row["low"]) else ""
-    return f"{row['estimate']:.2f}{span}"
+    return f"{row['estimate']:.2f}".replace("-", "−") + span
 
 
 def _legend_of(ax: Axes, hue: Hue | None, people: list[str], shown: str) -> None:
