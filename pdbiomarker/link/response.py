@@ -180,7 +180,7 @@ def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
             remedy="Count days from the first dose.",
             file=where,
             column="pfs_days",
-            value=f"{person}: {out.at[person, 'pfs_days']:g}",
+            value=f"{person!s}: {float(out.at[person, 'pfs_days'])}",
         )
     problems.raise_if_any()
     return out
@@ -218,7 +218,7 @@ def _numbers(source: pd.DataFrame, column: str, where: str, *, problems: Problem
             remedy="Correct it, or leave it empty.",
             file=where,
             column=column,
-            value=f"{person}: {source.at[person, column]}",
+            value=f"{person!s}: {source.at[person, column]!s}",
         )
     return values
 
