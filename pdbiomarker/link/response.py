@@ -173,14 +173,16 @@ def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
     for column in ("best_size_change_pct", "pfs_days"):
         out[column] = _numbers(source, column, where, problems=problems)
     out["pfs_event"] = _events(source, where, problems)
-    for person in index[(out["pfs_days"] <= 0).to_numpy()]:
+    for person, days in zip(index, out["pfs_days"].tolist(), strict=True):
+        if not days <= 0:
+            continue
         problems.add(
             "E-LINK-002",
             "A time to an event lies before the first dose, which is day 1.",
             remedy="Count days from the first dose.",
             file=where,
             column="pfs_days",
-            value=f"{person!s}: {float(out.at[person, 'pfs_days'])}",
+            value=f"{person}: {days:g}",
         )
     problems.raise_if_any()
     return out
