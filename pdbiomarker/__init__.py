@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
-    from pdbiomarker import clinical, decide, errors, expression, formula, ihc, mixed, noise, plot
+    from pdbiomarker import clinical, decide, errors, expression, formula, ihc, link, mixed, noise, plot
     from pdbiomarker.change import PDResult, pd_change, to_adam
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
@@ -70,6 +70,7 @@ __all__ = [
     "formula",
     "ihc",
     "import_exports",
+    "link",
     "lock_plan",
     "mixed",
     "noise",
@@ -141,7 +142,7 @@ _HOMES: Final = {
     "write_response": "run.response",
 }
 _SUBMODULES: Final = frozenset(
-    {"clinical", "decide", "errors", "expression", "formula", "ihc", "mixed", "noise", "plot"}
+    {"clinical", "decide", "errors", "expression", "formula", "ihc", "link", "mixed", "noise", "plot"}
 )
 
 

@@ -429,6 +429,15 @@ _catalogue(
     },
 )
 _catalogue(
+    "LINK",
+    {
+        1: "A result holds no such feature or contrast to relate.",
+        2: "An exposure, a response or an outcome cannot be used.",
+        3: "Survival by an on-treatment change from before its biopsy: immortal time.",
+        4: "A pair of features to compare cannot be read.",
+    },
+)
+_catalogue(
     "RUN",
     {
         1: "The folder was made with another plan, study or package version.",

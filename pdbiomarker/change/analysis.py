@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from pdbiomarker.change.blocks import Block, choose_block
 from pdbiomarker.change.composition import composition_rows
+from pdbiomarker.change.content import content_rows
 from pdbiomarker.change.estimands import empty_estimands, estimand_rows, events_of
 from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL, adjust, resolve_families
 from pdbiomarker.change.layout import Layout
@@ -110,6 +111,7 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
             if set_ == "strict":
                 filled = filled.with_assay(name, _fill(adata, block.values))
                 fitted += composition_rows(block, model, families)
+                fitted += content_rows(study, block, model, families)
         found.rows.append(pd.concat(fitted).sort_index(kind="stable"))
         if progress is not None:
             progress(name, done, len(study.assays))

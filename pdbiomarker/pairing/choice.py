@@ -18,6 +18,7 @@ import pandas as pd
 from pdbiomarker.pairing.events import CODE, LEFT_OUT, leave_out_people
 from pdbiomarker.pairing.quality import adequacy, lesion_table, regression_bed
 from pdbiomarker.pairing.sets import PAIRED_SETS, SETS
+from pdbiomarker.pairing.specimens import own_samples, specimen_of
 from pdbiomarker.pairing.visits import assign_visits, is_baseline, overrides_of
 from pdbiomarker.plan import DEFAULT_CHOICE
 from pdbiomarker.study import Study, override_reason
@@ -96,7 +97,8 @@ def usable(
         ``participant_id, visit, visit_source, study_day, lag, nominal_day, archival, lesion, node, adequate,
         quality, measured, used, code, reason, rule, baseline_biopsy, baseline_rule``. `rule` says by what a
         used biopsy was chosen; `baseline_biopsy` is the participant's biopsy at the first of `visits`, in
-        every row, and `baseline_rule` how it was chosen.
+        every row, and `baseline_rule` how it was chosen. Blood samples have a row in assays of blood only,
+        see :mod:`pdbiomarker.pairing.specimens`.
     """
     if set_ not in SETS:
         raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
@@ -121,6 +123,8 @@ def _judged(study: Study, assay: str | None, set_: str, visits: Sequence[str]) -
     cells = pd.to_numeric(study.biopsies["viable_tumor_cells"], errors="coerce") if known else math.nan
     frame = frame.assign(_why=found["reason"], _cells=cells)
     frame["_bed"] = regression_bed(study)
+    frame = frame[own_samples(study, assay).to_numpy()]
+    tissue = assay is None or specimen_of(study, assay) == "tumor"
     decided = overrides_of(study)
     measured, told = _measured(study, assay)
     items = _items_of(study, assay)
@@ -137,7 +141,7 @@ def _judged(study: Study, assay: str | None, set_: str, visits: Sequence[str]) -
         elif not row["measured"]:
             because = f": {'; '.join(notes).rstrip('.')}" if notes else ""
             _leave(row, "E-PAIR-008", f"Not measured in {assay!r}{because}.")
-        elif set_ == "all_biopsied" or row["adequate"]:
+        elif set_ == "all_biopsied" or row["adequate"] or not tissue:
             row["used"] = True
             _remark(row, overridden, notes)
         else:
@@ -271,8 +275,8 @@ def _leave_out_events(rows: _Rows, study: Study, visits: Sequence[str]) -> None:
     if LEFT_OUT not in study.biopsies:
         return
     for biopsy, reason in study.biopsies[LEFT_OUT].items():
-        row = rows[str(biopsy)]
-        if isinstance(reason, str) and row["used"]:
+        row = rows.get(str(biopsy))
+        if row is not None and isinstance(reason, str) and row["used"]:
             _leave(row, CODE, f"Intercurrent event, {reason}.")
     for other, reason in list(leave_out_people(rows, study, visits)):
         _leave(rows[other], CODE, reason)

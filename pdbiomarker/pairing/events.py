@@ -170,7 +170,7 @@ def leave_out_people(
     used = {biopsy: row for biopsy, row in rows.items() if row["used"]}
     kept = {(row["participant_id"], row["visit"]) for row in used.values()}
     for biopsy, row in marked.iterrows():
-        person, visit = str(row["participant_id"]), rows[str(biopsy)]["visit"]
+        person, visit = str(row["participant_id"]), rows.get(str(biopsy), {}).get("visit")
         if visit not in visits or (person, visit) in kept:
             continue
         for other in (b for b, mine in used.items() if mine["participant_id"] == person):

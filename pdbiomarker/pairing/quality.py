@@ -15,6 +15,7 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
+from pdbiomarker.pairing.specimens import is_blood
 from pdbiomarker.study import AdequacyRule, Study, worst
 from pdbiomarker.study.rules import Quality
 
@@ -42,11 +43,13 @@ def adequacy(study: Study, assay: str | None = None) -> pd.DataFrame:
     DataFrame, indexed by biopsy_id
         ``adequate`` (bool), ``quality`` (``Pass``, ``Pass at Risk`` or ``Fail``), ``tumour_lost`` (bool: it
         fails, and only rules that ask for tumour) and ``reason``: every rule that the biopsy fails or passes
-        at risk, or that cannot be judged because the value was not recorded.
+        at risk, or that cannot be judged because the value was not recorded. The rules are about tissue:
+        blood samples pass.
     """
-    rules = [rule for rule in study.spec.adequacy.values() if rule.asked_of(_asked(study, assay))]
+    whole = [rule for rule in study.spec.adequacy.values() if rule.asked_of(_asked(study, assay))]
     rows = []
-    for biopsy, row in study.biopsies.iterrows():
+    for blood, (biopsy, row) in zip(is_blood(study.biopsies), study.biopsies.iterrows(), strict=True):
+        rules = [] if blood else whole
         judged: list[tuple[AdequacyRule, Quality, str]] = []
         for rule in rules:
             values = (

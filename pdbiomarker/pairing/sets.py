@@ -7,6 +7,7 @@ from types import MappingProxyType
 from typing import Final
 
 from pdbiomarker.pairing.quality import lesion_table
+from pdbiomarker.pairing.specimens import is_blood
 from pdbiomarker.study import Study
 
 __all__ = ["PAIRED_SETS", "SETS", "sets_of_study"]
@@ -40,6 +41,7 @@ def sets_of_study(study: Study) -> tuple[str, ...]:
     if "regression_bed" in study.biopsies and (study.biopsies["regression_bed"] == "yes").any():
         found.append("immune_evaluable")
     places = lesion_table(study).assign(person=study.biopsies["participant_id"])
+    places = places[~is_blood(study.biopsies).to_numpy()]
     several = places.groupby("person")["lesion"].nunique() > 1
     if several.any() or (places["node"] == "yes").any():
         found.append("same_lesion_pairs")

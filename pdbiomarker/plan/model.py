@@ -41,6 +41,7 @@ _LATER: Final[Mapping[str, Any]] = {
     "quality_weights": False,
     "stable_genes": [],
     "choice": list(DEFAULT_CHOICE),
+    "concordance": [],
 }
 
 #: The formula where the plan names none.
@@ -106,6 +107,8 @@ class _PlanFile(BaseModel):
     @classmethod
     def _rules(cls, value: Any) -> Any:
         return {"rules": value} if isinstance(value, str | list) else value
+
+    concordance: list[list[str]] = Field(default_factory=list)
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -174,6 +177,8 @@ class Plan:
         What is decided, and by which rules: ``rules`` (presets, or YAML files of the study folder),
         ``features``, ``noise`` (a file to borrow from). Empty: the default presets for the family
         ``primary``.
+    concordance : tuple of (str, str)
+        Pairs ``assay:feature`` that are compared with each other; empty: stained markers with their genes.
     """
 
     formula: str
@@ -194,6 +199,7 @@ class Plan:
     intercurrent: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
     choice: tuple[str, ...] = DEFAULT_CHOICE
     decisions: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    concordance: tuple[tuple[str, ...], ...] = ()
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -206,6 +212,7 @@ class Plan:
             ("intercurrent", whole_events(self.intercurrent)),
             ("choice", tuple(self.choice)),
             ("decisions", {key: value for key, value in self.decisions.items() if value}),
+            ("concordance", tuple(tuple(pair) for pair in self.concordance)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -319,6 +326,7 @@ class Plan:
             "quality_weights": self.quality_weights,
             "stable_genes": list(self.stable_genes),
             "choice": list(self.choice),
+            "concordance": [list(pair) for pair in self.concordance],
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
@@ -389,6 +397,7 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         intercurrent={name: keys.model_dump() for name, keys in content.intercurrent.items()},
         choice=tuple(content.choice),
         decisions={} if content.decisions is None else content.decisions.model_dump(),
+        concordance=tuple(tuple(pair) for pair in content.concordance),
     )
 
 
@@ -414,6 +423,7 @@ class _Checks:
                 self._contrast(name, text, visits, columns=columns, known=known)
         assays = None if study is None else assay_names(study)
         self._families(assays)
+        self._pairs_to_compare(assays)
         if study is not None and formula is not None:
             self._columns(formula, study)
         if study is not None:
@@ -544,6 +554,20 @@ class _Checks:
             if family not in known and (assays is not None or self.plan.families):
                 said = f"There is no family {family!r}."
                 self._refuse("E-PLAN-003", said, nearest(family, known), ("adjust", family), family)
+
+    def _pairs_to_compare(self, assays: Sequence[str] | None) -> None:
+        for k, pair in enumerate(self.plan.concordance):
+            place = ("concordance",)
+            parts = [ref.partition(":") for ref in pair]
+            if len(set(pair)) != 2 or len(pair) != 2 or not all(a and f for a, _, f in parts):
+                said = f"Pair {k + 1} of 'concordance' is not two different features."
+                self._refuse("E-LINK-004", said, "Write for instance [ihc:CD8_density, rna:CD8A].", place,
+                             ", ".join(pair))  # fmt: skip
+                continue
+            for assay, _, _ in parts:
+                if assays is not None and assay not in assays:
+                    said = f"The study has no assay {assay!r}."
+                    self._refuse("E-LINK-004", said, nearest(assay, assays), place, ", ".join(pair))
 
     def _columns(self, formula: Formula, study: Study) -> None:
         known = columns_of(study)

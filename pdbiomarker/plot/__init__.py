@@ -1,4 +1,4 @@
-"""Figures of a result. Each function takes a ``PDResult``, or tables of the trial, and returns axes.
+"""Figures of a result. Each function takes a ``PDResult`` (or a ``Link`` of one), or tables of the trial.
 
 Nothing global is changed: the look is applied while a figure is drawn and undone after it.
 """
@@ -6,6 +6,7 @@ Nothing global is changed: the look is applied while a figure is drawn and undon
 from pdbiomarker.plot.accountability import accountability
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.honesty import regression_to_the_mean, sensitivity, thresholds, tipping_point
+from pdbiomarker.plot.links import blood, concordance, exposure, landmark, response
 from pdbiomarker.plot.operating import operating_characteristics, variance_components
 from pdbiomarker.plot.paired import paired
 from pdbiomarker.plot.quality import components, likeness, sexes
@@ -20,14 +21,19 @@ __all__ = [
     "accountability",
     "ada_titres",
     "adverse_events",
+    "blood",
     "components",
+    "concordance",
     "decision_table",
     "escalation_path",
+    "exposure",
     "forest",
+    "landmark",
     "likeness",
     "operating_characteristics",
     "paired",
     "regression_to_the_mean",
+    "response",
     "sensitivity",
     "sexes",
     "size_waterfall",

@@ -40,6 +40,7 @@ from pdbiomarker.report.content import (
 from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
+from pdbiomarker.report.links import link_sections
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.overrides import overrides_table
 from pdbiomarker.report.privacy import relative_name
@@ -94,6 +95,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         _families(result),
         _signatures(result, hue),
         _genes(result),
+        *link_sections(result, hue),
         _truth(result),
         _slides(result),
         Section("methods", "Methods and limits", _methods(result)),

@@ -6,6 +6,7 @@
     results/changes.csv              PDResult.changes of assays with at most 200 features
     results/changes_<assay>.parquet  those of larger assays
     results/robustness.csv           PDResult.robustness: exact tests, influence, bootstrap, for panels
+    results/link_<kind>.csv          exposure, response, concordance, blood, see pdbiomarker.run.links
     results/accountability.csv, dispositions.csv, biopsies.csv, pairs.csv
     results/overrides.csv            reviewers' decisions, where there are any
     results/quarantine.csv           what was left out, and why

@@ -30,6 +30,7 @@ from pdbiomarker.run.assays import count_assays, expression_tables
 from pdbiomarker.run.decisions import read_review, write_review
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
+from pdbiomarker.run.links import write_links
 from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
 from pdbiomarker.run.survey import (
     describe,
@@ -188,7 +189,7 @@ def make_change(*, task: Task, tell: Tell) -> str:
         images=_images(study, task),
     )
     facts = {**task["facts"], "images": result.images}
-    written = write_result(result, out, facts=facts)
+    written = write_result(result, out, facts=facts) + write_links(result, out)
     mark_done(out, "change", task["key"], outputs=written)
     tell("change", of, of)
     strict = result.table[result.table["set"] == "strict"]

@@ -74,6 +74,8 @@ class AssaySpec:
         Micrometres per pixel of that export, where it is in pixels.
     columns, classes : mapping of str to str
         What its columns and classes mean, where that is not known.
+    specimen : {"tumor", "blood"} or None
+        What is measured; None: the tumour. Blood samples are rows of biopsies.csv whose site says so.
     """
 
     name: str
@@ -103,6 +105,7 @@ class AssaySpec:
     mpp: float | None = None
     columns: Mapping[str, str] = dataclasses.field(default_factory=dict)
     classes: Mapping[str, str] = dataclasses.field(default_factory=dict)
+    specimen: str | None = None
 
     @property
     def named_files(self) -> dict[str, str]:
@@ -186,6 +189,7 @@ class AssayKeys(BaseModel):
     mpp: float | None = Field(default=None, gt=0, le=100)
     columns: dict[str, str] = Field(default_factory=dict)
     classes: dict[str, str] = Field(default_factory=dict)
+    specimen: Literal["tumor", "blood"] | None = None
 
     def spec(self, name: str) -> AssaySpec:
         """Give what was said as the description of an assay."""
@@ -209,7 +213,7 @@ class AssayKeys(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> AssayKeys:
         given = {key for key in type(self).model_fields if getattr(self, key) not in (None, [], {})}
-        foreign = given - {"kind"} - self._allowed()
+        foreign = given - {"kind", "specimen"} - self._allowed()
         if self.cells is not None and given & {"slides", "regions"}:
             raise ValueError(
                 "An assay is made either from slides or from an export of cells. "

@@ -1,0 +1,204 @@
+"""Sections of the report on links: exposure, response, agreement of assays, blood."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Final
+
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure as Drawing
+
+from pdbiomarker import plot
+from pdbiomarker.change import PDResult
+from pdbiomarker.link import Link, Links, link_study
+from pdbiomarker.plot.select import Result
+from pdbiomarker.plot.style import Hue, figure, hue_of, style
+from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
+from pdbiomarker.report.privacy import clean
+
+__all__ = ["link_sections"]
+
+#: Figures of one kind; the tables have all.
+_MOST_FIGURES: Final = 6
+_OPEN_ROWS: Final = 14
+_COLUMNS: Final = (
+    ("feature", Column("feature", "id")),
+    ("other", Column("with", "id")),
+    ("contrast", Column("contrast", minor=True)),
+    ("analysis", Column("analysis")),
+    ("quantity", Column("quantity")),
+    ("group", Column("of")),
+    ("estimate", Column("estimate", "number")),
+    ("low", Column("CI low", "number")),
+    ("high", Column("CI high", "number")),
+    ("unit", Column("unit", minor=True)),
+    ("p", Column("p", "p")),
+    ("n", Column("n", "number")),
+    ("note", Column("note")),
+)
+_EXPLORATORY: Final = "Exploratory: nothing here was randomised, and no p is adjusted. 95 % CI."
+
+
+def link_sections(result: Result, hue: str | None) -> tuple[Section, ...]:
+    """Make the section of links of a result; none where it allows no link.
+
+    Parameters
+    ----------
+    result : PDResult
+    hue : str or None
+        Column of the participants that colours them.
+    """
+    if not isinstance(result, PDResult) or result.table.empty:
+        return ()
+    links = link_study(result)
+    if not links:
+        return ()
+    colours = hue_of(result.study.participants, hue) if hue is not None else None
+    blocks: list[Block] = [Text((_EXPLORATORY,), "note")]
+    blocks += _exposure(links.exposure, colours)
+    blocks += _response(links.response)
+    blocks += _concordance(links.concordance)
+    blocks += _blood(links.blood, colours)
+    if links.note:
+        blocks.append(Text((links.note,), "note"))
+    return (Section("links", _title(links), tuple(blocks)),)
+
+
+def _title(links: Links) -> str:
+    names = [
+        *(["exposure"] if links.exposure else []),
+        *(["response"] if links.response else []),
+        *(["agreement of assays"] if links.concordance else []),
+        *(["blood"] if links.blood else []),
+    ]
+    listed = " and ".join(part for part in (", ".join(names[:-1]), names[-1]) if part)
+    return f"{listed[:1].upper()}{listed[1:]}"
+
+
+def _drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
+    def make() -> Drawing:
+        with style():
+            fig = figure(width, height)
+            draw(fig.add_subplot())
+        return fig
+
+    return make
+
+
+def _key(kind: str, link: Link) -> str:
+    text = "-".join((kind, link.feature, link.other, link.contrast)).lower()
+    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:120]
+
+
+def _figure(
+    kind: str, link: Link, draw: Callable[[Axes], object], *, caption: str, height: float = 4.2
+) -> Figure:
+    told = f"{caption} {link.contrast}; strict analysis set. {link.note}"
+    return Figure(_key(kind, link), clean(told), _drawn(6.2, height, draw), wide=False)
+
+
+def _table(kind: str, links: Sequence[Link], caption: str) -> Table:
+    frame = pd.concat([link.table for link in links], ignore_index=True)
+    present = [
+        (name, column) for name, column in _COLUMNS if column.numeric or frame[name].astype(str).ne("").any()
+    ]
+    rows = []
+    for values in frame[[name for name, _ in present]].itertuples(index=False, name=None):
+        cells: list[Cell] = [None if pd.isna(v) else v for v in values]
+        rows.append(
+            tuple(
+                clean(c) if isinstance(c, str) and column.format == "text" else c
+                for c, (_, column) in zip(cells, present, strict=True)
+            )
+        )
+    whole = f"{caption} {_EXPLORATORY} The complete table is results/link_{kind}.csv."
+    return Table(f"link-{kind}", whole, tuple(c for _, c in present), tuple(rows), len(rows) > _OPEN_ROWS)
+
+
+def _exposure(links: Sequence[Link], hue: Hue | None) -> list[Block]:
+    if not links:
+        return []
+    caption = "Change by exposure: one point per pair; diamonds: means (interval from five pairs on)."
+    blocks: list[Block] = [
+        _figure(
+            "exposure",
+            link,
+            lambda ax, own=link: plot.exposure(own, hue=hue, ax=ax),  # type: ignore[misc]
+            caption=caption,
+        )
+        for link in links[:_MOST_FIGURES]
+    ]
+    said = "Change and exposure: rank correlation, slope, one test of five shapes, and curves where 12 pairs "
+    said += "span a tenfold range of exposure."
+    return [*blocks, _table("exposure", links, said)]
+
+
+def _response(links: Sequence[Link]) -> list[Block]:
+    if not links:
+        return []
+    blocks: list[Block] = []
+    for link in links[:_MOST_FIGURES]:
+        told = set(link.table.loc[link.table["status"] != "not_asked", "analysis"])
+        if "best response" in told:
+            caption = "Change by best response: one point per pair; diamonds: means (interval from five on). "
+            caption += "Orange: CR and PR."
+            blocks.append(
+                _figure(
+                    "response",
+                    link,
+                    lambda ax, own=link: plot.response(own, ax=ax),  # type: ignore[misc]
+                    caption=caption,
+                )
+            )
+        if "progression-free survival" in told:
+            caption = "Progression-free survival from a fixed landmark day, by change; ticks: censored."
+            blocks.append(
+                _figure(
+                    "landmark",
+                    link,
+                    lambda ax, own=link: plot.landmark(own, ax=ax),  # type: ignore[misc]
+                    caption=caption,
+                )
+            )
+    said = "Change and outcome: order across best responses (Jonckheere-Terpstra), area under the curve with "
+    said += "DeLong's interval, change of size, survival from the landmark day."
+    return [*blocks, _table("response", links, said)]
+
+
+def _concordance(links: Sequence[Link]) -> list[Block]:
+    if not links:
+        return []
+    caption = "Two assays of the same biopsies: levels at each visit, and changes; ringed: beyond the 99 % "
+    caption += "limits from the others."
+    blocks: list[Block] = [
+        _figure(
+            "concordance",
+            link,
+            lambda ax, own=link: plot.concordance(own, ax=ax),  # type: ignore[misc]
+            caption=caption,
+            height=7.4,
+        )
+        for link in links[:_MOST_FIGURES]
+    ]
+    said = "Agreement of assays: levels at each visit, changes, correlation within participants centred by "
+    said += "visit, limits of agreement on the standardised scale."
+    return [*blocks, _table("concordance", links, said)]
+
+
+def _blood(links: Sequence[Link], hue: Hue | None) -> list[Block]:
+    if not links:
+        return []
+    caption = "Change in blood and in the tumour, one point per participant with both."
+    blocks: list[Block] = [
+        _figure(
+            "blood",
+            link,
+            lambda ax, own=link: plot.blood(own, hue=hue, ax=ax),  # type: ignore[misc]
+            caption=caption,
+            height=4.6,
+        )
+        for link in links[:_MOST_FIGURES]
+    ]
+    return [*blocks, _table("blood", links, "Blood and tumour.")]

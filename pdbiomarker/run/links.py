@@ -1,0 +1,32 @@
+"""Links of a result as files: ``results/link_exposure.csv, link_response.csv, ...``, where there are any."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pdbiomarker.change import PDResult
+from pdbiomarker.link import link_study
+from pdbiomarker.tables import write_table
+
+__all__ = ["write_links"]
+
+
+def write_links(result: PDResult, out: Path) -> list[Path]:
+    """Relate a result to exposure, outcome, assays and blood, and write a table of each kind that there is.
+
+    Parameters
+    ----------
+    result : PDResult
+    out : Path
+        The results folder.
+
+    Returns
+    -------
+    list of Path
+        The files, sorted.
+    """
+    written = []
+    for kind, table in link_study(result).tables().items():
+        written.append(out / "results" / f"link_{kind}.csv")
+        write_table(table, written[-1])
+    return sorted(written)
