@@ -1,7 +1,7 @@
 """The 35 traps of a serial-biopsy trial, and the tests that cover them.
 
 A test that covers a trap carries its number in its name: ``test_trap_07_...``, in the test file of its room.
-Here the tests are read, not run: each trap of the list must have one, but for those in :data:`PENDING`.
+Here the tests are read, not run: each trap of the list must have one.
 """
 
 from __future__ import annotations
@@ -56,34 +56,6 @@ TRAPS: Final[Mapping[int, str]] = {
     35: "Data from after the cut-off leak into the analysis.",
 }
 
-#: Traps whose tests are still to come. A trap that has one must not stand here.
-PENDING: Final[Mapping[int, str]] = {
-    1: "regions and tiles",
-    2: "small-sample tests",
-    4: "incomplete pairs",
-    7: "denominators of densities",
-    8: "sizes of pixels",
-    10: "archival tissue",
-    11: "dates and windows",
-    12: "lesions and sites",
-    13: "identity",
-    15: "drift without treatment",
-    16: "immune-evaluable set",
-    17: "masked epitopes",
-    19: "signatures",
-    23: "limits of quantification",
-    24: "readers",
-    25: "confirmation",
-    26: "times to event",
-    27: "landmark",
-    28: "antibodies",
-    29: "pharmacokinetics",
-    32: "determinism",
-    34: "ids and windows",
-    35: "cut-off",
-}
-
-
 def trap_tests() -> dict[int, list[str]]:
     """The tests of each trap, as ``file::name``, found by reading every test file."""
     found: dict[int, list[str]] = {}
@@ -102,14 +74,8 @@ FOUND = trap_tests()
 def test_the_list_is_whole() -> None:
     assert sorted(TRAPS) == list(range(1, 36))
     assert set(FOUND) <= set(TRAPS)
-    assert set(PENDING) <= set(TRAPS)
 
 
-@pytest.mark.parametrize("number", sorted(set(TRAPS) - set(PENDING)))
+@pytest.mark.parametrize("number", sorted(TRAPS))
 def test_every_trap_has_a_test(number: int) -> None:
     assert FOUND.get(number), f"no test_trap_{number:02d}_...: {TRAPS[number]}"
-
-
-def test_nothing_pending_is_done() -> None:
-    done = {number: FOUND[number] for number in PENDING if number in FOUND}
-    assert not done, f"take these out of PENDING: {done}"
