@@ -54,7 +54,7 @@ _SET_LABELS: Final = {
     "same_lesion_pairs": "strict, pairs of one lesion, no nodes",
     "node_pairs": "strict, pairs of lymph nodes",
     "strict_stable_genes": "strict, scaled by stable genes (composition)",
-    "strict_tumor_content": "strict, adjusted for tumour content (sensitivity only)",
+    "strict_tumor_content": "strict, adjusted for tumour content",
     "all_biopsied": "all biopsied",
     "all": "all biopsied",
 }

@@ -49,8 +49,9 @@ _TOP: Final = 1.25
 _BOTTOM: Final = 6.95
 _INNER: Final = _WIDTH - 2 * _MARGIN
 _BLANK: Final = 6
-#: A table goes on over so many slides at most; the workbook has the rest.
-_MOST_PAGES: Final = 3
+#: A table goes on over so many slides at most, one that the report keeps closed stands on one; the workbook
+#: has the rest.
+_MOST_PAGES: Final = 2
 _CHARACTERS: Final = 1_300
 _LONGEST_MESSAGE: Final = 150
 #: Hashes and versions: nobody reads them from a wall.
@@ -160,8 +161,11 @@ class _Deck:
                 colour=_INK if position else _ACCENT,
                 first=False,
             )
-        _line(_box(slide, _MARGIN, 3.35, _INNER, 1.0), finding.sentence, size=18)
-        box = _box(slide, _MARGIN, 4.6, _INNER, 2.3)
+        box = _box(slide, _MARGIN, 3.25, _INNER, 1.9)
+        _line(box, finding.sentence, size=18, after=6)
+        for fact in finding.decided:
+            _line(box, f"{fact.name}: {fact.value}", size=14, first=False, after=3)
+        box = _box(slide, _MARGIN, 5.3, _INNER, 1.7)
         for position, doubt in enumerate(finding.doubts[:4]):
             told = f"Strongest reason to doubt it: {doubt}" if position == 0 else f"• {doubt}"
             _line(box, told, size=16 if position == 0 else 14, bold=position == 0, first=position == 0)
@@ -245,21 +249,22 @@ class _Deck:
 
     def _table(self, section: Section, table: Table) -> None:
         layout = _Layout.of(table)
-        pages = layout.pages()
-        for position, rows in enumerate(pages[:_MOST_PAGES]):
-            message, rest = _message(table.caption)
-            more = f" ({position + 1} of {min(len(pages), _MOST_PAGES)})" if len(pages) > 1 else ""
+        message, rest = _message(table.caption)
+        above = 0.22 * _lines(rest, 175) + 0.2
+        pages = layout.pages(above)
+        shown = pages[: 1 if table.collapsed else _MOST_PAGES]
+        for position, rows in enumerate(shown):
+            more = f" ({position + 1} of {len(shown)})" if len(shown) > 1 else ""
             slide = self._slide(message + more, section.title)
             self._caption(slide, table.key, rest, _TOP - 0.1)
-            self._grid(slide, layout, rows, _TOP + 0.5)
-        left_out = self._left_out(table, layout, pages)
+            self._grid(slide, layout, rows, _TOP - 0.1 + above)
+        left_out = self._left_out(table, layout, sum(len(rows) for rows in pages[len(shown) :]))
         if left_out:
             box = _box(slide, _MARGIN, _BOTTOM, _INNER, 0.35)
             _line(box, left_out, size=11, colour=_MUTED)
 
-    def _left_out(self, table: Table, layout: _Layout, pages: Sequence[Sequence[int]]) -> str:
+    def _left_out(self, table: Table, layout: _Layout, hidden: int) -> str:
         told = []
-        hidden = sum(len(rows) for rows in pages[_MOST_PAGES:])
         if hidden:
             told.append(f"{hidden} more rows")
         if layout.hidden:
@@ -376,8 +381,9 @@ class _Layout:
         )
         return lines * self.size * 1.25 / 72 + 0.1
 
-    def pages(self) -> list[list[int]]:
-        room = _BOTTOM - _TOP - 0.6 - self.head_height
+    def pages(self, above: float) -> list[list[int]]:
+        """Rows by slide, under a caption that takes `above` inches."""
+        room = _BOTTOM - _TOP + 0.1 - above - self.head_height
         pages: list[list[int]] = [[]]
         used = 0.0
         for row, height in enumerate(self.heights):

@@ -166,6 +166,7 @@ def _summary(book: _Book, document: Document) -> None:
         "n",
         "counts",
         "evidence",
+        "decided",
         "reasons to doubt it",
     )
     for column, head in enumerate(heads):
@@ -174,7 +175,13 @@ def _summary(book: _Book, document: Document) -> None:
         row += 1
         cells = (
             *(finding.label, finding.comparison, finding.verdict, finding.headline, finding.interval),
-            *(finding.n_pairs, finding.counted, finding.p, "; ".join(finding.doubts)),
+            *(
+                finding.n_pairs,
+                finding.counted,
+                finding.p,
+                "; ".join(f"{f.name}: {f.value}" for f in finding.decided),
+                "; ".join(finding.doubts),
+            ),
         )
         for column, cell in enumerate(cells):
             book.write(sheet, row, column, cell)
