@@ -123,6 +123,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "qc_rna",
         "qc_rna_components",
         "identity",
+        *("link_concordance", "link_exposure"),
         *("estimands", "intercurrent_events", "pair_mix", "plan_deviations"),
         *(f"decisions_{name}" for name in DECISIONS),
         *TABLES,

@@ -4,13 +4,13 @@ Nothing global is changed: the look is applied while a figure is drawn and undon
 """
 
 from pdbiomarker.plot.accountability import accountability
+from pdbiomarker.plot.efficacy import size_waterfall, spider, swimmer
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.honesty import regression_to_the_mean, sensitivity, thresholds, tipping_point
 from pdbiomarker.plot.links import blood, concordance, exposure, landmark, response
 from pdbiomarker.plot.operating import operating_characteristics, variance_components
 from pdbiomarker.plot.paired import paired
 from pdbiomarker.plot.quality import components, likeness, sexes
-from pdbiomarker.plot.response import size_waterfall, spider, swimmer
 from pdbiomarker.plot.safety import ada_titres, adverse_events, decision_table, escalation_path
 from pdbiomarker.plot.survival import survival_curve
 from pdbiomarker.plot.truth import truth

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
-from pdbiomarker.plot.response import side_legend
+from pdbiomarker.plot.efficacy import side_legend
 from pdbiomarker.plot.select import refuse
 from pdbiomarker.plot.style import (
     ACCENT,

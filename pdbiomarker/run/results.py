@@ -27,7 +27,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
@@ -149,7 +149,7 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "libraries": _frame_out(result.study.libraries),
         "slides": _frame_out(result.study.slides),
         "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
-        "overrides": _frame_out(result.study.overrides),
+        "overrides": _frame_out(result.study.overrides, keep=("date",)),
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
         "tables": {name: kinds_of(table) for name, table in tables.items()},
@@ -253,8 +253,10 @@ def kinds_of(table: pd.DataFrame) -> dict[str, str]:
     return kinds
 
 
-def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
-    kept = frame[[c for c in frame.columns if c not in _DATES and not _holds_dates(frame[c])]]
+def _frame_out(frame: pd.DataFrame, *, keep: Collection[str] = ()) -> dict[str, Any]:
+    """Return a sheet as JSON without dates of participants; dates of columns in `keep` are no one's."""
+    left = [c for c in frame.columns if c not in keep and (c in _DATES or _holds_dates(frame[c]))]
+    kept = frame.drop(columns=left)
     return {
         "index": [str(value) for value in frame.index],
         "name": frame.index.name,

@@ -110,7 +110,8 @@ def test_an_unknown_preset_names_the_nearest():
 
 def test_the_rule_that_the_documentation_shows_is_read_as_it_stands(tmp_path):
     page = (Path(__file__).parents[2] / "docs" / "methods" / "decisions.md").read_text(encoding="utf-8")
-    (block,) = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    blocks = re.findall(r"```yaml\n(.*?)```", page, flags=re.DOTALL)
+    (block,) = (b for b in blocks if b.startswith("name:"))
     rule = read_rule(text(tmp_path / "rule.yaml", block))
     assert isinstance(rule, ResponderCount)
     assert (rule.go_at_least, rule.consider_at_least, rule.min_evaluable) == (3, 2, 5)
