@@ -76,7 +76,8 @@ def shell(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str
 def test_help_lists_the_commands_and_the_exit_codes() -> None:
     answer = call("--help")
     assert answer.exit_code == 0
-    assert [line.split()[1] for line in answer.stdout.splitlines() if re.match(r"│ \w", line)] == list(COMMANDS)
+    listed = [line.split()[1] for line in answer.stdout.splitlines() if re.match(r"│ \w", line)]
+    assert listed == list(COMMANDS)
     assert re.findall("|".join(PANELS), answer.stdout) == list(PANELS)
     assert "Exit codes" in answer.stdout
 
