@@ -10,6 +10,7 @@ from typing import Any, Final
 import pandas as pd
 from matplotlib.figure import Figure
 
+from pdbiomarker.clinical.columns import read_dates
 from pdbiomarker.clinical.efficacy import (
     Efficacy,
     efficacy,
@@ -18,7 +19,7 @@ from pdbiomarker.clinical.efficacy import (
     swimmer_data,
 )
 from pdbiomarker.clinical.efficacy_rules import EfficacyRules, read_efficacy_rules
-from pdbiomarker.clinical.partial_dates import first_dose_days, read_spans
+from pdbiomarker.clinical.people import first_dose_days
 from pdbiomarker.clinical.response.assessments import day_of
 from pdbiomarker.clinical.response.lesions import study_day
 from pdbiomarker.clinical.survival import kaplan_meier
@@ -274,7 +275,7 @@ def _dose_days(given: _Given) -> pd.DataFrame | None:
         return None
     problems = Problems()
     starts = first_dose_days(given.people, problems)
-    spans = read_spans(doses, "start", file="doses.csv", problems=problems)
+    spans = read_dates(doses, "start", file="doses.csv", problems=problems)
     problems.raise_if_any()
     held = doses["status"].fillna("").astype(str) if "status" in doses.columns else [""] * len(doses)
     rows = [

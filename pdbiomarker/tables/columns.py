@@ -25,11 +25,13 @@ _ISO_TIME = re.compile(
     r"(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
     re.ASCII,
 )
-_PARTIAL_DATE = re.compile(r"[0-9]{4}(?:-[0-9]{2})?(?:-)?", re.ASCII)
+_PARTIAL_DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?(?:-)?", re.ASCII)
+_NO_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-?", re.ASCII)
 _NUMERIC_DATE = re.compile(r"([0-9]{1,4})[/.\-]([0-9]{1,2})[/.\-]([0-9]{1,4})", re.ASCII)
 _EXCEL_EPOCH: Final = dt.date(1899, 12, 30)
 _EXCEL_SERIALS: Final = (20_000, 80_000)  # 1954 to 2119
-_YEARS: Final = (1900, 2100)
+#: The years that a date of a trial can lie in.
+YEARS: Final = (1900, 2100)
 
 
 def is_number(text: str) -> bool:
@@ -214,10 +216,11 @@ def to_number(
     return pd.Series(values, index=column.index, name=column.name, dtype="float64")
 
 
-def _why_not_a_date(text: str) -> str:
+def why_not_a_date(text: str) -> str:
+    """Say what a text is that is not a date, as the end of a sentence."""
     if _PARTIAL_DATE.fullmatch(text):
         return "is a partial date: year, month and day are needed"
-    if _ISO_DATE.fullmatch(text) or _ISO_TIME.fullmatch(text):
+    if _ISO_DATE.fullmatch(text) or _ISO_TIME.fullmatch(text) or _NO_MONTH.fullmatch(text):
         return "is not a day or time of the calendar"
     written = _NUMERIC_DATE.fullmatch(text)
     if written is not None:
@@ -281,8 +284,8 @@ def to_date(column: pd.Series, *, file: str, problems: Problems, name: str | Non
         text = _cell(raw).strip()
         value = parse_date(text) if text else None
         if text and value is None:
-            wrong.append((int(line), str(raw), f"The date {_why_not_a_date(text)}."))
-        elif value is not None and not _YEARS[0] <= value.year <= _YEARS[1]:
+            wrong.append((int(line), str(raw), f"The date {why_not_a_date(text)}."))
+        elif value is not None and not YEARS[0] <= value.year <= YEARS[1]:
             outside.append((int(line), str(raw), "The year of the date is implausible."))
             value = None
         values.append(value)

@@ -10,11 +10,11 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.clinical.ada.options import AdaOptions
-from pdbiomarker.clinical.columns import ClinicalTable, PartialDate, parse_cutoff
+from pdbiomarker.clinical.columns import ClinicalTable, parse_cutoff
 from pdbiomarker.clinical.people import Person, read_people
 from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.study.people import study_day
-from pdbiomarker.tables import is_number
+from pdbiomarker.tables import PartialDate, is_number
 
 __all__ = ["SAMPLE_COLUMNS", "AdaSamples", "read_samples"]
 
@@ -224,7 +224,7 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
     if (
         options.cutoff is not None
         and sample.date is not None
-        and sample.date.first.isoformat() > options.cutoff[:10]
+        and sample.date.earliest.isoformat() > options.cutoff[:10]
     ):
         period, placed = "unplaced", "after the data cut-off"
     status, notes = _status(sample)
@@ -289,7 +289,7 @@ def _place(sample: _Sample, person: Person) -> tuple[int | None, str, str]:
     if day == 0:
         return None, "unplaced", "there is no study day 0"
     if day is None and date is not None and not date.missing and person.first_day is not None:
-        day = study_day(date.first, person.first_day)
+        day = study_day(date.earliest, person.first_day)
     if day is None:
         if date is None:
             return None, "unplaced", "neither a date nor a study day"

@@ -148,7 +148,7 @@ def status_at(
         first = people[person].first_day if person in people else None
         day = None if np.isnan(given) else int(given)
         if day is None and date is not None and not date.missing and first is not None:
-            day = study_day(date.first, first)
+            day = study_day(date.earliest, first)
         found = _at(groups.get(person), day)
         rows.append({"biopsy_id": biopsy, "participant_id": person, "study_day": day, **found})
     frame = pd.DataFrame(rows, columns=["biopsy_id", "participant_id", "study_day", *_at(None, None)])

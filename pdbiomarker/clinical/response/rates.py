@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pdbiomarker.clinical.columns import text_of
 from pdbiomarker.clinical.outcomes import read_outcomes
-from pdbiomarker.clinical.partial_dates import first_dose_days, text_of, with_ids
+from pdbiomarker.clinical.people import first_dose_days, with_ids
 from pdbiomarker.clinical.response.best import BestResponse
 from pdbiomarker.clinical.response.inputs import refuse_missing_columns
 from pdbiomarker.errors import Problems

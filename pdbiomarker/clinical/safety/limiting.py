@@ -90,7 +90,7 @@ def _followed(
         ):
             for person, date in zip(ids, table.dates(column), strict=True):
                 if date is not None:
-                    see(person, date.first, what)  # of a partial date, the first possible day
+                    see(person, date.earliest, what)  # of a partial date, the first possible day
     return found
 
 
