@@ -174,7 +174,11 @@ SHEETS: Final[Mapping[str, ClinicalSheet]] = {
         columns={
             "date": _DATE,
             "study_day": _STUDY_DAY,
-            "assay_step": _needed(_words("screen", "confirm", "titre", titer="titre")),
+            "assay_step": _words(
+                *("screen", "confirm", "titre", "result"),
+                **{"titer": "titre", "screening": "screen", "final": "result"},
+                **dict.fromkeys(("confirmation", "confirmatory"), "confirm"),
+            ),
             "result": _SIGN,
             "titre": _FROM_0,
             "titre_scale": _words("linear", "log10"),
