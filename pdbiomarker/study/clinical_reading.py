@@ -108,6 +108,8 @@ class Reading:
             self.done[column] = self._unit(column, rule)
         elif rule.kind == "concentration":
             self._concentration(column)
+        elif rule.kind == "titre":
+            self._titre(column)
         else:
             numbers = to_number(
                 self.sheet.frame[column],
@@ -191,6 +193,22 @@ class Reading:
         self.done["blq"] = pd.Series(below, index)
         self.done["limit_of_text"] = pd.Series(limits, index, dtype="float64")
 
+    def _titre(self, column: str) -> None:
+        """Numbers; of a titre below the lowest dilution the text is kept beside."""
+        texts = [text for _, text in self._texts(column)]
+        below = [text is not None and text[0] in "<≤" and is_number(text[1:].strip()) for text in texts]
+        plain = [None if under else text for under, text in zip(below, texts, strict=True)]
+        sheet = self.sheet
+        self.done[column] = to_number(
+            self._series(column, plain),
+            file=sheet.file,
+            problems=sheet.problems,
+            name=sheet.label(column),
+            low=0,
+        )
+        if any(below):
+            self.done[f"{column}_text"] = self._series(f"{column}_text", texts)
+
     def _limits(self) -> None:
         """A limit in the text stands in for lloq; a number below its limit is below the limit."""
         limits = self.done.pop("limit_of_text", None)
@@ -237,11 +255,13 @@ class Reading:
         own = column == self.rules.own_date
         late: list[tuple[int, str | None, str]] = []
         for place, (line, date) in enumerate(zip(self.late.index, found, strict=True)):
-            if date is None or date.earliest <= self.limit or self.late[line]:
+            if date is None or date.earliest <= day_of(self.limit) or self.late[line]:
                 continue
             shown = date.iso
-            what = "row" if own else "date"
-            said = f"The date lies after the data cut-off, {self.limit.isoformat()}: the {what} is set aside."
+            seen = column in self.rules.seen
+            what = "the row is set aside" if own else "the date is set aside"
+            what = "taken as that day" if seen else what
+            said = f"The date lies after the data cut-off, {self.limit.isoformat()}: {what}."
             late.append((int(line), shown, said))
             self.aside.append(
                 {
@@ -250,11 +270,12 @@ class Reading:
                     "participant_id": self.done["participant_id"][line],
                     "column": column,
                     "value": shown,
-                    "reason": f"after the data cut-off, {self.limit.isoformat()}",
+                    "reason": f"after the data cut-off, {self.limit.isoformat()}"
+                    + (": taken as that day" if seen else ""),
                     "row": _as_one(self.sheet.frame.loc[line]),
                 }
             )
-            found[place] = None
+            found[place] = PartialDate.of(day_of(self.limit)) if seen else None
             self.late[line] |= own
         self.sheet.tell(
             "E-CLIN-007",

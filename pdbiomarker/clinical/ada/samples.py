@@ -7,6 +7,7 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.ada.options import AdaOptions
@@ -143,7 +144,9 @@ def _collect(table: ClinicalTable, options: AdaOptions, problems: Problems) -> l
     results = table.choices("result", _RESULTS, shown="positive or negative", code="E-ADA-005")
     neutral = table.choices("neutralizing", _RESULTS, shown="positive or negative", code="E-ADA-005")
     titres, scales, assumed = _titres(table, options)
-    drug = table.numbers("drug_concentration", low=0)
+    # Below the limit of its assay there is less drug than any tolerance.
+    hidden = np.array([flag is True for flag in table.flags("blq")], dtype=bool)
+    drug = np.where(hidden, 0.0, table.numbers("drug_concentration", low=0))
     _check_unit(table, drug, options, problems)
     samples: dict[tuple[str, str, float | None], _Sample] = {}
     for i, line in enumerate(table.lines):
@@ -164,7 +167,8 @@ def _titres(table: ClinicalTable, options: AdaOptions) -> tuple[list[float], lis
     lowest = math.nan if options.minimum_titre is None else math.log10(options.minimum_titre)
     values, assumed = [], []
     wrong: list[tuple[int, str | None, str]] = []
-    for line, text, scale in zip(table.lines, table.texts("titre"), scales, strict=True):
+    column = "titre_text" if table.has("titre_text") else "titre"
+    for line, text, scale in zip(table.lines, table.texts(column), scales, strict=True):
         value, stands_in = math.nan, False
         if text is not None and text.startswith(("<", "≤")):
             value, stands_in = lowest, not math.isnan(lowest)

@@ -125,7 +125,10 @@ def read_events(
     before = _at_baseline(raw, courses)
     rows = [_row(event, people, courses, before, chosen) for event in raw]
     events = pd.DataFrame(rows, columns=list(EVENT_COLUMNS)).astype(
-        {"study_day": "Int64", "grade_imputed": bool, "emergent": bool}
+        {
+            **dict.fromkeys(("serious", "related", "dose_limiting", "emergent", "grade_imputed"), bool),
+            **{"grade": float, "study_day": "Int64"},
+        }
     )
     return SafetyData(events, people, courses, chosen, tuple(problems))
 
