@@ -24,7 +24,7 @@ __all__ = ["Clinic", "left_out", "of_sheets", "of_study", "write_all"]
 LEFT_OUT_COLUMNS: Final = (
     "what", "file", "row", "participant_id", "column", "value", "code", "reason", "remedy", "content",
 )  # fmt: skip
-_WHAT: Final = {"error": "refused", "quarantine": "left out", "warning": "told"}
+_WHAT: Final = {"quarantine": "left out", "warning": "told", "error": "refused"}
 
 
 @dataclasses.dataclass(frozen=True, eq=False, slots=True)
@@ -82,7 +82,7 @@ def of_study(folder: Path, sheets: Sequence[str], *, needed: Sequence[str] = ())
                 file=f"clinical/{name}.csv",
             )
     problems.raise_if_any()
-    files = {f"clinical/{name}.csv" for name in sheets}
+    files = {"participants.csv", *(f"clinical/{name}.csv" for name in sheets)}
     aside = study.clinical.get(SET_ASIDE)
     return Clinic(
         {name: _by_line(study.clinical[name]) for name in sheets if name in study.clinical},
@@ -199,8 +199,11 @@ def left_out(problems: Sequence[Problem], aside: pd.DataFrame | None = None) -> 
                 "remedy": told.remedy,
             }
         )
-    frame = pd.DataFrame(rows, columns=list(LEFT_OUT_COLUMNS), dtype=object)
-    return frame.astype({"row": "Int64"})
+    frame = pd.DataFrame(rows, columns=list(LEFT_OUT_COLUMNS), dtype=object).astype({"row": "Int64"})
+    order = [*_WHAT.values(), "set aside"]
+    frame["what"] = pd.Categorical(frame["what"], order, ordered=True)
+    frame = frame.sort_values(["what", "file", "row", "column"], kind="stable", ignore_index=True)
+    return frame.astype({"what": object})
 
 
 def write_all(
