@@ -105,8 +105,14 @@ def test_a_study_and_plain_sheets_give_the_same_tables(
         tables -= {told, "notes"}  # by a note each: biopsies are placed, and nothing is cut
     assert len(tables) >= 5
     for name in sorted(tables):
-        ours, theirs = (tmp_path / mode / f"{name}.csv" for mode in ("study", "plain"))
-        assert ours.read_bytes() == theirs.read_bytes(), name
+        ours, theirs = (
+            (tmp_path / mode / f"{name}.csv").read_text().splitlines() for mode in ("study", "plain")
+        )
+        # Doses are not given to `response` as a sheet: they are drawn only.
+        cut = [
+            line for line in ours if command is not _response or not line.startswith("set aside,doses.csv")
+        ]
+        assert cut == theirs, name
 
 
 @pytest.mark.parametrize(
