@@ -17,7 +17,7 @@ from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.study.people import study_day
 from pdbiomarker.tables import PartialDate, is_number
 
-__all__ = ["SAMPLE_COLUMNS", "AdaSamples", "read_samples"]
+__all__ = ["SAMPLE_COLUMNS", "AdaSamples", "linear", "read_samples"]
 
 FILE: Final = "ada.csv"
 SAMPLE_COLUMNS: Final = (
@@ -277,7 +277,7 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
         "screen": _one(sample, "screen"),
         "confirm": _one(sample, "confirm"),
         "status": status,
-        "titre": math.nan if math.isnan(titre) else 10.0**titre,
+        "titre": linear(titre),
         "titre_log10": titre,
         "titre_scale": scale,
         "titre_assumed": assumed,
@@ -285,6 +285,11 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
         "drug_concentration": drug,
         "note": "; ".join(notes),
     }
+
+
+def linear(log10: float) -> float:
+    """Give a titre, or a ratio of two, from its log10: 320 again, and not 319.9999999999999."""
+    return float(f"{10.0**log10:.12g}")
 
 
 def _place(sample: _Sample, person: Person) -> tuple[int | None, str, str]:
