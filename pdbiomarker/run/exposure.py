@@ -14,7 +14,7 @@ from pdbiomarker.clinical import pk
 from pdbiomarker.clinical.pk.convert import common_unit
 from pdbiomarker.clinical.pk.of_study import timed_doses, timed_samples
 from pdbiomarker.clinical.schedule import dose_history, doses_before, schedule_summary
-from pdbiomarker.errors import Problems
+from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.plot import pk as figures
 from pdbiomarker.plot.style import render_png
 from pdbiomarker.run.clinic import left_out, of_study, write_all
@@ -181,10 +181,41 @@ def _of_study(folder: Path) -> _Given:
             "schedule": tables.history,
             "schedule_summary": schedule_summary(tables.history),
             "schedule_at_biopsy": at_biopsy,
-            "exposure_left_out": left_out(clinic.problems, clinic.aside),
+            "exposure_left_out": left_out(
+                (*clinic.problems, *_unplaced(tables.concentrations, tables.history)), clinic.aside
+            ),
         },
         tables.notes,
     )
+
+
+def _unplaced(samples: pd.DataFrame, history: pd.DataFrame) -> tuple[Problem, ...]:
+    """Tell which samples and doses have no place in time, and so are left out."""
+    problems = Problems()
+    for row in samples[samples["time_h"].isna()].to_dict("records"):
+        problems.add(
+            "E-CLIN-030",
+            "The sample has no time from the first dose.",
+            remedy="Give time_h, or a datetime with its time of day, and the time of the first dose.",
+            file="concentrations.csv",
+            row=row.get("line"),
+            column="datetime",
+            value=row.get("datetime"),
+            severity="quarantine",
+            item=row["participant_id"],
+        )
+    for row in history[history["note"] != ""].to_dict("records"):
+        problems.add(
+            "E-CLIN-030",
+            "The dose has no whole date: it counts for nothing.",
+            remedy="Give year, month and day.",
+            file="doses.csv",
+            column="start",
+            value=row["start"],
+            severity="quarantine",
+            item=row["participant_id"],
+        )
+    return tuple(problems)
 
 
 def _of_files(source: Path, doses: str | Path | None, biopsies: str | Path | None) -> _Given:
@@ -213,7 +244,8 @@ def _of_files(source: Path, doses: str | Path | None, biopsies: str | Path | Non
         samples, more = timed_samples(samples, history)
         notes += more
         tables = {"schedule": history, "schedule_summary": schedule_summary(history)}
-    tables["exposure_left_out"] = left_out(tuple(problems))
+    unplaced = _unplaced(samples, tables["schedule"]) if tables else ()
+    tables["exposure_left_out"] = left_out((*problems, *unplaced))
     first = (
         given.sort_values("time_h", kind="stable").drop_duplicates("participant_id")
         if "time_h" in given
