@@ -115,8 +115,9 @@ def test_a_study_gives_exposure_at_its_biopsies(tmp_path: Path) -> None:
     sheet = rows.drop(columns="time_h").assign(datetime=moments, analyte="drug")
     undated = sheet.iloc[[3]].assign(datetime="2025-01-20")  # a day without a time of day
     pd.concat([sheet, undated]).to_csv(study / "clinical" / "concentrations.csv", index=False)
-    made = pb.write_exposure(study, tmp_path / "out")
-    assert made[0].name == "pk_parameters.csv"
+    outcome = pb.write_exposure(study, tmp_path / "out")
+    assert outcome.exit_code == 4  # a sample and a dose are left out
+    assert outcome.made[0].name == "pk_parameters.csv"
     parameters = read(tmp_path / "out" / "pk_parameters.csv").set_index("participant_id")
     expected = pk.nca(samples(), doses()).set_index("participant_id")
     assert parameters.loc["007", "cl"] == pytest.approx(expected.loc["007", "cl"], rel=1e-12)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import pdbiomarker as pb
 from pdbiomarker.cli.options import ClinicalOut, ParticipantsFile, pairs, value, with_sign
 from pdbiomarker.cli.shell import print_problems
+
+if TYPE_CHECKING:
+    from pdbiomarker.run.clinic import ClinicOutcome
 
 __all__ = ["ada", "escalation", "exposure", "response", "safety"]
 
@@ -54,11 +57,10 @@ def exposure(
     pk_intervals.csv (several doses), exposure_at_biopsy.csv, schedule*.csv (dated doses), notes.csv and
     figures; prints the path of the first.
     """
-    made = pb.write_exposure(
+    outcome = pb.write_exposure(
         source, out, doses=doses, biopsies=biopsies, route=route.value, method=method.value
     )
-    typer.echo(str(made[0]))
-    return 0
+    return _finish(outcome)
 
 
 def response(
@@ -98,9 +100,7 @@ def response(
         reader=reader,
         cutoff=cutoff,
     )
-    print_problems(outcome.problems)
-    typer.echo(str(outcome.made[0]))
-    return 0
+    return _finish(outcome)
 
 
 def ada(
@@ -133,9 +133,7 @@ def ada(
         minimum_titre=minimum_titre,
     )
     outcome = pb.write_ada(source, out, participants=participants, biopsies=biopsies, options=options)
-    print_problems(outcome.problems)
-    typer.echo(str(outcome.made[0]))
-    return outcome.exit_code
+    return _finish(outcome)
 
 
 def safety(  # noqa: PLR0913 -- one for each option of the command
@@ -174,9 +172,7 @@ def safety(  # noqa: PLR0913 -- one for each option of the command
             dlt_window_days=window, least_dose_pct=least_dose, planned_doses=planned_doses, cutoff=cutoff
         ),
     )
-    print_problems(outcome.problems)
-    typer.echo(str(outcome.made[0]))
-    return outcome.exit_code
+    return _finish(outcome)
 
 
 def escalation(
@@ -211,3 +207,10 @@ def escalation(
     found = pb.escalate(design, outcomes, doses, study=study, target=target, options=options, out=out)
     typer.echo(found.summary())
     return 0
+
+
+def _finish(outcome: ClinicOutcome) -> int:
+    """Tell what was left out, and print the path of the main table."""
+    print_problems(outcome.problems)
+    typer.echo(str(outcome.made[0]))
+    return outcome.exit_code

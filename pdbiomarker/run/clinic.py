@@ -18,7 +18,7 @@ from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_b
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.tables import write_table
 
-__all__ = ["Clinic", "left_out", "of_sheets", "of_study", "write_all"]
+__all__ = ["Clinic", "ClinicOutcome", "left_out", "of_sheets", "of_study", "write_all"]
 
 #: Columns of what a command left out: where it stands, why, and what to do.
 LEFT_OUT_COLUMNS: Final = (
@@ -54,6 +54,27 @@ class Clinic:
     aside: pd.DataFrame
     problems: tuple[Problem, ...]
     study: Study | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ClinicOutcome:
+    """What a command made.
+
+    Attributes
+    ----------
+    made : tuple of Path
+        The main table first.
+    problems : tuple of Problem
+        What was left out or only told.
+    """
+
+    made: tuple[Path, ...]
+    problems: tuple[Problem, ...]
+
+    @property
+    def exit_code(self) -> int:
+        """4 when something was left out, else 0."""
+        return 4 if any(p.severity == "quarantine" for p in self.problems) else 0
 
 
 def of_study(folder: Path, sheets: Sequence[str], *, needed: Sequence[str] = ()) -> Clinic:

@@ -17,7 +17,7 @@ from pdbiomarker.clinical.schedule import dose_history, doses_before, schedule_s
 from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.plot import pk as figures
 from pdbiomarker.plot.style import render_png
-from pdbiomarker.run.clinic import left_out, of_study, write_all
+from pdbiomarker.run.clinic import ClinicOutcome, left_out, of_study, write_all
 from pdbiomarker.study.clinical import read_clinical_sheet
 from pdbiomarker.tables import nearest, read_table, to_number
 
@@ -38,6 +38,7 @@ class _Given:
     dose: dict[str, float]
     tables: dict[str, pd.DataFrame]
     notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 def write_exposure(
@@ -48,7 +49,7 @@ def write_exposure(
     biopsies: str | Path | None = None,
     route: str = "infusion",
     method: str = "linear_up_log_down",
-) -> list[Path]:
+) -> ClinicOutcome:
     """Analyse concentrations without compartments and write tables and figures.
 
     Parameters
@@ -68,7 +69,7 @@ def write_exposure(
 
     Returns
     -------
-    list of Path
+    ClinicOutcome
         pk_parameters.csv first; pk_summary.csv, pk_parameter_summary.csv, dose_proportionality.csv,
         pk_units.csv; pk_intervals.csv where a participant has several doses; exposure_at_biopsy.csv;
         schedule.csv and schedule_summary.csv where doses have dates; exposure_left_out.csv; notes.csv, what
@@ -94,7 +95,7 @@ def write_exposure(
         drawn |= _draw(given, samples, parts["pk_parameters"][-1], "_".join(labels.values()))
     tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()} | given.tables
     tables["notes"] = pd.DataFrame({"note": list(given.notes)}, dtype=object)
-    return list(write_all(Path(out), tables, drawn))
+    return ClinicOutcome(write_all(Path(out), tables, drawn), given.problems)
 
 
 def _assays(concentrations: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -171,6 +172,7 @@ def _of_study(folder: Path) -> _Given:
         ["biopsy_id", "participant_id", "collection_date"]
     ]
     at_biopsy = doses_before(dated.reset_index(drop=True), tables.history, date="collection_date")
+    told = (*clinic.problems, *_unplaced(tables.concentrations, tables.history))
     at_biopsy.insert(0, "biopsy_id", dated["biopsy_id"].to_numpy())
     return _Given(
         tables.concentrations,
@@ -181,11 +183,10 @@ def _of_study(folder: Path) -> _Given:
             "schedule": tables.history,
             "schedule_summary": schedule_summary(tables.history),
             "schedule_at_biopsy": at_biopsy,
-            "exposure_left_out": left_out(
-                (*clinic.problems, *_unplaced(tables.concentrations, tables.history)), clinic.aside
-            ),
+            "exposure_left_out": left_out(told, clinic.aside),
         },
         tables.notes,
+        told,
     )
 
 
@@ -244,15 +245,15 @@ def _of_files(source: Path, doses: str | Path | None, biopsies: str | Path | Non
         samples, more = timed_samples(samples, history)
         notes += more
         tables = {"schedule": history, "schedule_summary": schedule_summary(history)}
-    unplaced = _unplaced(samples, tables["schedule"]) if tables else ()
-    tables["exposure_left_out"] = left_out((*problems, *unplaced))
+    told = (*problems, *(_unplaced(samples, tables["schedule"]) if tables else ()))
+    tables["exposure_left_out"] = left_out(told)
     first = (
         given.sort_values("time_h", kind="stable").drop_duplicates("participant_id")
         if "time_h" in given
         else given
     )
     levels = dict(zip(first["participant_id"].map(str), first["amount"].astype(float), strict=True))
-    return _Given(samples, given, places, levels, tables, notes)
+    return _Given(samples, given, places, levels, tables, notes, told)
 
 
 def _plain(path: Path, name: str, needed: tuple[str, ...], problems: Problems) -> pd.DataFrame:

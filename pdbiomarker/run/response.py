@@ -20,34 +20,18 @@ from pdbiomarker.clinical.efficacy import (
 from pdbiomarker.clinical.efficacy_rules import EfficacyRules, read_efficacy_rules
 from pdbiomarker.clinical.response.assessments import day_of
 from pdbiomarker.clinical.survival import kaplan_meier
-from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.errors import Problems
 from pdbiomarker.pairing import adequacy
 from pdbiomarker.plot import size_waterfall, spider, survival_curve, swimmer
 from pdbiomarker.plot.style import figure, render_png, style
-from pdbiomarker.run.clinic import Clinic, left_out, of_sheets, of_study, write_all
+from pdbiomarker.run.clinic import Clinic, ClinicOutcome, left_out, of_sheets, of_study, write_all
 from pdbiomarker.tables import read_table
 
-__all__ = ["ResponseOutcome", "efficacy_tables", "write_response"]
+__all__ = ["efficacy_tables", "write_response"]
 
 #: Sheets of the folder clinical/ that are looked at, where they are there.
 _SHEETS: Final = ("lesions", "responses", "outcomes", "doses")
 _DAYS: Final = (84.0, 168.0, 252.0, 336.0)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class ResponseOutcome:
-    """What was made.
-
-    Attributes
-    ----------
-    made : tuple of Path
-        ``best_response.csv`` first.
-    problems : tuple of Problem
-        Warnings.
-    """
-
-    made: tuple[Path, ...]
-    problems: tuple[Problem, ...]
 
 
 def write_response(
@@ -59,7 +43,7 @@ def write_response(
     rules: str | Path | None = None,
     reader: str | None = None,
     cutoff: str | None = None,
-) -> ResponseOutcome:
+) -> ClinicOutcome:
     """Derive response and survival and write every table and figure.
 
     Parameters
@@ -78,7 +62,7 @@ def write_response(
 
     Returns
     -------
-    ResponseOutcome
+    ClinicOutcome
         ``best_response.csv, timepoint_response.csv, assessments.csv, populations.csv, orr.csv, pfs.csv,
         dor.csv, os.csv, km_*.csv, km_medians.csv, km_fixed_days.csv, response_by_participant.csv, rules.csv,
         problems.csv``; with lesions ``waterfall.csv, spider.csv``; and figures as PNG. The tables are those
@@ -99,7 +83,7 @@ def write_response(
     made = efficacy(people, dict(given.sheets), rules=chosen)
     tables = {**efficacy_tables(made), "problems": left_out((*given.problems, *made.problems), given.aside)}
     paths = write_all(Path(out), tables, _figures(made, people, given))
-    return ResponseOutcome(paths, (*given.problems, *made.problems))
+    return ClinicOutcome(paths, (*given.problems, *made.problems))
 
 
 def _with(rules: EfficacyRules, reader: str | None, cutoff: str | None) -> EfficacyRules:

@@ -33,41 +33,20 @@ from pdbiomarker.clinical.safety import (
     outcomes_of,
     read_events,
 )
-from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.errors import Problems
 from pdbiomarker.plot import ada_titres, adverse_events
 from pdbiomarker.plot import decision_table as draw_table
 from pdbiomarker.plot import escalation_path as draw_path
 from pdbiomarker.plot.style import render_png
-from pdbiomarker.run.clinic import Clinic, left_out, of_sheets, of_study, write_all
+from pdbiomarker.run.clinic import Clinic, ClinicOutcome, left_out, of_sheets, of_study, write_all
 
-__all__ = ["Escalation", "SafetyOutcome", "escalate", "write_ada", "write_safety"]
+__all__ = ["Escalation", "escalate", "write_ada", "write_safety"]
 
 #: Clinical sheets that are looked at, by the one that is needed.
 _SHEETS: Final[Mapping[str, tuple[str, ...]]] = {
     "ada": ("ada",),
     "adverse_events": ("adverse_events", "doses", "outcomes"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class SafetyOutcome:
-    """What was written.
-
-    Attributes
-    ----------
-    made : tuple of Path
-        The main table first.
-    problems : tuple of Problem
-        What was left out or only told.
-    """
-
-    made: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """4 when something was left out, else 0."""
-        return 4 if any(p.severity == "quarantine" for p in self.problems) else 0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -171,7 +150,7 @@ def write_ada(
     participants: str | Path | None = None,
     biopsies: str | Path | None = None,
     options: AdaOptions | None = None,
-) -> SafetyOutcome:
+) -> ClinicOutcome:
     """Write the antibody tables of a study folder, or of one table.
 
     Parameters
@@ -186,7 +165,7 @@ def write_ada(
 
     Returns
     -------
-    SafetyOutcome
+    ClinicOutcome
         ada_incidence.csv first, then ada_participants, ada_samples, ada_flow, ada_biopsies (with biopsies),
         ada_left_out and ada_titres.png.
 
@@ -213,7 +192,7 @@ def write_ada(
         tables["ada_biopsies"] = status_at(samples, given.biopsies, people)
     tables["ada_left_out"] = left_out((*given.problems, *samples.problems), given.aside)
     made = write_all(Path(out), tables, _drawn(ada_titres=ada_titres(samples, status)))
-    return SafetyOutcome(made, (*given.problems, *samples.problems))
+    return ClinicOutcome(made, (*given.problems, *samples.problems))
 
 
 def write_safety(
@@ -222,7 +201,7 @@ def write_safety(
     *,
     tables: Mapping[str, str | Path | None] | None = None,
     options: SafetyOptions | None = None,
-) -> SafetyOutcome:
+) -> ClinicOutcome:
     """Write the safety tables of a study folder, or of plain tables.
 
     Parameters
@@ -238,7 +217,7 @@ def write_safety(
 
     Returns
     -------
-    SafetyOutcome
+    ClinicOutcome
         ae_by_kind.csv first, then ae_by_term, ae_max_grades, ae_events, dlt_by_dose, dlt_participants,
         safety_left_out, escalation_path where participants have dose levels, and the figures ae_grades.png
         and escalation_path.png.
@@ -266,7 +245,7 @@ def write_safety(
         made["escalation_path"] = path.table
         figures["escalation_path"] = draw_path(path)
     paths = write_all(Path(out), made, _drawn(**figures))
-    return SafetyOutcome(paths, (*given.problems, *data.problems))
+    return ClinicOutcome(paths, (*given.problems, *data.problems))
 
 
 def _judged(given: Clinic, options: SafetyOptions | None) -> tuple[SafetyData, pd.DataFrame]:
