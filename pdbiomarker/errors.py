@@ -308,6 +308,7 @@ _catalogue(
         9: "A concentration is neither a number nor a text for below the limit.",
         20: "A table to be reconciled lacks a column.",
         21: "A record of a table to be reconciled occurs twice.",
+        30: "A sample has no time from the first dose, or a dose no whole date: it is left out.",
     },
 )
 _catalogue(

@@ -24,13 +24,22 @@ COMMANDS = (
     "check",
     "run",
     "change",
-    "quantify",
-    "expression",
     "simulate",
+    "quantify",
+    "import",
+    "expression",
+    "exposure",
+    "response",
+    "ada",
+    "safety",
+    "escalation",
+    "decide",
     "report",
+    "diff",
     "verify",
     "version",
 )
+PANELS = ("The whole road", "Assays", "The trial", "Decisions", "Results")
 
 
 @pytest.fixture(scope="module")
@@ -67,8 +76,9 @@ def shell(*arguments: object, **options: Any) -> subprocess.CompletedProcess[str
 def test_help_lists_the_commands_and_the_exit_codes() -> None:
     answer = call("--help")
     assert answer.exit_code == 0
-    for command in COMMANDS:
-        assert re.search(rf"\b{command}\b", answer.stdout)
+    listed = [line.split()[1] for line in answer.stdout.splitlines() if re.match(r"│ \w", line)]
+    assert listed == list(COMMANDS)
+    assert re.findall("|".join(PANELS), answer.stdout) == list(PANELS)
     assert "Exit codes" in answer.stdout
 
 

@@ -30,7 +30,8 @@ def sheets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     starts = pd.to_datetime(TRIAL["participants"].set_index("participant_id")["first_dose_datetime"])
     doses = TRIAL["doses"]
     days = [starts[p] + pd.Timedelta(days=d - 1) for p, d in doses.to_numpy()]
-    given = doses[["participant_id"]].assign(start=[day.date().isoformat() for day in days])
+    dates = [day.date().isoformat() for day in days]
+    given = doses[["participant_id"]].assign(start=dates, amount=10, unit="mg")
     write_table(given, folder / "clinical" / "doses.csv")
     biopsies = TRIAL["biopsies"]
     rows = biopsies[["participant_id", "study_day"]].assign(

@@ -103,7 +103,7 @@ def test_a_study_gives_exposure_at_its_biopsies(tmp_path: Path) -> None:
     )
     (study / "clinical" / "doses.csv").write_text(
         "participant_id,start,end,amount,unit\n007,2025-01-10T09:00,2025-01-10T10:00,100,mg\n"
-        "P2,2025-02-01T09:00,2025-02-01T10:00,0.1,g\n",
+        "P2,2025-02-01T09:00,2025-02-01T10:00,0.1,g\nP2,2025-03,,100,mg\n",
         encoding="utf-8",
     )
     start = {"007": "2025-01-10T09:00", "P2": "2025-02-01T09:00"}
@@ -112,11 +112,12 @@ def test_a_study_gives_exposure_at_its_biopsies(tmp_path: Path) -> None:
         (pd.Timestamp(start[p]) + pd.Timedelta(hours=t)).isoformat()
         for p, t in zip(rows["participant_id"], rows["time_h"], strict=True)
     ]
-    rows.drop(columns="time_h").assign(datetime=moments, analyte="drug").to_csv(
-        study / "clinical" / "concentrations.csv", index=False
-    )
-    made = pb.write_exposure(study, tmp_path / "out")
-    assert made[0].name == "pk_parameters.csv"
+    sheet = rows.drop(columns="time_h").assign(datetime=moments, analyte="drug")
+    undated = sheet.iloc[[3]].assign(datetime="2025-01-20")  # a day without a time of day
+    pd.concat([sheet, undated]).to_csv(study / "clinical" / "concentrations.csv", index=False)
+    outcome = pb.write_exposure(study, tmp_path / "out")
+    assert outcome.exit_code == 4  # a sample and a dose are left out
+    assert outcome.made[0].name == "pk_parameters.csv"
     parameters = read(tmp_path / "out" / "pk_parameters.csv").set_index("participant_id")
     expected = pk.nca(samples(), doses()).set_index("participant_id")
     assert parameters.loc["007", "cl"] == pytest.approx(expected.loc["007", "cl"], rel=1e-12)
@@ -130,6 +131,14 @@ def test_a_study_gives_exposure_at_its_biopsies(tmp_path: Path) -> None:
     assert exposure.loc["B3", "time_h"] == 168  # by its day
     notes = " ".join(read(tmp_path / "out" / "notes.csv")["note"])
     assert "2 biopsies have no time of day: placed by their day" in notes
+    left = read(tmp_path / "out" / "exposure_left_out.csv").set_index("file")
+    left = left[left["what"] == "left out"]
+    assert left.loc["concentrations.csv", ["participant_id", "row", "value"]].tolist() == [
+        "007",
+        16,
+        "2025-01-20",
+    ]
+    assert left.loc["doses.csv", ["participant_id", "value"]].tolist() == ["P2", "2025-03"]
     at_biopsy = read(tmp_path / "out" / "schedule_at_biopsy.csv").set_index("biopsy_id")
     assert at_biopsy.loc["B2", "hours_since_last_dose"] == 72
     assert at_biopsy.loc["B3", "cumulative_mg"] == 100

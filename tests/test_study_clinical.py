@@ -8,7 +8,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pdbiomarker.cli import Kind
+from pdbiomarker.cli.study import Kind
 from pdbiomarker.errors import Problem, Problems, StudyError
 from pdbiomarker.run.check import check
 from pdbiomarker.study import Study, read_study

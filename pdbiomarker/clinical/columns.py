@@ -1,11 +1,9 @@
-"""Columns of clinical tables: text or typed, checked with the row of every value refused; partial dates."""
+"""Columns of clinical tables: text or typed, checked with the row of every value refused."""
 
 from __future__ import annotations
 
-import calendar
-import dataclasses
 import datetime as dt
-import re
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -14,62 +12,18 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from pdbiomarker.errors import Problems, Severity
-from pdbiomarker.tables import add_rows, nearest, parse_date, to_number
+from pdbiomarker.tables import (
+    PartialDate,
+    add_rows,
+    nearest,
+    parse_partial_date,
+    to_number,
+    to_partial_date,
+)
 
-__all__ = ["ClinicalTable", "PartialDate", "parse_cutoff", "parse_partial_date"]
+__all__ = ["ClinicalTable", "line_of", "parse_cutoff", "read_dates", "text_of"]
 
-_PARTIAL: Final = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?(?:-(?:UN|un|--)?)?(?:T.*)?", re.ASCII)
 _YES_NO: Final = {"yes": True, "y": True, "true": True, "no": False, "n": False, "false": False}
-
-
-@dataclasses.dataclass(frozen=True)
-class PartialDate:
-    """A date, of which the day or the month may be unknown.
-
-    Attributes
-    ----------
-    text : str
-        As it was typed.
-    first, last : date
-        The days between which it lies; the same day when it is complete.
-    time : datetime or None
-        Where a time is given.
-    missing : {"", "day", "month"}
-        What is unknown: the day, or month and day.
-    """
-
-    text: str
-    first: dt.date
-    last: dt.date
-    time: dt.datetime | None = None
-    missing: str = ""
-
-
-def parse_partial_date(text: str) -> PartialDate | None:
-    """Read an ISO 8601 date, or its year, or its year and month; None if it is none of them.
-
-    Examples
-    --------
-    >>> found = parse_partial_date("2014-02")
-    >>> found.first.isoformat(), found.last.isoformat(), found.missing
-    ('2014-02-01', '2014-02-28', 'day')
-    """
-    whole = parse_date(text)
-    if isinstance(whole, dt.datetime):
-        return PartialDate(text, whole.date(), whole.date(), whole)
-    if whole is not None:
-        return PartialDate(text, whole, whole)
-    match = _PARTIAL.fullmatch(text)
-    if match is None or not 1900 <= int(match[1]) <= 2100:
-        return None
-    year = int(match[1])
-    if match[2] is None:
-        return PartialDate(text, dt.date(year, 1, 1), dt.date(year, 12, 31), missing="month")
-    month = int(match[2])
-    if not 1 <= month <= 12:
-        return None
-    last = calendar.monthrange(year, month)[1]
-    return PartialDate(text, dt.date(year, month, 1), dt.date(year, month, last), missing="day")
 
 
 def parse_cutoff(cutoff: str | None, problems: Problems) -> dt.date | None:
@@ -86,7 +40,31 @@ def parse_cutoff(cutoff: str | None, problems: Problems) -> dt.date | None:
             value=cutoff,
         )
         return None
-    return found.first
+    return found.earliest
+
+
+def text_of(value: object) -> str:
+    """Give the text of a cell: what is missing is the empty text."""
+    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    return str(value).strip()
+
+
+def line_of(label: object) -> int | None:
+    """Give the line of a file that an index label stands for: whole numbers are lines."""
+    return label if isinstance(label, int) else (int(str(label)) if str(label).isdigit() else None)
+
+
+def read_dates(
+    frame: pd.DataFrame, column: str, *, file: str, problems: Problems
+) -> list[PartialDate | None]:
+    """Read a column of dates, complete or partial; a column that the frame lacks is one of empty cells.
+
+    See :func:`pdbiomarker.tables.to_partial_date`.
+    """
+    if column not in frame.columns:
+        return [None] * len(frame)
+    return to_partial_date(frame[column], file=file, problems=problems, name=column)
 
 
 class ClinicalTable:
@@ -200,16 +178,8 @@ class ClinicalTable:
         return found
 
     def dates(self, column: str) -> list[PartialDate | None]:
-        """Give a column of dates, whole or partial; None where empty; others are errors (E-SHEET-012)."""
-        found: list[PartialDate | None] = []
-        wrong: list[tuple[int, str | None, str]] = []
-        for line, text in zip(self.lines, self.texts(column), strict=True):
-            date = None if text is None else parse_partial_date(text)
-            if text is not None and date is None:
-                wrong.append((line, text, "The date is not an ISO 8601 date, year-month or year."))
-            found.append(date)
-        self.tell("E-SHEET-012", column, wrong, remedy="Write YYYY-MM-DD; an unknown day as YYYY-MM.")
-        return found
+        """Give a column of dates, whole or partial: see :func:`read_dates`."""
+        return read_dates(self._frame, column, file=self.file, problems=self.problems)
 
     def tell(
         self,
@@ -233,10 +203,8 @@ def _lines(frame: pd.DataFrame) -> list[int]:
 
 
 def _text(value: object) -> str | None:
-    if value is None or value is pd.NA or value is pd.NaT or (isinstance(value, float) and np.isnan(value)):
-        return None
     if isinstance(value, float) and value.is_integer():
         return str(int(value))
     if isinstance(value, pd.Timestamp) and value == value.normalize() and value.tzinfo is None:
         return value.date().isoformat()
-    return str(value).strip() or None
+    return text_of(value) or None

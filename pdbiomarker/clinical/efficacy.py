@@ -12,7 +12,7 @@ import pandas as pd
 
 from pdbiomarker.clinical.efficacy_rules import EfficacyRules
 from pdbiomarker.clinical.outcomes import read_outcomes
-from pdbiomarker.clinical.partial_dates import first_dose_days, with_ids
+from pdbiomarker.clinical.people import first_dose_days, with_ids
 from pdbiomarker.clinical.response import (
     BestResponse,
     best_overall_response,

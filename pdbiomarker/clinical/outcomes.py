@@ -9,9 +9,10 @@ from typing import Final
 
 import pandas as pd
 
-from pdbiomarker.clinical.partial_dates import DaySpan, line_of, read_spans, text_of, with_ids
+from pdbiomarker.clinical.columns import line_of, read_dates, text_of
+from pdbiomarker.clinical.people import with_ids
 from pdbiomarker.errors import Problems
-from pdbiomarker.tables import nearest
+from pdbiomarker.tables import PartialDate, nearest
 
 __all__ = ["Outcome", "read_outcomes"]
 
@@ -32,18 +33,18 @@ class Outcome:
 
     Attributes
     ----------
-    death, last_contact, new_therapy, treatment_end, withdrawal : DaySpan or None
+    death, last_contact, new_therapy, treatment_end, withdrawal : PartialDate or None
     measurable : bool or None
         Measurable disease at baseline.
     note : str
         What was left out because it lies after the data cut-off.
     """
 
-    death: DaySpan | None = None
-    last_contact: DaySpan | None = None
-    new_therapy: DaySpan | None = None
-    treatment_end: DaySpan | None = None
-    withdrawal: DaySpan | None = None
+    death: PartialDate | None = None
+    last_contact: PartialDate | None = None
+    new_therapy: PartialDate | None = None
+    treatment_end: PartialDate | None = None
+    withdrawal: PartialDate | None = None
     measurable: bool | None = None
     note: str = ""
 
@@ -74,7 +75,7 @@ def read_outcomes(
         return found
     frame = with_ids(outcomes)
     columns = {
-        name: read_spans(frame, column, file=_FILE, problems=problems) for name, column in _DATES.items()
+        name: read_dates(frame, column, file=_FILE, problems=problems) for name, column in _DATES.items()
     }
     texts = frame["measurable_disease"].tolist() if "measurable_disease" in frame.columns else []
     seen: set[str] = set()
@@ -115,7 +116,7 @@ def _yes_or_no(value: object, row: int | None, problems: Problems) -> bool | Non
 
 def _outcome(
     person: str,
-    days: dict[str, DaySpan | None],
+    days: dict[str, PartialDate | None],
     measurable: bool | None,
     start: dt.date | None,
     cutoff: dt.date | None,
@@ -131,13 +132,13 @@ def _outcome(
             column="death_date",
             value=death.latest,
         )
-    kept: dict[str, DaySpan | None] = {}
+    kept: dict[str, PartialDate | None] = {}
     notes = []
     for name, span in days.items():
         late = span is not None and cutoff is not None and span.earliest > cutoff
         kept[name] = None if late else (None if span is None else span.not_before(start))
         if late and name == "last_contact" and cutoff is not None:
-            kept[name] = DaySpan.of(cutoff)
+            kept[name] = PartialDate.of(cutoff)
         elif late and span is not None:
             notes.append(f"{name.replace('_', ' ')} after the data cut-off")
             problems.add(

@@ -22,6 +22,7 @@ from scipy import stats
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.noise.estimate import Noise, from_scale
+from pdbiomarker.shares import clopper_pearson
 
 __all__ = ["Responders", "responders"]
 
@@ -167,8 +168,7 @@ def _summary(table: pd.DataFrame, noise: Noise, *, fold: float, level: float) ->
     ):
         for direction in ("up", "down"):
             k = int((table[column] & (table["direction"] == direction)).sum())
-            low = float(stats.beta.ppf(0.025, k, n - k + 1)) if k else 0.0
-            high = float(stats.beta.ppf(0.975, k + 1, n - k)) if k < n else 1.0
+            low, high = map(float, clopper_pearson(k, n))
             chances = []
             for sigma in (noise.sigma, noise.low, noise.high):
                 usable = np.isfinite(sigma)

@@ -482,11 +482,16 @@ def _name_lines(ax: Axes, table: pd.DataFrame, category: dict[str, str], rows: t
     people = [p for p in dict.fromkeys(table["participant_id"]) if category.get(p) in ("induced", "boosted")]
     if len(people) > _MOST_NAMED:
         return
+    ends: dict[tuple[float, float], list[str]] = {}
     for person in people:
         own = table[table["participant_id"] == person]
+        end = (float(_weeks(own)[-1]), round(float(_heights(own, rows)[-1]), 6))
+        ends.setdefault(end, []).append(person)
+    for end, several in ends.items():  # lines that end in one point share a label
+        person = several[0]
         ax.annotate(
-            plain(short_id(person)),
-            (float(_weeks(own)[-1]), float(_heights(own, rows)[-1])),
+            ", ".join(plain(short_id(one)) for one in several),
+            end,
             xytext=(5, 0),
             textcoords="offset points",
             va="center",

@@ -90,7 +90,8 @@ def survival_curve(
             for g, c, w in zip(groups, colors, words, strict=True)
         ]
         if len(groups) == 1:
-            main.legend(handles=handles, loc="upper right", handlelength=1.4)
+            # A curve starts at the upper left: below it there is room for longest.
+            main.legend(handles=handles, loc="lower left", handlelength=1.4)
         else:
             by = (curves.by or "").replace("_mg", " (mg)").replace("_", " ")
             side_legend(main, handles, plain(by, 30))
@@ -137,7 +138,10 @@ def _median_words(row: Mapping[Any, Any], scale: float, level: str) -> str:
         return "not reached" if np.isnan(value) else f"{value / scale:.1f}"
 
     limits = f"{level}: {words(row['ci_low'])} to {words(row['ci_high'])}"
-    return f"{row['n_events']} events of {row['n']}, median {words(row['median_days'])}\n({limits})"
+    if np.isnan(row["ci_low"]) and np.isnan(row["ci_high"]):
+        limits = f"{level} limits not reached"
+    noun = "event" if row["n_events"] == 1 else "events"
+    return f"{row['n_events']} {noun} of {row['n']}, median {words(row['median_days'])}\n({limits})"
 
 
 def _at_risk(

@@ -14,13 +14,12 @@ from pdbiomarker.clinical import pk
 from pdbiomarker.clinical.pk.convert import common_unit
 from pdbiomarker.clinical.pk.of_study import timed_doses, timed_samples
 from pdbiomarker.clinical.schedule import dose_history, doses_before, schedule_summary
-from pdbiomarker.errors import Problems
+from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.plot import pk as figures
 from pdbiomarker.plot.style import render_png
-from pdbiomarker.provenance import atomic_path
-from pdbiomarker.study import read_study
+from pdbiomarker.run.clinic import ClinicOutcome, left_out, of_study, write_all
 from pdbiomarker.study.clinical import read_clinical_sheet
-from pdbiomarker.tables import nearest, read_table, to_number, write_table
+from pdbiomarker.tables import nearest, read_table, to_number
 
 __all__ = ["write_exposure"]
 
@@ -39,6 +38,7 @@ class _Given:
     dose: dict[str, float]
     tables: dict[str, pd.DataFrame]
     notes: tuple[str, ...]
+    problems: tuple[Problem, ...]
 
 
 def write_exposure(
@@ -49,7 +49,7 @@ def write_exposure(
     biopsies: str | Path | None = None,
     route: str = "infusion",
     method: str = "linear_up_log_down",
-) -> list[Path]:
+) -> ClinicOutcome:
     """Analyse concentrations without compartments and write tables and figures.
 
     Parameters
@@ -69,11 +69,11 @@ def write_exposure(
 
     Returns
     -------
-    list of Path
+    ClinicOutcome
         pk_parameters.csv first; pk_summary.csv, pk_parameter_summary.csv, dose_proportionality.csv,
         pk_units.csv; pk_intervals.csv where a participant has several doses; exposure_at_biopsy.csv;
-        schedule.csv and schedule_summary.csv where doses have dates; notes.csv, what was assumed; the
-        figures as png.
+        schedule.csv and schedule_summary.csv where doses have dates; exposure_left_out.csv; notes.csv, what
+        was assumed; the figures as png.
 
     Raises
     ------
@@ -85,23 +85,17 @@ def write_exposure(
     >>> write_exposure("expansion/", "pk/")  # doctest: +SKIP
     """
     given = _of_study(Path(source)) if Path(source).is_dir() else _of_files(Path(source), doses, biopsies)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
     parts: dict[str, list[pd.DataFrame]] = {}
-    drawn: list[Path] = []
+    drawn: dict[str, bytes] = {}
     for labels, samples in _assays(given.concentrations):
         for name, table in _analysed(given, samples, route, method).items():
             for position, (column, label) in enumerate(labels.items()):
                 table.insert(position, column, label)
             parts.setdefault(name, []).append(table)
-        drawn += _draw(given, samples, parts["pk_parameters"][-1], folder, "_".join(labels.values()))
+        drawn |= _draw(given, samples, parts["pk_parameters"][-1], "_".join(labels.values()))
     tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()} | given.tables
     tables["notes"] = pd.DataFrame({"note": list(given.notes)}, dtype=object)
-    made = []
-    for name, table in tables.items():
-        write_table(table, folder / f"{name}.csv")
-        made.append(folder / f"{name}.csv")
-    return [*made, *drawn]
+    return ClinicOutcome(write_all(Path(out), tables, drawn), given.problems)
 
 
 def _assays(concentrations: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -149,33 +143,36 @@ def _units(samples: pd.DataFrame, doses: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame({"parameter": list(units), "unit": list(units.values())})
 
 
-def _draw(
-    given: _Given, samples: pd.DataFrame, parameters: pd.DataFrame, folder: Path, label: str
-) -> list[Path]:
+def _draw(given: _Given, samples: pd.DataFrame, parameters: pd.DataFrame, label: str) -> dict[str, bytes]:
     tail = re.sub(r"[^A-Za-z0-9]+", "_", label).strip("_")
     tail = f"_{tail}" if tail else ""
     unit = _unit(given.doses) or ""
-    drawn = {f"concentration_time{tail}.png": figures.concentration_time(samples, given.dose, dose_unit=unit)}
+    drawn = {f"concentration_time{tail}": figures.concentration_time(samples, given.dose, dose_unit=unit)}
     levels = parameters["dose"].dropna().nunique()
     for value in ("auc_inf", "auc_last", "cmax"):
         if levels > 1 and int(parameters[value].gt(0).sum()) > 2:
             of_value = pk.parameter_units(_unit(samples))[value]
             axes = figures.dose_proportionality(parameters, value, unit=of_value, dose_unit=unit)
-            drawn[f"dose_proportionality{tail}.png"] = axes.get_figure(root=True)  # type: ignore[assignment]
+            drawn[f"dose_proportionality{tail}"] = axes.get_figure(root=True)  # type: ignore[assignment]
             break
-    for name, picture in drawn.items():
-        with atomic_path(folder / name) as temporary:
-            temporary.write_bytes(render_png(picture))
-    return [folder / name for name in drawn]
+    return {name: render_png(picture) for name, picture in drawn.items()}
+
+
+#: Clinical sheets that are looked at.
+_SHEETS: Final = ("doses", "concentrations")
 
 
 def _of_study(folder: Path) -> _Given:
-    study = read_study(folder)
+    clinic = of_study(folder, _SHEETS, needed=_SHEETS)
+    study = clinic.study
+    if study is None:
+        raise TypeError("a study folder gives a study")
     tables = pk.pk_tables(study)
     dated = study.biopsies.assign(biopsy_id=study.biopsies.index)[
         ["biopsy_id", "participant_id", "collection_date"]
     ]
     at_biopsy = doses_before(dated.reset_index(drop=True), tables.history, date="collection_date")
+    told = (*clinic.problems, *_unplaced(tables.concentrations, tables.history))
     at_biopsy.insert(0, "biopsy_id", dated["biopsy_id"].to_numpy())
     return _Given(
         tables.concentrations,
@@ -186,9 +183,40 @@ def _of_study(folder: Path) -> _Given:
             "schedule": tables.history,
             "schedule_summary": schedule_summary(tables.history),
             "schedule_at_biopsy": at_biopsy,
+            "exposure_left_out": left_out(told, clinic.aside),
         },
         tables.notes,
+        told,
     )
+
+
+def _unplaced(samples: pd.DataFrame, history: pd.DataFrame) -> tuple[Problem, ...]:
+    """Tell which samples and doses have no place in time, and so are left out."""
+    problems = Problems()
+    for row in samples[samples["time_h"].isna()].to_dict("records"):
+        problems.add(
+            "E-CLIN-030",
+            "The sample has no time from the first dose.",
+            remedy="Give time_h, or a datetime with its time of day, and the time of the first dose.",
+            file="concentrations.csv",
+            row=row.get("line"),
+            column="datetime",
+            value=row.get("datetime"),
+            severity="quarantine",
+            item=row["participant_id"],
+        )
+    for row in history[history["note"] != ""].to_dict("records"):
+        problems.add(
+            "E-CLIN-030",
+            "The dose has no whole date: it counts for nothing.",
+            remedy="Give year, month and day.",
+            file="doses.csv",
+            column="start",
+            value=row["start"],
+            severity="quarantine",
+            item=row["participant_id"],
+        )
+    return tuple(problems)
 
 
 def _of_files(source: Path, doses: str | Path | None, biopsies: str | Path | None) -> _Given:
@@ -217,13 +245,15 @@ def _of_files(source: Path, doses: str | Path | None, biopsies: str | Path | Non
         samples, more = timed_samples(samples, history)
         notes += more
         tables = {"schedule": history, "schedule_summary": schedule_summary(history)}
+    told = (*problems, *(_unplaced(samples, tables["schedule"]) if tables else ()))
+    tables["exposure_left_out"] = left_out(told)
     first = (
         given.sort_values("time_h", kind="stable").drop_duplicates("participant_id")
         if "time_h" in given
         else given
     )
     levels = dict(zip(first["participant_id"].map(str), first["amount"].astype(float), strict=True))
-    return _Given(samples, given, places, levels, tables, notes)
+    return _Given(samples, given, places, levels, tables, notes, told)
 
 
 def _plain(path: Path, name: str, needed: tuple[str, ...], problems: Problems) -> pd.DataFrame:

@@ -60,6 +60,7 @@ from pdbiomarker.study import (
     Visit,
     no_overrides,
 )
+from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.tables import parse_date, read_table, write_table
 
 __all__ = [
@@ -148,7 +149,9 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "biopsies": _frame_out(result.study.biopsies),
         "libraries": _frame_out(result.study.libraries),
         "slides": _frame_out(result.study.slides),
-        "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
+        "clinical": {
+            name: _clinical_out(name, frame) for name, frame in sorted(result.study.clinical.items())
+        },
         "overrides": _frame_out(result.study.overrides, keep=("date",)),
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
@@ -276,6 +279,17 @@ def _holds_dates(column: pd.Series) -> bool:
     return any(parse_date(part.strip()) is not None for text in texts for part in text.split(";"))
 
 
+def _clinical_out(name: str, frame: pd.DataFrame) -> dict[str, Any]:
+    """Give a clinical table without dates: study days, and what of a date is not known, stay.
+
+    Of what lies after the data cut-off the place and the reason stay, not the date and the row as typed.
+    """
+    dates = {*SHEETS[name].dates} if name in SHEETS else {"value", "row"}
+    dates |= {f"{date}_typed" for date in dates}
+    moments = set(frame.select_dtypes("datetime").columns)
+    return _frame_out(frame[[c for c in frame.columns if c not in dates | moments]])
+
+
 def _cell(value: Any) -> str | float | int | bool | None:
     if value is None or pd.isna(value):
         return None
@@ -301,7 +315,9 @@ def read_result(path: str | Path) -> PDResult:
     -------
     PDResult
         With its study, assays, plan, quality tables and images. Dates of the participants are not in a
-        results folder: `collection_date` is missing, `study_day` is there.
+        results folder: `collection_date` is missing, `study_day` is there. Nor are those of the clinical
+        sheets (``start``, ``start_typed``, ...): their study days and ``start_imputed`` are there; of rows
+        set aside, where they stood and why.
 
     Raises
     ------

@@ -23,6 +23,7 @@ from pdbiomarker.clinical.escalation import (
 from pdbiomarker.clinical.escalation.options import design_name
 from pdbiomarker.clinical.safety import (
     EscalationPath,
+    SafetyData,
     SafetyOptions,
     by_kind,
     by_term,
@@ -32,39 +33,20 @@ from pdbiomarker.clinical.safety import (
     outcomes_of,
     read_events,
 )
-from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.errors import Problems
 from pdbiomarker.plot import ada_titres, adverse_events
 from pdbiomarker.plot import decision_table as draw_table
 from pdbiomarker.plot import escalation_path as draw_path
 from pdbiomarker.plot.style import render_png
-from pdbiomarker.provenance import atomic_path
-from pdbiomarker.study import read_study
-from pdbiomarker.tables import read_table, write_table
+from pdbiomarker.run.clinic import Clinic, ClinicOutcome, left_out, of_sheets, of_study, write_all
 
-__all__ = ["Escalation", "SafetyOutcome", "escalate", "write_ada", "write_safety"]
+__all__ = ["Escalation", "escalate", "write_ada", "write_safety"]
 
-_SHEETS: Final = ("participants", "biopsies", "doses", "outcomes", "adverse_events", "ada")
-
-
-@dataclasses.dataclass(frozen=True)
-class SafetyOutcome:
-    """What was written.
-
-    Attributes
-    ----------
-    made : tuple of Path
-        The main table first.
-    problems : tuple of Problem
-        What was left out or only told.
-    """
-
-    made: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-
-    @property
-    def exit_code(self) -> int:
-        """4 when something was left out, else 0."""
-        return 4 if any(p.severity == "quarantine" for p in self.problems) else 0
+#: Clinical sheets that are looked at, by the one that is needed.
+_SHEETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "ada": ("ada",),
+    "adverse_events": ("adverse_events", "doses", "outcomes"),
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -132,31 +114,14 @@ def _grid(table: pd.DataFrame) -> str:
 
 
 def _read(
-    source: str | Path, main: str, tables: Mapping[str, str | Path | None]
-) -> tuple[dict[str, pd.DataFrame], str | None]:
-    """Read the sheets of a study folder, or one plain table and those named beside it; and the cut-off."""
+    source: str | Path, main: str, tables: Mapping[str, str | Path | None], *, cutoff: str | None
+) -> Clinic:
+    """Read the sheets of a study folder, or one sheet and those named beside it."""
     path, problems = Path(source), Problems()
-    found: dict[str, pd.DataFrame] = {}
-    named: dict[str, Path] = {name: Path(file) for name, file in tables.items() if file is not None}
-    cutoff = None
     if path.is_dir():
-        study = read_study(path)
-        cutoff = study.spec.data_cutoff
-        found |= {"participants": study.participants, "biopsies": study.biopsies}
-        for name in _SHEETS[2:]:
-            sheet = study.clinical.get(name)
-            file = path / "clinical" / f"{name}.csv"
-            if sheet is not None:
-                found[name] = sheet
-            elif file.exists() or name == main:
-                named.setdefault(name, file)
-    else:
-        named[main] = path
-    for name, file in named.items():
-        table = read_table(file, name=file.name, problems=problems)
-        if table is not None:
-            found[name] = table
-    if "participants" not in found and main != "ada":
+        return of_study(path, _SHEETS[main], needed=[main])
+    found = of_sheets({main: path, **tables}, cutoff=cutoff, problems=problems)
+    if found.participants is None and main != "ada":
         problems.add(
             "E-SHEET-001",
             "The participants are not given: safety needs their first doses and dose levels.",
@@ -164,27 +129,18 @@ def _read(
             file=path.name,
         )
     problems.raise_if_any()
-    return found, cutoff
+    return found
 
 
-def _write(out: Path, tables: Mapping[str, pd.DataFrame], figures: Mapping[str, Axes]) -> tuple[Path, ...]:
-    made = []
-    for name, table in tables.items():
-        write_table(table, out / f"{name}.csv")
-        made.append(out / f"{name}.csv")
-    for name, axes in figures.items():
-        figure = axes.get_figure(root=True)
+def _drawn(**axes: Axes) -> dict[str, bytes]:
+    """Figures as PNG."""
+    pictures = {}
+    for name, one in axes.items():
+        figure = one.get_figure(root=True)
         if figure is not None:
-            with atomic_path(out / f"{name}.png") as temporary:
-                temporary.write_bytes(render_png(figure))
-            made.append(out / f"{name}.png")
+            pictures[name] = render_png(figure)
             close(figure)
-    return tuple(made)
-
-
-def _told(problems: tuple[Problem, ...]) -> pd.DataFrame:
-    names = [field.name for field in dataclasses.fields(Problem)]
-    return pd.DataFrame([dataclasses.asdict(p) for p in problems], columns=names)
+    return pictures
 
 
 def write_ada(
@@ -194,7 +150,7 @@ def write_ada(
     participants: str | Path | None = None,
     biopsies: str | Path | None = None,
     options: AdaOptions | None = None,
-) -> SafetyOutcome:
+) -> ClinicOutcome:
     """Write the antibody tables of a study folder, or of one table.
 
     Parameters
@@ -209,7 +165,7 @@ def write_ada(
 
     Returns
     -------
-    SafetyOutcome
+    ClinicOutcome
         ada_incidence.csv first, then ada_participants, ada_samples, ada_flow, ada_biopsies (with biopsies),
         ada_left_out and ada_titres.png.
 
@@ -218,12 +174,13 @@ def write_ada(
     InputError
         As :func:`pdbiomarker.clinical.ada.read_samples`.
     """
-    sheets, cutoff = _read(source, "ada", {"participants": participants, "biopsies": biopsies})
     options = options or AdaOptions()
+    tables_beside = {"participants": participants, "biopsies": biopsies}
+    given = _read(source, "ada", tables_beside, cutoff=options.cutoff)
     if options.cutoff is None:
-        options = dataclasses.replace(options, cutoff=cutoff)
-    people = sheets.get("participants")
-    samples = read_samples(sheets["ada"], people, options=options)
+        options = dataclasses.replace(options, cutoff=given.cutoff)
+    people = given.participants
+    samples = read_samples(given.sheets["ada"], people, options=options)
     status = classify(samples, options=options)
     tables = {
         "ada_incidence": incidence(status, by_dose=bool(status["dose_mg"].notna().any())),
@@ -231,11 +188,11 @@ def write_ada(
         "ada_samples": samples.table,
         "ada_flow": sample_flow(samples),
     }
-    if "biopsies" in sheets:
-        tables["ada_biopsies"] = status_at(samples, sheets["biopsies"], people)
-    tables["ada_left_out"] = _told(samples.problems)
-    made = _write(Path(out), tables, {"ada_titres": ada_titres(samples, status)})
-    return SafetyOutcome(made, samples.problems)
+    if given.biopsies is not None:
+        tables["ada_biopsies"] = status_at(samples, given.biopsies, people)
+    tables["ada_left_out"] = left_out((*given.problems, *samples.problems), given.aside)
+    made = write_all(Path(out), tables, _drawn(ada_titres=ada_titres(samples, status)))
+    return ClinicOutcome(made, (*given.problems, *samples.problems))
 
 
 def write_safety(
@@ -244,7 +201,7 @@ def write_safety(
     *,
     tables: Mapping[str, str | Path | None] | None = None,
     options: SafetyOptions | None = None,
-) -> SafetyOutcome:
+) -> ClinicOutcome:
     """Write the safety tables of a study folder, or of plain tables.
 
     Parameters
@@ -260,7 +217,7 @@ def write_safety(
 
     Returns
     -------
-    SafetyOutcome
+    ClinicOutcome
         ae_by_kind.csv first, then ae_by_term, ae_max_grades, ae_events, dlt_by_dose, dlt_participants,
         safety_left_out, escalation_path where participants have dose levels, and the figures ae_grades.png
         and escalation_path.png.
@@ -270,12 +227,8 @@ def write_safety(
     InputError
         As :func:`pdbiomarker.clinical.safety.read_events`.
     """
-    sheets, own_cutoff = _read(source, "adverse_events", tables or {})
-    people = sheets["participants"]
-    data = read_events(
-        sheets["adverse_events"], people, sheets.get("doses"), options=_cut(options, own_cutoff)
-    )
-    evaluable = dlt_evaluable(data, sheets.get("outcomes"))
+    given = _read(source, "adverse_events", tables or {}, cutoff=None if options is None else options.cutoff)
+    data, evaluable = _judged(given, options)
     by_dose = dlt_table(evaluable)
     made = {
         "ae_by_kind": by_kind(data),
@@ -284,14 +237,24 @@ def write_safety(
         "ae_events": data.events,
         "dlt_by_dose": by_dose,
         "dlt_participants": evaluable,
-        "safety_left_out": _told(data.problems),
+        "safety_left_out": left_out((*given.problems, *data.problems), given.aside),
     }
     figures = {"ae_grades": adverse_events(data, dlt=by_dose)}
     if evaluable["dose_mg"].notna().any():
         path = outcomes_of(evaluable)
         made["escalation_path"] = path.table
         figures["escalation_path"] = draw_path(path)
-    return SafetyOutcome(_write(Path(out), made, figures), data.problems)
+    paths = write_all(Path(out), made, _drawn(**figures))
+    return ClinicOutcome(paths, (*given.problems, *data.problems))
+
+
+def _judged(given: Clinic, options: SafetyOptions | None) -> tuple[SafetyData, pd.DataFrame]:
+    """Events, and who can be judged for dose-limiting toxicities."""
+    people = pd.DataFrame() if given.participants is None else given.participants
+    data = read_events(
+        given.sheets["adverse_events"], people, given.sheets.get("doses"), options=_cut(options, given.cutoff)
+    )
+    return data, dlt_evaluable(data, given.sheets.get("outcomes"))
 
 
 def escalate(
@@ -364,10 +327,7 @@ def escalate(
 
 
 def _path_of(study: str | Path) -> EscalationPath:
-    sheets, cutoff = _read(study, "adverse_events", {})
-    options = _cut(None, cutoff)
-    data = read_events(sheets["adverse_events"], sheets["participants"], sheets.get("doses"), options=options)
-    return outcomes_of(dlt_evaluable(data, sheets.get("outcomes")))
+    return outcomes_of(_judged(_read(study, "adverse_events", {}, cutoff=None), None)[1])
 
 
 def _cut(options: SafetyOptions | None, cutoff: str | None) -> SafetyOptions:
@@ -391,4 +351,4 @@ def _write_escalation(found: Escalation, n_doses: int, target: float, out: Path)
         ),
         "decision_table": draw_table(found.table, title=f"{DESIGNS[found.design]}{aim}", at=at),
     }
-    return _write(out, tables, figures)
+    return write_all(out, tables, _drawn(**figures))

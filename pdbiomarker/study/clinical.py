@@ -23,6 +23,7 @@ from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.tables import nearest, read_table
 
 __all__ = [
+    "ASIDE_COLUMNS",
     "FOLDER",
     "SET_ASIDE",
     "ClinicalTables",
@@ -34,7 +35,8 @@ __all__ = [
 FOLDER: Final = "clinical"
 #: The table of what lies after the data cut-off: a name of `Study.clinical`, and a file of the folder.
 SET_ASIDE: Final = "set_aside"
-_ASIDE_COLUMNS: Final = ("sheet", "line", "participant_id", "column", "value", "reason", "row")
+#: Its columns: where each thing stood, why it is aside, and the whole row as it was typed.
+ASIDE_COLUMNS: Final = ("sheet", "line", "participant_id", "column", "value", "reason", "row")
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,13 +115,21 @@ def read_clinical(
             tables[path.stem] = Reading(sheet, path.stem, rules, cutoff, aside).table(participants)
     before = _set_aside_before(place / f"{SET_ASIDE}.csv", problems)
     if aside or len(before):
-        tables[SET_ASIDE] = pd.concat([before, pd.DataFrame(aside, columns=list(_ASIDE_COLUMNS))])
+        tables[SET_ASIDE] = pd.concat([before, pd.DataFrame(aside, columns=list(ASIDE_COLUMNS))])
         tables[SET_ASIDE] = tables[SET_ASIDE].reset_index(drop=True)
     return ClinicalTables(tables, sheets)
 
 
-def read_clinical_sheet(path: Path, name: str, problems: Problems) -> pd.DataFrame | None:
-    """Read one clinical sheet by itself: neither participants nor a cut-off are known.
+def read_clinical_sheet(
+    path: Path,
+    name: str,
+    problems: Problems,
+    *,
+    participants: pd.DataFrame | None = None,
+    cutoff: str | None = None,
+    aside: list[dict[str, object]] | None = None,
+) -> pd.DataFrame | None:
+    """Read one clinical sheet by itself, without a study folder around it.
 
     Parameters
     ----------
@@ -128,11 +138,19 @@ def read_clinical_sheet(path: Path, name: str, problems: Problems) -> pd.DataFra
         A key of :data:`pdbiomarker.study.clinical_sheets.SHEETS`.
     problems : Problems
         Every fault is added.
+    participants, cutoff
+        As in :func:`read_clinical`.
+    aside : list, optional
+        What lies after the cut-off is added, as rows of the table `set_aside`.
     """
     rules = SHEETS[name]
     required = ("participant_id", *rules.needed)
     sheet = open_sheet(path, file=path.name, columns={}, required=required, problems=problems)
-    return None if sheet is None else Reading(sheet, name, rules, None, []).table(None)
+    return (
+        None
+        if sheet is None
+        else Reading(sheet, name, rules, cutoff, [] if aside is None else aside).table(participants)
+    )
 
 
 def _tell_unknown(path: Path, name: str, problems: Problems) -> None:
@@ -149,10 +167,10 @@ def _tell_unknown(path: Path, name: str, problems: Problems) -> None:
 def _set_aside_before(path: Path, problems: Problems) -> pd.DataFrame:
     """What an earlier reading had set aside, as `Study.write` left it."""
     if not path.is_file():
-        return pd.DataFrame(columns=list(_ASIDE_COLUMNS), dtype=object)
+        return pd.DataFrame(columns=list(ASIDE_COLUMNS), dtype=object)
     frame = read_table(path, name=f"{FOLDER}/{path.name}", problems=problems)
     if frame is None:
-        return pd.DataFrame(columns=list(_ASIDE_COLUMNS), dtype=object)
-    frame = frame.reindex(columns=list(_ASIDE_COLUMNS)).reset_index(drop=True)
+        return pd.DataFrame(columns=list(ASIDE_COLUMNS), dtype=object)
+    frame = frame.reindex(columns=list(ASIDE_COLUMNS)).reset_index(drop=True)
     lines = pd.to_numeric(frame["line"], errors="coerce").fillna(0).astype(int)
     return frame.assign(line=lines.astype(object))

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import datetime as dt
-import re
 from typing import Final
 
 import numpy as np
 import pandas as pd
 
 from pdbiomarker.study.clinical_sheets import ClinicalColumn, ClinicalSheet
-from pdbiomarker.study.people import dates_as_text, day_of, first_doses, study_day, study_days
+from pdbiomarker.study.people import day_of, first_doses, study_day, study_days
 from pdbiomarker.study.sheets import Sheet, check_known, read_ids, read_names, read_others
 from pdbiomarker.study.units import parse_unit
-from pdbiomarker.tables import is_number, nearest, parse_date, to_date, to_number
+from pdbiomarker.tables import PartialDate, is_number, nearest, parse_date, to_number, to_partial_date
 
 __all__ = ["Reading", "parse_concentration"]
 
-_PARTIAL = re.compile(r"([0-9]{4})(?:-([0-9]{2}))?-?", re.ASCII)
 _TRUE: Final = frozenset({"true", "yes", "y", "1"})
 _BELOW: Final = frozenset({"BLQ", "BQL", "BLOQ", "BLLOQ", "LLOQ", "LOQ", "BELOWLLOQ", "BELOWLOQ"})
 
@@ -66,6 +64,7 @@ class Reading:
         self.aside = aside
         self.done: dict[str, pd.Series] = {}
         self.dates: dict[str, pd.Series] = {}
+        self.lacking: dict[str, pd.Series] = {}
         self.late = pd.Series(False, index=sheet.frame.index)
 
     def table(self, participants: pd.DataFrame | None) -> pd.DataFrame:
@@ -109,6 +108,8 @@ class Reading:
             self.done[column] = self._unit(column, rule)
         elif rule.kind == "concentration":
             self._concentration(column)
+        elif rule.kind == "titre":
+            self._titre(column)
         else:
             numbers = to_number(
                 self.sheet.frame[column],
@@ -192,6 +193,22 @@ class Reading:
         self.done["blq"] = pd.Series(below, index)
         self.done["limit_of_text"] = pd.Series(limits, index, dtype="float64")
 
+    def _titre(self, column: str) -> None:
+        """Numbers; of a titre below the lowest dilution the text is kept beside."""
+        texts = [text for _, text in self._texts(column)]
+        below = [text is not None and text[0] in "<≤" and is_number(text[1:].strip()) for text in texts]
+        plain = [None if under else text for under, text in zip(below, texts, strict=True)]
+        sheet = self.sheet
+        self.done[column] = to_number(
+            self._series(column, plain),
+            file=sheet.file,
+            problems=sheet.problems,
+            name=sheet.label(column),
+            low=0,
+        )
+        if any(below):
+            self.done[f"{column}_text"] = self._series(f"{column}_text", texts)
+
     def _limits(self) -> None:
         """A limit in the text stands in for lloq; a number below its limit is below the limit."""
         limits = self.done.pop("limit_of_text", None)
@@ -219,38 +236,32 @@ class Reading:
     # --- dates -------------------------------------------------------------------------------------------
 
     def _date(self, column: str) -> None:
-        whole: list[str | None] = []
-        partial: list[str | None] = []
-        for _, text in self._texts(column):
-            is_partial = text is not None and _earliest(text) is not None
-            partial.append(text.rstrip("-") if text is not None and is_partial else None)
-            whole.append(None if is_partial else text)
-        dates = to_date(
-            self._series(column, whole),
+        found = to_partial_date(
+            self.sheet.column(column),
             file=self.sheet.file,
             problems=self.sheet.problems,
             name=self.sheet.label(column),
         )
-        parts = self._series(column, partial)
-        self._cut(column, dates, parts)
-        self._tell_partial(column, parts)
-        self.dates[column] = dates
-        texts = dates_as_text(dates)
-        self.done[column] = texts.where(texts.notna(), parts)
+        self._cut(column, found)
+        self._tell_partial(column, found)
+        self.lacking[column] = self._series(column, [d.missing or None if d else None for d in found])
+        self.dates[column] = pd.Series([d.whole if d else None for d in found], self.late.index, dtype=object)
+        self.done[column] = self._series(column, [d.iso if d else None for d in found])
 
-    def _cut(self, column: str, dates: pd.Series, parts: pd.Series) -> None:
+    def _cut(self, column: str, found: list[PartialDate | None]) -> None:
         """Set aside what lies after the cut-off: the row where it is the row's own date, else the cell."""
         if self.limit is None:
             return
         own = column == self.rules.own_date
         late: list[tuple[int, str | None, str]] = []
-        for line, date, part in zip(dates.index, dates.tolist(), parts.tolist(), strict=True):
-            earliest = date if date is not None else (None if part is None else _earliest(part))
-            if earliest is None or day_of(earliest) <= self.limit or self.late[line]:
+        for place, (line, date) in enumerate(zip(self.late.index, found, strict=True)):
+            if date is None or date.earliest <= day_of(self.limit) or self.late[line]:
                 continue
-            shown = part if date is None else date.isoformat()
-            what = "row" if own else "date"
-            said = f"The date lies after the data cut-off, {self.limit.isoformat()}: the {what} is set aside."
+            shown = date.iso
+            seen = column in self.rules.seen
+            what = "the row is set aside" if own else "the date is set aside"
+            what = "taken as that day" if seen else what
+            said = f"The date lies after the data cut-off, {self.limit.isoformat()}: {what}."
             late.append((int(line), shown, said))
             self.aside.append(
                 {
@@ -259,11 +270,12 @@ class Reading:
                     "participant_id": self.done["participant_id"][line],
                     "column": column,
                     "value": shown,
-                    "reason": f"after the data cut-off, {self.limit.isoformat()}",
+                    "reason": f"after the data cut-off, {self.limit.isoformat()}"
+                    + (": taken as that day" if seen else ""),
                     "row": _as_one(self.sheet.frame.loc[line]),
                 }
             )
-            dates[line], parts[line] = None, None
+            found[place] = PartialDate.of(day_of(self.limit)) if seen else None
             self.late[line] |= own
         self.sheet.tell(
             "E-CLIN-007",
@@ -273,33 +285,30 @@ class Reading:
             severity="warning",
         )
 
-    def _tell_partial(self, column: str, parts: pd.Series) -> None:
-        given = parts.dropna()
-        if given.empty:
+    def _tell_partial(self, column: str, found: list[PartialDate | None]) -> None:
+        lines = map(int, self.late.index)
+        given = [(line, d.iso) for line, d in zip(lines, found, strict=True) if d is not None and d.missing]
+        if not given:
             return
         more = f" ({len(given)} rows)" if len(given) > 1 else ""
         said = f"The date is partial: it is kept as typed, and has no study day.{more}"
         self.sheet.tell(
             "E-CLIN-008",
             column,
-            [(int(given.index[0]), str(given.iloc[0]), said)],
+            [(*given[0], said)],
             remedy="Give year, month and day where they are known.",
             severity="warning",
         )
 
     def _of_date(self, column: str) -> dict[str, pd.Series]:
-        dates, texts = self.dates[column], self.done[column]
-        lacking = [
-            None if text is None or date is not None else ("month" if len(text) == 4 else "day")
-            for text, date in zip(texts.tolist(), dates.tolist(), strict=True)
-        ]
+        dates = self.dates[column]
         # The clock's own reading: offsets from UTC stay in the text.
         naive = [
             None if d is None else (d.replace(tzinfo=None) if isinstance(d, dt.datetime) else d)
             for d in dates.tolist()
         ]
         return {
-            f"{column}_imputed": self._series(f"{column}_imputed", lacking),
+            f"{column}_imputed": self.lacking[column].rename(f"{column}_imputed"),
             f"{column}_typed": pd.Series(
                 pd.to_datetime(pd.Series(naive, dtype=object)).to_numpy(), dates.index
             ),
@@ -411,14 +420,6 @@ class Reading:
         self.sheet.tell("E-SHEET-016", "participant_id", same, remedy="Remove one of the two rows.")
         remedy = f"Keep one row for each {', '.join(c for c in key if c in self.done)}."
         self.sheet.tell("E-CLIN-003", "participant_id", twice, remedy=remedy)
-
-
-def _earliest(text: str) -> dt.date | None:
-    """The first day that a partial date may mean, or None where it is not one."""
-    found = _PARTIAL.fullmatch(text.strip())
-    if found is None or not 1900 <= int(found[1]) <= 2100 or not 1 <= int(found[2] or 1) <= 12:
-        return None
-    return dt.date(int(found[1]), int(found[2] or 1), 1)
 
 
 def _before(first: dt.date, second: dt.date) -> bool:

@@ -9,10 +9,13 @@ from typing import Final, Literal
 __all__ = ["SHEETS", "ClinicalColumn", "ClinicalSheet"]
 
 Kind = Literal[
-    "name", "word", "number", "whole", "date", "amount unit", "concentration unit", "concentration"
+    "name", "word", "number", "whole", "date", "amount unit", "concentration unit", "concentration", "titre"
 ]
 
-_YES: Final = {"yes": "yes", "no": "no", "y": "yes", "n": "no"}
+_YES: Final = {
+    **dict.fromkeys(("yes", "y", "true", "1"), "yes"),
+    **dict.fromkeys(("no", "n", "false", "0"), "no"),
+}
 _POSITIVE: Final = {"positive": "positive", "negative": "negative", "pos": "positive", "neg": "negative"}
 
 
@@ -24,7 +27,8 @@ class ClinicalColumn:
     ----------
     kind : str
         ``name`` (text), ``word`` (one of `words`), ``number``, ``whole``, ``date`` (ISO, may be partial),
-        ``amount unit``, ``concentration unit``, ``concentration`` (a number, or a text for below the limit).
+        ``amount unit``, ``concentration unit``, ``concentration`` (a number, or a text for below the limit),
+        ``titre`` (a number, or ``<`` the lowest dilution).
     needed : bool
         The sheet must have the column, and every row a value.
     low, high : float or None
@@ -57,6 +61,9 @@ class ClinicalSheet:
         A value in the first needs one in the second.
     spans : tuple of (str, str)
         Dates of which the second may not lie before the first.
+    seen : tuple of str
+        Dates on which the participant was seen: of one after the cut-off it stays known that the participant
+        was there on the cut-off.
     """
 
     columns: Mapping[str, ClinicalColumn]
@@ -64,6 +71,7 @@ class ClinicalSheet:
     when: tuple[str, ...] = ()
     brings: Mapping[str, str] = dataclasses.field(default_factory=dict)
     spans: tuple[tuple[str, str], ...] = ()
+    seen: tuple[str, ...] = ()
 
     @property
     def dates(self) -> tuple[str, ...]:
@@ -143,8 +151,14 @@ SHEETS: Final[Mapping[str, ClinicalSheet]] = {
                 "not evaluable",
                 "measured",
                 "too small",
+                "equivocal",
+                "unequivocal",
+                "unequivocal progression",
                 ne="not evaluable",
+                disappeared="absent",
+                **{"too small to measure": "too small"},
             ),
+            "visit": _NAME,
             "reader": _NAME,
         },
         key=("date", "lesion_id", "reader"),
@@ -169,14 +183,19 @@ SHEETS: Final[Mapping[str, ClinicalSheet]] = {
             "measurable_disease": _YES_NO,
         },
         key=(),
+        seen=("last_contact_date",),
     ),
     "ada": ClinicalSheet(
         columns={
             "date": _DATE,
             "study_day": _STUDY_DAY,
-            "assay_step": _needed(_words("screen", "confirm", "titre", titer="titre")),
+            "assay_step": _words(
+                *("screen", "confirm", "titre", "result"),
+                **{"titer": "titre", "screening": "screen", "final": "result"},
+                **dict.fromkeys(("confirmation", "confirmatory"), "confirm"),
+            ),
             "result": _SIGN,
-            "titre": _FROM_0,
+            "titre": ClinicalColumn("titre", low=0),
             "titre_scale": _words("linear", "log10"),
             "neutralizing": _SIGN,
             "drug_concentration": ClinicalColumn("concentration"),

@@ -20,7 +20,7 @@ from pdbiomarker.study.sheets import (
     read_others,
 )
 from pdbiomarker.study.spec import Visit
-from pdbiomarker.tables import nearest, parse_date, parse_partial_date, to_date, to_number
+from pdbiomarker.tables import PartialDate, nearest, parse_date, parse_partial_date, to_date, to_number
 
 _UNSCHEDULED = re.compile(r"uns|unsch(eduled)?( visit)?([ .]*[0-9.]+)?", re.IGNORECASE | re.ASCII)
 
@@ -105,7 +105,7 @@ def read_biopsies(
     DataFrame
         Index biopsy_id; participant_id, visit, collection_date, study_day (Int64), hours_from_first_dose,
         line, then the sheet's other columns. Where a date is partial (``2025-02``), the date stays text,
-        `collection_date_imputed` names what is not known (``D`` the day, ``M`` month and day), and
+        `collection_date_imputed` names what is not known (``day``, or ``month``: month and day), and
         `study_day_earliest` and `study_day_latest` are the study days that it allows. Where a date lies
         after the data cut-off, `after_cutoff` says ``yes``.
     """
@@ -122,8 +122,8 @@ def read_biopsies(
     doses = first_doses(people, participants)
     days = study_days(sheet, dates, doses)
     texts = dates_as_text(dates)
-    for line, (text, *_) in partial.items():
-        texts[line] = text
+    for line, date in partial.items():
+        texts[line] = date.text
     done = {
         "participant_id": people,
         "biopsy_id": ids,
@@ -167,21 +167,21 @@ def read_dates(sheet: Sheet, column: str, *, but: frozenset[int] = frozenset()) 
     return to_date(texts, file=sheet.file, problems=sheet.problems, name=sheet.label(column))
 
 
-#: Of a line: the text, the first and the last day that it allows, and what is not known.
-_Partial = Mapping[int, tuple[str, dt.date, dt.date, str]]
+#: Partial dates by their line.
+_Partial = Mapping[int, PartialDate]
 
 
 def _partial_dates(sheet: Sheet) -> _Partial:
-    found: dict[int, tuple[str, dt.date, dt.date, str]] = {}
+    found: dict[int, PartialDate] = {}
     for line, raw in sheet.column("collection_date").items():
         text = "" if raw is None else str(raw).strip()
         read = parse_partial_date(text)
-        if read is not None:
-            found[int(str(line))] = (text, *read)
+        if read is not None and read.missing:
+            found[int(str(line))] = read
     sheet.tell(
         "E-STUDY-011",
         "collection_date",
-        [(line, text, f"The date {text} is partial.") for line, (text, *_) in found.items()],
+        [(line, date.text, f"The date {date.text} is partial.") for line, date in found.items()],
         remedy="Find the day. Until then the date is kept as text, and places the biopsy at a visit only if "
         "every day that it allows does.",
         severity="warning",
@@ -202,14 +202,15 @@ def _partial_columns(
             flags.append(None)
             ranges.append((given, given))
             continue
-        text, first, last, flag = partial[line]
-        flags.append(flag)
-        span = (None, None) if dose is None else (study_day(first, dose), study_day(last, dose))
+        date = partial[line]
+        flags.append(date.missing)
+        span = (
+            (None, None) if dose is None else (study_day(date.earliest, dose), study_day(date.latest, dose))
+        )
         if given is not None and span[0] is not None and span[1] is not None:
             if not span[0] <= given <= span[1]:
-                said = (
-                    f"The partial date {text} is study day {span[0]} to {span[1]}, the one given is {given}."
-                )
+                said = f"The partial date {date.text} is study day {span[0]} to {span[1]}, "
+                said += f"the one given is {given}."
                 clashes.append((int(line), str(given), said))
             span = (given, given)
         ranges.append(span)
@@ -280,7 +281,7 @@ def day_of(date: dt.date) -> dt.date:
 def _earliest(dates: pd.Series, partial: _Partial) -> pd.Series:
     """Dates, and of partial ones the first day that they allow."""
     rows = zip(dates.index.tolist(), dates.tolist(), strict=True)
-    values = [partial[line][1] if line in partial else date for line, date in rows]
+    values = [partial[line].earliest if line in partial else date for line, date in rows]
     return pd.Series(values, index=dates.index, name=dates.name, dtype=object)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import calendar
 import datetime as dt
 import difflib
 import math
@@ -26,11 +25,13 @@ _ISO_TIME = re.compile(
     r"(?::[0-9]{2}(?:\.[0-9]{1,6})?)?(?:Z|[+-][0-9]{2}:?[0-9]{2})?",
     re.ASCII,
 )
-_PARTIAL_DATE = re.compile(r"[0-9]{4}(?:-[0-9]{2})?(?:-)?", re.ASCII)
+_PARTIAL_DATE = re.compile(r"[0-9]{4}(?:-(?:0[1-9]|1[0-2]))?(?:-)?", re.ASCII)
+_NO_MONTH = re.compile(r"[0-9]{4}-[0-9]{2}-?", re.ASCII)
 _NUMERIC_DATE = re.compile(r"([0-9]{1,4})[/.\-]([0-9]{1,2})[/.\-]([0-9]{1,4})", re.ASCII)
 _EXCEL_EPOCH: Final = dt.date(1899, 12, 30)
 _EXCEL_SERIALS: Final = (20_000, 80_000)  # 1954 to 2119
-_YEARS: Final = (1900, 2100)
+#: The years that a date of a trial can lie in.
+YEARS: Final = (1900, 2100)
 
 
 def is_number(text: str) -> bool:
@@ -215,10 +216,11 @@ def to_number(
     return pd.Series(values, index=column.index, name=column.name, dtype="float64")
 
 
-def _why_not_a_date(text: str) -> str:
+def why_not_a_date(text: str) -> str:
+    """Say what a text is that is not a date, as the end of a sentence."""
     if _PARTIAL_DATE.fullmatch(text):
         return "is a partial date: year, month and day are needed"
-    if _ISO_DATE.fullmatch(text) or _ISO_TIME.fullmatch(text):
+    if _ISO_DATE.fullmatch(text) or _ISO_TIME.fullmatch(text) or _NO_MONTH.fullmatch(text):
         return "is not a day or time of the calendar"
     written = _NUMERIC_DATE.fullmatch(text)
     if written is not None:
@@ -255,38 +257,6 @@ def parse_date(text: str) -> dt.date | None:
     return None
 
 
-def parse_partial_date(text: str) -> tuple[dt.date, dt.date, str] | None:
-    """Read an ISO 8601 date whose day, or month and day, are not known.
-
-    Returns
-    -------
-    tuple of date, date and str, or None
-        The first and the last day that it allows, and what a guess would have to impute, in the letters of
-        CDISC: ``"D"`` the day, ``"M"`` month and day. None if it is no partial date.
-
-    Examples
-    --------
-    >>> parse_partial_date("2024-02")
-    (datetime.date(2024, 2, 1), datetime.date(2024, 2, 29), 'D')
-    >>> parse_partial_date("2024-02-07") is None
-    True
-    """
-    if not _PARTIAL_DATE.fullmatch(text):
-        return None
-    year, _, month = text.rstrip("-").partition("-")
-    if not _YEARS[0] <= int(year) <= _YEARS[1]:
-        return None
-    if not month:
-        return dt.date(int(year), 1, 1), dt.date(int(year), 12, 31), "M"
-    if not 1 <= int(month) <= 12:
-        return None
-    return dt.date(int(year), int(month), 1), _last_of_month(int(year), int(month)), "D"
-
-
-def _last_of_month(year: int, month: int) -> dt.date:
-    return dt.date(year, month, calendar.monthrange(year, month)[1])
-
-
 def to_date(column: pd.Series, *, file: str, problems: Problems, name: str | None = None) -> pd.Series:
     """Turn a column of ISO 8601 text into dates.
 
@@ -314,8 +284,8 @@ def to_date(column: pd.Series, *, file: str, problems: Problems, name: str | Non
         text = _cell(raw).strip()
         value = parse_date(text) if text else None
         if text and value is None:
-            wrong.append((int(line), str(raw), f"The date {_why_not_a_date(text)}."))
-        elif value is not None and not _YEARS[0] <= value.year <= _YEARS[1]:
+            wrong.append((int(line), str(raw), f"The date {why_not_a_date(text)}."))
+        elif value is not None and not YEARS[0] <= value.year <= YEARS[1]:
             outside.append((int(line), str(raw), "The year of the date is implausible."))
             value = None
         values.append(value)

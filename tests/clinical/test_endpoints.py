@@ -169,7 +169,7 @@ def test_trap_11_partial_dates_are_taken_on_the_cautious_side_and_flagged() -> N
     death = pfs(scans(SD8), death_date="2024-02")  # not before the scan of the 26th
     assert (death["end_date"], death["date_imputed"]) == ("2024-02-26", "day")
     year = pfs(scans(SD8), death_date="2024")
-    assert (year["end_date"], year["date_imputed"]) == ("2024-02-26", "month and day")
+    assert (year["end_date"], year["date_imputed"]) == ("2024-02-26", "month")
 
 
 def test_dates_that_contradict_each_other_are_named() -> None:

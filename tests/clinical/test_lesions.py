@@ -12,7 +12,6 @@ from scipy import stats
 
 from pdbiomarker.clinical.response import (
     best_overall_response,
-    clopper_pearson,
     populations,
     response_rates,
     spider_data,
@@ -21,6 +20,7 @@ from pdbiomarker.clinical.response import (
     waterfall_data,
 )
 from pdbiomarker.errors import InputError, Problems
+from pdbiomarker.shares import clopper_pearson
 
 PEOPLE = pd.DataFrame({"participant_id": ["001"], "first_dose_datetime": ["2024-01-10"]})
 BASE, W8, W16, W24 = "2024-01-02", "2024-03-06", "2024-05-01", "2024-06-26"

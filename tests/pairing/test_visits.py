@@ -110,7 +110,7 @@ def test_a_partial_date_places_a_biopsy_only_if_every_day_does(tmp_path, first_d
         tmp_path, f"participant_id,biopsy_id,collection_date\nP1,B1,{date}\n", participants=people
     )
     row = study.biopsies.loc["B1"]
-    assert (row["collection_date"], row["collection_date_imputed"]) == (date, "D")
+    assert (row["collection_date"], row["collection_date_imputed"]) == (date, "day")
     told = [p for p in study.problems if p.code == "E-STUDY-011"]
     assert [(p.row, p.value, p.severity) for p in told] == [(2, date, "warning")]
     found = assign_visits(study).loc["B1"]

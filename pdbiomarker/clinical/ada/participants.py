@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.ada.options import AdaOptions
-from pdbiomarker.clinical.ada.samples import AdaSamples
+from pdbiomarker.clinical.ada.samples import AdaSamples, linear
 from pdbiomarker.clinical.people import Person
 
 __all__ = ["PARTICIPANT_COLUMNS", "classify"]
@@ -77,7 +77,7 @@ def _row(participant: str, person: Person, own: pd.DataFrame, options: AdaOption
         "participant_id": participant,
         "dose_mg": person.dose_mg,
         "baseline": status,
-        "baseline_titre": 10.0**titre if not math.isnan(titre) else math.nan,
+        "baseline_titre": linear(titre),
         "n_post": len(post),
         "evaluable": category != "not evaluable",
         "category": category,
@@ -85,9 +85,9 @@ def _row(participant: str, person: Person, own: pd.DataFrame, options: AdaOption
         "onset_day": first,
         "onset_weeks": math.nan if first is None else (first - 1) / _DAYS,
         "duration_weeks": math.nan if first is None or last is None else (last - first) / _DAYS,
-        "peak_titre": 10.0**peak if not math.isnan(peak) else math.nan,
+        "peak_titre": linear(peak),
         "peak_titre_log10": peak,
-        "largest_fold": 10.0 ** (peak - titre) if not math.isnan(peak - titre) else math.nan,
+        "largest_fold": linear(peak - titre),
         "neutralizing": _neutralizing(positive),
         "ever_positive": status == "positive" or len(positive) > 0,
         "note": "; ".join(note for note in notes if note),

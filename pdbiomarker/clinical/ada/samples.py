@@ -7,16 +7,17 @@ import math
 from collections.abc import Iterable
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.ada.options import AdaOptions
-from pdbiomarker.clinical.columns import ClinicalTable, PartialDate, parse_cutoff
+from pdbiomarker.clinical.columns import ClinicalTable, parse_cutoff
 from pdbiomarker.clinical.people import Person, read_people
 from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.study.people import study_day
-from pdbiomarker.tables import is_number
+from pdbiomarker.tables import PartialDate, is_number
 
-__all__ = ["SAMPLE_COLUMNS", "AdaSamples", "read_samples"]
+__all__ = ["SAMPLE_COLUMNS", "AdaSamples", "linear", "read_samples"]
 
 FILE: Final = "ada.csv"
 SAMPLE_COLUMNS: Final = (
@@ -143,7 +144,9 @@ def _collect(table: ClinicalTable, options: AdaOptions, problems: Problems) -> l
     results = table.choices("result", _RESULTS, shown="positive or negative", code="E-ADA-005")
     neutral = table.choices("neutralizing", _RESULTS, shown="positive or negative", code="E-ADA-005")
     titres, scales, assumed = _titres(table, options)
-    drug = table.numbers("drug_concentration", low=0)
+    # Below the limit of its assay there is less drug than any tolerance.
+    hidden = np.array([flag is True for flag in table.flags("blq")], dtype=bool)
+    drug = np.where(hidden, 0.0, table.numbers("drug_concentration", low=0))
     _check_unit(table, drug, options, problems)
     samples: dict[tuple[str, str, float | None], _Sample] = {}
     for i, line in enumerate(table.lines):
@@ -164,7 +167,8 @@ def _titres(table: ClinicalTable, options: AdaOptions) -> tuple[list[float], lis
     lowest = math.nan if options.minimum_titre is None else math.log10(options.minimum_titre)
     values, assumed = [], []
     wrong: list[tuple[int, str | None, str]] = []
-    for line, text, scale in zip(table.lines, table.texts("titre"), scales, strict=True):
+    column = "titre_text" if table.has("titre_text") else "titre"
+    for line, text, scale in zip(table.lines, table.texts(column), scales, strict=True):
         value, stands_in = math.nan, False
         if text is not None and text.startswith(("<", "≤")):
             value, stands_in = lowest, not math.isnan(lowest)
@@ -224,7 +228,7 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
     if (
         options.cutoff is not None
         and sample.date is not None
-        and sample.date.first.isoformat() > options.cutoff[:10]
+        and sample.date.earliest.isoformat() > options.cutoff[:10]
     ):
         period, placed = "unplaced", "after the data cut-off"
     status, notes = _status(sample)
@@ -273,7 +277,7 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
         "screen": _one(sample, "screen"),
         "confirm": _one(sample, "confirm"),
         "status": status,
-        "titre": math.nan if math.isnan(titre) else 10.0**titre,
+        "titre": linear(titre),
         "titre_log10": titre,
         "titre_scale": scale,
         "titre_assumed": assumed,
@@ -283,13 +287,18 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
     }
 
 
+def linear(log10: float) -> float:
+    """Give a titre, or a ratio of two, from its log10: 320 again, and not 319.9999999999999."""
+    return float(f"{10.0**log10:.12g}")
+
+
 def _place(sample: _Sample, person: Person) -> tuple[int | None, str, str]:
     """Study day, period, and what is to be said about them."""
     day, first, date = sample.day, person.first_dose, sample.date
     if day == 0:
         return None, "unplaced", "there is no study day 0"
     if day is None and date is not None and not date.missing and person.first_day is not None:
-        day = study_day(date.first, person.first_day)
+        day = study_day(date.earliest, person.first_day)
     if day is None:
         if date is None:
             return None, "unplaced", "neither a date nor a study day"

@@ -11,8 +11,8 @@ import pandas as pd
 from pdbiomarker.clinical.ada.samples import AdaSamples
 from pdbiomarker.clinical.columns import ClinicalTable
 from pdbiomarker.clinical.people import dose_label, read_people
-from pdbiomarker.clinical.shares import exact_limits
 from pdbiomarker.errors import Problems
+from pdbiomarker.shares import clopper_pearson
 from pdbiomarker.study.people import study_day
 
 __all__ = ["incidence", "sample_flow", "status_at"]
@@ -46,7 +46,7 @@ def incidence(status: pd.DataFrame, *, by_dose: bool = False) -> pd.DataFrame:
             blocks.append(_block(rest, dose_label(float("nan"))))
     frame = pd.concat(blocks, ignore_index=True)
     frame["share"] = frame["n"] / frame["denominator"].where(frame["denominator"] > 0)
-    frame["share_low"], frame["share_high"] = exact_limits(frame["n"], frame["denominator"])
+    frame["share_low"], frame["share_high"] = clopper_pearson(frame["n"], frame["denominator"])
     return frame
 
 
@@ -148,7 +148,7 @@ def status_at(
         first = people[person].first_day if person in people else None
         day = None if np.isnan(given) else int(given)
         if day is None and date is not None and not date.missing and first is not None:
-            day = study_day(date.first, first)
+            day = study_day(date.earliest, first)
         found = _at(groups.get(person), day)
         rows.append({"biopsy_id": biopsy, "participant_id": person, "study_day": day, **found})
     frame = pd.DataFrame(rows, columns=["biopsy_id", "participant_id", "study_day", *_at(None, None)])

@@ -14,7 +14,7 @@ from pdbiomarker.clinical.escalation.intervals import decide, excluded
 from pdbiomarker.clinical.escalation.options import EscalationOptions, design_name, read_options
 from pdbiomarker.clinical.escalation.outcomes import Tally, parse_outcomes, tally
 from pdbiomarker.clinical.escalation.path import check_followed, recommend
-from pdbiomarker.clinical.shares import exact_limits
+from pdbiomarker.shares import clopper_pearson
 
 __all__ = ["Selection", "select_mtd"]
 
@@ -160,7 +160,7 @@ def _table(
     n, y = counts.n, counts.n_dlt
     with np.errstate(invalid="ignore", divide="ignore"):
         observed = np.where(n > 0, y / np.maximum(n, 1), np.nan)
-    low, high = exact_limits(y, n)
+    low, high = clopper_pearson(y, n)
     doses = np.arange(1, counts.n_doses + 1)
     return pd.DataFrame(
         {

@@ -9,7 +9,6 @@
 from pdbiomarker.clinical.response.best import BestResponse, best_overall_response
 from pdbiomarker.clinical.response.lesions import sum_of_diameters
 from pdbiomarker.clinical.response.rates import (
-    clopper_pearson,
     populations,
     response_rates,
     spider_data,
@@ -23,7 +22,6 @@ __all__ = [
     "BestResponse",
     "ResponseRules",
     "best_overall_response",
-    "clopper_pearson",
     "populations",
     "response_rates",
     "spider_data",

@@ -10,11 +10,12 @@ from typing import Final
 
 import pandas as pd
 
-from pdbiomarker.clinical.partial_dates import DaySpan, line_of, read_span, read_spans, text_of, with_ids
+from pdbiomarker.clinical.columns import line_of, read_dates, text_of
+from pdbiomarker.clinical.people import with_ids
 from pdbiomarker.clinical.response.inputs import choose_reader, day_text, refuse_missing_columns
 from pdbiomarker.clinical.response.rules import EVALUABLE, RESPONSES
 from pdbiomarker.errors import Problems
-from pdbiomarker.tables import nearest
+from pdbiomarker.tables import PartialDate, nearest, parse_partial_date
 
 __all__ = ["ASSESSMENT_COLUMNS", "Assessment", "assessments_of", "assessments_table", "day_of"]
 
@@ -46,7 +47,7 @@ class Assessment:
     Attributes
     ----------
     participant, reader : str
-    days : DaySpan
+    days : PartialDate
         Never before the first dose, where the date is partial and leaves a choice.
     response : str
         One of ``RESPONSES``; ``""`` at baseline.
@@ -60,7 +61,7 @@ class Assessment:
 
     participant: str
     reader: str
-    days: DaySpan
+    days: PartialDate
     response: str
     is_baseline: bool = False
     row: int | None = None
@@ -80,10 +81,12 @@ def day_of(value: dt.date | str | None) -> dt.date | None:
     ValueError
         The text is no complete date.
     """
-    span = read_span(value)
-    if span is not None and span.imputed:
-        raise ValueError(f"{value!r} is a partial date")
-    return None if span is None else span.earliest
+    if value is None or not isinstance(value, str):
+        return value
+    found = parse_partial_date(value.strip())
+    if found is None or found.missing:
+        raise ValueError(f"{value!r} is not a complete date")
+    return found.earliest
 
 
 def assessments_of(
@@ -120,15 +123,15 @@ def assessments_of(
         frame, ("participant_id", "date", "response"), code="E-RESP-001", file=file, problems=problems
     )
     frame, chosen = choose_reader(frame, reader, file=file, problems=problems)
-    spans = read_spans(frame, "date", file=file, problems=problems)
-    latest = read_spans(frame, "date_latest", file=file, problems=problems)
+    spans = read_dates(frame, "date", file=file, problems=problems)
+    latest = read_dates(frame, "date_latest", file=file, problems=problems)
     base = frame["is_baseline"].tolist() if "is_baseline" in frame.columns else [False] * len(frame)
     found: list[Assessment] = []
     for place, label in enumerate(frame.index):
         span, end = spans[place], latest[place]
         if span is not None and end is not None and end.earliest > span.latest:
             imputed = text_of(frame["date_imputed"].iloc[place]) if "date_imputed" in frame else "day"
-            span = DaySpan(span.earliest, end.earliest, imputed or "day")
+            span = PartialDate(span.earliest, end.earliest, imputed or "day")
         person = text_of(frame["participant_id"].iloc[place])
         text = text_of(frame["response"].iloc[place])
         is_base = text_of(base[place]).casefold() in {"true", "1", "1.0", "yes"}
@@ -268,7 +271,7 @@ def assessments_table(
                 one.reader,
                 day_text(one.days.earliest),
                 day_text(one.days.latest),
-                one.days.imputed,
+                one.days.missing,
                 between + 1 if between >= 0 else between,
                 one.response,
                 not why,

@@ -17,7 +17,7 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.clinical.outcomes import read_outcomes
-from pdbiomarker.clinical.partial_dates import DaySpan, first_dose_days
+from pdbiomarker.clinical.people import first_dose_days
 from pdbiomarker.clinical.response.assessments import (
     Assessment,
     assessments_of,
@@ -27,6 +27,7 @@ from pdbiomarker.clinical.response.assessments import (
 from pdbiomarker.clinical.response.inputs import day_text
 from pdbiomarker.clinical.response.rules import EVALUABLE, RANK, ResponseRules
 from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.tables import PartialDate
 
 __all__ = ["BEST_COLUMNS", "BestResponse", "best_overall_response"]
 
@@ -83,9 +84,9 @@ class BestResponse:
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Offer:
     response: str
-    days: DaySpan | None
+    days: PartialDate | None
     rule: str
-    confirmed_on: DaySpan | None = None
+    confirmed_on: PartialDate | None = None
 
 
 def best_overall_response(
@@ -192,7 +193,7 @@ def _row(
         judged[0][0].reader if judged else "",
         best.response,
         day_text(best.days.earliest if best.days else None),
-        best.days.imputed if best.days else "",
+        best.days.missing if best.days else "",
         day_text(best.confirmed_on.earliest if best.confirmed_on else None),
         best.response in _RESPONSE,
         day_text(first.earliest if first else None),
@@ -211,7 +212,7 @@ def _row(
 def _best(offers: list[_Offer], rules: ResponseRules) -> _Offer:
     if not offers:
         return _Offer("NE" if rules.missing_as_ne else "MISSING", None, "no assessment counts")
-    return min(offers, key=lambda offer: (RANK[offer.response], offer.days or DaySpan.of(dt.date.max)))
+    return min(offers, key=lambda offer: (RANK[offer.response], offer.days or PartialDate.of(dt.date.max)))
 
 
 def _plain_offers(own: list[Assessment], start: dt.date | None, rules: ResponseRules) -> list[_Offer]:

@@ -9,9 +9,10 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from pdbiomarker.clinical.partial_dates import DaySpan, line_of, read_spans, text_of, with_ids
+from pdbiomarker.clinical.columns import line_of, read_dates, text_of
+from pdbiomarker.clinical.people import with_ids
 from pdbiomarker.errors import Problems
-from pdbiomarker.tables import is_number, nearest
+from pdbiomarker.tables import PartialDate, is_number, nearest
 
 __all__ = ["Lesion", "choose_reader", "read_lesions", "refuse_missing_columns"]
 
@@ -45,7 +46,7 @@ class Lesion:
     ----------
     participant, visit, lesion, role : str
         `visit` is what joins scans of several days to one assessment: the column ``visit``, else the date.
-    days : DaySpan
+    days : PartialDate
     diameter : float
         mm; the short axis of a node. NaN where none was written.
     node : bool
@@ -60,7 +61,7 @@ class Lesion:
     visit: str
     lesion: str
     role: str
-    days: DaySpan
+    days: PartialDate
     diameter: float
     node: bool
     state: str
@@ -149,7 +150,7 @@ def read_lesions(
     frame = with_ids(lesions) if lesions.index.name == "participant_id" else lesions
     refuse_missing_columns(frame, required, code="E-RESP-001", file=_FILE, problems=problems)
     frame, chosen = choose_reader(frame, reader, file=_FILE, problems=problems)
-    spans = read_spans(frame, "date", file=_FILE, problems=problems)
+    spans = read_dates(frame, "date", file=_FILE, problems=problems)
     found: list[Lesion] = []
     for (label, cells), span in zip(frame.iterrows(), spans, strict=True):
         one = _lesion(cells, span, line_of(label), problems)
@@ -161,7 +162,7 @@ def read_lesions(
     return found, chosen
 
 
-def _lesion(cells: pd.Series, span: DaySpan | None, row: int | None, problems: Problems) -> Lesion | None:
+def _lesion(cells: pd.Series, span: PartialDate | None, row: int | None, problems: Problems) -> Lesion | None:
     role = text_of(cells["role"]).casefold().replace("_", "-").replace("nontarget", "non-target")
     state_text = text_of(cells.get("state")).casefold().replace("_", " ")
     node_text = text_of(cells.get("node")).casefold()
@@ -222,7 +223,7 @@ def _diameter(text: str, row: int | None, problems: Problems) -> tuple[float, bo
 
 def _once(found: list[Lesion], problems: Problems) -> list[Lesion]:
     """Keep one of rows that say the same; refuse those that contradict each other."""
-    kept: dict[tuple[str, str, DaySpan, str], Lesion] = {}
+    kept: dict[tuple[str, str, PartialDate, str], Lesion] = {}
     for one in found:
         key = (one.participant, one.visit, one.days, one.lesion)
         first = kept.setdefault(key, one)

@@ -19,10 +19,11 @@ from typing import Final
 import numpy as np
 import pandas as pd
 
-from pdbiomarker.clinical.partial_dates import DaySpan, first_dose_days
+from pdbiomarker.clinical.people import first_dose_days
 from pdbiomarker.clinical.response.inputs import Lesion, day_text, is_gone, read_lesions
 from pdbiomarker.clinical.response.rules import ResponseRules
 from pdbiomarker.errors import Problems
+from pdbiomarker.tables import PartialDate
 
 __all__ = ["SUM_COLUMNS", "Course", "TimePoint", "courses", "sum_of_diameters"]
 
@@ -59,7 +60,7 @@ class TimePoint:
     Attributes
     ----------
     number : int
-    first, last : DaySpan
+    first, last : PartialDate
         The first and the last day of its scans.
     lesions : dict
         By id.
@@ -70,8 +71,8 @@ class TimePoint:
     """
 
     number: int
-    first: DaySpan
-    last: DaySpan
+    first: PartialDate
+    last: PartialDate
     lesions: dict[str, Lesion]
     values: dict[str, float]
     nadir: float
@@ -344,7 +345,7 @@ def sum_row(course: Course, point: TimePoint) -> tuple[object, ...]:
         point.number,
         day_text(point.last.earliest),
         day_text(point.last.latest),
-        point.last.imputed,
+        point.last.missing,
         study_day(point.last.earliest, course.start),
         course.has_baseline and point.number == 0,
         len(course.targets),

@@ -6,18 +6,18 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
-from scipy import stats
 
+from pdbiomarker.clinical.columns import text_of
 from pdbiomarker.clinical.outcomes import read_outcomes
-from pdbiomarker.clinical.partial_dates import first_dose_days, text_of, with_ids
+from pdbiomarker.clinical.people import first_dose_days, with_ids
 from pdbiomarker.clinical.response.best import BestResponse
 from pdbiomarker.clinical.response.inputs import refuse_missing_columns
 from pdbiomarker.errors import Problems
+from pdbiomarker.shares import clopper_pearson
 
 __all__ = [
     "POPULATION_COLUMNS",
     "RATE_COLUMNS",
-    "clopper_pearson",
     "populations",
     "response_rates",
     "spider_data",
@@ -43,37 +43,6 @@ RATE_COLUMNS: Final = (
 )
 _ALL: Final = "all"
 _CONTROL: Final = frozenset({"CR", "PR", "SD", "NON-CR/NON-PD"})
-
-
-def clopper_pearson(k: int, n: int, *, level: float = 0.95) -> tuple[float, float]:
-    """Give the exact interval of a proportion.
-
-    Parameters
-    ----------
-    k, n : int
-        Successes and trials.
-    level : float
-
-    Returns
-    -------
-    low, high : float
-        From 0 to 1; both NaN when `n` is 0.
-
-    Notes
-    -----
-    Clopper and Pearson 1934, doi:10.1093/biomet/26.4.404.
-
-    Examples
-    --------
-    >>> [round(limit, 4) for limit in clopper_pearson(0, 10)]
-    [0.0, 0.3085]
-    """
-    if n == 0:
-        return float("nan"), float("nan")
-    tail = (1 - level) / 2
-    low = float(stats.beta.ppf(tail, k, n - k + 1)) if k > 0 else 0.0
-    high = float(stats.beta.isf(tail, k + 1, n - k)) if k < n else 1.0
-    return low, high
 
 
 def populations(
@@ -194,7 +163,7 @@ def response_rates(
             inside = table[population].fillna(value=False).astype(bool)
             for column, group, member in groups:
                 n, k = int((inside & member).sum()), int((inside & member & has).sum())
-                low, high = clopper_pearson(k, n, level=level)
+                low, high = map(float, clopper_pearson(k, n, level=level))
                 rate = k / n if n else float("nan")
                 told = (k, n, rate, low, high, level, "Clopper-Pearson", text)
                 rows.append((name, population, column, group, *told))

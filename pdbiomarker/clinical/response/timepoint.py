@@ -104,7 +104,7 @@ def _rows(course: Course, rules: ResponseRules) -> list[tuple[object, ...]]:
             known[3:7] = [
                 day_text(point.first.earliest),
                 day_text(point.first.latest),
-                point.first.imputed,
+                point.first.missing,
                 study_day(point.first.earliest, course.start),
             ]
         verdicts = (target[0], other[0], new[0], overall[0], target[1], other[1], new[1], overall[1])

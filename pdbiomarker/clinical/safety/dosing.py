@@ -90,13 +90,13 @@ def read_courses(
                 text = None if start is None else start.text
                 partial.append((table.lines[i], text, "The start of the dose is not known to the day."))
                 continue
-            if cutoff is not None and start.first > cutoff:
+            if cutoff is not None and start.earliest > cutoff:
                 late.append((table.lines[i], start.text, "The dose lies after the data cut-off."))
                 continue
             state = (states[i] or "").casefold()
             given = state not in _NOT_GIVEN and amounts[i] != 0
-            last = end.last if given and end is not None and not end.missing else start.first
-            dose = Dose(start.first, last, float(amounts[i]), float(planned[i]), given)
+            last = end.latest if given and end is not None and not end.missing else start.earliest
+            dose = Dose(start.earliest, last, float(amounts[i]), float(planned[i]), given)
             rows.setdefault(person, []).append(dose)
         table.tell(
             "E-AE-004",

@@ -9,11 +9,12 @@ from typing import Final
 
 import pandas as pd
 
-from pdbiomarker.clinical.columns import ClinicalTable, PartialDate, parse_cutoff
+from pdbiomarker.clinical.columns import ClinicalTable, parse_cutoff
 from pdbiomarker.clinical.people import Person, read_people
 from pdbiomarker.clinical.safety.dosing import Course, read_courses
 from pdbiomarker.clinical.safety.options import SafetyOptions
 from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.tables import PartialDate
 
 __all__ = ["EVENT_COLUMNS", "SafetyData", "read_events"]
 
@@ -124,7 +125,10 @@ def read_events(
     before = _at_baseline(raw, courses)
     rows = [_row(event, people, courses, before, chosen) for event in raw]
     events = pd.DataFrame(rows, columns=list(EVENT_COLUMNS)).astype(
-        {"study_day": "Int64", "grade_imputed": bool, "emergent": bool}
+        {
+            **dict.fromkeys(("serious", "related", "dose_limiting", "emergent", "grade_imputed"), bool),
+            **{"grade": float, "study_day": "Int64"},
+        }
     )
     return SafetyData(events, people, courses, chosen, tuple(problems))
 
@@ -178,7 +182,7 @@ def _check_order(
     wrong = [
         (line, end.text, f"The event ends before it starts ({start.text}).")
         for line, start, end in zip(table.lines, starts, ends, strict=True)
-        if start is not None and end is not None and end.last < start.first
+        if start is not None and end is not None and end.latest < start.earliest
     ]
     table.tell("E-AE-002", "end", wrong, remedy="Correct one of the two dates.")
 
@@ -187,7 +191,7 @@ def _tell_late(table: ClinicalTable, starts: list[PartialDate | None], cutoff: d
     late = [
         (line, start.text, "The event starts after the data cut-off.")
         for line, start in zip(table.lines, starts, strict=True)
-        if cutoff is not None and start is not None and start.first > cutoff
+        if cutoff is not None and start is not None and start.earliest > cutoff
     ]
     table.tell("E-SHEET-014", "start", late, remedy="It does not count.", severity="warning")
 
@@ -197,7 +201,7 @@ def _at_baseline(events: list[_Event], courses: dict[str, Course]) -> dict[tuple
     found: dict[tuple[str, str], list[_Event]] = {}
     for event in events:
         first = courses[event.person].first
-        if first is not None and event.start is not None and event.start.last < first:
+        if first is not None and event.start is not None and event.start.latest < first:
             found.setdefault(event.key, []).append(event)
     return found
 
@@ -248,12 +252,12 @@ def _onset(event: _Event, course: Course) -> tuple[dt.date | None, str]:
     """Onset, and what of it is imputed: the first possible day, not before the first dose if it may be."""
     start, first = event.start, course.first
     if start is None:
-        over = first is not None and event.end is not None and event.end.last < first
+        over = first is not None and event.end is not None and event.end.latest < first
         return (None, "") if over else (first, "date" if first is not None else "")
-    if start.missing and first is not None and start.first <= first <= start.last:
-        over = event.end is not None and event.end.last < first
-        return (start.first if over else first), start.missing
-    return start.first, start.missing
+    if start.missing and first is not None and start.earliest <= first <= start.latest:
+        over = event.end is not None and event.end.latest < first
+        return (start.earliest if over else first), start.missing
+    return start.earliest, start.missing
 
 
 def _emergent(
@@ -262,19 +266,19 @@ def _emergent(
     first, start, end = course.first, event.start, event.end
     if first is None:
         return False, "not treated"
-    if end is not None and end.last < first:
+    if end is not None and end.latest < first:
         return False, "ended before the first dose"
     if start is None:
         return True, "onset not recorded: taken as treatment-emergent"
-    if start.last < first:
+    if start.latest < first:
         return False, "onset before the first dose"
-    if options.cutoff is not None and start.first.isoformat() > options.cutoff[:10]:
+    if options.cutoff is not None and start.earliest.isoformat() > options.cutoff[:10]:
         return False, "onset after the data cut-off"
     if course.last is not None:
         limit = course.last + dt.timedelta(days=options.days_after_last)
-        if start.first > limit:
+        if start.earliest > limit:
             return False, f"onset more than {options.days_after_last} days after the last dose"
-    if start.missing and start.first < first:
+    if start.missing and start.earliest < first:
         return True, "onset may lie after the first dose: taken as treatment-emergent"
     open_end = "; the last dose is not known" if course.last is None else ""
     return True, _how(event, before) + open_end

@@ -13,8 +13,8 @@ import pandas as pd
 from pdbiomarker.clinical.columns import ClinicalTable, parse_cutoff
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.safety.events import SafetyData
-from pdbiomarker.clinical.shares import exact_limits
 from pdbiomarker.errors import InputError, Problem, Problems
+from pdbiomarker.shares import clopper_pearson
 
 __all__ = ["EscalationPath", "dlt_evaluable", "dlt_table", "outcomes_of"]
 
@@ -90,7 +90,7 @@ def _followed(
         ):
             for person, date in zip(ids, table.dates(column), strict=True):
                 if date is not None:
-                    see(person, date.first, what)  # of a partial date, the first possible day
+                    see(person, date.earliest, what)  # of a partial date, the first possible day
     return found
 
 
@@ -188,7 +188,7 @@ def dlt_table(evaluable: pd.DataFrame) -> pd.DataFrame:
         blocks.append((dose_label(float("nan")), rest))
     rows = [_dlt_row(dose, own) for dose, own in [*blocks, ("all", treated)]]
     frame = pd.DataFrame(rows)
-    low, high = exact_limits(frame["n_dlt"], frame["n_evaluable"])
+    low, high = clopper_pearson(frame["n_dlt"], frame["n_evaluable"])
     at = int(frame.columns.get_indexer(pd.Index(["pct"]))[0]) + 1
     frame.insert(at, "pct_low", 100 * low)
     frame.insert(at + 1, "pct_high", 100 * high)

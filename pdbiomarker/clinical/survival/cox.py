@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from scipy import stats
 from statsmodels.duration.hazard_regression import PHReg
 
-from pdbiomarker.clinical.partial_dates import text_of
+from pdbiomarker.clinical.columns import text_of
 from pdbiomarker.clinical.response.inputs import refuse_missing_columns
 from pdbiomarker.clinical.survival.estimate import times_and_events
 from pdbiomarker.errors import Problems

@@ -15,12 +15,13 @@ from typing import Final
 import pandas as pd
 
 from pdbiomarker.clinical.outcomes import Outcome, read_outcomes
-from pdbiomarker.clinical.partial_dates import DaySpan, first_dose_days, read_span
+from pdbiomarker.clinical.people import first_dose_days
 from pdbiomarker.clinical.response.assessments import Assessment, assessments_of, day_of
 from pdbiomarker.clinical.response.best import BestResponse
 from pdbiomarker.clinical.response.inputs import day_text
 from pdbiomarker.clinical.survival.rules import PRIMARY, AssessmentSchedule, CensoringRules
 from pdbiomarker.errors import Problem, Problems
+from pdbiomarker.tables import PartialDate, parse_partial_date
 
 __all__ = [
     "DAYS_PER_MONTH",
@@ -79,7 +80,7 @@ class TimeToEvent:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _End:
-    days: DaySpan
+    days: PartialDate
     event: bool
     what: str
     rule: str
@@ -209,7 +210,7 @@ def duration_of_response(
             why = "no first dose" if first is None else "no confirmed response"
             rows.append(_absent(person, "DoR", rules, why))
             continue
-        span = read_span(str(chosen.at[person, "first_response_date_latest"]))
+        span = parse_partial_date(str(chosen.at[person, "first_response_date_latest"]))
         start = first if span is None else _capped(span.latest, given.assessments[person], chosen, person)
         rows.append(_row(_person(given, person, first, start), "DoR", rules, schedule, problems))
     return TimeToEvent(pd.DataFrame(rows, columns=list(ENDPOINT_COLUMNS)), rules, tuple(problems))
@@ -217,7 +218,7 @@ def duration_of_response(
 
 def _capped(latest: dt.date, own: Sequence[Assessment], best: pd.DataFrame, person: str) -> dt.date:
     """Keep the latest day of a partial date before the assessment that followed."""
-    first = read_span(str(best.at[person, "first_response_date"]))
+    first = parse_partial_date(str(best.at[person, "first_response_date"]))
     later = [one.days.earliest for one in own if first is not None and one.days.earliest > first.earliest]
     return min([latest, *later])
 
@@ -261,7 +262,7 @@ def overall_survival(
         else:
             seen = _last_seen(facts)
             what = "alive when last known" if seen > first else "no contact after the first dose"
-            end = _End(DaySpan.of(seen), event=False, what=what, rule="no event")
+            end = _End(PartialDate.of(seen), event=False, what=what, rule="no event")
         rows.append(_cells(facts, "OS", rules, end))
     return TimeToEvent(pd.DataFrame(rows, columns=list(ENDPOINT_COLUMNS)), rules, tuple(problems))
 
@@ -376,7 +377,10 @@ def _end(facts: _Person, rules: CensoringRules, schedule: AssessmentSchedule | N
     leaves = facts.outcome.withdrawal
     if facts.no_baseline and rules.no_baseline == "censor":
         return _End(
-            DaySpan.of(facts.start), event=False, what="no baseline assessment", rule="no_baseline: censor"
+            PartialDate.of(facts.start),
+            event=False,
+            what="no baseline assessment",
+            rule="no_baseline: censor",
         )
     first = facts.start if event is None else event.days.earliest
     before = therapy is not None and (event is None or therapy.earliest < first)
@@ -423,7 +427,7 @@ def _censored(
             rule=rule,
         )
     return _End(
-        DaySpan.of(facts.start), event=False, what=f"{what}: no adequate assessment, day 1", rule=rule
+        PartialDate.of(facts.start), event=False, what=f"{what}: no adequate assessment, day 1", rule=rule
     )
 
 
@@ -463,7 +467,7 @@ def _cells(facts: _Person, endpoint: str, rules: CensoringRules, end: _End) -> t
         end.what if end.event else "",
         "" if end.event else end.what,
         end.rule,
-        end.days.imputed,
+        end.days.missing,
         day_text(seen[-1].days.earliest if seen else None),
         end.missed,
         facts.outcome.note,

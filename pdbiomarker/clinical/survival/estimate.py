@@ -20,7 +20,7 @@ import pandas as pd
 from numpy.typing import ArrayLike, NDArray
 from scipy import stats
 
-from pdbiomarker.clinical.partial_dates import text_of
+from pdbiomarker.clinical.columns import text_of
 from pdbiomarker.clinical.response.inputs import refuse_missing_columns
 from pdbiomarker.errors import Problems
 
