@@ -267,6 +267,10 @@ _catalogue(
         9: "A concentration is neither a number nor a text for below the limit.",
         20: "A table to be reconciled lacks a column.",
         21: "A record of a table to be reconciled occurs twice.",
+        40: "A part of the clinical tables could not be made.",
+        41: "Of several analytes or specimens, one is joined to the biopsies.",
+        42: "A column may not enter a model of the biopsy: it was not known when that was taken.",
+        43: "The joined table was asked for a contrast or a feature that the result does not have.",
     },
 )
 _catalogue(
