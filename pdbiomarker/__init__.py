@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
     from pdbiomarker import clinical, decide, errors, expression, formula, ihc, mixed, noise, plot
-    from pdbiomarker.change import PDResult, pd_change
+    from pdbiomarker.change import PDResult, pd_change, to_adam
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
     from pdbiomarker.plan import Plan
@@ -30,9 +30,12 @@ if TYPE_CHECKING:
     from pdbiomarker.run.check import check
     from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
+    from pdbiomarker.run.exports import export_result
     from pdbiomarker.run.exposure import write_exposure
     from pdbiomarker.run.expression import ExpressionOptions, write_expression
     from pdbiomarker.run.imports import import_exports
+    from pdbiomarker.run.lock import check_plan, lock_plan, show_plan
+    from pdbiomarker.run.reconciliation import reconcile_tables
     from pdbiomarker.run.reports import diff_results, report_results
     from pdbiomarker.run.response import write_response
     from pdbiomarker.run.results import read_result
@@ -53,16 +56,19 @@ __all__ = [
     "assign_visits",
     "change_study",
     "check",
+    "check_plan",
     "clinical",
     "decide",
     "decide_results",
     "diff_results",
     "errors",
     "escalate",
+    "export_result",
     "expression",
     "formula",
     "ihc",
     "import_exports",
+    "lock_plan",
     "mixed",
     "noise",
     "normalize",
@@ -72,11 +78,14 @@ __all__ = [
     "quantify_slides",
     "read_result",
     "read_study",
+    "reconcile_tables",
     "report",
     "report_results",
     "run_demo",
     "run_study",
+    "show_plan",
     "simulate_study",
+    "to_adam",
     "verify",
     "write_ada",
     "write_exposure",
@@ -96,21 +105,27 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "check_plan": "run.lock",
+    "lock_plan": "run.lock",
+    "show_plan": "run.lock",
     "import_exports": "run.imports",
     "decide_results": "run.decisions",
     "escalate": "run.safety",
+    "export_result": "run.exports",
     "normalize": "normalize",
     "pairs": "pairing",
     "pd_change": "change",
     "quantify_slides": "run",
     "read_result": "run.results",
     "read_study": "study",
+    "reconcile_tables": "run.reconciliation",
     "report": "report",
     "report_results": "run.reports",
     "diff_results": "run.reports",
     "run_demo": "run.demo",
     "run_study": "run",
     "simulate_study": "simulate",
+    "to_adam": "change",
     "verify": "provenance",
     "write_ada": "run.safety",
     "write_exposure": "run.exposure",

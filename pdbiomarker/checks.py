@@ -8,7 +8,7 @@ from typing import Final
 
 from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.formula import parse
-from pdbiomarker.plan import Plan
+from pdbiomarker.plan import Plan, undeclared_events
 from pdbiomarker.study.clinical import read_clinical_sheet
 from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
 from pdbiomarker.study.folder import check_study
@@ -62,7 +62,7 @@ def _study(source: str | Path, problems: Problems) -> None:
     study = check_study(path, problems)
     plan = path / "plan.yaml"
     if study is not None and plan.exists():
-        Plan.read(plan, study)
+        problems.extend(undeclared_events(study, Plan.read(plan, study).intercurrent))
     elif plan.exists():
         Plan.read(plan)
 

@@ -80,6 +80,20 @@ class Kind(StrEnum):
     adverse_events = "adverse_events"
 
 
+class Titres(StrEnum):
+    """Scales of antibody titres."""
+
+    linear = "linear"
+    log10 = "log10"
+
+
+class Export(StrEnum):
+    """Shapes of a results folder that others read."""
+
+    adam = "adam"
+    excel = "excel"
+
+
 StudyFolder = Annotated[Path, typer.Argument(metavar="STUDY", help="The study folder: it holds study.yaml.")]
 OutFolder = Annotated[
     Path,
@@ -131,6 +145,8 @@ def _status(work: Callable[[], int]) -> int:
     except PdBiomarkerError as error:
         _say(str(error))
         code = error.exit_code
+    except typer.BadParameter:  # a wrong command line, told as such
+        raise
     except KeyboardInterrupt:
         _say("Interrupted: nothing is half-written. The same command goes on from there.")
         code = _INTERRUPTED
@@ -433,13 +449,19 @@ def quantify(  # noqa: PLR0913 -- one for each option of the command
 
 @app.command("import", epilog=_EXIT_CODES)
 @_guarded
-def import_(
+def import_(  # noqa: PLR0913 -- one for each option of the command
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE...", help="CSV, TSV, GeoJSON, Parquet, or a folder of them.")
+        list[Path],
+        typer.Argument(
+            metavar="FILE...|cdisc FOLDER",
+            help="CSV, TSV, GeoJSON, Parquet, or their folder; or: cdisc and a folder of datasets.",
+        ),
     ],
     *,
     out: OutFolder,
-    panel: Annotated[str, typer.Option(metavar="PANEL", help="A panel by name or a panel file.")],
+    panel: Annotated[
+        str | None, typer.Option(metavar="PANEL", help="A panel by name or a panel file: for exports.")
+    ] = None,
     mpp: Annotated[
         float | None, typer.Option(metavar="UM", help="Micrometres per pixel, where an export is in pixels.")
     ] = None,
@@ -466,14 +488,46 @@ def import_(
             metavar="COLUMN=TEXT", help="Read only the rows that have this text there.", callback=_with_sign
         ),
     ] = None,
+    reader: Annotated[
+        str | None, typer.Option(metavar="NAME", help="cdisc: whose assessments of the tumour count.")
+    ] = None,
+    use: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="DATASET=FILE",
+            help="cdisc: which file is a dataset. Repeat for more.",
+            callback=_with_sign,
+        ),
+    ] = None,
+    titres: Annotated[Titres | None, typer.Option(help="cdisc: the scale of antibody titres.")] = None,
+    severity_as_grade: Annotated[
+        bool, typer.Option("--severity-as-grade", help="cdisc: mild, moderate, severe are grades 1, 2, 3.")
+    ] = False,
 ) -> int:
-    """Take exports of QuPath, HALO and others straight to the same scores.
+    """Take exports of QuPath, HALO and others to scores, or CDISC datasets to plain clinical tables.
 
     Detection and annotation tables of the same slides belong together: the annotations give the areas. What
     does not fit is refused with its row (exit 3). Leaves in OUT: cells.parquet, scores.csv, sensitivity.csv,
     columns.csv (how every column was read), assays/ihc.h5ad, manifest.json. Prints the paths of the assay and
     of the scores.
+
+    `import cdisc FOLDER -o STUDY/clinical` reads SDTM and ADaM (XPT, sas7bdat, Dataset-JSON, Parquet, CSV)
+    and leaves the clinical sheets in OUT; proposals for participants.csv and biopsies.csv, imported
+    parameters, sources.csv and not_taken.csv (what was left out, and why) in STUDY/cdisc. Prints every path.
     """
+    if len(files) == len(("cdisc", "FOLDER")) and str(files[0]) == "cdisc":
+        return _import_cdisc(
+            files[1],
+            out,
+            pb.clinical.cdisc.ImportOptions(
+                reader=reader,
+                use=_pairs(use),
+                titre_scale=None if titres is None else titres.value,
+                severity_as_grade=severity_as_grade,
+            ),
+        )
+    if panel is None:
+        raise typer.BadParameter("exports need a panel: add --panel", param_hint="--panel")
     declared = {
         "mpp": mpp,
         "columns": _pairs(column),
@@ -483,6 +537,14 @@ def import_(
     outcome = pb.import_exports(files, out, panel=panel, declared=declared)
     _print_problems(outcome.problems)
     return _finish(outcome, quiet=False)
+
+
+def _import_cdisc(folder: Path, out: Path, options: pb.clinical.cdisc.ImportOptions) -> int:
+    found = pb.clinical.cdisc.import_cdisc(folder, options=options)
+    _print_problems(found.problems)
+    for path in found.write(out):
+        typer.echo(str(path))
+    return 0
 
 
 def _pairs(texts: list[str] | None) -> dict[str, str]:
@@ -622,6 +684,61 @@ def simulate(
     Leaves study.yaml, plan.yaml, the sheets, slides/, counts.csv.gz and truth/ in DIR and prints its path.
     """
     typer.echo(str(pb.simulate_study(folder, seed=seed, n_participants=participants)))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def reconcile(
+    ours: Annotated[
+        list[Path], typer.Argument(metavar="OURS...", help="Folders that exposure, response or ada left.")
+    ],
+    *,
+    theirs: Annotated[
+        Path, typer.Option(metavar="STUDY|FILE", help="Where import cdisc left parameters.csv.")
+    ],
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0, help="Numbers agree within this fraction of theirs.")
+    ] = 1e-6,
+) -> int:
+    """Hold what was computed against the ADaM parameters of a sponsor, value by value.
+
+    Leaves in DIR reconciliation_summary.csv (how many agree) and reconciliation.csv (every value with its
+    verdict and reason), and prints their paths.
+    """
+    for path in pb.reconcile_tables(ours, theirs, out, tolerance=tolerance):
+        typer.echo(str(path))
+    return 0
+
+
+@app.command(epilog=_EXIT_CODES)
+@_guarded
+def export(
+    results: Annotated[Path, typer.Argument(metavar="OUT", help="A results folder.")],
+    *,
+    out: Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the files go.")],
+    to: Annotated[
+        Export, typer.Option(help="adam: XPT and Dataset-JSON; excel: one workbook.")
+    ] = Export.adam,
+    feature: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="ASSAY:FEATURE", help="adam: may be repeated; ASSAY for all of one. Default: every panel."
+        ),
+    ] = None,
+    noise: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="adam: noise to borrow. Default: the package's.")
+    ] = None,
+) -> int:
+    """Export a results folder to the shapes that others read.
+
+    adam leaves in DIR adpd.xpt (SAS transport, version 5), adpd.json (Dataset-JSON 1.1) and
+    adpd_parameters.csv (which PARAMCD is which feature); excel leaves results.xlsx, a sheet for each table.
+    Prints their paths.
+    """
+    for path in pb.export_result(results, out, to=to.value, features=feature or (), noise=noise):
+        typer.echo(str(path))
     return 0
 
 
@@ -905,6 +1022,70 @@ def exposure(
         source, out, doses=doses, biopsies=biopsies, route=route.value, method=method.value
     )
     typer.echo(str(made[0]))
+    return 0
+
+
+plan_app = typer.Typer(
+    help="Lock the plan of a study, hold it against its lock, or show it in full.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
+)
+app.add_typer(plan_app, name="plan")
+
+
+@plan_app.command("lock", epilog=_EXIT_CODES)
+@_guarded
+def plan_lock(
+    study: StudyFolder,
+    *,
+    by: Annotated[str, typer.Option(metavar="NAME", help="Who locks it.")] = "",
+    date: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Day of the lock, YYYY-MM-DD. Default: today (UTC).")
+    ] = None,
+    unblinded: Annotated[
+        str | None, typer.Option(metavar="DATE", help="Day of unblinding, where it is known already.")
+    ] = None,
+    rule: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="RULE", help="A decision rule to lock: a preset or .yaml file; may be repeated."
+        ),
+    ] = None,
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why a locked plan is locked again.")] = "",
+    plan: PlanFile = None,
+) -> int:
+    """Write STUDY/plan.lock.yaml: the plan, visits and adequacy, rules, date, data cut-off, sealed by a hash.
+
+    Each lock adds an entry: lock before the first look, and once more for each further look that the plan
+    declares. A change of the plan after that needs --reason. Prints the path of the lock.
+    """
+    made = pb.lock_plan(
+        study, by=by, date=date, unblinded=unblinded, rules=rule or (), reason=reason, plan=plan
+    )
+    typer.echo(str(made))
+    return 0
+
+
+@plan_app.command("check", epilog=_EXIT_CODES)
+@_guarded
+def plan_check(study: StudyFolder, *, plan: PlanFile = None) -> int:
+    """Hold the plan against its lock, key by key; exit 3 when it deviates or was never locked.
+
+    The sentence on standard output says whether it was locked before unblinding; deviations and undeclared
+    looks go to standard error.
+    """
+    status = pb.check_plan(study, plan=plan)
+    problems = status.problems()
+    _print_problems(problems)
+    typer.echo(status.said)
+    return InputError.exit_code if problems else 0
+
+
+@plan_app.command("show", epilog=_EXIT_CODES)
+@_guarded
+def plan_show(study: StudyFolder, *, plan: PlanFile = None) -> int:
+    """Print the plan in full, defaults included, with its hash and the history of its locks."""
+    typer.echo(pb.show_plan(study, plan=plan), nl=False)
     return 0
 
 

@@ -95,6 +95,10 @@ _catalogue(
         3: "Visit windows overlap or are empty.",
         4: "A visit is not among those of study.yaml.",
         5: "Batch and visit cannot be told apart.",
+        10: "The name of a visit and its day contradict each other.",
+        11: "The date of a biopsy is partial.",
+        12: "Two rows may be one biopsy.",
+        13: "A biopsy is unscheduled.",
     },
 )
 _catalogue(
@@ -104,6 +108,22 @@ _catalogue(
         2: "A contrast does not name visits of the study.",
         3: "A family names an assay or feature that does not exist.",
         4: "Rows below the biopsy without a biopsy-level term.",
+        10: "An intercurrent event names a column that the sheets do not have.",
+        11: "A value of an intercurrent event cannot be read.",
+        12: "A column looks like an intercurrent event that has no declared strategy.",
+        13: "The keys of an intercurrent event do not fit together.",
+        14: "An intercurrent event lies between baseline and the biopsy.",
+    },
+)
+_catalogue(
+    "LOCK",
+    {
+        1: "The lock of a plan cannot be read.",
+        2: "The lock of a plan was edited.",
+        3: "The lock is another study's.",
+        4: "The plan is locked already.",
+        5: "A date of the lock cannot be used.",
+        6: "The plan deviates from its lock, or was never locked.",
     },
 )
 _catalogue(
@@ -129,6 +149,27 @@ _catalogue(
         7: "The participant has no biopsy at the other visit.",
         8: "The biopsy was not measured in this assay.",
         9: "The biopsy has neither a visit, a study day nor a date.",
+        10: "Archival tissue is not used as baseline.",
+        11: "Archival tissue is older than the study wants it to be.",
+        12: "A partial date leaves the visit of a biopsy open.",
+        13: "No tumour is left, and a blinded reader documented a regression bed.",
+        14: "A biopsy was taken after the data cut-off.",
+        15: "The biopsies of a pair are not of one lesion, or are of a lymph node.",
+        16: "The participant did not consent to biopsies.",
+    },
+)
+_catalogue(
+    "OVERRIDE",
+    {
+        1: "An override names an item that does not exist.",
+        2: "An override asks for what cannot be done with its item.",
+        3: "An override does not say why, who or when.",
+        4: "Two overrides repeat or contradict each other.",
+        5: "The item of an override may be two things.",
+        6: "An override would put a biopsy from before the first dose on treatment.",
+        10: "A reviewer left the item out.",
+        11: "A reviewer judged whether the biopsy is adequate.",
+        12: "A reviewer gave the biopsy its visit.",
     },
 )
 _catalogue(
@@ -287,6 +328,23 @@ _catalogue(
         9: "Several doses: the single-dose analysis does not hold.",
         10: "A time or interval is outside what was measured.",
         11: "Several analytes or specimens stand in one table.",
+    },
+)
+_catalogue(
+    "CDISC",
+    {
+        1: "A file of a dataset is damaged, cut short, or not what its name says.",
+        2: "A Dataset-JSON document breaks its standard.",
+        3: "It cannot be told which dataset a file is, or two files are the same one.",
+        4: "A variable that is needed is missing.",
+        5: "Several readers assessed, and none was chosen, or one that does not exist.",
+        6: "A record is given twice.",
+        7: "A value is not one of those that the variable may have.",
+        8: "The genealogy of specimens does not hold together.",
+        9: "A date is partial, or cannot be read.",
+        10: "A transport file cannot hold a name, a label, a text or a number.",
+        11: "A dataset breaks a rule of analysis datasets.",
+        15: "Something of an import was not taken.",
     },
 )
 _catalogue(

@@ -301,7 +301,7 @@ def test_every_kind_on_its_scale():
     assert "y" not in adata.layers
 
 
-def test_weights_never_come_from_n():
+def test_trap_21_weights_never_come_from_n():
     """Analysis decision 1: 4 cells or 40,000, in .1 or 100 mm2, weigh the same."""
     adata = build(
         {"dens": [40, 400], "prop": [0.5, 0.5]},
@@ -328,7 +328,7 @@ def test_no_area_and_no_cells_are_missing_with_a_note():
     ]
 
 
-def test_small_counts_are_cautioned_and_not_primary():
+def test_trap_21_small_counts_are_cautioned_and_not_primary():
     """Analysis decisions 2 and 3: the visit with its median; for a proportion, most biopsies."""
     visits = ["screening"] * 3 + ["C2D1"] * 3
     area, cells = [1.0] * 6, [100.0] * 6

@@ -169,7 +169,7 @@ def test_accountability_counts_every_step_and_loses_nobody(study):
     assert "at least 100 needed" in table.loc[table["step"] == "C2D1 biopsy adequate", "reason"].item()
 
 
-def test_row_order_of_the_sheet_does_not_matter(tmp_path, study):
+def test_trap_32_row_order_of_the_sheet_does_not_matter(tmp_path, study):
     header, *rows = REPLICATES.strip().splitlines()
     turned = "\n".join([header, *reversed(rows)]) + "\n"
     other = read_study(study_folder(tmp_path / "turned", biopsies=turned, study=STRICT))

@@ -249,3 +249,15 @@ def test_the_plan_of_riaz(tmp_path, shared_data):
     assert plan.contrasts == {"on_treatment": "On - Pre"}
     assert plan.adjust == {"primary": "holm", "genes": "bh"}
     assert plan.baseline == "Pre"
+
+
+def test_a_single_cell_file_is_no_assay_of_the_default_plan(tmp_path):
+    """Its cell types are assays once they are read; the file's own name never is one."""
+    text = STUDY + "  sc: {kind: count, h5ad: cells.h5ad}\n"
+    folder = study_folder(
+        tmp_path / "s", biopsies=BIOPSIES, study=text, files={"counts.csv": "gene,B1\n", "cells.h5ad": ""}
+    )
+    study = read_study(folder)
+    assert "sc" not in Plan.default(study).families
+    made = study.with_assay("sc_CD8_T", assay({"B1": [1.0]}, ["GZMB"]))
+    assert Plan.default(made).families["sc_CD8_T"] == ("sc_CD8_T",)

@@ -101,6 +101,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "changes",
         "robustness",
         "accountability",
+        "dispositions",
         "quarantine",
         "biopsies",
         "pairs",
@@ -109,6 +110,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "qc_rna",
         "qc_rna_components",
         "identity",
+        *("estimands", "intercurrent_events", "pair_mix", "plan_deviations"),
     ]
     assert visible == {
         "review.html",

@@ -346,7 +346,7 @@ REFUSED_STUDY = [
     ([("[-28, -1]", "[-28]")], "E-STUDY-001", 4, "visits.screening", "two whole", "window: 3"),
     ([("[-28, -1]", "weeks before")], "E-STUDY-001", 4, "visits.screening", "no window", "window: 3"),
     ([("{day: 15, window: 3}", "{dat: 15}")], "E-STUDY-001", 5, "visits.C1D15.dat", "unknown", "'day'"),
-    ([("{day: 15, window: 3}", "{window: 3}")], "E-STUDY-001", 5, "visits.C1D15", "needs a day", "Add"),
+    ([("C1D15: {day: 15, window: 3}", "W3: {window: 3}")], "E-STUDY-001", 5, "visits.W3", "needs a day", "Add"),
     ([("{day: 15, window: 3}", "{day: 1.5}")], "E-STUDY-001", 5, "visits.C1D15.day", "whole number", "docs"),
     ([("window: 3}", "window: 20}")], "E-STUDY-003", 6, "visits.C2D1", "'C1D15'", "one visit"),
     ([("C1D15:", "c2d1:")], "E-STUDY-001", 6, "visits.C2D1", "differ only", "tell apart"),
@@ -496,7 +496,7 @@ def test_a_damaged_file_is_read_or_refused_never_a_crash(tmp_path):
 @pytest.mark.parametrize(
     "text", ["007", "1E5", "NA", "TRUE", "None", "=1+1", "P-1", "日本", "a/b", "../x", "é"]
 )
-def test_ids_that_stay_as_typed(text):
+def test_trap_32_ids_that_stay_as_typed(text):
     assert normal_id(text) == text
 
 

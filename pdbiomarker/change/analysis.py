@@ -19,14 +19,23 @@ from numpy.typing import NDArray
 
 from pdbiomarker.change.blocks import Block, choose_block
 from pdbiomarker.change.composition import composition_rows
+from pdbiomarker.change.estimands import empty_estimands, estimand_rows, events_of
 from pdbiomarker.change.families import FEATURE_COUNT_OF_A_PANEL, adjust, resolve_families
 from pdbiomarker.change.layout import Layout
 from pdbiomarker.change.question import Model, Question, read_model
 from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS, PDResult
 from pdbiomarker.change.robustness import empty_robustness, robustness_rows
 from pdbiomarker.change.rows import back_transformed, contrast_rows, values_of
-from pdbiomarker.pairing import SETS, accountability, pair_table
-from pdbiomarker.plan import Plan
+from pdbiomarker.pairing import (
+    PAIRED_SETS,
+    account,
+    dose_timing,
+    pair_mix,
+    pair_table,
+    sets_of_study,
+    with_events,
+)
+from pdbiomarker.plan import Plan, estimand_of, lock_status, undeclared_events
 from pdbiomarker.study import Study
 
 __all__ = ["pd_change"]
@@ -43,6 +52,7 @@ class _Tables:
     changes: list[pd.DataFrame] = dataclasses.field(default_factory=list)
     biopsies: list[pd.DataFrame] = dataclasses.field(default_factory=list)
     robustness: list[pd.DataFrame] = dataclasses.field(default_factory=list)
+    estimands: list[pd.DataFrame] = dataclasses.field(default_factory=list)
 
 
 def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> PDResult:
@@ -76,45 +86,76 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     families = resolve_families(plan, study.assays)
     found = _Tables()
     filled = study
+    affected = events_of(study, plan)
+    # What an intercurrent event leaves out is left out of models, accountability and pairs alike.
+    marked = with_events(study, affected)
     # A study of one visit has no contrast unless its plan names one: nothing is asked.
     assays = study.assays if model.questions else {}
     for done, (name, adata) in enumerate(assays.items(), start=1):
         panel = adata.n_vars <= FEATURE_COUNT_OF_A_PANEL
         # The rows of a feature stand together: the index of each block is the feature's position.
         fitted: list[pd.DataFrame] = []
-        for set_ in SETS if panel else ("strict",):
-            block, told = choose_block(study, name, set_, model)
+        for set_ in sets_of_study(study) if panel else ("strict",):
+            block, told = choose_block(marked, name, set_, model)
             found.biopsies.append(told)
             for question in model.questions.values():
                 answer = contrast_rows(block, question, model, families)
                 fitted.append(answer.rows)
-                if set_ != "strict_pairs" and question.is_change:
+                if set_ not in PAIRED_SETS and question.is_change:
                     found.changes.append(_changes(block, question))
                 if set_ == "strict" and panel:
                     found.robustness.append(robustness_rows(answer, seed=plan.seed))
+            if set_ == "strict" and panel:
+                found.estimands += estimand_rows(study, block, model, families, affected)
             if set_ == "strict":
                 filled = filled.with_assay(name, _fill(adata, block.values))
                 fitted += composition_rows(block, model, families)
         found.rows.append(pd.concat(fitted).sort_index(kind="stable"))
         if progress is not None:
             progress(name, done, len(study.assays))
-    return _result(filled, study, model, found)
+    return _result(filled, marked, model, found, affected)
 
 
-def _result(filled: Study, study: Study, model: Model, found: _Tables) -> PDResult:
+def _result(filled: Study, study: Study, model: Model, found: _Tables, affected: pd.DataFrame) -> PDResult:
+    """Put the result together; `filled` has the assays on the model scale, `study` the marks of events."""
+    pairs, lock = _all_pairs(study, model), lock_status(filled, model.plan)
     empty = pd.DataFrame(columns=list(TABLE_COLUMNS))
     table = pd.concat(found.rows, ignore_index=True) if found.rows else empty
     changes = pd.DataFrame(columns=list(CHANGE_COLUMNS))
+    flow, people = account(
+        study,
+        model.visits,
+        sets=[name for name in sets_of_study(study) if name not in PAIRED_SETS],
+        replicates=model.plan.replicates,
+        choice=model.plan.choice,
+    )
     return PDResult(
         table=_typed(adjust(table, model.plan)),
         changes=pd.concat(found.changes, ignore_index=True) if found.changes else changes,
-        accountability=accountability(study, model.visits, replicates=model.plan.replicates),
-        biopsies=pd.concat(found.biopsies, ignore_index=True) if found.biopsies else pd.DataFrame(),
-        pairs=_all_pairs(study, model),
+        accountability=flow,
+        dispositions=people,
+        biopsies=_timed(pd.concat(found.biopsies, ignore_index=True), study)
+        if found.biopsies
+        else pd.DataFrame(),
+        pairs=pairs,
         plan=model.plan,
         study=filled,
         robustness=pd.concat(found.robustness, ignore_index=True) if found.robustness else empty_robustness(),
-        provenance={"problems": list(study.problems)},
+        listings={
+            "estimands": pd.concat(found.estimands, ignore_index=True)
+            if found.estimands
+            else empty_estimands(),
+            "intercurrent_events": affected,
+            "pair_mix": pair_mix(filled, pairs),
+            "plan_deviations": lock.table,
+        },
+        provenance={
+            "problems": list(
+                dict.fromkeys([*study.problems, *undeclared_events(filled, model.plan.intercurrent)])
+            ),
+            "estimand": estimand_of(filled, model.plan),
+            "lock": lock.facts(),
+        },
     )
 
 
@@ -186,9 +227,17 @@ def _fill(adata: AnnData, values: AnnData) -> AnnData:
     return out
 
 
+def _timed(biopsies: pd.DataFrame, study: Study) -> pd.DataFrame:
+    """The rows of the biopsies with when they were taken, counted from the doses before."""
+    timing = dose_timing(study).loc[biopsies["biopsy_id"].to_numpy()].reset_index(drop=True)
+    return pd.concat([biopsies, timing], axis=1)
+
+
 def _all_pairs(study: Study, model: Model) -> pd.DataFrame:
     frames = [
-        pair_table(study, question.visits, replicates=model.plan.replicates).assign(contrast=name)
+        pair_table(study, question.visits, replicates=model.plan.replicates, choice=model.plan.choice).assign(
+            contrast=name
+        )
         for name, question in model.questions.items()
         if len(question.visits) > 1
     ]

@@ -15,7 +15,7 @@ from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import design_matrix
 from pdbiomarker.normalize import NormalizeOptions, normalize
 from pdbiomarker.normalize.size_factors import Normalization
-from pdbiomarker.pairing import usable
+from pdbiomarker.pairing import in_tumour, usable
 from pdbiomarker.study import Study
 
 __all__ = ["Block", "choose_block", "normalised"]
@@ -62,7 +62,14 @@ def choose_block(study: Study, assay: str, set_: str, model: Model) -> tuple[Blo
     told: list[pd.DataFrame] = []
     chosen: dict[str, pd.DataFrame] = {}
     for contrast, visits in model.visits.items():
-        rows = usable(study, assay, visits=visits, set_=set_, replicates=model.plan.replicates)
+        rows = usable(
+            study,
+            assay,
+            visits=visits,
+            set_=set_,
+            replicates=model.plan.replicates,
+            choice=model.plan.choice,
+        )
         frame = _frame(study, assay, rows[rows["used"]])
         for column in (c for c in model.formula.columns if c in frame):
             unknown = frame.index[frame[column].isna()]
@@ -77,8 +84,29 @@ def choose_block(study: Study, assay: str, set_: str, model: Model) -> tuple[Blo
     frame = _frame(study, assay, union)
     for contrast, rows in chosen.items():
         frame[f"_in_{contrast}"] = frame.index.isin(rows.index)
-    values, note = normalised(study.assays[assay][union.index.to_numpy()].copy(), frame, model)
+    data, beds = _without_nests(study.assays[assay][union.index.to_numpy()].copy(), union)
+    values, note = normalised(data, frame, model)
+    note = "; ".join(part for part in (note, beds) if part)
     return Block(assay, set_, frame, values, note), pd.concat(told, ignore_index=True)
+
+
+def _without_nests(adata: AnnData, rows: pd.DataFrame) -> tuple[AnnData, str]:
+    """Take out what is measured in tumour where a regression bed is all that is left, and say so."""
+    beds = (rows["code"] == "E-PAIR-013").to_numpy()
+    tumour = in_tumour([str(f) for f in adata.var_names])
+    if not beds.any():
+        return adata, ""
+    if tumour.any():
+        cells = np.ix_(beds, tumour)
+        adata.X = np.asarray(adata.X, dtype=float).copy()
+        adata.X[cells] = np.nan
+        for name in ("numerator", "denominator"):
+            if name in adata.layers:
+                layer = np.asarray(adata.layers[name], dtype=float).copy()
+                layer[cells] = np.nan
+                adata.layers[name] = layer
+    n = int(beds.sum())
+    return adata, f"with {n} regression bed{'s' if n > 1 else ''}: undefined in nests and over tumour cells"
 
 
 def _frame(study: Study, assay: str, rows: pd.DataFrame) -> pd.DataFrame:

@@ -20,7 +20,7 @@ from typing import Final
 
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Contrast, Formula, parse, parse_contrast
-from pdbiomarker.plan import Plan, contrast_fault, formula_levels, random_faults
+from pdbiomarker.plan import Plan, check_event, contrast_fault, formula_levels, random_faults
 from pdbiomarker.study import Study
 
 __all__ = ["Model", "Question", "read_model"]
@@ -84,7 +84,8 @@ def read_model(study: Study, plan: Plan) -> Model:
     Raises
     ------
     PlanError
-        E-PLAN-002 (contrasts), E-PLAN-004 (replicates without a term), with whatever else is wrong.
+        E-PLAN-002 (contrasts), E-PLAN-004 (replicates without a term), E-PLAN-010, 011, 013 (intercurrent
+        events), with whatever else is wrong.
     FormulaError
         E-FORMULA-...: the formula cannot be read, or a random term cannot be identified.
     """
@@ -100,6 +101,8 @@ def read_model(study: Study, plan: Plan) -> Model:
             value=plan.formula,
         )
     questions = _questions(study, plan, formula, problems)
+    for event in plan.events:
+        check_event(study, event, problems)
     for fault in random_faults(formula, plan.replicates):
         column = "replicates" if fault.code == "E-PLAN-004" else "formula"
         problems.add(

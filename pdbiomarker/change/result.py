@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import dataclasses
 import html
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.change.adam import to_adam, write_adam
 from pdbiomarker.change.robustness import empty_robustness
+from pdbiomarker.change.workbook import write_workbook
+from pdbiomarker.clinical.cdisc import Dataset
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import Study
 
@@ -93,8 +96,12 @@ class PDResult:
         the raw scale (CPM for counts), `change` on the model scale, `ratio` its back-transform.
     accountability : DataFrame
         See :func:`pdbiomarker.pairing.accountability`.
+    dispositions : DataFrame
+        One row per set, assay, contrast and participant: evaluable, or lost at which step, and why; see
+        :func:`pdbiomarker.pairing.dispositions`.
     biopsies : DataFrame
-        One row per assay, contrast, set and biopsy: used or not, and why not.
+        One row per assay, contrast, set and biopsy: used or not, and why not; by what rule it was chosen,
+        which biopsy is the participant's baseline, and the time and doses since treatment began.
     pairs : DataFrame
         One row per participant, assay and contrast (strict set), see :func:`pdbiomarker.pairing.pairs`.
     robustness : DataFrame
@@ -102,10 +109,15 @@ class PDResult:
         participants, bootstrap; see :mod:`pdbiomarker.change.robustness`.
     qc : mapping of str to DataFrame
         Quality tables by name, such as ``slides`` and ``libraries``.
+    listings : mapping of str to DataFrame
+        Further tables by the name of their file: ``estimands`` (:mod:`pdbiomarker.change.estimands`),
+        ``intercurrent_events`` (:mod:`pdbiomarker.pairing.events`), ``pair_mix``
+        (:func:`pdbiomarker.pairing.pair_mix`), ``plan_deviations`` (:func:`pdbiomarker.plan.lock_status`).
     plan : Plan
     study : Study
     provenance : mapping
-        Versions, input hashes, problems told on the way.
+        Versions, input hashes, problems told on the way; `estimand`: its attributes in words; `lock`: whether
+        the plan was locked before unblinding, and why.
     truth : DataFrame or None
         Planted effects, for a simulated study: assay, feature, contrast, effect (model scale).
     images : mapping of slide id to mapping
@@ -124,9 +136,11 @@ class PDResult:
     study: Study
     robustness: pd.DataFrame = dataclasses.field(default_factory=empty_robustness)
     qc: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
+    listings: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     provenance: Mapping[str, Any] = dataclasses.field(default_factory=dict)
     truth: pd.DataFrame | None = None
     images: Mapping[str, Mapping[str, str | Path]] = dataclasses.field(default_factory=dict)
+    dispositions: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=["assay"]))
     clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, assay: str) -> PDResult:
@@ -145,10 +159,63 @@ class PDResult:
             table=self.table[self.table["assay"] == assay].reset_index(drop=True),
             changes=self.changes[self.changes["assay"] == assay].reset_index(drop=True),
             accountability=self.accountability[self.accountability["assay"] == assay].reset_index(drop=True),
+            dispositions=self.dispositions[self.dispositions["assay"] == assay].reset_index(drop=True),
             biopsies=self.biopsies[self.biopsies["assay"] == assay].reset_index(drop=True),
             pairs=self.pairs[self.pairs["assay"] == assay].reset_index(drop=True),
             robustness=self.robustness[self.robustness["assay"] == assay].reset_index(drop=True),
+            listings={
+                name: frame[frame["assay"] == assay].reset_index(drop=True) if "assay" in frame else frame
+                for name, frame in self.listings.items()
+            },
         )
+
+    def to_adam(
+        self,
+        path: str | Path | None = None,
+        *,
+        features: Sequence[str] | None = None,
+        limits: Mapping[str, float] | None = None,
+    ) -> Dataset:
+        """Give the result in the shape of ADaM (BDS), and write it.
+
+        Parameters
+        ----------
+        path : path, optional
+            A folder, made when missing: ``adpd.xpt``, ``adpd.json`` (Dataset-JSON) and
+            ``adpd_parameters.csv`` (which code is which feature) are written there.
+        features : sequence of str, optional
+            ``assay:feature``, or ``assay``. Default: every assay of at most 200 features.
+        limits : mapping of ``assay:feature`` to float, optional
+            Beyond which a change is more than noise: ``Noise.limit(0.95)``; with it there is CRIT2.
+
+        Returns
+        -------
+        Dataset
+            `frame` has one record for each participant, parameter, biopsy and definition of baseline;
+            see :mod:`pdbiomarker.change.adam`.
+
+        Raises
+        ------
+        InputError
+            E-RESULT-001: no such feature; E-CDISC-010: what a transport file cannot hold.
+        """
+        if path is None:
+            return to_adam(self, features=features, limits=limits)
+        return write_adam(self, path, features=features, limits=limits)
+
+    def to_excel(self, path: str | Path) -> Path:
+        """Write every table of the result into one Excel workbook, a sheet each.
+
+        Parameters
+        ----------
+        path : path
+            Written whole or not at all; see :mod:`pdbiomarker.change.workbook`.
+
+        Returns
+        -------
+        Path
+        """
+        return write_workbook(self, path)
 
     def __repr__(self) -> str:
         """Say in a line or two what is inside."""

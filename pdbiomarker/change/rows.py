@@ -23,6 +23,7 @@ from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import contrast_vector, design_matrix, is_within, without
 from pdbiomarker.formula.cells import Cell
 from pdbiomarker.normalize.limits import LAYER
+from pdbiomarker.pairing import PAIRED_SETS
 
 __all__ = ["Fitted", "back_transformed", "contrast_rows", "values_of"]
 
@@ -82,7 +83,7 @@ def contrast_rows(
     rows = _empty_rows(block, question, families)
     values = values_of(data, len(rows))
     layout = Layout.of(frame, question.visits)
-    if block.set_ == "strict_pairs":
+    if block.set_ in PAIRED_SETS:
         values = dataclasses.replace(values, y=layout.complete(values.y))
     present = np.isfinite(values.y)
     rows["n_biopsies"] = present.sum(axis=1)

@@ -4,6 +4,6 @@ Every module takes plain tables and gives plain tables. The sheets of a study's 
 by :func:`pdbiomarker.read_study` into ``Study.clinical``.
 """
 
-from pdbiomarker.clinical import ada, efficacy, escalation, pk, response, safety, schedule, survival
+from pdbiomarker.clinical import ada, cdisc, efficacy, escalation, pk, response, safety, schedule, survival
 
-__all__ = ["ada", "efficacy", "escalation", "pk", "response", "safety", "schedule", "survival"]
+__all__ = ["ada", "cdisc", "efficacy", "escalation", "pk", "response", "safety", "schedule", "survival"]

@@ -42,6 +42,7 @@ from .rules import (
     preset,
     presets,
     read_rule,
+    rule_sha256,
 )
 
 __all__ = [
@@ -82,6 +83,7 @@ __all__ = [
     "read_rule",
     "regression_to_the_mean",
     "reliability_of",
+    "rule_sha256",
     "simulate_power",
     "threshold_sensitivity",
     "unpaired_baselines",

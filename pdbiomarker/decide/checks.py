@@ -169,7 +169,8 @@ def _calendar(result: PDResult, pairs: pd.DataFrame, people: Sequence[str]) -> C
     biopsies = result.study.biopsies
     if "collection_date" in biopsies:
         held = biopsies["collection_date"].reindex(pairs["baseline_biopsy"].to_numpy())
-        dates = ["" if pd.isna(d) else str(d) for d in held]
+        # A partial date has no place in time: it would be read as the first of its month.
+        dates = ["" if pd.isna(d) or len(str(d)) < len("2025-01-01") else str(d) for d in held]
     if "first_dose_datetime" in participants:
         given = participants["first_dose_datetime"]
         dates = [d or ("" if pd.isna(g) else str(g)[:10]) for d, g in zip(dates, given, strict=True)]

@@ -4,8 +4,9 @@ Every group has a row for every rule and feature: what was asked, what was seen,
 the rule gives that verdict when the drug does nothing and when it does what the rule is to find.
 
 **Caps.** A verdict is lowered from ``go`` to ``consider`` where no pair of the group was stained in one run
-(drug and run cannot be told apart), and where nobody declares that the plan was locked before unblinding. The
-row says why, and the rule's own verdict stays beside it.
+(drug and run cannot be told apart), where nobody declares that the plan was locked before unblinding or its
+lock says otherwise, where biopsies were not read blinded, and where lots changed without a bridge. The row
+says why, and the rule's own verdict stays beside it.
 """
 
 from __future__ import annotations
@@ -24,9 +25,10 @@ from pdbiomarker.change import PDResult
 from pdbiomarker.decide.inputs import DecideOptions, Declared, Feature, doses_of, features_of
 from pdbiomarker.decide.judge import CONSIDER, GO, NOT_EVALUABLE, STOP, VERDICTS, Judged, Trials, judge
 from pdbiomarker.decide.operating import Setting, operating_characteristics
-from pdbiomarker.decide.rules import BayesRate, ResponderCount, Rule, preset
+from pdbiomarker.decide.rules import BayesRate, ResponderCount, Rule, preset, rule_sha256
 from pdbiomarker.decide.words import criterion, observed, responder, shown
 from pdbiomarker.noise import Noise
+from pdbiomarker.plan import declared_of, rule_is_locked
 from pdbiomarker.tables import write_table
 
 __all__ = ["DECISION_COLUMNS", "DecideOptions", "Decisions", "Declared", "decide"]
@@ -105,7 +107,8 @@ def decide(
         By ``assay:feature``, or by the feature's name. Without one, only rules that need
         none are judged.
     declared : Declared, optional
-        Facts about blinding and staining; default: nothing is declared, which caps verdicts.
+        Facts beside those of study.yaml and the lock of the plan, see
+        :func:`pdbiomarker.plan.declared_of`; what nobody declares caps verdicts.
     options : DecideOptions, optional
 
     Returns
@@ -120,7 +123,7 @@ def decide(
     """
     chosen = tuple(preset(rule) if isinstance(rule, str) else rule for rule in rules)
     given = options or DecideOptions()
-    facts = declared or Declared()
+    facts = declared_of(result.study, result.plan, declared)
     found = features_of(result, features, noise, given, facts)
     doses = doses_of(result, given)
     tables: dict[str, list[dict[str, Any]]] = {"participant": [], "dose level": [], "cohort": []}
@@ -129,17 +132,25 @@ def decide(
         groups = [("dose level", name, members) for name, members in doses]
         everybody = np.ones(len(feature.people), dtype=bool)
         for rule in chosen:
+            own = _of_rule(facts, rule, result)
             for level, unit, members in [*groups, ("cohort", result.study.spec.id, everybody)]:
                 group = _Group(rule, feature, level, unit, members)
-                row, told, judged = _judge_group(group, facts, given)
+                row, told, judged = _judge_group(group, own, given)
                 tables[level].append(row)
                 if told is not None:
                     operating.append(told)
                 if level == "cohort":
-                    tables["participant"] += _participants(group, judged, told, facts)
+                    tables["participant"] += _participants(group, judged, told, own)
     frames = {level: pd.DataFrame(rows, columns=list(DECISION_COLUMNS)) for level, rows in tables.items()}
     whole = pd.concat(operating, ignore_index=True) if operating else pd.DataFrame()
     return Decisions(frames["participant"], frames["dose level"], frames["cohort"], whole, chosen)
+
+
+def _of_rule(facts: Declared, rule: Rule, result: PDResult) -> Declared:
+    """The facts for one rule: where there is a lock, the rule itself must stand in it."""
+    if not facts.plan_locked or rule_is_locked(result.study, rule.name, rule_sha256(rule)) is not False:
+        return facts
+    return dataclasses.replace(facts, plan_locked=False, lock_said=f"the rule {rule.name} is not in the lock")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, eq=False)
@@ -241,11 +252,13 @@ def _caps(shares: NDArray[np.object_], facts: Declared) -> list[str]:
     known = [s for s in shares if s is not None]
     if known and len(known) == len(shares) and not any(known):
         caps.append("baseline and on-treatment samples never share a staining run")
+    why = f" ({facts.lock_said})" if facts.lock_said else ""
     if facts.plan_locked is None:
-        caps.append("not declared that the plan was locked before unblinding")
+        caps.append(f"not declared that the plan was locked before unblinding{why}")
     elif not facts.plan_locked:
-        caps.append("the plan was not locked before unblinding")
-    return caps
+        caps.append(f"the plan was not locked before unblinding{why}")
+    together = len(known) == len(shares) and all(known)
+    return [*caps, *facts.caps(share_run=True if together else None)]
 
 
 def _row(
@@ -259,6 +272,8 @@ def _row(
     notes = [judged.reason]
     if any(s is None for s in feature.shares_run[group.evaluable]):
         notes.append("staining runs not recorded for every pair")
+    sigma = np.nan if feature.noise is None else feature.noise.sigma
+    notes += feature.facts.cautions(f"{feature.assay}:{feature.name}", scale=feature.scale, sigma=sigma)
     if feature.noise is not None and feature.noise.borrowed:
         notes.append(f"noise borrowed: {feature.noise.source}")
     high = _chance(told, None, code, capped=bool(caps), at="upper limit of sigma")

@@ -13,29 +13,12 @@ from numpy.typing import NDArray
 from pdbiomarker.change import PDResult
 from pdbiomarker.errors import Problems
 from pdbiomarker.noise import Noise, Scale, scale_of
+from pdbiomarker.study import Declared
 from pdbiomarker.tables import nearest
 
 __all__ = ["DecideOptions", "Declared", "Feature", "doses_of", "features_of"]
 
 Array = NDArray[np.float64]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Declared:
-    """What the data cannot show and somebody must declare.
-
-    Attributes
-    ----------
-    plan_locked : bool or None
-        Whether rule, feature, set, visit and model were fixed before unblinding. None: nobody declared it,
-        which caps verdicts like a no.
-    pairs_share_run : bool or None
-        Whether baseline and on-treatment samples of a participant were stained in one run. None: taken from
-        the assay's column ``batch``, and unknown without it.
-    """
-
-    plan_locked: bool | None = None
-    pairs_share_run: bool | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -76,6 +59,7 @@ class Feature:
     shares_run: NDArray[np.object_]
     noise: Noise | None
     scale: Scale
+    facts: Declared = dataclasses.field(default_factory=Declared)
 
 
 def features_of(
@@ -156,7 +140,7 @@ def _feature(
     kind = str(cast("pd.DataFrame", data.var).loc[name, "kind"])
     return Feature(
         assay, name, contrast, people, values["baseline"], values["on"], baselines, why, shares, noise,
-        scale_of(kind),
+        scale_of(kind), facts=facts,
     )  # fmt: skip
 
 

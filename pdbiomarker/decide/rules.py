@@ -21,6 +21,7 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.provenance import sha256_json
 from pdbiomarker.reference import list_reference, reference_path
 from pdbiomarker.tables import load_yaml, nearest, validate_yaml
 
@@ -36,6 +37,7 @@ __all__ = [
     "preset",
     "presets",
     "read_rule",
+    "rule_sha256",
 ]
 
 _FOLDER: Final = "decisions"
@@ -257,3 +259,8 @@ def read_rule(path: str | Path) -> Rule:
             )
     problems.raise_if_any()
     return _ADAPTER.validate_python(content)
+
+
+def rule_sha256(rule: Rule) -> str:
+    """SHA-256 of everything that a rule says, its source and note aside: what a lock of a plan records."""
+    return sha256_json(rule.model_dump(mode="json", exclude={"title", "source", "doi", "note"}))

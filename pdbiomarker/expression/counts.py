@@ -327,7 +327,7 @@ def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> 
     """Sum the libraries of each biopsy; biopsies in the order of the sheet."""
     sheet = study.libraries
     owner = {str(library): str(biopsy) for library, biopsy in sheet["biopsy_id"].items()}
-    _tell_unmatched(counts, sheet, name, problems)
+    _tell_unmatched(counts, sheet, name, problems, left_out=study.left_out["library"])
     claimed = [library in owner for library in counts.libraries]
     if not any(claimed):
         problems.add(
@@ -366,15 +366,17 @@ def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> 
     return adata
 
 
-def _tell_unmatched(counts: _Counts, sheet: pd.DataFrame, name: str, problems: Problems) -> None:
-    """Libraries without a biopsy, and libraries of the sheets without a column.
+def _tell_unmatched(
+    counts: _Counts, sheet: pd.DataFrame, name: str, problems: Problems, *, left_out: set[str]
+) -> None:
+    """Libraries without a biopsy (but those that a reviewer left out), and those without a column.
 
     Where no sheet names libraries, biopsy ids stand for them, and a biopsy without a column is no fault.
     """
     claimed = [str(library) for library in sheet.index]
     known, told = set(claimed), {p.item for p in problems}
     for library in counts.libraries:
-        if library not in known:
+        if library not in known and library not in left_out:
             problems.add(
                 "E-COUNT-007",
                 f"No biopsy claims library {library!r}; it is left out.",

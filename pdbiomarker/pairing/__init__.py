@@ -1,27 +1,44 @@
 """Which biopsy stands for which visit, which participants pair, and why the others do not.
 
-``choice`` gives every biopsy its visit, judges its adequacy, chooses among several and pairs them;
-``accounting`` counts participants from enrolment to an evaluable pair.
+``visits`` gives every biopsy its visit, ``timing`` counts from the doses before it, ``quality`` judges its
+adequacy, ``events`` leaves out what intercurrent events affect, ``sets`` names the analysis sets, ``choice``
+chooses among several, ``pairs`` pairs them, ``accounting`` counts participants from enrolment to an evaluable
+pair, ``reasons`` names why a biopsy was not taken, and ``mix`` says of what tumours and sites the pairs are.
 """
 
-from pdbiomarker.pairing.accounting import accountability
-from pdbiomarker.pairing.choice import (
-    SETS,
-    adequacy,
-    assign_visits,
-    is_baseline,
-    pair_table,
-    pairs,
-    usable,
-)
+from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, account, accountability, dispositions
+from pdbiomarker.pairing.choice import rule_text, usable
+from pdbiomarker.pairing.events import EVENT_COLUMNS, affected_biopsies, with_events
+from pdbiomarker.pairing.mix import MIX_COLUMNS, pair_mix
+from pdbiomarker.pairing.pairs import pair_table, pairs
+from pdbiomarker.pairing.quality import adequacy, in_tumour, lesion_table, regression_bed
+from pdbiomarker.pairing.sets import PAIRED_SETS, SETS, sets_of_study
+from pdbiomarker.pairing.timing import TIMING_COLUMNS, dose_timing
+from pdbiomarker.pairing.visits import assign_visits, is_baseline
 
 __all__ = [
+    "DISPOSITION_COLUMNS",
+    "EVENT_COLUMNS",
+    "MIX_COLUMNS",
+    "PAIRED_SETS",
     "SETS",
+    "TIMING_COLUMNS",
+    "account",
     "accountability",
     "adequacy",
+    "affected_biopsies",
     "assign_visits",
+    "dispositions",
+    "dose_timing",
+    "in_tumour",
     "is_baseline",
+    "lesion_table",
+    "pair_mix",
     "pair_table",
     "pairs",
+    "regression_bed",
+    "rule_text",
+    "sets_of_study",
     "usable",
+    "with_events",
 ]

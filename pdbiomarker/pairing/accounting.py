@@ -1,18 +1,44 @@
-"""From enrolment to an evaluable pair: who is left at each step, and where the others were lost."""
+"""From enrolment to an evaluable pair: who is left at each step, and where and why the others were lost.
+
+Every participant ends in exactly one place (:func:`dispositions`): evaluable, or lost at one step for one
+reason. The counts of :func:`accountability` are made from these rows, so they add up.
+"""
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 import pandas as pd
 
 from pdbiomarker.pairing.choice import usable
-from pdbiomarker.study import Study
+from pdbiomarker.pairing.events import CODE as EVENT_CODE
+from pdbiomarker.pairing.reasons import NOT_RECORDED, group_of_code, missing_reason
+from pdbiomarker.pairing.sets import PAIRED_SETS
+from pdbiomarker.plan import DEFAULT_CHOICE
+from pdbiomarker.study import Study, override_reason
 
-__all__ = ["accountability"]
+__all__ = ["DISPOSITION_COLUMNS", "account", "accountability", "dispositions"]
 
 _TOLD_LIMIT: Final = 8
+#: Columns of :func:`dispositions`, in order.
+DISPOSITION_COLUMNS: Final = (
+    *("set", "assay", "contrast", "participant_id", "outcome", "step", "group", "code", "reason"),
+    *("baseline_biopsy", "on_biopsy"),
+)
+_ENROLLED: Final = "enrolled"
+
+
+@dataclasses.dataclass(frozen=True)
+class _Step:
+    """A step of the flow: who comes through, by which biopsies, and at which visit (empty: none)."""
+
+    name: str
+    people: frozenset[str]
+    biopsies: pd.DataFrame
+    visit: str = ""
 
 
 def accountability(
@@ -21,6 +47,7 @@ def accountability(
     *,
     sets: Sequence[str] = ("strict", "all_biopsied"),
     replicates: str = "select",
+    choice: Sequence[str] = DEFAULT_CHOICE,
 ) -> pd.DataFrame:
     """Count participants from enrolment to an evaluable pair, with the reason of every loss.
 
@@ -33,73 +60,221 @@ def accountability(
         Analysis sets.
     replicates : {"select", "all"}
         See :func:`usable`.
+    choice : sequence of str
+        See :func:`usable`.
 
     Returns
     -------
     DataFrame, one row per set, assay, contrast and step
-        ``set, assay, contrast, step, n_participants, n_lost, n_biopsies, reason``. A participant is counted
-        at a step only if counted at every step before it; `n_lost` were lost at this step, `reason` says why;
-        `n_biopsies` are the biopsies behind the step.
+        ``set, assay, contrast, step, n_participants, n_lost, n_biopsies, reasons, reason``. A participant is
+        counted at a step only if counted at every step before it; `n_lost` were lost at this step, `reasons`
+        counts why, `reason` names participants and biopsies; `n_biopsies` are the biopsies behind the step.
+        The step "consented" is there where participants.csv has the column `biopsy_consent`, the step "not
+        left out by a reviewer" where overrides.csv leaves a participant out.
     """
-    rows: list[dict[str, Any]] = []
+    return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[0]
+
+
+def dispositions(
+    study: Study,
+    contrasts: Mapping[str, Sequence[str]],
+    *,
+    sets: Sequence[str] = ("strict", "all_biopsied"),
+    replicates: str = "select",
+    choice: Sequence[str] = DEFAULT_CHOICE,
+) -> pd.DataFrame:
+    """Say of every participant where they ended: evaluable, or lost at which step, and why.
+
+    Parameters
+    ----------
+    study, contrasts, sets, replicates, choice
+        As of :func:`accountability`.
+
+    Returns
+    -------
+    DataFrame, one row per set, assay, contrast and participant, in the order of ``participants.csv``
+        ``set, assay, contrast, participant_id, outcome`` (``evaluable`` or ``lost``), ``step`` (of the loss),
+        ``group`` (the reason as it is counted), ``code, reason, baseline_biopsy, on_biopsy``.
+    """
+    return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[1]
+
+
+def account(
+    study: Study,
+    contrasts: Mapping[str, Sequence[str]],
+    *,
+    sets: Sequence[str],
+    replicates: str,
+    choice: Sequence[str],
+) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Give :func:`accountability` and :func:`dispositions` together: the same flow, counted and named."""
+    counts: list[dict[str, Any]] = []
+    people: list[dict[str, Any]] = []
+    for key, biopsies, steps in _flows(study, contrasts, sets=sets, replicates=replicates, choice=choice):
+        lost = _lost(study, biopsies, steps)
+        counts += [{**key, **row} for row in _counts(steps, lost)]
+        visits = contrasts[key["contrast"]]
+        people += [{**key, **row} for row in _people(study, biopsies, visits, lost)]
+    columns = ["set", "assay", "contrast", "step", "n_participants", "n_lost", "n_biopsies"]
+    table = pd.DataFrame(counts, columns=[*columns, "reasons", "reason"])
+    return table, pd.DataFrame(people, columns=list(DISPOSITION_COLUMNS))
+
+
+def _counts(steps: Sequence[_Step], lost: Sequence[Mapping[str, str]]) -> Iterable[dict[str, Any]]:
+    for step in steps:
+        here = [row for row in lost if row["step"] == step.name]
+        yield {
+            "step": step.name,
+            "n_participants": len(step.people),
+            "n_lost": len(here),
+            "n_biopsies": int(step.biopsies["participant_id"].isin(step.people).sum()),
+            "reasons": _counted(here),
+            "reason": _told(here),
+        }
+
+
+def _people(
+    study: Study, biopsies: pd.DataFrame, visits: Sequence[str], lost: Sequence[Mapping[str, str]]
+) -> Iterable[dict[str, Any]]:
+    gone = {row["participant_id"]: row for row in lost}
+    used = biopsies[biopsies["used"]]
+    chosen: dict[tuple[str, str], list[str]] = {}
+    for biopsy, person, visit in zip(used.index, used["participant_id"], used["visit"], strict=True):
+        chosen.setdefault((str(person), str(visit)), []).append(str(biopsy))
+    for person in map(str, study.participants.index):
+        found: dict[str, str] = {"outcome": "evaluable", "step": "", "group": "", "code": "", "reason": ""}
+        if person in gone:
+            found = {**gone[person], "outcome": "lost"}
+        yield {
+            **found,
+            "participant_id": person,
+            "baseline_biopsy": ";".join(chosen.get((person, visits[0]), [])),
+            "on_biopsy": ";".join(chosen.get((person, visits[-1]), [])) if len(visits) > 1 else "",
+        }
+
+
+def _flows(
+    study: Study,
+    contrasts: Mapping[str, Sequence[str]],
+    *,
+    sets: Sequence[str],
+    replicates: str,
+    choice: Sequence[str],
+) -> Iterable[tuple[dict[str, str], pd.DataFrame, list[_Step]]]:
+    """The flow of every set, assay and contrast."""
+    names: list[str | None] = [*study.assays] or [None]
     for set_ in sets:
-        names: list[str | None] = [*study.assays] or [None]
         for assay in names:
             for contrast, visits in contrasts.items():
-                biopsies = usable(study, assay, visits=visits, set_=set_, replicates=replicates)
-                for step in _steps(study, biopsies, visits, strict=set_ != "all_biopsied"):
-                    rows.append({"set": set_, "assay": assay or "", "contrast": contrast, **step})
-    columns = ["set", "assay", "contrast", "step", "n_participants", "n_lost", "n_biopsies", "reason"]
-    return pd.DataFrame(rows, columns=columns)
+                biopsies = usable(
+                    study, assay, visits=visits, set_=set_, replicates=replicates, choice=choice
+                )
+                key = {"set": set_, "assay": assay or "", "contrast": contrast}
+                yield key, biopsies, _steps(study, biopsies, visits, set_)
 
 
-def _steps(
-    study: Study, biopsies: pd.DataFrame, visits: Sequence[str], *, strict: bool
-) -> Iterable[dict[str, Any]]:
-    remaining = [str(p) for p in study.participants.index]
-    yield {
-        "step": "enrolled",
-        "n_participants": len(remaining),
-        "n_lost": 0,
-        "n_biopsies": len(biopsies),
-        "reason": "",
-    }
+def _steps(study: Study, biopsies: pd.DataFrame, visits: Sequence[str], set_: str) -> list[_Step]:
+    """Steps with those who are left at each; who is lost at one is not counted later."""
+    people = frozenset(map(str, study.participants.index))
+    steps = [_Step(_ENROLLED, people, biopsies)]
+
+    def then(name: str, stay: Iterable[object], rows: pd.DataFrame, visit: str = "") -> None:
+        left = steps[-1].people & {str(p) for p in stay}
+        steps.append(_Step(name, left, rows, visit))
+
+    if "biopsy_consent" in study.participants:
+        agreed = study.participants.index[study.participants["biopsy_consent"] != "no"]
+        then("consented", agreed, biopsies)
+    gone = study.left_out["participant"]
+    if gone:
+        then("not left out by a reviewer", people - gone, biopsies)
     for visit in visits:
         at_visit = biopsies[biopsies["visit"] == visit]
-        tests = [(f"{visit} biopsy taken", at_visit)]
-        if strict:
-            tests.append((f"{visit} biopsy adequate", at_visit[at_visit["adequate"]]))
-        tests.append((f"{visit} biopsy measured", at_visit[at_visit["used"]]))
-        for step, rows in tests:
-            have = set(rows["participant_id"])
-            lost = [p for p in remaining if p not in have]
-            remaining = [p for p in remaining if p in have]
-            counted = rows["participant_id"].isin(remaining)
-            yield {
-                "step": step,
-                "n_participants": len(remaining),
-                "n_lost": len(lost),
-                "n_biopsies": int(counted.sum()),
-                "reason": _losses(lost, biopsies, visit),
-            }
-    used = biopsies[biopsies["used"] & biopsies["participant_id"].isin(remaining)]
-    yield {
-        "step": "evaluable pair" if len(visits) > 1 else "evaluable",
-        "n_participants": len(remaining),
-        "n_lost": 0,
-        "n_biopsies": len(used),
-        "reason": "",
-    }
+        then(f"{visit} biopsy taken", at_visit["participant_id"], at_visit, visit)
+        if set_ != "all_biopsied":
+            # A regression bed stands for tumour in the set that says so.
+            good = at_visit[at_visit["adequate"] | (at_visit["code"] == "E-PAIR-013")]
+            then(f"{visit} biopsy adequate", good["participant_id"], good, visit)
+        if (biopsies["code"] == EVENT_CODE).any():
+            kept = at_visit[at_visit["code"] != EVENT_CODE]
+            then(f"{visit} biopsy kept despite events", kept["participant_id"], kept, visit)
+        measured = at_visit[at_visit["used"] | (at_visit["code"] == "E-PAIR-015")]
+        if set_ in PAIRED_SETS:
+            # Whoever lacks another visit has been measured at this one.
+            measured = at_visit[at_visit["used"] | at_visit["code"].isin(["E-PAIR-007", "E-PAIR-015"])]
+        then(f"{visit} biopsy measured", measured["participant_id"], measured, visit)
+    used = biopsies[biopsies["used"]]
+    name = "evaluable pair" if len(visits) > 1 else "evaluable"
+    if set_ in PAIRED_SETS:
+        then(f"{name} of this set", used["participant_id"], used)
+    else:
+        steps.append(_Step(name, steps[-1].people, used))
+    return steps
 
 
-def _losses(lost: Sequence[str], biopsies: pd.DataFrame, visit: str) -> str:
-    """Why participants were lost at a visit: each participant with the reasons of their biopsies."""
-    told = []
-    for participant in lost:
-        mine = biopsies[biopsies["participant_id"] == participant]
-        tried = mine[((mine["visit"] == visit) | mine["visit"].isna()) & ~mine["used"]]
-        reasons = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True) if r]
-        told.append(f"{participant} ({' '.join(reasons) if reasons else f'no {visit} biopsy'})")
+def _lost(study: Study, biopsies: pd.DataFrame, steps: Sequence[_Step]) -> list[dict[str, str]]:
+    """One row for everybody who was lost: the step, and why."""
+    rows = []
+    for before, step in itertools.pairwise(steps):
+        for person in map(str, study.participants.index):
+            if person in before.people and person not in step.people:
+                code, group, reason = _why(study, biopsies, person, step)
+                rows.append(
+                    {
+                        "participant_id": person,
+                        "step": step.name,
+                        "group": group,
+                        "code": code,
+                        "reason": reason,
+                    }
+                )
+    return rows
+
+
+def _why(study: Study, biopsies: pd.DataFrame, person: str, step: _Step) -> tuple[str, str, str]:
+    """Code, group and words of one participant's loss."""
+    if step.name == "consented":
+        return "E-PAIR-016", "no consent", "no consent to biopsies"
+    if step.name == "not left out by a reviewer":
+        row = study.overrides[
+            (study.overrides["kind"] == "participant") & (study.overrides["item"] == person)
+        ]
+        return "E-OVERRIDE-010", "override", override_reason(row.iloc[0])
+    mine = biopsies[biopsies["participant_id"] == person]
+    if not step.visit:
+        tried = mine[~mine["used"] & (mine["reason"] != "")]
+    else:
+        tried = mine[((mine["visit"] == step.visit) | mine["visit"].isna()) & ~mine["used"]]
+    told = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True) if r]
+    group, words = missing_reason(_row_of(study, person), step.visit)
+    if not told:
+        return "E-PAIR-007", group, words or f"no {step.visit} biopsy"
+    codes = [code for code in tried["code"] if code]
+    if step.name.endswith(" taken") and group != NOT_RECORDED:
+        # The site's word on why there is none outweighs a biopsy that belongs elsewhere.
+        return codes[0] if codes else "E-PAIR-007", group, " ".join([words, *told])
+    return codes[0] if codes else "", group_of_code(codes[0] if codes else ""), " ".join(told)
+
+
+def _row_of(study: Study, person: str) -> pd.Series:
+    row = study.participants.loc[person]
+    return row if isinstance(row, pd.Series) else row.iloc[0]
+
+
+def _counted(lost: Sequence[Mapping[str, str]]) -> str:
+    """Count losses by reason: ``2 not adequate, 1 no consent``, the most frequent first."""
+    counts: dict[str, int] = {}
+    for row in lost:
+        counts[row["group"]] = counts.get(row["group"], 0) + 1
+    ranked = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    return ", ".join(f"{n} {group}" for group, n in ranked)
+
+
+def _told(lost: Sequence[Mapping[str, str]]) -> str:
+    """Name everybody who was lost at a step, with the reasons of their biopsies."""
+    told = [f"{row['participant_id']} ({row['reason']})" for row in lost]
     shown = told[:_TOLD_LIMIT]
     more = len(told) - len(shown)
-    return "; ".join(shown) + (f"; and {more} more, all in pairs.csv of the results" if more > 0 else "")
+    return "; ".join(shown) + (
+        f"; and {more} more, all in dispositions.csv of the results" if more > 0 else ""
+    )

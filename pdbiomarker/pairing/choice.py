@@ -1,248 +1,68 @@
-"""Which biopsy stands for which visit, which participants pair, and why the others do not.
+"""Which biopsies an analysis uses, and why not the others.
 
-The chain has four links, and every biopsy leaves a row at each of them:
-
-1. :func:`assign_visits`: the visit of a biopsy, from the sheet's label, the study day, or both.
-2. adequacy: the rules of ``study.yaml``, as minimum values of columns of ``biopsies.csv``.
-3. :func:`usable`: among several usable biopsies of a participant at a visit, one is chosen by a stated rule.
-4. :func:`pairs`: who pairs in which assay, and why the others do not;
-   :func:`pdbiomarker.pairing.accountability` counts where they were lost.
-
-Study days have no day 0: the day of the first dose is day 1, the day before is day -1.
-
-The choice among several biopsies of one visit: adequate before inadequate, then the closest to the target day
-of the visit, then the latest (before treatment) or the earliest (on treatment), then the smaller id. The rule
-is written into the row of every biopsy that was not chosen.
+Every biopsy leaves a row at each link of the chain: :mod:`.visits` gives it its visit, :mod:`.quality`
+judges it, and :func:`usable` chooses among several of a participant at a visit, by a rule that the plan
+states (`choice`) and that is written into the rows. Fresh tissue always comes before archival tissue, and
+never are both the baseline.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import math
-from collections.abc import Hashable, Iterable, Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
-from pdbiomarker.errors import PlanError, Problems
-from pdbiomarker.study import Study, Visit
+from pdbiomarker.pairing.events import CODE, LEFT_OUT, leave_out_people
+from pdbiomarker.pairing.quality import adequacy, lesion_table, regression_bed
+from pdbiomarker.pairing.sets import PAIRED_SETS, SETS
+from pdbiomarker.pairing.visits import assign_visits, is_baseline, overrides_of
+from pdbiomarker.plan import DEFAULT_CHOICE
+from pdbiomarker.study import Study, override_reason
 
-__all__ = [
-    "SETS",
-    "adequacy",
-    "assign_visits",
-    "is_baseline",
-    "pair_table",
-    "pairs",
-    "usable",
-]
+__all__ = ["rule_text", "usable"]
 
-AnalysisSet = Literal["strict", "strict_pairs", "all_biopsied"]
-
-#: The analysis sets: what counts as usable.
-SETS: Final[Mapping[str, str]] = {
-    "strict": "adequate biopsies; a participant with only one of the two visits contributes to the model",
-    "strict_pairs": "adequate biopsies; participants with both visits only",
-    "all_biopsied": "every biopsy that was measured, adequate or not",
+_COLUMNS: Final = (
+    *(
+        "participant_id",
+        "visit",
+        "visit_source",
+        "study_day",
+        "lag",
+        "nominal_day",
+        "archival",
+        "lesion",
+        "node",
+    ),
+    *(
+        "adequate",
+        "quality",
+        "measured",
+        "used",
+        "code",
+        "reason",
+        "rule",
+        "baseline_biopsy",
+        "baseline_rule",
+    ),
+)
+_TYPES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("study_day", "lag", "nominal_day"), "Int64"),
+    **dict.fromkeys(("archival", "adequate", "measured", "used"), "bool"),
 }
-
-
-@dataclasses.dataclass(frozen=True)
-class _Assigned:
-    """The outcome of one biopsy's assignment."""
-
-    visit: str | None
-    source: str
-    status: str = "ok"
-    code: str = ""
-    reason: str = ""
-
-
-def is_baseline(visit: Visit, visits: Sequence[Visit]) -> bool:
-    """Whether a visit lies before treatment.
-
-    Its window starts before the first dose and ends on day 1 at the latest; without a window, it is the first
-    visit of the study.
-    """
-    if visit.low is None or visit.high is None:
-        return visit.name == visits[0].name
-    return visit.low < 1 and visit.high <= 1
-
-
-def _covers(visit: Visit, day: int, before_dose: bool | None, visits: Sequence[Visit]) -> bool:
-    """Whether the window of `visit` holds a study day.
-
-    A day-1 biopsy timed before the first dose counts as before treatment, one timed after it never does.
-    """
-    if visit.low is None or visit.high is None:
-        return False
-    if day == 1 and is_baseline(visit, visits):
-        return bool(before_dose) and visit.high >= -1
-    if day == 1 and before_dose:
-        return False
-    return visit.low <= day <= visit.high
-
-
-def _window_text(visit: Visit) -> str:
-    return f"days {visit.low} to {visit.high}"
-
-
-def _assign(label: str | None, day: int | None, hours: float | None, visits: Sequence[Visit]) -> _Assigned:
-    """Assign one biopsy; see :func:`assign_visits` for the rules."""
-    by_name = {v.name: v for v in visits}
-    named = by_name.get(label) if label is not None else None
-    before_dose = None if hours is None else hours < 0
-    on_treatment_label = named is not None and not is_baseline(named, visits)
-    if on_treatment_label and (before_dose or (day is not None and day < 1)):
-        when = f"study day {day}" if day is not None else f"{-(hours or 0):.1f} h before it"
-        return _Assigned(
-            None,
-            "",
-            "quarantined",
-            "E-PAIR-001",
-            f"Labelled {label!r} but taken before the first dose ({when}).",
-        )
-    if day is None:
-        if named is None:
-            return _Assigned(None, "", "excluded", "E-PAIR-009", "No visit, no study day and no date.")
-        return _Assigned(named.name, "label")
-    if day == 1 and before_dose is None:
-        if named is None:
-            reason = "Taken on day 1 and the time is not recorded: before or after the first dose is unknown."
-            return _Assigned(None, "", "excluded", "E-PAIR-003", reason)
-        reason = f"Query: taken on day 1 without a time; counted as {named.name!r} on the sheet's word."
-        return _Assigned(named.name, "label", "ok", "E-PAIR-003", reason)
-    if named is not None and named.low is None:
-        if is_baseline(named, visits) and day >= 1 and not before_dose:
-            reason = f"Labelled {label!r}, a visit before treatment, but taken on study day {day}."
-            return _Assigned(None, "", "excluded", "E-PAIR-004", reason)
-        return _Assigned(named.name, "label")
-    within = [v for v in visits if _covers(v, day, before_dose, visits)]
-    return _by_window(named, day, within, visits)
-
-
-def _by_window(named: Visit | None, day: int, within: Sequence[Visit], visits: Sequence[Visit]) -> _Assigned:
-    if named is None:
-        if within:
-            return _Assigned(within[0].name, "window")
-        known = "; ".join(f"{v.name}: {_window_text(v)}" for v in visits if v.low is not None)
-        return _Assigned(
-            None, "", "excluded", "E-PAIR-002", f"Study day {day} is in no visit window ({known})."
-        )
-    if any(v.name == named.name for v in within):
-        return _Assigned(named.name, "both")
-    if within:
-        reason = f"Labelled {named.name!r} but study day {day} is in the window of {within[0].name!r}."
-        return _Assigned(None, "", "excluded", "E-PAIR-004", reason)
-    reason = f"Labelled {named.name!r} but study day {day} is outside its window ({_window_text(named)})."
-    return _Assigned(None, "", "excluded", "E-PAIR-002", reason)
-
-
-def assign_visits(study: Study) -> pd.DataFrame:
-    """Give every biopsy its visit, or the reason why it has none.
-
-    Parameters
-    ----------
-    study : Study
-        `biopsies` with `visit` (label or missing), `study_day` and, where times are known,
-        `hours_from_first_dose`.
-
-    Returns
-    -------
-    DataFrame, indexed by biopsy_id, one row per biopsy of the study
-        ``participant_id``, ``visit`` (None if none), ``visit_source`` (``label``, ``window``, ``both`` or
-        empty), ``study_day``, ``lag`` (days from the target day), ``status`` (``ok``, ``excluded`` or
-        ``quarantined``: an on-treatment biopsy dated before the first dose), ``code`` and ``reason``.
-
-    Notes
-    -----
-    A label and a day that contradict each other exclude the biopsy: neither is believed over the other.
-    A day-1 biopsy timed before the first dose counts as the visit whose window ends on day -1.
-    """
-    visits = study.spec.visits
-    target = {v.name: v.target for v in visits}
-    biopsies = study.biopsies
-    rows: list[dict[str, Any]] = []
-    hours_known = "hours_from_first_dose" in biopsies.columns
-    for biopsy_id, row in biopsies.iterrows():
-        day = None if pd.isna(row["study_day"]) else int(row["study_day"])
-        hours = None
-        if hours_known and not pd.isna(row["hours_from_first_dose"]):
-            hours = float(row["hours_from_first_dose"])
-        label = None if pd.isna(row["visit"]) else str(row["visit"])
-        found = _assign(label, day, hours, visits)
-        aim = target.get(found.visit) if found.visit is not None else None
-        rows.append(
-            {
-                "biopsy_id": str(biopsy_id),
-                "participant_id": str(row["participant_id"]),
-                "visit": found.visit,
-                "visit_source": found.source,
-                "study_day": day,
-                "lag": None if aim is None or day is None else day - aim,
-                "status": found.status,
-                "code": found.code,
-                "reason": found.reason,
-            }
-        )
-    columns = ["participant_id", "visit", "visit_source", "study_day", "lag", "status", "code", "reason"]
-    frame = pd.DataFrame(rows, columns=["biopsy_id", *columns]).set_index("biopsy_id")
-    return frame.astype({"study_day": "Int64", "lag": "Int64", "visit": object})
-
-
-def adequacy(study: Study) -> pd.DataFrame:
-    """Apply the adequacy rules of ``study.yaml`` to every biopsy.
-
-    Returns
-    -------
-    DataFrame, indexed by biopsy_id
-        ``adequate`` (bool) and ``reason``: every rule that the biopsy fails, or that cannot be judged because
-        the value was not recorded.
-    """
-    reasons: list[str] = []
-    for _, row in study.biopsies.iterrows():
-        failed = []
-        for column, minimum in study.spec.adequacy.items():
-            value = row.get(column)
-            if value is None or pd.isna(value):
-                failed.append(f"{column} not recorded, at least {minimum:g} needed")
-            elif float(value) < minimum:
-                failed.append(f"{column} {float(value):g}, at least {minimum:g} needed")
-        reasons.append("; ".join(failed))
-    index = study.biopsies.index
-    return pd.DataFrame({"adequate": [r == "" for r in reasons], "reason": reasons}, index=index)
-
-
-def _measured(study: Study, assay: str | None) -> tuple[set[str], dict[str, str]]:
-    """Biopsies with at least one value in the assay, and what was told of its slides or libraries."""
-    if assay is None:
-        return set(study.biopsies.index), {}
-    adata = study.assays[assay]
-    x = np.asarray(adata.X, dtype=float)
-    has_value = np.isfinite(x).any(axis=1) if x.size else np.zeros(adata.n_obs, dtype=bool)
-    areas = ("E-SLIDE", "E-REGION", "E-FILE") if _is_ihc(study, assay) else ("E-COUNT",)
-    reasons = {
-        str(p.item): f"{p.code} {p.message}"
-        for p in study.problems
-        if p.severity == "quarantine" and p.item and p.code.startswith(areas)
-    }
-    return {str(b) for b, ok in zip(adata.obs_names, has_value, strict=True) if ok}, reasons
-
-
-def _is_ihc(study: Study, assay: str) -> bool:
-    return any(spec.name == assay and spec.kind == "ihc" for spec in study.spec.assays)
-
-
-def _items_of(study: Study, assay: str | None) -> dict[str, list[str]]:
-    """Biopsy id to the ids of its libraries or slides."""
-    if assay is None:
-        return {}
-    table = study.slides if _is_ihc(study, assay) else study.libraries
-    items: dict[str, list[str]] = {}
-    for item, biopsy in zip(table.index, table["biopsy_id"] if len(table) else [], strict=True):
-        items.setdefault(str(biopsy), []).append(str(item))
-    return items
+_OVERRIDE: Final = "override: "
+#: Biopsy id to what is known and said of it.
+_Rows = dict[str, dict[str, Any]]
+_STEPS: Final[Mapping[str, tuple[str, str]]] = {
+    "adequate": ("adequate", "adequate"),
+    "closest": ("closest to the target day", "closest to the target day"),
+    "latest_earliest": ("latest", "earliest"),
+    "latest": ("latest", "latest"),
+    "earliest": ("earliest", "earliest"),
+    "most_tumor": ("most viable tumour cells", "most viable tumour cells"),
+}
 
 
 def usable(
@@ -252,6 +72,7 @@ def usable(
     visits: Sequence[str],
     set_: str = "strict",
     replicates: str = "select",
+    choice: Sequence[str] = DEFAULT_CHOICE,
 ) -> pd.DataFrame:
     """Say of every biopsy of the study whether it is used in an assay at the given visits, and if not, why.
 
@@ -262,213 +83,279 @@ def usable(
         None: whatever assay; only visit, adequacy and the choice of one per visit are judged.
     visits : sequence of str
         The visits that the analysis looks at, the reference first.
-    set_ : {"strict", "strict_pairs", "all_biopsied"}
+    set_ : str
         See :data:`SETS`.
     replicates : {"select", "all"}
         Keep one biopsy per participant and visit, or all of them.
+    choice : sequence of str
+        By what one of several is chosen, in order; see :attr:`pdbiomarker.plan.Plan.choice`.
 
     Returns
     -------
     DataFrame, indexed by biopsy_id, one row per biopsy of the study
-        ``participant_id, visit, visit_source, study_day, lag, adequate, measured, used, code, reason``.
+        ``participant_id, visit, visit_source, study_day, lag, nominal_day, archival, lesion, node, adequate,
+        quality, measured, used, code, reason, rule, baseline_biopsy, baseline_rule``. `rule` says by what a
+        used biopsy was chosen; `baseline_biopsy` is the participant's biopsy at the first of `visits`, in
+        every row, and `baseline_rule` how it was chosen.
     """
     if set_ not in SETS:
         raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
-    frame = assign_visits(study)
-    adequate = adequacy(study)
+    rows = _judged(study, assay, set_, visits)
+    _leave_out_events(rows, study, visits)
+    _drop_archival(rows)
+    _select(rows, study, None if replicates == "all" else choice)
+    if set_ in PAIRED_SETS:
+        _drop_unpaired(rows, visits, set_)
+    _name_baselines(rows, visits[0])
+    frame = pd.DataFrame(list(rows.values()), columns=list(_COLUMNS), dtype=object)
+    frame.index = pd.Index(list(rows), dtype=object, name="biopsy_id")
+    return frame.astype(_TYPES)
+
+
+def _judged(study: Study, assay: str | None, set_: str, visits: Sequence[str]) -> _Rows:
+    """Every biopsy with its visit and adequacy; `used` is what the choice among several starts from."""
+    placed = assign_visits(study)
+    found = adequacy(study, assay)
+    frame = placed.join(lesion_table(study)).join(found.drop(columns="reason"))
+    known = "viable_tumor_cells" in study.biopsies
+    cells = pd.to_numeric(study.biopsies["viable_tumor_cells"], errors="coerce") if known else math.nan
+    frame = frame.assign(_why=found["reason"], _cells=cells)
+    frame["_bed"] = regression_bed(study)
+    decided = overrides_of(study)
     measured, told = _measured(study, assay)
     items = _items_of(study, assay)
-    frame["adequate"] = adequate["adequate"].to_numpy()
-    frame["measured"] = [b in measured for b in frame.index]
-    frame["used"] = False
-    strict = set_ != "all_biopsied"
-    for biopsy in frame.index:
-        if frame.at[biopsy, "status"] != "ok":
+    early = frozenset(v.name for v in study.spec.visits if is_baseline(v, study.spec.visits))
+    rows: _Rows = {str(b): row for b, row in zip(frame.index, _records(frame), strict=True)}
+    for biopsy, row in rows.items():
+        row |= {"measured": biopsy in measured, "used": False, "rule": ""}
+        notes = [told[i] for i in dict.fromkeys([biopsy, *items.get(biopsy, [])]) if i in told]
+        overridden = _override(row, decided.get(biopsy, ()))
+        if row["status"] != "ok":
             continue
-        visit = frame.at[biopsy, "visit"]
-        if visit not in visits:
-            _set(frame, biopsy, "E-PAIR-002", f"Visit {visit!r} is not part of this analysis.")
-        elif biopsy not in measured:
-            why = "; ".join(told[i] for i in dict.fromkeys([biopsy, *items.get(biopsy, [])]) if i in told)
-            _set(
-                frame,
-                biopsy,
-                "E-PAIR-008",
-                f"Not measured in {assay!r}{': ' + why.rstrip('.') if why else ''}.",
-            )
-        elif strict and not frame.at[biopsy, "adequate"]:
-            _set(frame, biopsy, "E-PAIR-005", f"Not adequate: {adequate.at[biopsy, 'reason']!s}.")
+        if row["visit"] not in visits:
+            _leave(row, "E-PAIR-002", f"Visit {row['visit']!r} is not part of this analysis.")
+        elif not row["measured"]:
+            because = f": {'; '.join(notes).rstrip('.')}" if notes else ""
+            _leave(row, "E-PAIR-008", f"Not measured in {assay!r}{because}.")
+        elif set_ == "all_biopsied" or row["adequate"]:
+            row["used"] = True
+            _remark(row, overridden, notes)
         else:
-            frame.at[biopsy, "used"] = True
-    if replicates == "select":
-        _select(frame, study)
-    if set_ == "strict_pairs":
-        _drop_unpaired(frame, visits)
-    columns = ["participant_id", "visit", "visit_source", "study_day", "lag", "adequate", "measured", "used"]
-    return frame[[*columns, "code", "reason"]]
+            _judge_inadequate(row, overridden, set_, early)
+    return rows
 
 
-def _set(frame: pd.DataFrame, biopsy: str, code: str, reason: str) -> None:
-    frame.at[biopsy, "used"] = False
-    frame.at[biopsy, "code"] = code
-    frame.at[biopsy, "reason"] = reason
+def _records(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Rows as mappings; what is missing is None."""
+    columns = [[None if missing else value for value, missing in zip(frame[c], frame[c].isna(), strict=True)]
+               for c in frame.columns]  # fmt: skip
+    names = [str(c) for c in frame.columns]
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
-def _select(frame: pd.DataFrame, study: Study) -> None:
-    """Keep one used biopsy per participant and visit, by the rule in the module's docstring."""
-    by_name = {v.name: v for v in study.spec.visits}
+def _override(row: dict[str, Any], decisions: Sequence[Mapping[str, str]]) -> str:
+    """Let a reviewer's judgement stand in place of the rules; the sentence that says so, or nothing."""
+    for decision in decisions:
+        if decision["action"] in {"include", "adequate", "inadequate"}:
+            good = decision["action"] != "inadequate"
+            row["adequate"], row["quality"] = good, "Pass" if good else "Fail"
+            _add(row, "E-OVERRIDE-011", override_reason(decision))
+            return override_reason(decision)
+    return ""
 
-    def rank(biopsy: str) -> tuple[bool, float, float, str]:
-        row: Mapping[Hashable, Any] = frame.loc[biopsy].to_dict()
-        day = math.nan if pd.isna(row["study_day"]) else float(row["study_day"])
-        lag = math.inf if pd.isna(row["lag"]) else abs(float(row["lag"]))
-        before = is_baseline(by_name[str(row["visit"])], study.spec.visits)
-        order = math.inf if math.isnan(day) else (-day if before else day)
-        return (not bool(row["adequate"]), lag, order, biopsy)
 
-    used = frame.index[frame["used"]]
-    for (_, visit), group in frame.loc[used].groupby(["participant_id", "visit"], sort=True):
-        if len(group) < 2:
+def _remark(row: dict[str, Any], overridden: str, notes: Sequence[str]) -> None:
+    """What is to be said of a biopsy that is used."""
+    if row["quality"] == "Pass at Risk" and not overridden:
+        _add(row, "E-PAIR-005", f"Pass at Risk: {row['_why']}.")
+    for note in (n for n in notes if n.startswith(_OVERRIDE)):
+        _add(row, "E-OVERRIDE-010", note)
+
+
+def _judge_inadequate(row: dict[str, Any], overridden: str, set_: str, early: Collection[str]) -> None:
+    """Leave a biopsy out that is not adequate, or take it for its regression bed."""
+    lost = row["tumour_lost"] and not overridden and set_ == "immune_evaluable"
+    bed = row["_bed"] if lost else ""
+    before = row["visit"] in early
+    row["used"] = bed == "blinded" and not before
+    code, reason = _inadequate(row["_why"], overridden, bed, early=before)
+    if row["used"]:
+        _add(row, code, reason)
+    else:
+        _leave(row, code, reason)
+
+
+def _inadequate(why: str, overridden: str, bed: str, *, early: bool) -> tuple[str, str]:
+    """Code and reason of a biopsy that is not adequate."""
+    if overridden:
+        return "E-OVERRIDE-011", overridden
+    said = f"Not adequate: {why}."
+    if bed == "blinded" and not early:
+        reason = "No tumour is left and a blinded reader documented a regression bed: evaluable."
+        return "E-PAIR-013", f"{reason} ({why})"
+    if bed == "blinded":
+        return "E-PAIR-005", f"{said} A regression bed before treatment is none of this treatment."
+    if bed == "not blinded":
+        return (
+            "E-PAIR-005",
+            f"{said} The reader of the regression bed was not blinded, or it is not recorded.",
+        )
+    return "E-PAIR-005", said + (" No regression bed is documented." if bed else "")
+
+
+def _measured(study: Study, assay: str | None) -> tuple[set[str], dict[str, str]]:
+    """Biopsies with at least one value in the assay, and what was told of its slides or libraries."""
+    if assay is None:
+        return set(study.biopsies.index), {}
+    adata = study.assays[assay]
+    x = np.asarray(adata.X, dtype=float)
+    has_value = np.isfinite(x).any(axis=1) if x.size else np.zeros(adata.n_obs, dtype=bool)
+    ihc = _is_ihc(study, assay)
+    areas = ("E-SLIDE", "E-REGION", "E-FILE") if ihc else ("E-COUNT",)
+    reasons = {
+        str(p.item): f"{p.code} {p.message}"
+        for p in study.problems
+        if p.severity == "quarantine" and p.item and p.code.startswith(areas)
+    }
+    kind = "slide" if ihc else "library"
+    for row in study.overrides.to_dict("records"):
+        if row["kind"] == kind and row["action"] == "exclude":
+            reasons[str(row["item"])] = override_reason({str(k): v for k, v in row.items()})
+    return {str(b) for b, ok in zip(adata.obs_names, has_value, strict=True) if ok}, reasons
+
+
+def _is_ihc(study: Study, assay: str) -> bool:
+    return any(spec.name == assay and spec.kind == "ihc" for spec in study.spec.assays)
+
+
+def _items_of(study: Study, assay: str | None) -> dict[str, list[str]]:
+    """Biopsy id to the ids of its libraries or slides, those included that reviewers left out."""
+    items: dict[str, list[str]] = {}
+    if assay is None:
+        return items
+    kind, table = ("slide", study.slides) if _is_ihc(study, assay) else ("library", study.libraries)
+    for frame in (table, study.aside.get(kind)):
+        if frame is None or not len(frame):
             continue
-        ranked = sorted((str(b) for b in group.index), key=rank)
-        before = is_baseline(by_name[str(visit)], study.spec.visits)
-        rule = f"adequate, then closest to the target day, then {'latest' if before else 'earliest'}, then id"
+        for item, biopsy in zip(frame.index, frame["biopsy_id"], strict=True):
+            items.setdefault(str(biopsy), []).append(str(item))
+    return items
+
+
+def _leave(row: dict[str, Any], code: str, reason: str) -> None:
+    """Do not use a biopsy; what was said of it before stays if it was a reviewer's word."""
+    before = str(row["reason"])
+    said = f"{reason} ({before})" if _OVERRIDE in before else reason
+    if reason in before:  # the reviewer's word is the reason
+        said = before
+    row |= {"used": False, "rule": "", "code": code, "reason": said}
+
+
+def _add(row: dict[str, Any], code: str, reason: str) -> None:
+    """Say something more of a biopsy that is used."""
+    row["code"] = row["code"] or code
+    row["reason"] = f"{row['reason']} {reason}".strip()
+
+
+def _used(rows: _Rows, *keys: str) -> dict[tuple[Any, ...], list[str]]:
+    """Used biopsies by what they share, in the order of the keys."""
+    groups: dict[tuple[Any, ...], list[str]] = {}
+    for biopsy, row in rows.items():
+        if row["used"]:
+            groups.setdefault(tuple(row[key] for key in keys), []).append(biopsy)
+    return {key: groups[key] for key in sorted(groups)}
+
+
+def _leave_out_events(rows: _Rows, study: Study, visits: Sequence[str]) -> None:
+    """Leave out what the plan's strategies for intercurrent events leave out, before one is chosen."""
+    if LEFT_OUT not in study.biopsies:
+        return
+    for biopsy, reason in study.biopsies[LEFT_OUT].items():
+        row = rows[str(biopsy)]
+        if isinstance(reason, str) and row["used"]:
+            _leave(row, CODE, f"Intercurrent event, {reason}.")
+    for other, reason in list(leave_out_people(rows, study, visits)):
+        _leave(rows[other], CODE, reason)
+
+
+def _drop_archival(rows: _Rows) -> None:
+    """Never are archival and fresh tissue both the baseline of a participant."""
+    for group in _used(rows, "participant_id", "visit").values():
+        fresh = sorted(b for b in group if not rows[b]["archival"])
+        for biopsy in (b for b in group if fresh and rows[b]["archival"]):
+            said = f"Archival; the fresh biopsy {fresh[0]!r} comes before it."
+            _leave(rows[biopsy], "E-PAIR-010", said)
+
+
+def rule_text(choice: Sequence[str], *, before: bool) -> str:
+    """Give the rule of choice in words, before or on treatment."""
+    steps = [_STEPS[step][0 if before else 1] for step in choice]
+    return ", then ".join([*steps, "id"])
+
+
+def _select(rows: _Rows, study: Study, choice: Sequence[str] | None) -> None:
+    """Keep one used biopsy per participant and visit (all where there is no rule); write the rule down."""
+    by_name = {v.name: v for v in study.spec.visits}
+    for (_, visit), group in _used(rows, "participant_id", "visit").items():
+        n, before = len(group), is_baseline(by_name[visit], study.spec.visits)
+        if n == 1 or choice is None:
+            kept = (
+                "the only usable biopsy of the visit" if n == 1 else f"all {n} usable biopsies of the visit"
+            )
+            for biopsy in group:
+                rows[biopsy]["rule"] = kept
+            continue
+        ranks = {b: tuple(_rank(rows[b], step, before=before) for step in choice) for b in group}
+        ranked = sorted(group, key=lambda b: (ranks[b], b))
+        rule = rule_text(choice, before=before)
+        rows[ranked[0]]["rule"] = f"chosen of {n}: {rule}"
         for biopsy in ranked[1:]:
             reason = f"Biopsy {ranked[0]!r} was chosen for {visit!r} (rule: {rule})."
-            _set(frame, biopsy, "E-PAIR-006", reason)
+            _leave(rows[biopsy], "E-PAIR-006", reason)
 
 
-def _drop_unpaired(frame: pd.DataFrame, visits: Sequence[str]) -> None:
-    used = frame[frame["used"]]
-    seen = used.groupby("participant_id")["visit"].agg(set)
-    for biopsy, row in used.iterrows():
-        missing = [v for v in visits if v not in seen[row["participant_id"]]]
+def _rank(row: Mapping[str, Any], step: str, *, before: bool) -> float:
+    """Place of a biopsy in one step of the choice; the smallest is chosen."""
+    if step == "adequate":
+        return float(not row["adequate"])
+    if step == "closest":
+        return math.inf if row["lag"] is None else abs(float(row["lag"]))
+    if step == "most_tumor":
+        return math.inf if row["_cells"] is None else -float(row["_cells"])
+    late = step == "latest" or (step == "latest_earliest" and before)
+    day = row["study_day"]
+    return math.inf if day is None else -float(day) if late else float(day)
+
+
+def _drop_unpaired(rows: _Rows, visits: Sequence[str], set_: str) -> None:
+    for group in _used(rows, "participant_id").values():
+        mine = [rows[b] for b in group]
+        seen, nodes, lesions = ({row[key] for row in mine} for key in ("visit", "node", "lesion"))
+        missing = [v for v in visits if v not in seen]
         if missing:
-            _set(frame, str(biopsy), "E-PAIR-007", f"The participant has no usable biopsy at {missing[0]!r}.")
-
-
-def _check_visits(study: Study, names: Iterable[str]) -> None:
-    known = [v.name for v in study.spec.visits]
-    problems = Problems()
-    for name in names:
-        if name not in known:
-            problems.add(
-                "E-PLAN-002",
-                f"{name!r} is not a visit of the study.",
-                remedy=f"Use one of {', '.join(known)}.",
-                file="study.yaml",
-                column="visits",
-                value=name,
-            )
-    problems.raise_if_any(PlanError)
-
-
-def pairs(
-    study: Study, baseline: str, on: str, *, assay: str | None = None, set_: str = "strict"
-) -> pd.DataFrame:
-    """Pair the biopsies of two visits, participant by participant.
-
-    Parameters
-    ----------
-    study : Study
-    baseline, on : str
-        Names of two visits of ``study.yaml``.
-    assay : str, optional
-        One assay; by default all of the study, or, in a study without assays, the biopsies themselves.
-    set_ : str
-        The analysis set, see :data:`SETS`.
-
-    Returns
-    -------
-    DataFrame, one row per participant and assay, in the order of ``participants.csv``
-        ``participant_id, assay, baseline_biopsy, on_biopsy, evaluable, code, reason, days_between``.
-
-    Raises
-    ------
-    PlanError
-        A visit that the study does not have.
-    """
-    return pair_table(study, (baseline, on), assay=assay, set_=set_)
-
-
-def pair_table(
-    study: Study,
-    visits: Sequence[str],
-    *,
-    assay: str | None = None,
-    set_: str = "strict",
-    replicates: str = "select",
-) -> pd.DataFrame:
-    """As :func:`pairs`, of the visits of any contrast: evaluable is who has a usable biopsy at each of them.
-
-    Parameters
-    ----------
-    study : Study
-    visits : sequence of str
-        Two or more. `baseline_biopsy` is of the first, `on_biopsy` of the last.
-    assay, set_
-        As in :func:`pairs`.
-    replicates : {"select", "all"}
-        With ``all``, ids of several biopsies of a visit are joined by semicolons.
-
-    Returns
-    -------
-    DataFrame
-
-    Raises
-    ------
-    PlanError
-        A visit that the study does not have.
-    """
-    _check_visits(study, visits)
-    names: Sequence[str | None] = [assay] if assay is not None else (list(study.assays) or [None])
-    rows = []
-    for name in names:
-        biopsies = usable(study, name, visits=visits, set_=set_, replicates=replicates)
-        for participant in study.participants.index:
-            mine = biopsies[biopsies["participant_id"] == participant]
-            rows.append(_pair_row(str(participant), name or "", mine, visits))
-    columns = [
-        *("participant_id", "assay", "baseline_biopsy", "on_biopsy"),
-        *("evaluable", "code", "reason", "days_between"),
-    ]
-    return pd.DataFrame(rows, columns=columns).astype({"days_between": "Int64"})
-
-
-def _pair_row(participant: str, assay: str, mine: pd.DataFrame, visits: Sequence[str]) -> dict[str, Any]:
-    chosen: list[list[str]] = []
-    codes: list[str] = []
-    reasons: list[str] = []
-    for visit in visits:
-        used = mine[mine["used"] & (mine["visit"] == visit)]
-        if len(used):
-            chosen.append([str(b) for b in used.index])
+            code, said = "E-PAIR-007", f"The participant has no usable biopsy at {missing[0]!r}."
+        elif set_ == "same_lesion_pairs" and "yes" in nodes:
+            code, said = "E-PAIR-015", "A biopsy of the pair is of a lymph node."
+        elif set_ == "same_lesion_pairs" and (len(lesions) > 1 or None in lesions):
+            told = ", ".join(sorted(str(one) for one in lesions if one is not None))
+            code, said = "E-PAIR-015", f"The pair is not of one known lesion ({told or 'none recorded'})."
+        elif set_ == "node_pairs" and nodes != {"yes"}:
+            code, said = "E-PAIR-015", "Not every biopsy of the pair is of a lymph node."
+        else:
             continue
-        chosen.append([])
-        tried = mine[(mine["visit"] == visit) & ~mine["used"]]
-        lost = mine[mine["visit"].isna()]
-        told = [f"{b}: {r}" for b, r in zip(tried.index, tried["reason"], strict=True)]
-        told += [f"{b}: {r}" for b, r in zip(lost.index, lost["reason"], strict=True)]
-        codes.append(str(tried["code"].iloc[0]) if len(tried) else "E-PAIR-007")
-        reasons.append(f"no usable biopsy at {visit}" + (f" ({' '.join(told)})" if told else ""))
-    first, second = chosen[0], chosen[-1]
-    gap = None
-    if len(first) == len(second) == 1:
-        days = mine.loc[[*first, *second], "study_day"]
-        if days.notna().all():
-            gap = _days_between(int(days.iloc[0]), int(days.iloc[1]))
-    return {
-        "participant_id": participant,
-        "assay": assay,
-        "baseline_biopsy": ";".join(first) or None,
-        "on_biopsy": ";".join(second) or None,
-        "evaluable": not codes,
-        "code": codes[0] if codes else "",
-        "reason": "; ".join(reasons),
-        "days_between": gap,
+        for row in mine:
+            _leave(row, code, said)
+
+
+def _name_baselines(rows: _Rows, baseline: str) -> None:
+    """Write into every row which biopsy is the participant's baseline, and by what rule."""
+    chosen = {
+        p: ids for (p, visit), ids in _used(rows, "participant_id", "visit").items() if visit == baseline
     }
-
-
-def _days_between(first: int, second: int) -> int:
-    """Days from one study day to another; there is no day 0."""
-    return (second - (second > 0)) - (first - (first > 0))
+    for row in rows.values():
+        ids = chosen.get(row["participant_id"], [])
+        row["baseline_biopsy"] = ";".join(ids)
+        row["baseline_rule"] = f"no usable biopsy at {baseline}"
+        if ids:
+            first = rows[ids[-1]]
+            row["baseline_rule"] = first["rule"] + (" (archival)" if first["archival"] else "")

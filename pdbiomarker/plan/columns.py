@@ -65,7 +65,8 @@ def assay_names(study: Study) -> tuple[str, ...]:
     """Every assay that a study has or declares, those of signatures included."""
     names = list(study.assays)
     for spec in study.spec.assays:
-        names.append(spec.name)
-        if spec.signatures:
+        # A single-cell file is no assay itself: those of its cell types are, and the file alone names them.
+        names += [] if spec.h5ad is not None else [spec.name]
+        if spec.signatures and spec.h5ad is None:
             names.append(spec.name + SIGNATURES)
     return tuple(dict.fromkeys(names))

@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator
 from pdbiomarker.errors import FormulaError, PlanError, Problems
 from pdbiomarker.formula import Formula, parse, parse_contrast
 from pdbiomarker.plan.columns import assay_names, columns_of, formula_levels
+from pdbiomarker.plan.intercurrent import Event, EventKeys, check_event, check_events, whole_events
 from pdbiomarker.plan.structure import contrast_fault, random_faults
 from pdbiomarker.study import Study
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, to_yaml, validate_yaml
@@ -30,8 +31,17 @@ _CONTRAST_NAME = re.compile(r"[^\W_][\w .-]{0,79}")
 
 Normalization = Literal["tmm", "tmmwsp", "rle", "uq", "deseq", "none"]
 
+#: By what one of several biopsies of a visit is chosen, in this order; ties go to the smaller id.
+DEFAULT_CHOICE: Final[tuple[str, ...]] = ("adequate", "closest", "latest_earliest")
+Choice = Literal["adequate", "closest", "latest_earliest", "latest", "earliest", "most_tumor"]
+
 #: Keys that came after the first version, with what they leave as it was: a plan without them keeps its hash.
-_LATER: Final[Mapping[str, Any]] = {"normalization": "tmm", "quality_weights": False, "stable_genes": []}
+_LATER: Final[Mapping[str, Any]] = {
+    "normalization": "tmm",
+    "quality_weights": False,
+    "stable_genes": [],
+    "choice": list(DEFAULT_CHOICE),
+}
 
 #: The formula where the plan names none.
 DEFAULT_FORMULA: Final = "~ visit + (1|participant)"
@@ -55,6 +65,10 @@ class _Looks(BaseModel):
         return value
 
 
+def _default_choice() -> list[Choice]:
+    return ["adequate", "closest", "latest_earliest"]  # DEFAULT_CHOICE, typed
+
+
 class _PlanFile(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     formula: str = DEFAULT_FORMULA
@@ -72,6 +86,8 @@ class _PlanFile(BaseModel):
     normalization: Normalization = "tmm"
     quality_weights: bool = False
     stable_genes: list[str] = Field(default_factory=list)
+    intercurrent: dict[str, EventKeys] = Field(default_factory=dict)
+    choice: list[Choice] = Field(default_factory=_default_choice)
 
     @field_validator("stable_genes", mode="before")
     @classmethod
@@ -128,6 +144,14 @@ class Plan:
     stable_genes : tuple of str
         Genes that count assays are scaled by in a sensitivity row on composition; ``("auto",)``: chosen by
         the rule of :func:`pdbiomarker.normalize.stable_genes`; empty: no such row.
+    intercurrent : mapping of event to mapping
+        Intercurrent events: ``column``, ``strategy`` and ``washout_days`` (None: the event always counts);
+        see :mod:`pdbiomarker.plan.intercurrent`.
+    choice : tuple of str
+        By what one of several biopsies of a visit is chosen, in this order: ``adequate`` before inadequate,
+        ``closest`` to the target day, ``latest_earliest`` (the latest before treatment, the earliest on
+        treatment), ``latest``, ``earliest``, ``most_tumor`` (viable tumour cells). Ties go to the smaller id;
+        fresh tissue always comes before archival.
     """
 
     formula: str
@@ -145,6 +169,8 @@ class Plan:
     normalization: str = "tmm"
     quality_weights: bool = False
     stable_genes: tuple[str, ...] = ()
+    intercurrent: Mapping[str, Mapping[str, Any]] = dataclasses.field(default_factory=dict)
+    choice: tuple[str, ...] = DEFAULT_CHOICE
 
     def __post_init__(self) -> None:
         defaults = {family: "holm" if family == "primary" else "bh" for family in self.families}
@@ -154,6 +180,8 @@ class Plan:
             ("adjust", {**defaults, **self.adjust}),
             ("looks", _whole_looks(self.looks)),
             ("stable_genes", tuple(self.stable_genes)),
+            ("intercurrent", whole_events(self.intercurrent)),
+            ("choice", tuple(self.choice)),
         ):
             object.__setattr__(self, name, value)
         problems = Problems()
@@ -163,6 +191,7 @@ class Plan:
             ("normalization", [self.normalization], get_args(Normalization)),
             ("adjust", list(self.adjust.values()), get_args(Adjustment)),
             ("weights", [self.weights], get_args(Weights)),
+            ("choice", list(self.choice), get_args(Choice)),
         ):
             for text in given:
                 if text not in allowed:
@@ -175,7 +204,13 @@ class Plan:
                         value=text,
                     )
         _check_looks(self.looks, problems)
+        check_events(self.intercurrent, problems)
         problems.raise_if_any(PlanError)
+
+    @property
+    def events(self) -> tuple[Event, ...]:
+        """The declared intercurrent events."""
+        return tuple(Event(name, **keys) for name, keys in self.intercurrent.items())
 
     @classmethod
     def read(cls, path: str | Path, study: Study | None = None) -> Plan:
@@ -198,7 +233,8 @@ class Plan:
         PlanError
             Every fault: unknown keys and values (E-PLAN-001), contrasts that do not name visits
             (E-PLAN-002), families that name no assay (E-PLAN-003), rows below the biopsy without a term
-            for them (E-PLAN-004), and what is wrong with the formula (E-FORMULA-...).
+            for them (E-PLAN-004), intercurrent events that the sheets do not record (E-PLAN-010, 011, 013),
+            and what is wrong with the formula (E-FORMULA-...).
         """
         problems = Problems()
         document = load_yaml(path, problems)
@@ -228,13 +264,15 @@ class Plan:
         return _complete(_PlanFile(), study)
 
     @property
+    def content(self) -> dict[str, Any]:
+        """What is hashed and locked, as JSON: everything but keys of later versions that are not used."""
+        whole = self._content()
+        return {key: value for key, value in whole.items() if key not in _LATER or value != _LATER[key]}
+
+    @property
     def hash(self) -> str:
         """SHA-256 of the content as canonical JSON; keys of later versions count where they are used."""
-        content = self._content()
-        for key, default in _LATER.items():
-            if content[key] == default:
-                del content[key]
-        text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        text = json.dumps(self.content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
         return hashlib.sha256(text.encode("ascii")).hexdigest()
 
     def to_yaml(self) -> str:
@@ -256,9 +294,12 @@ class Plan:
             "normalization": self.normalization,
             "quality_weights": self.quality_weights,
             "stable_genes": list(self.stable_genes),
+            "choice": list(self.choice),
         }
         # What a plan does not use leaves no trace: it keeps the hash that it had before there was such a key.
         used = {"looks": dict(self.looks)} if self.looks else {}
+        if self.intercurrent:
+            used["intercurrent"] = {name: dict(keys) for name, keys in self.intercurrent.items()}
         return content | used | ({"weights": self.weights} if self.weights != "equal" else {})
 
 
@@ -320,6 +361,8 @@ def _complete(content: _PlanFile, study: Study | None) -> Plan:
         normalization=content.normalization,
         quality_weights=content.quality_weights,
         stable_genes=tuple(content.stable_genes),
+        intercurrent={name: keys.model_dump() for name, keys in content.intercurrent.items()},
+        choice=tuple(content.choice),
     )
 
 
@@ -347,6 +390,9 @@ class _Checks:
         self._families(assays)
         if study is not None and formula is not None:
             self._columns(formula, study)
+        if study is not None:
+            for event in self.plan.events:
+                check_event(study, event, self.problems)
 
     def _refuse(self, code: str, message: str, remedy: str, place: tuple[str, ...], value: object) -> None:
         self.problems.add(

@@ -17,7 +17,9 @@ __all__ = ["accountability"]
 
 _WRAP: Final = 76
 _LINES: Final = 3
-_MORE: Final = re.compile(r"(and \d+ more), listed in .*$")
+_NO_BIOPSY: Final = re.compile(r" \(no [^()]* biopsy\)")
+_COMMA: Final = re.compile(r"no biopsy, ")
+_MORE: Final = re.compile(r"(and \d+ more), (?:listed|all) in .*$")
 
 
 def accountability(
@@ -161,24 +163,35 @@ def _draw(ax: Axes, rows: pd.DataFrame, set_name: str) -> None:
                     zorder=1,
                 )
             )
-        _draw_loss(ax, i, _lost(rows, i), row["reason"])
+        _draw_loss(ax, i, _lost(rows, i), row)
     first = rows.iloc[0]
     contrast = f", {plain(first['contrast'], 30)}" if "contrast" in rows.columns else ""
     title = f"From enrolment to evaluable pairs: {plain(first['assay'], 24) or 'all assays'}{contrast}"
     titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.")
 
 
-def _draw_loss(ax: Axes, i: int, lost: int, reason: object) -> None:
+def _draw_loss(ax: Axes, i: int, lost: int, row: pd.Series) -> None:
+    """Draw how many were lost at a step: the reasons counted, then who."""
     if lost <= 0:
         return
+    reason, counted = row["reason"], row.get("reasons")
     why = plain(reason, 2000) if isinstance(reason, str) and reason else "no reason recorded"
-    why = _MORE.sub(r"\1 (all in pairs.csv)", why)
-    lines = textwrap.wrap(f"−{lost}: {why}", _WRAP, max_lines=_LINES, placeholder=" … (all in pairs.csv)")
+    why = _MORE.sub(r"\1 (all in dispositions.csv)", why)
+    head, first, lines = f"−{lost}: ", [], _LINES
+    if isinstance(counted, str) and counted:
+        words = plain(counted, 200)
+        head, why = "", _NO_BIOPSY.sub("", why)  # the count has said it
+        several = "," in _COMMA.sub("", words)
+        said = f"−{lost}: {words}" if several else f"−{words}"
+        first = textwrap.wrap(said, _WRAP, max_lines=2, placeholder=" …")
+        lines = max(_LINES - len(first), 1)
+    told = textwrap.wrap(f"{head}{why}", _WRAP, max_lines=lines, placeholder=" … (all in dispositions.csv)")
+    lines_shown = [*first, *told]
     ax.plot([4.2, 4.55], [i, i], color=UP, lw=0.9, zorder=1)
     ax.text(
         4.65,
         i,
-        "\n".join(lines),
+        "\n".join(lines_shown),
         fontsize=7.5,
         va="center",
         color=INK,

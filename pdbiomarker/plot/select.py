@@ -50,6 +50,9 @@ _UNITS: Final = {
 _SET_LABELS: Final = {
     "strict": "strict (adequate biopsies)",
     "strict_pairs": "strict, pairs only",
+    "immune_evaluable": "immune-evaluable (regression beds count)",
+    "same_lesion_pairs": "strict, pairs of one lesion, no nodes",
+    "node_pairs": "strict, pairs of lymph nodes",
     "strict_stable_genes": "strict, scaled by stable genes (composition)",
     "all_biopsied": "all biopsied",
     "all": "all biopsied",
@@ -64,6 +67,13 @@ _REASON_WORDS: Final = {
     "E-PAIR-007": "no biopsy",
     "E-PAIR-008": "not measured",
     "E-PAIR-009": "visit unknown",
+    "E-PAIR-010": "archival",
+    "E-PAIR-012": "partial date",
+    "E-PAIR-014": "after cut-off",
+    "E-PAIR-015": "other lesion",
+    "E-PAIR-016": "no consent",
+    "E-OVERRIDE-010": "left out",
+    "E-OVERRIDE-011": "not adequate",
 }
 
 

@@ -37,8 +37,10 @@ from pdbiomarker.report.content import (
     Text,
     Thumbnails,
 )
+from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
+from pdbiomarker.report.overrides import overrides_table
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
@@ -82,6 +84,7 @@ def build(study: Any, result: Result) -> Document:
     hue = _hue(result)
     sections = (
         _front(result),
+        estimand_section(result),
         _accountability(result),
         _quality(result),
         _primary(result, hue),
@@ -230,11 +233,12 @@ def _accountability(result: Result) -> Section:
         *[("set", Column("analysis set")), ("assay", Column("assay")), ("contrast", Column("contrast"))],
         *[("step", Column("step", "name")), ("n_participants", Column("participants", "number"))],
         *[("n_lost", Column("lost", "number")), ("n_biopsies", Column("biopsies", "number"))],
-        ("reason", Column("why lost")),
+        *[("reasons", Column("why lost")), ("reason", Column("who was lost", minor=True))],
     ]
     caption = "Every step of every analysis set, with the reasons of each loss."
     blocks.append(_table("flow-table", caption, _worded(result, flow), columns))
     blocks.append(_unused(result, biopsies))
+    blocks += overrides_table(result)
     return Section("accountability", "Participants and biopsies", tuple(blocks))
 
 

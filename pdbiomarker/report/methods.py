@@ -7,6 +7,8 @@ from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.pairing import SETS, rule_text
+from pdbiomarker.plan import DEFAULT_CHOICE
 from pdbiomarker.plot.select import Result, set_label
 
 __all__ = ["limits_text", "methods_text", "versions_of"]
@@ -109,19 +111,25 @@ def methods_text(result: Result) -> tuple[str, ...]:
     return tuple(p for p in paragraphs if p)
 
 
+_OTHER_SETS: Final[Mapping[str, str]] = {
+    "immune_evaluable": "adequate biopsies and those on treatment without tumour whose regression bed a "
+    "blinded reader documented, where what is measured in tumour is undefined",
+    "same_lesion_pairs": "pairs of one lesion that is no lymph node",
+    "node_pairs": "pairs of lymph nodes",
+}
+
+
 def _design(study: Any, plan: Any) -> str:
     windows = []
     for visit in study.spec.visits:
         low, high = getattr(visit, "low", None), getattr(visit, "high", None)
-        windows.append(
-            f"{visit.name} (by label)" if low is None else f"{visit.name} (study days {low} to {high})"
-        )
+        after = getattr(visit, "after_last_dose", None)
+        known = "by label" if low is None else f"study days {low} to {high}"
+        windows.append(f"{visit.name} ({known if after is None else f'{after} days after the last dose'})")
     contrasts = "; ".join(f"{name}: {text}" for name, text in dict(plan.contrasts).items())
     rule = (
         "Where a participant had several usable biopsies at a visit, one was chosen by a fixed rule: "
-        "adequate, then "
-        "closest to the target day, then the latest before treatment or the earliest on treatment, then "
-        "by id."
+        f"{_choice(plan)}."
         if getattr(plan, "replicates", "select") == "select"
         else "Where a participant had several usable biopsies at a visit, all were kept, with a random "
         "effect for the biopsy's visit within the participant."
@@ -134,19 +142,32 @@ def _design(study: Any, plan: Any) -> str:
     )
 
 
+def _choice(plan: Any) -> str:
+    """The rule of choice, before and on treatment."""
+    steps = getattr(plan, "choice", DEFAULT_CHOICE)
+    before, after = rule_text(steps, before=True), rule_text(steps, before=False)
+    return before if before == after else f"before treatment {before}; on treatment {after}"
+
+
 def _sets(result: Result) -> str:
     study = result.study
-    rules = ", ".join(f"{name} of at least {value:g}" for name, value in dict(study.spec.adequacy).items())
+    rules = ", ".join(
+        f"{name} of {rule.need.removesuffix(' needed')}" for name, rule in dict(study.spec.adequacy).items()
+    )
     rule = f"A biopsy is adequate with {rules}. " if rules else "The study sets no rule of adequacy. "
     strict, pairs = set_label("strict", result), set_label("strict_pairs", result)
     everyone = f"; {set_label('all_biopsied', result)}, every biopsy that was measured, adequate or not"
     everyone = everyone if rules else ""
+    held = set(result.table["set"])
+    others = "".join(
+        f"; {set_label(name, result)}, {said}" for name, said in _OTHER_SETS.items() if name in held
+    )
     return (
         f"{rule}The primary analysis set, {strict}, holds {'adequate' if rules else 'all measured'} "
         "biopsies; a participant with one of the two visits contributes to the model but is not a pair. "
         f"Sensitivity sets stand beside it, with p-values that are not adjusted: {pairs}, participants "
-        f"with both visits{everyone}. In the files of results the sets are named strict, strict_pairs and "
-        "all_biopsied."
+        f"with both visits{others}{everyone}. In the files of results the sets are named "
+        f"{', '.join(name for name in SETS if name in held)}."
     )
 
 

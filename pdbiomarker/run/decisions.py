@@ -25,7 +25,7 @@ from pdbiomarker.noise import choose_noise, components_table, counting_of, noise
 from pdbiomarker.run.results import read_result
 from pdbiomarker.tables import write_table
 
-__all__ = ["decide_results"]
+__all__ = ["decide_results", "rule_named"]
 
 
 def decide_results(
@@ -50,7 +50,7 @@ def decide_results(
     features : sequence of str
         ``assay:feature``; default: the plan's family ``primary``.
     declared : Declared, optional
-        Facts about blinding and staining.
+        Facts beside those of study.yaml and of the plan's lock.
     noise : path, optional
         A file to borrow noise from; default ``reference/noise.yaml``.
 
@@ -67,8 +67,8 @@ def decide_results(
         refuses.
     """
     result = read_result(results)
-    chosen: list[Rule] = [_rule(text) for text in (rules or presets())]
-    asked = list(features) or _primary(result)
+    chosen: list[Rule] = [rule_named(text) for text in dict.fromkeys(rules or presets())]
+    asked = list(dict.fromkeys(features)) or _primary(result)
     estimates, reasons = choose_noise(result.study, asked, path=noise)
     decisions = decide(result, chosen, asked, noise=estimates, declared=declared)
     contrast = next(iter(result.plan.contrasts))
@@ -95,7 +95,8 @@ def decide_results(
     return [made[name] for name in order]
 
 
-def _rule(text: str) -> Rule:
+def rule_named(text: str) -> Rule:
+    """Give a rule: a preset by its name, or a file that ends in .yaml."""
     return read_rule(text) if text.endswith((".yaml", ".yml")) else preset(text)
 
 

@@ -6,10 +6,15 @@
     results/changes.csv              PDResult.changes of assays with at most 200 features
     results/changes_<assay>.parquet  those of larger assays
     results/robustness.csv           PDResult.robustness: exact tests, influence, bootstrap, for panels
-    results/accountability.csv, biopsies.csv, pairs.csv
+    results/accountability.csv, dispositions.csv, biopsies.csv, pairs.csv
+    results/overrides.csv            reviewers' decisions, where there are any
     results/quarantine.csv           what was left out, and why
     results/qc_<name>.csv            quality tables
     results/identity.csv             whose library it is, by its transcripts
+    results/estimands.csv            primary features under every strategy for intercurrent events
+    results/intercurrent_events.csv  which biopsies an intercurrent event affects
+    results/pair_mix.csv             tumour type, site and lesion of the pairs
+    results/plan_deviations.csv      the plan against its lock, and the looks
     results/truth.csv                planted effects, for a simulated study
     results/study.json               study and plan as analysed (study days, no dates)
     assays/<assay>.h5ad              biopsies x features, raw and on the model scale
@@ -39,10 +44,22 @@ from pdbiomarker.change import (
     PDResult,
 )
 from pdbiomarker.errors import Problem, Problems, StudyError
+from pdbiomarker.pairing import DISPOSITION_COLUMNS
 from pdbiomarker.plan import Plan
 from pdbiomarker.provenance import atomic_path, read_manifest, write_text
-from pdbiomarker.study import AssaySpec, Study, StudySpec, Visit
-from pdbiomarker.tables import read_table, write_table
+from pdbiomarker.study import (
+    AdequacyRule,
+    Archival,
+    AssaySpec,
+    Declared,
+    PlanLock,
+    Schedule,
+    Study,
+    StudySpec,
+    Visit,
+    no_overrides,
+)
+from pdbiomarker.tables import parse_date, read_table, write_table
 
 __all__ = [
     "frame_of",
@@ -57,6 +74,8 @@ __all__ = [
 
 _RESULTS: Final = "results"
 _STUDY: Final = "study.json"
+#: Parts of a result's provenance that the analysis itself says.
+_TOLD: Final = ("estimand", "lock")
 _OWN_FILES: Final = frozenset({"identity"})
 _QUARANTINE_COLUMNS: Final = ("item", "kind", "code", "file", "row", "column", "value", "reason", "remedy")
 _ITEM_KINDS: Final[Mapping[str, str]] = {
@@ -96,11 +115,15 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "changes": changes[changes["assay"].isin(small)],
         "robustness": result.robustness,
         "accountability": result.accountability,
+        "dispositions": result.dispositions,
         "biopsies": result.biopsies,
         "pairs": result.pairs,
         "quarantine": quarantine_table(result.study.problems),
         **{_qc_file(name): table for name, table in result.qc.items()},
+        **result.listings,
     }
+    if len(result.study.overrides):
+        tables["overrides"] = result.study.overrides.reset_index(drop=True)
     if result.truth is not None:
         tables["truth"] = result.truth
     written = []
@@ -123,11 +146,15 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "libraries": _frame_out(result.study.libraries),
         "slides": _frame_out(result.study.slides),
         "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
+        "overrides": _frame_out(result.study.overrides),
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
         "tables": {name: _kinds(table) for name, table in tables.items()},
-        "facts": dict(facts),
+        "listings": list(result.listings),
+        "facts": {**dict(facts), **{k: result.provenance[k] for k in _TOLD if k in result.provenance}},
     }
+    if result.study.lock is not None:
+        content["lock"] = result.study.lock.facts()
     written.append(folder / _STUDY)
     write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")  # order has meaning
     return sorted(written)
@@ -187,13 +214,17 @@ def frame_of(table: object) -> pd.DataFrame:
 
 def study_facts(spec: StudySpec) -> dict[str, Any]:
     """Return the description of a study as JSON."""
+    declared = spec.declared.facts()
     return {
         "id": spec.id,
         "data_cutoff": spec.data_cutoff,
         "visits": [dataclasses.asdict(v) for v in spec.visits],
-        "adequacy": dict(spec.adequacy),
+        "adequacy": {column: rule.facts() for column, rule in spec.adequacy.items()},
         "assays": [{"name": assay.name, **assay.facts()} for assay in spec.assays],
         "columns": dict(spec.columns),
+        **({"declared": declared} if declared else {}),
+        "schedule": dataclasses.asdict(spec.schedule),
+        "archival": dataclasses.asdict(spec.archival),
     }
 
 
@@ -220,13 +251,24 @@ def _kinds(table: pd.DataFrame) -> dict[str, str]:
 
 
 def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
-    kept = frame[[c for c in frame.columns if c not in _DATES]]
+    kept = frame[[c for c in frame.columns if c not in _DATES and not _holds_dates(frame[c])]]
     return {
         "index": [str(value) for value in frame.index],
         "name": frame.index.name,
         "kinds": _kinds(kept),
         "columns": {str(c): [_cell(v) for v in kept[c]] for c in kept.columns},
     }
+
+
+def _holds_dates(column: pd.Series) -> bool:
+    """Whether a column of a sheet holds dates, whatever its name: one of several with ; between is enough.
+
+    The name of a staining run may be its date: it is no participant's, and tables and checks need it.
+    """
+    if column.name == "batch":
+        return False
+    texts = [value for value in column.dropna().tolist() if isinstance(value, str)]
+    return any(parse_date(part.strip()) is not None for text in texts for part in text.split(";"))
 
 
 def _cell(value: Any) -> str | float | int | bool | None:
@@ -295,6 +337,8 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         assays=MappingProxyType(assays),
         clinical=MappingProxyType({n: _frame_in(f) for n, f in content["clinical"].items()}),
         problems=tuple(Problem(**row) for row in content["problems"]),
+        lock=PlanLock.of(content["lock"]) if "lock" in content else None,
+        overrides=_frame_in(content["overrides"]) if "overrides" in content else no_overrides(),
     )
     kinds = content["tables"]
     tables = {name: _read_table(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
@@ -307,6 +351,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         table=tables["pd_change"][list(TABLE_COLUMNS)],
         changes=_changes(out, tables["changes"], list(assays)),
         accountability=tables["accountability"],
+        dispositions=tables.get("dispositions", pd.DataFrame(columns=list(DISPOSITION_COLUMNS))),
         biopsies=tables["biopsies"],
         pairs=tables["pairs"],
         plan=_plan(content["plan"]),
@@ -317,6 +362,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
             for name, table in tables.items()
             if name.startswith("qc_") or name in _OWN_FILES
         },
+        listings={name: tables[name] for name in content["listings"]},
         provenance={**facts, "problems": list(study.problems)},
         truth=tables.get("truth"),
         images=images,
@@ -377,9 +423,14 @@ def _spec(content: Mapping[str, Any]) -> StudySpec:
         id=content["id"],
         data_cutoff=content["data_cutoff"],
         visits=tuple(Visit(**visit) for visit in content["visits"]),
-        adequacy=MappingProxyType(dict(content["adequacy"])),
+        adequacy=MappingProxyType(
+            {column: AdequacyRule.read(column, facts) for column, facts in content["adequacy"].items()}
+        ),
         assays=tuple(_assay(assay) for assay in content["assays"]),
         columns=MappingProxyType(dict(content["columns"])),
+        declared=Declared.of(content.get("declared", {})),
+        schedule=Schedule(**content.get("schedule", {})),
+        archival=Archival(**content.get("archival", {})),
     )
 
 
@@ -389,4 +440,5 @@ def _assay(content: Mapping[str, Any]) -> AssaySpec:
 
 def _plan(content: Mapping[str, Any]) -> Plan:
     families = {family: tuple(references) for family, references in content["families"].items()}
-    return Plan(**{**content, "families": families, "stable_genes": tuple(content.get("stable_genes", ()))})
+    lists = {name: tuple(content[name]) for name in ("stable_genes", "choice") if name in content}
+    return Plan(**{**content, "families": families, **lists})

@@ -18,12 +18,21 @@ from pdbiomarker.change import pd_change
 from pdbiomarker.change.families import resolve_families
 from pdbiomarker.errors import InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
-from pdbiomarker.plan import DEFAULT_FORMULA, Plan
+from pdbiomarker.plan import DEFAULT_FORMULA, Plan, undeclared_events
 from pdbiomarker.provenance import code_version, sha256_file, sha256_json, slug
 from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, panel_file
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
-from pdbiomarker.study import CLINICAL, AssaySpec, Study, StudySpec, is_panel_file, read_study, shown_path
+from pdbiomarker.study import (
+    CLINICAL,
+    LOCK_FILE,
+    AssaySpec,
+    Study,
+    StudySpec,
+    is_panel_file,
+    read_study,
+    shown_path,
+)
 from pdbiomarker.tables import add_rows, read_table, to_number
 
 __all__ = [
@@ -39,7 +48,10 @@ __all__ = [
     "survey_slides",
 ]
 
-_SHEETS: Final = ("study.yaml", "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv")
+_SHEETS: Final = (
+    *("study.yaml", LOCK_FILE, "participants.csv", "biopsies.csv", "libraries.csv", "slides.csv"),
+    "overrides.csv",
+)
 _TWIN: Final = "E-SLIDE-011"
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
@@ -124,6 +136,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         the_plan = plan_of(study, plan_file, assays)
     found.extend(p for p in of_plan if read or study is None or not _is_of_unread(study, p))
     if study is not None and the_plan is not None:
+        found.extend(undeclared_events(study, the_plan.intercurrent))
         with Collecting(found):
             _check_plan(study, the_plan, assays)
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))

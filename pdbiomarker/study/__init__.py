@@ -2,22 +2,45 @@
 
 from pdbiomarker.study.assays import AssaySpec
 from pdbiomarker.study.clinical import FOLDER as CLINICAL
+from pdbiomarker.study.declared import FACTS_IN_WORDS, Declared
 from pdbiomarker.study.folder import read_study
 from pdbiomarker.study.items import is_panel_file, shown_path
+from pdbiomarker.study.lock import LOCK_FILE, LockEntry, PlanLock, write_lock
 from pdbiomarker.study.model import KINDS, Study, check_assay
+from pdbiomarker.study.overrides import no_overrides, override_reason
+from pdbiomarker.study.people import study_day
+from pdbiomarker.study.rules import AdequacyRule, Archival, Quality, worst
+from pdbiomarker.study.schedule import Schedule, days_between, shifted
 from pdbiomarker.study.single_cell import SingleCellOptions
-from pdbiomarker.study.spec import StudySpec, Visit
+from pdbiomarker.study.spec import StudySpec, Visit, spec_mapping
 
 __all__ = [
     "CLINICAL",
+    "FACTS_IN_WORDS",
     "KINDS",
+    "LOCK_FILE",
+    "AdequacyRule",
+    "Archival",
     "AssaySpec",
+    "Declared",
+    "LockEntry",
+    "PlanLock",
+    "Quality",
+    "Schedule",
     "SingleCellOptions",
     "Study",
     "StudySpec",
     "Visit",
     "check_assay",
+    "days_between",
     "is_panel_file",
+    "no_overrides",
+    "override_reason",
     "read_study",
+    "shifted",
     "shown_path",
+    "spec_mapping",
+    "study_day",
+    "worst",
+    "write_lock",
 ]

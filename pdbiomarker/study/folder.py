@@ -22,7 +22,10 @@ from pdbiomarker.study.items import (
     read_slides,
     slides_of_biopsies,
 )
+from pdbiomarker.study.lock import read_lock
 from pdbiomarker.study.model import Study
+from pdbiomarker.study.overrides import FILE as OVERRIDES
+from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
@@ -102,28 +105,73 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     sheets |= clinical.sheets
     if spec is not None:
         _check_paths(folder, spec, problems)
+    lock = read_lock(folder, None if spec is None else spec.id, problems)
     if spec is not None and biopsies is not None:
-        numeric = [str(c) for c in biopsies if pd.api.types.is_numeric_dtype(biopsies[c]) and c != "line"]
-        check_spec_columns(spec, {file: s.header() for file, s in sheets.items()}, numeric, problems=problems)
+        judged = {BIOPSIES: biopsies} | ({LIBRARIES: libraries} if LIBRARIES in sheets else {})
+        columns_of = {file: _kinds(frame) for file, frame in judged.items() if frame is not None}
+        headers = {file: sheet.header() for file, sheet in sheets.items()}
+        check_spec_columns(spec, headers, columns_of, problems=problems)
         for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):
             if frame is not None and file in sheets:
                 _check_batches(frame, biopsies, spec.visits, file, problems)
-    if problems.errors or spec is None or participants is None or biopsies is None:
+    if spec is None or participants is None or biopsies is None or libraries is None or slides is None:
         return None
-    if libraries is None or slides is None:
+    overrides = no_overrides()
+    if not problems.errors:  # ids that are faulty themselves cannot be decided about
+        overrides = _overrides(folder, spec, (participants, biopsies, libraries, slides), problems)
+    if problems.errors:
         return None
     quarantined = {problem.item for problem in problems.quarantined}
     slides = slides[~slides.index.isin(quarantined)]
+    out = left_out(overrides)
+    aside = {
+        kind: frame[frame.index.isin(out[kind])]
+        for kind, frame in (("library", libraries), ("slide", slides))
+        if out[kind]
+    }
+    slides = slides[~slides.index.isin(out["slide"])]
+    libraries = libraries[~libraries.index.isin(out["library"])]
+    frames = (participants, biopsies, libraries, slides)
+    told = tuple(problems)
     return Study(
         spec,
-        participants,
-        biopsies,
-        libraries,
-        slides,
+        *frames,
         clinical=clinical.tables,
-        problems=tuple(problems),
+        overrides=overrides,
+        aside=aside,
+        problems=told,
         path=folder,
+        lock=lock,
     )
+
+
+def _overrides(
+    folder: Path, spec: StudySpec, frames: tuple[pd.DataFrame, ...], problems: Problems
+) -> pd.DataFrame:
+    participants, biopsies, libraries, slides = frames
+    if leads_outside(folder, OVERRIDES):
+        problems.add(
+            "E-FILE-006",
+            "The path leads outside the study folder.",
+            remedy="Put the file into the study folder.",
+            file=FILE,
+            value=OVERRIDES,
+        )
+        return no_overrides()
+    # Libraries that carry the ids of the biopsies are not items of their own.
+    own = libraries[libraries["source"] != "biopsy_id"]
+    kinds = {"participant": participants, "biopsy": biopsies, "library": own, "slide": slides}
+    ids = {kind: [str(i) for i in frame.index] for kind, frame in kinds.items()}
+    return read_overrides(folder / OVERRIDES, ids, biopsies, spec.visits, problems)
+
+
+def _kinds(frame: pd.DataFrame) -> dict[str, bool]:
+    """Columns of a sheet that a rule may name, and whether they hold numbers."""
+    return {
+        str(column): pd.api.types.is_numeric_dtype(frame[column])
+        for column in frame
+        if column not in {"line", "source"}
+    }
 
 
 def _has_key(sheets: Mapping[str, Sheet], file: str, required: tuple[str, ...]) -> bool:

@@ -13,6 +13,8 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problem, Problems, StudyError
+from pdbiomarker.study.lock import PlanLock
+from pdbiomarker.study.overrides import left_out, no_overrides
 from pdbiomarker.study.spec import StudySpec
 from pdbiomarker.study.writing import write_folder
 from pdbiomarker.tables import nearest
@@ -51,10 +53,16 @@ class Study:
     clinical : mapping of name to DataFrame
         The sheets of clinical/ (doses, concentrations, lesions ...), participant_id as text, typed; and
         ``set_aside``, what lies after the data cut-off.
+    overrides : DataFrame
+        What reviewers decided (overrides.csv): kind, item, action, visit, reason, who, date.
+    aside : mapping of kind to DataFrame
+        Rows of the libraries and slides that reviewers left out; they are not in `libraries` and `slides`.
     problems : tuple of Problem
         What was told while reading: warnings and quarantined slides.
     path : Path or None
         The folder.
+    lock : PlanLock or None
+        plan.lock.yaml: which plan was locked, when and for which look.
     """
 
     spec: StudySpec
@@ -66,6 +74,9 @@ class Study:
     clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     path: Path | None = None
+    lock: PlanLock | None = None
+    overrides: pd.DataFrame = dataclasses.field(default_factory=no_overrides)
+    aside: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = Problems()
@@ -98,6 +109,11 @@ class Study:
         """
         check_assay(adata, name, biopsies=self.biopsies.index).raise_if_any(AssayError)
         return dataclasses.replace(self, assays={**self.assays, name: adata})
+
+    @property
+    def left_out(self) -> dict[str, set[str]]:
+        """Ids that reviewers left out, by kind: participant, biopsy, library, slide."""
+        return left_out(self.overrides)
 
     def resolve(self, path: str) -> Path:
         """Give the place on disk of a path of study.yaml or slides.csv."""
@@ -159,6 +175,7 @@ class Study:
                 ", ".join(f"{name} ({len(frame)})" for name, frame in self.clinical.items()) or "none",
             ),
             ("told", f"{len(told.warnings)} warnings, {len(told.quarantined)} quarantined"),
+            *([("overrides", str(len(self.overrides)))] if len(self.overrides) else []),
         ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import math
+import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,7 +20,9 @@ from pdbiomarker.study.sheets import (
     read_others,
 )
 from pdbiomarker.study.spec import Visit
-from pdbiomarker.tables import nearest, parse_date, to_date, to_number
+from pdbiomarker.tables import nearest, parse_date, parse_partial_date, to_date, to_number
+
+_UNSCHEDULED = re.compile(r"uns|unsch(eduled)?( visit)?([ .]*[0-9.]+)?", re.IGNORECASE | re.ASCII)
 
 PARTICIPANT_COLUMNS: Final = ("participant_id",)
 BIOPSY_COLUMNS: Final = ("participant_id", "biopsy_id")
@@ -35,10 +38,19 @@ _PARTICIPANT_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
 _BIOPSY_RANGES: Final[Mapping[str, tuple[float, float | None]]] = {
     "tumor_content_pct": (0, 100),
     "viable_tumor_cells": (0, None),
+    "tumor_area_mm2": (0, None),
+    "necrosis_pct": (0, 100),
     "age": (0, 130),
     "dose_mg": (0, None),
 }
+#: Columns that say yes or no.
+_PARTICIPANT_FLAGS: Final = ("biopsy_consent",)
+_BIOPSY_FLAGS: Final = ("archival", "node", "regression_bed", "bed_reader_blinded")
+_YES: Final = frozenset({"yes", "y", "true", "1"})
+_NO: Final = frozenset({"no", "n", "false", "0"})
 _FARTHEST_DAY: Final = 20_000
+#: A specimen that agrees with another of its participant in all of these may be the same one entered twice.
+_SPECIMEN: Final = ("participant_id", "visit", "collection_date", "study_day", "lesion_id", "site", "core")
 
 
 def read_participants(sheet: Sheet, *, cutoff: str | None) -> pd.DataFrame:
@@ -65,6 +77,7 @@ def read_participants(sheet: Sheet, *, cutoff: str | None) -> pd.DataFrame:
         dates = read_dates(sheet, "first_dose_datetime")
         tell_after_cutoff(sheet, dates, cutoff)
         done["first_dose_datetime"] = dates_as_text(dates)
+    done |= {column: _flag(sheet, column) for column in _PARTICIPANT_FLAGS if sheet.has(column)}
     return by_id({**done, **read_others(sheet, done)}, "participant_id")
 
 
@@ -91,7 +104,10 @@ def read_biopsies(
     -------
     DataFrame
         Index biopsy_id; participant_id, visit, collection_date, study_day (Int64), hours_from_first_dose,
-        line, then the sheet's other columns.
+        line, then the sheet's other columns. Where a date is partial (``2025-02``), the date stays text,
+        `collection_date_imputed` names what is not known (``D`` the day, ``M`` month and day), and
+        `study_day_earliest` and `study_day_latest` are the study days that it allows. Where a date lies
+        after the data cut-off, `after_cutoff` says ``yes``.
     """
     ids = read_ids(sheet, "biopsy_id")
     people = read_ids(sheet, "participant_id")
@@ -100,23 +116,34 @@ def read_biopsies(
         check_known(sheet, people, map(str, participants.index.dropna()), what="participants.csv")
     _check_placed(sheet)
     labels = _visits(sheet, visits)
-    dates = read_dates(sheet, "collection_date")
-    tell_after_cutoff(sheet, dates, cutoff)
+    partial = _partial_dates(sheet)
+    dates = read_dates(sheet, "collection_date", but=frozenset(partial))
+    late = tell_after_cutoff(sheet, _earliest(dates, partial), cutoff)
     doses = first_doses(people, participants)
     days = study_days(sheet, dates, doses)
+    texts = dates_as_text(dates)
+    for line, (text, *_) in partial.items():
+        texts[line] = text
     done = {
         "participant_id": people,
         "biopsy_id": ids,
         "visit": labels,
-        "collection_date": dates_as_text(dates),
+        "collection_date": texts,
         "study_day": days,
         "hours_from_first_dose": _hours(dates, doses),
     }
+    if late:
+        values = ["yes" if int(line) in late else "no" for line in dates.index]
+        done["after_cutoff"] = pd.Series(values, index=dates.index, dtype=object)
+    if partial:
+        done |= _partial_columns(sheet, partial, days, doses)
+    done |= {column: _flag(sheet, column) for column in _BIOPSY_FLAGS if sheet.has(column)}
     for column, (low, high) in _BIOPSY_RANGES.items():
         if sheet.has(column):
             done[column] = _number(sheet, column, low, high)
     if participants is not None:
         _check_facts(sheet, people, participants)
+    _tell_twins(sheet, ids)
     return by_id({**done, **read_others(sheet, done)}, "biopsy_id")
 
 
@@ -131,9 +158,112 @@ def _number(sheet: Sheet, column: str, low: float, high: float | None) -> pd.Ser
     )
 
 
-def read_dates(sheet: Sheet, column: str) -> pd.Series:
-    """Give a column of dates; see :func:`pdbiomarker.tables.to_date`."""
-    return to_date(sheet.column(column), file=sheet.file, problems=sheet.problems, name=sheet.label(column))
+def read_dates(sheet: Sheet, column: str, *, but: frozenset[int] = frozenset()) -> pd.Series:
+    """Read dates; the lines of `but` have been read elsewhere."""
+    texts = sheet.column(column)
+    if but:
+        kept = [None if line in but else text for line, text in zip(texts.index, texts.tolist(), strict=True)]
+        texts = pd.Series(kept, index=texts.index, name=column, dtype=object)
+    return to_date(texts, file=sheet.file, problems=sheet.problems, name=sheet.label(column))
+
+
+#: Of a line: the text, the first and the last day that it allows, and what is not known.
+_Partial = Mapping[int, tuple[str, dt.date, dt.date, str]]
+
+
+def _partial_dates(sheet: Sheet) -> _Partial:
+    found: dict[int, tuple[str, dt.date, dt.date, str]] = {}
+    for line, raw in sheet.column("collection_date").items():
+        text = "" if raw is None else str(raw).strip()
+        read = parse_partial_date(text)
+        if read is not None:
+            found[int(str(line))] = (text, *read)
+    sheet.tell(
+        "E-STUDY-011",
+        "collection_date",
+        [(line, text, f"The date {text} is partial.") for line, (text, *_) in found.items()],
+        remedy="Find the day. Until then the date is kept as text, and places the biopsy at a visit only if "
+        "every day that it allows does.",
+        severity="warning",
+    )
+    return found
+
+
+def _partial_columns(
+    sheet: Sheet, partial: _Partial, days: pd.Series, doses: Sequence[dt.date | None]
+) -> dict[str, pd.Series]:
+    """What partial dates leave open; a study day that was typed must be one of those allowed."""
+    flags: list[str | None] = []
+    ranges: list[tuple[int | None, int | None]] = []
+    clashes: list[tuple[int, str | None, str]] = []
+    for line, day, dose in zip(days.index, days.tolist(), doses, strict=True):
+        given = None if pd.isna(day) else int(day)
+        if line not in partial:
+            flags.append(None)
+            ranges.append((given, given))
+            continue
+        text, first, last, flag = partial[line]
+        flags.append(flag)
+        span = (None, None) if dose is None else (study_day(first, dose), study_day(last, dose))
+        if given is not None and span[0] is not None and span[1] is not None:
+            if not span[0] <= given <= span[1]:
+                said = (
+                    f"The partial date {text} is study day {span[0]} to {span[1]}, the one given is {given}."
+                )
+                clashes.append((int(line), str(given), said))
+            span = (given, given)
+        ranges.append(span)
+    sheet.tell(
+        "E-SHEET-013", "study_day", clashes, remedy="Correct the date, the study day or the first dose."
+    )
+    columns = {"collection_date_imputed": pd.Series(flags, index=days.index, dtype=object)}
+    for place, name in enumerate(("study_day_earliest", "study_day_latest")):
+        values = pd.array([span[place] for span in ranges], dtype="Int64")
+        columns[name] = pd.Series(values, index=days.index, name=name)
+    return columns
+
+
+def _flag(sheet: Sheet, column: str) -> pd.Series:
+    """Read a column of yes and no."""
+    values: list[str | None] = []
+    wrong: list[tuple[int, str | None, str]] = []
+    raw = sheet.frame[column]
+    for line, cell in zip(raw.index, raw.tolist(), strict=True):
+        word = "" if cell is None else str(cell).strip().casefold()
+        values.append("yes" if word in _YES else "no" if word in _NO else None)
+        if word and values[-1] is None:
+            wrong.append((int(line), str(cell), "The value is neither yes nor no."))
+    sheet.tell("E-SHEET-007", column, wrong, remedy="Write yes or no, or leave the cell empty.")
+    return pd.Series(values, index=raw.index, name=column, dtype=object)
+
+
+def _tell_twins(sheet: Sheet, ids: pd.Series) -> None:
+    """Tell of specimens that may be one specimen entered twice under two ids."""
+    kept = [column for column in _SPECIMEN if sheet.has(column)]
+    if not {"participant_id", "core"} <= set(kept) or not {"collection_date", "study_day"} & set(kept):
+        return  # without a core number, several cores of one procedure look alike
+    first: dict[tuple[str, ...], tuple[int, str]] = {}
+    twins: list[tuple[int, str | None, str]] = []
+    for line, biopsy, *cells in zip(
+        ids.index, ids.tolist(), *(sheet.frame[column].tolist() for column in kept), strict=True
+    ):
+        key = tuple("" if cell is None else str(cell).strip() for cell in cells)
+        if biopsy is None or not key[kept.index("core")]:
+            continue
+        other = first.setdefault(key, (int(line), str(biopsy)))
+        if other[1] != biopsy:
+            said = (
+                f"Biopsy {biopsy!r} has the participant, time, place and core of biopsy {other[1]!r} "
+                f"(line {other[0]})."
+            )
+            twins.append((int(line), str(biopsy), said))
+    sheet.tell(
+        "E-STUDY-012",
+        "biopsy_id",
+        twins,
+        remedy="If they are one specimen, remove a row; if not, correct the core.",
+        severity="warning",
+    )
 
 
 def dates_as_text(dates: pd.Series) -> pd.Series:
@@ -147,11 +277,18 @@ def day_of(date: dt.date) -> dt.date:
     return date.date() if isinstance(date, dt.datetime) else date
 
 
-def tell_after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> None:
-    """Tell dates after the data cut-off (E-SHEET-014, warning)."""
+def _earliest(dates: pd.Series, partial: _Partial) -> pd.Series:
+    """Dates, and of partial ones the first day that they allow."""
+    rows = zip(dates.index.tolist(), dates.tolist(), strict=True)
+    values = [partial[line][1] if line in partial else date for line, date in rows]
+    return pd.Series(values, index=dates.index, name=dates.name, dtype=object)
+
+
+def tell_after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> frozenset[int]:
+    """Tell of dates after the data cut-off, and give their lines."""
     limit = None if cutoff is None else parse_date(cutoff)
     if limit is None:
-        return
+        return frozenset()
     late = [
         (int(line), date.isoformat(), f"The date lies after the data cut-off, {limit.isoformat()}.")
         for line, date in zip(dates.index, dates.tolist(), strict=True)
@@ -164,6 +301,7 @@ def tell_after_cutoff(sheet: Sheet, dates: pd.Series, cutoff: str | None) -> Non
         remedy="Check the date, or whether the row belongs to this data cut.",
         severity="warning",
     )
+    return frozenset(line for line, *_ in late)
 
 
 def _check_placed(sheet: Sheet) -> None:
@@ -187,6 +325,21 @@ def _visits(sheet: Sheet, visits: Sequence[Visit] | None) -> pd.Series:
         return labels
     names = [visit.name for visit in visits]
     known = set(names)
+    free = [bool(_UNSCHEDULED.fullmatch(v or "")) and v not in known for v in labels.tolist()]
+    if any(free):
+        sheet.tell(
+            "E-STUDY-013",
+            "visit",
+            [
+                (int(line), value, "The visit is unscheduled: the study day alone places the biopsy.")
+                for line, value, one in zip(labels.index, labels.tolist(), free, strict=True)
+                if one
+            ],
+            remedy="Nothing need be done where that is meant.",
+            severity="warning",
+        )
+        kept = [None if one else value for value, one in zip(labels.tolist(), free, strict=True)]
+        labels = pd.Series(kept, index=labels.index, name="visit", dtype=object)
     unknown = [
         (int(line), value, f"The visit {value!r} is not among those of study.yaml. {nearest(value, names)}")
         for line, value in zip(labels.index, labels.tolist(), strict=True)

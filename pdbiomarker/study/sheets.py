@@ -20,6 +20,8 @@ NAMES: Final = frozenset(
 )
 #: Columns that reading adds.
 RESERVED: Final = ("line", "source", "assay")
+#: But this one means something in this sheet: whose libraries they are.
+_OWN: Final = ("libraries.csv", "assay")
 
 _RETYPE: Final = "Type the id again, without invisible characters."
 
@@ -108,7 +110,7 @@ def open_sheet(
         return None
     frame, site_names = _renamed(frame, columns, file, problems)
     for column in RESERVED:
-        if column in frame:
+        if column in frame and (file, column) != _OWN:
             site_names[f"{column}_given"] = site_names.pop(column, column)
             frame = frame.rename(columns={column: f"{column}_given"})
             problems.add(

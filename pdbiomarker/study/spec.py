@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.study.assays import AssayKeys, AssaySpec
+from pdbiomarker.study.declared import Declared, DeclaredKeys
 from pdbiomarker.study.ids import normal_id, skeleton
+from pdbiomarker.study.rules import AdequacyRule, Archival, ArchivalKeys, RuleKeys
+from pdbiomarker.study.schedule import Schedule, ScheduleKeys, complete_visits, days_between, shifted
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, validate_yaml
 
 FILE: Final = "study.yaml"
@@ -33,12 +36,16 @@ class Visit:
         First and last study day of the window (there is no day 0); None where only labels are known.
     target : int or None
         The day aimed at, where one is declared.
+    after_last_dose, half : int or None
+        Of a visit that counts from the last dose: how many days after it, and how far from that day.
     """
 
     name: str
     low: int | None = None
     high: int | None = None
     target: int | None = None
+    after_last_dose: int | None = None
+    half: int | None = None
 
     @property
     def has_window(self) -> bool:
@@ -62,23 +69,38 @@ class StudySpec:
         ISO date; carried by every document.
     visits : tuple of Visit
         In the order of the file; the first is the reference level.
-    adequacy : mapping of column to float
-        A biopsy is adequate when each of these columns is at least this large.
+    adequacy : mapping of column to AdequacyRule
+        A biopsy is adequate when it fails none of these rules.
     assays : tuple of AssaySpec
     columns : mapping of the site's column name to ours
+    declared : Declared
+        Facts that the data cannot show.
+    schedule : Schedule
+        Length of cycles, screening and follow-up.
+    archival : Archival
+        Whether archival tissue may be a baseline.
     """
 
     id: str
     data_cutoff: str | None
     visits: tuple[Visit, ...]
-    adequacy: Mapping[str, float]
+    adequacy: Mapping[str, AdequacyRule]
     assays: tuple[AssaySpec, ...]
     columns: Mapping[str, str]
+    declared: Declared = dataclasses.field(default_factory=Declared)
+    schedule: Schedule = dataclasses.field(default_factory=Schedule)
+    archival: Archival = dataclasses.field(default_factory=Archival)
 
     @property
     def visit_names(self) -> tuple[str, ...]:
         """Names of the visits, in order."""
         return tuple(visit.name for visit in self.visits)
+
+    def nominal_day(self, name: str) -> int | None:
+        """Give the study day that a visit aims at: as declared, or by its name CnDd."""
+        aims = {visit.name: visit.target for visit in self.visits}
+        aim = aims.get(name)
+        return self.schedule.nominal_day(name) if aim is None else aim
 
     def assay(self, name: str) -> AssaySpec:
         """Give the specification of one assay.
@@ -94,18 +116,13 @@ class StudySpec:
         raise KeyError(f"no assay {name!r}. {nearest(name, [a.name for a in self.assays])}")
 
 
-def _shifted(day: int, days: int) -> int:
-    """Move a study day; there is no day 0."""
-    linear = (day if day < 0 else day - 1) + days
-    return linear if linear < 0 else linear + 1
-
-
 class _Window(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
     day: int | None = None
     window: int | None = Field(default=None, ge=0, le=1_000)
     low: int | None = None
     high: int | None = None
+    after_last_dose: int | None = Field(default=None, ge=1, le=1_000)
 
     @model_validator(mode="before")
     @classmethod
@@ -125,8 +142,10 @@ class _Window(BaseModel):
 
     @model_validator(mode="after")
     def _days(self) -> _Window:
-        if self.window is not None and self.day is None:
+        if self.window is not None and self.day is None and self.after_last_dose is None:
             raise ValueError("A window needs a day. Remedy: Add 'day', the study day aimed at")
+        if self.day is not None and self.after_last_dose is not None:
+            raise ValueError("A visit has a day or counts from the last dose. Remedy: Keep one of the two")
         days = [d for d in (self.day, self.low, self.high) if d is not None]
         if 0 in days:
             raise ValueError(
@@ -142,9 +161,11 @@ class _Window(BaseModel):
         return self
 
     def visit(self, name: str) -> Visit:
+        if self.after_last_dose is not None:
+            return Visit(name, after_last_dose=self.after_last_dose, half=self.window or 0)
         if self.day is not None:
             half = self.window or 0
-            return Visit(name, _shifted(self.day, -half), _shifted(self.day, half), self.day)
+            return Visit(name, shifted(self.day, -half), shifted(self.day, half), self.day)
         return Visit(name, self.low, self.high, None)
 
 
@@ -153,9 +174,12 @@ class _Study(BaseModel):
     id: str = Field(min_length=1)
     data_cutoff: str | None = None
     visits: dict[str, _Window] = Field(min_length=1)
-    adequacy: dict[str, float] = Field(default_factory=dict)
+    schedule: ScheduleKeys = Field(default_factory=ScheduleKeys)
+    adequacy: dict[str, RuleKeys] = Field(default_factory=dict)
+    archival: ArchivalKeys = Field(default_factory=ArchivalKeys)
     assays: dict[str, AssayKeys] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
+    declared: DeclaredKeys = Field(default_factory=DeclaredKeys)
 
     @field_validator("data_cutoff")
     @classmethod
@@ -164,15 +188,17 @@ class _Study(BaseModel):
             raise ValueError("The data cut-off is not an ISO 8601 date. Remedy: Write it as YYYY-MM-DD")
         return value
 
-    @field_validator("adequacy", mode="before")
+    @model_validator(mode="before")
     @classmethod
-    def _numbers(cls, value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                key: float(v) if isinstance(v, int) and not isinstance(v, bool) else v
-                for key, v in value.items()
-            }
-        return value
+    def _defaults(cls, data: Any) -> Any:
+        """Write out visits that their name describes; a faulty schedule is told where it stands."""
+        if not isinstance(data, dict) or not isinstance(data.get("visits"), dict):
+            return data
+        try:
+            keys = ScheduleKeys.model_validate(data.get("schedule", {}))
+        except ValidationError:
+            keys = ScheduleKeys()
+        return {**data, "visits": complete_visits(data["visits"], keys.schedule())}
 
 
 def read_spec(path: Path, problems: Problems) -> StudySpec | None:
@@ -201,16 +227,22 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
     _check_names(content.visits, "visits", document, problems)
     _check_names(content.assays, "assays", document, problems)
     _check_assay_names(content.assays, document, problems)
+    _check_declared(content, document, problems)
     _check_windows(visits, document, problems)
+    _check_nominal(visits, content.schedule.schedule(), document, problems)
+    _check_rules(content, document, problems)
     if len(problems.errors) > before:
         return None
     return StudySpec(
         id=content.id,
         data_cutoff=content.data_cutoff,
         visits=visits,
-        adequacy=dict(content.adequacy),
+        adequacy={column: AdequacyRule.of(column, keys) for column, keys in content.adequacy.items()},
         assays=tuple(assay.spec(name) for name, assay in content.assays.items()),
         columns=dict(content.columns),
+        declared=content.declared.declared(),
+        schedule=content.schedule.schedule(),
+        archival=content.archival.archival(),
     )
 
 
@@ -267,6 +299,23 @@ def _check_assay_names(assays: Mapping[str, AssayKeys], document: YamlDocument, 
             )
 
 
+def _check_declared(content: _Study, document: YamlDocument, problems: Problems) -> None:
+    """Refuse the precision of an assay that the study does not have."""
+    for reference in content.declared.assay_cv_pct:
+        assay = reference.partition(":")[0]
+        if not any(assay == name or assay.startswith(f"{name}_") for name in content.assays):
+            place = ("declared", "assay_cv_pct", reference)
+            problems.add(
+                "E-STUDY-001",
+                f"The precision is of an assay {assay!r} that the study does not have.",
+                remedy=nearest(assay, list(content.assays)),
+                file=document.file,
+                row=document.line(place),
+                column=".".join(place),
+                value=reference,
+            )
+
+
 def _check_windows(visits: tuple[Visit, ...], document: YamlDocument, problems: Problems) -> None:
     windows = [(v.low, v.high, v.name) for v in visits if v.low is not None and v.high is not None]
     for position, (low, high, name) in enumerate(windows):
@@ -297,8 +346,50 @@ def _check_windows(visits: tuple[Visit, ...], document: YamlDocument, problems: 
             )
 
 
+def _check_nominal(
+    visits: Sequence[Visit], schedule: Schedule, document: YamlDocument, problems: Problems
+) -> None:
+    """Tell of a visit CnDd that is aimed at another day than its name says."""
+    for visit in visits:
+        named = schedule.nominal_day(visit.name)
+        if named is None or visit.target is None or visit.target == named:
+            continue
+        problems.add(
+            "E-STUDY-010",
+            f"The name of visit {visit.name!r} says study day {named} in cycles of {schedule.cycle_days} "
+            f"days, its key 'day' says {visit.target}.",
+            remedy="Correct the day, or 'cycle_days' under 'schedule'.",
+            severity="warning",
+            file=document.file,
+            row=document.line(("visits", visit.name)),
+            column=f"visits.{visit.name}",
+            value=visit.target,
+        )
+
+
+def _check_rules(content: _Study, document: YamlDocument, problems: Problems) -> None:
+    """Refuse rules of adequacy for assays that the study does not have."""
+    for column, keys in content.adequacy.items():
+        for assay in keys.assays:
+            known = list(content.assays)
+            if assay not in known and not any(assay.startswith(f"{name}_") for name in known):
+                problems.add(
+                    "E-STUDY-001",
+                    f"The rule of adequacy for {column!r} names an assay {assay!r}; the study has none.",
+                    remedy=nearest(assay, known),
+                    file=document.file,
+                    row=document.line(("adequacy", column)),
+                    column=f"adequacy.{column}.assays",
+                    value=assay,
+                )
+
+
 def check_spec_columns(
-    spec: StudySpec, sheets: Mapping[str, Iterable[str]], numeric: Iterable[str], *, problems: Problems
+    spec: StudySpec,
+    sheets: Mapping[str, Iterable[str]],
+    columns: Mapping[str, Mapping[str, bool]],
+    *,
+    problems: Problems,
 ) -> None:
     """Check the columns that study.yaml names against those of the sheets.
 
@@ -306,8 +397,8 @@ def check_spec_columns(
     ----------
     spec : StudySpec
     sheets : mapping of sheet to the columns of its header, as the site named them
-    numeric : iterable of str
-        Numeric columns of biopsies.csv, under our names.
+    columns : mapping of sheet to (mapping of column to bool)
+        Columns of biopsies.csv and libraries.csv, under our names, and whether they are numeric.
     problems : Problems
     """
     every = {column for columns in sheets.values() for column in columns}
@@ -321,12 +412,14 @@ def check_spec_columns(
                 column=f"columns.{theirs}",
                 value=theirs,
             )
-    known = list(numeric)
-    for column in spec.adequacy:
-        if column not in known:
+    for column, rule in spec.adequacy.items():
+        numeric = next((found[column] for found in columns.values() if column in found), None)
+        if numeric is None or (rule.is_numeric and not numeric):
+            kind = "numeric column" if rule.is_numeric else "column"
+            known = [c for found in columns.values() for c, n in found.items() if n or not rule.is_numeric]
             problems.add(
                 "E-STUDY-001",
-                f"Adequacy needs a numeric column {column!r} in biopsies.csv.",
+                f"Adequacy needs a {kind} {column!r} in {' or '.join(columns) or 'biopsies.csv'}.",
                 remedy=nearest(column, known),
                 file=FILE,
                 column=f"adequacy.{column}",
@@ -338,8 +431,10 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
     """Give the content of study.yaml for a specification whose sheets carry our column names."""
     visits: dict[str, Any] = {}
     for visit in spec.visits:
-        if visit.target is not None and visit.low is not None:
-            visits[visit.name] = {"day": visit.target, "window": _days_between(visit.low, visit.target)}
+        if visit.after_last_dose is not None:
+            visits[visit.name] = {"after_last_dose": visit.after_last_dose, "window": visit.half or 0}
+        elif visit.target is not None and visit.low is not None:
+            visits[visit.name] = {"day": visit.target, "window": days_between(visit.low, visit.target)}
         else:
             visits[visit.name] = [visit.low, visit.high] if visit.has_window else {}
     content: dict[str, Any] = {"id": spec.id}
@@ -347,12 +442,13 @@ def spec_mapping(spec: StudySpec) -> dict[str, Any]:
         content["data_cutoff"] = spec.data_cutoff
     content["visits"] = visits
     if spec.adequacy:
-        content["adequacy"] = dict(spec.adequacy)
+        content["adequacy"] = {column: rule.facts() for column, rule in spec.adequacy.items()}
+    if spec.schedule != Schedule():
+        content["schedule"] = dataclasses.asdict(spec.schedule)
+    if spec.archival != Archival():
+        content["archival"] = {k: v for k, v in dataclasses.asdict(spec.archival).items() if v is not None}
     if spec.assays:
         content["assays"] = {assay.name: assay.facts() for assay in spec.assays}
+    if spec.declared.facts():
+        content["declared"] = spec.declared.facts()
     return content
-
-
-def _days_between(first: int, last: int) -> int:
-    """Days from one study day to another; there is no day 0."""
-    return (last if last < 0 else last - 1) - (first if first < 0 else first - 1)

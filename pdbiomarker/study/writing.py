@@ -13,6 +13,7 @@ import pandas as pd
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.study.clinical import FOLDER, SET_ASIDE
 from pdbiomarker.study.clinical_sheets import SHEETS
+from pdbiomarker.study.lock import LOCK_FILE
 from pdbiomarker.study.spec import FILE, spec_mapping
 from pdbiomarker.tables import to_yaml, write_table
 
@@ -20,7 +21,11 @@ if TYPE_CHECKING:
     from pdbiomarker.study.model import Study
 
 #: Columns that reading adds.
-_DERIVED: Final = ("line", "hours_from_first_dose", "source", "assay")
+_DERIVED: Final = (
+    *("line", "hours_from_first_dose", "source", "assay"),
+    *("collection_date_imputed", "study_day_earliest", "study_day_latest"),
+    "after_cutoff",
+)
 
 
 def write_folder(study: Study, target: Path) -> Path:
@@ -43,15 +48,35 @@ def write_folder(study: Study, target: Path) -> Path:
     biopsies = study.biopsies.drop(columns=[c for c in ("library", "slide") if c in study.biopsies])
     write_table(_sheet(biopsies, "biopsy_id"), target / "biopsies.csv")
     if "source" not in study.libraries or (study.libraries["source"] != "biopsy_id").any():
-        write_table(_sheet(study.libraries, "library_id"), target / "libraries.csv")
+        whole = _whole(study.libraries, study, "library")
+        libraries = _sheet(whole, "library_id")
+        if "assay" in whole:  # typed by the site here, derived in the sheet of slides
+            libraries["assay"] = whole["assay"]
+        write_table(libraries, target / "libraries.csv")
     _write_slides(study, target)
     for name, frame in study.clinical.items():
         if frame.empty:  # every row lay after the cut-off: a sheet without rows would be refused
             continue
         (target / FOLDER).mkdir(exist_ok=True)
         write_table(_clinical_sheet(name, frame), target / FOLDER / f"{name}.csv")
+    if len(study.overrides):
+        _write_overrides(study, target)
     _copy_files(study, target)
     return target
+
+
+def _write_overrides(study: Study, target: Path) -> None:
+    held = study.overrides
+    item = held["kind"] + ":" + held["item"]
+    action = [f"{a}={v}" if v else a for a, v in zip(held["action"], held["visit"], strict=True)]
+    rows = held.assign(item=item, action=action)[["item", "action", "reason", "who", "date"]]
+    write_table(rows.reset_index(drop=True), target / "overrides.csv")
+
+
+def _whole(frame: pd.DataFrame, study: Study, kind: str) -> pd.DataFrame:
+    """A sheet with the rows that reviewers left out, which overrides.csv leaves out again."""
+    aside = study.aside.get(kind)
+    return frame if aside is None or aside.empty else pd.concat([frame, aside])
 
 
 def _has_several(study: Study) -> bool:
@@ -59,9 +84,9 @@ def _has_several(study: Study) -> bool:
 
 
 def _write_slides(study: Study, target: Path) -> None:
-    if not len(study.slides):
+    slides = _whole(study.slides, study, "slide").copy()
+    if not len(slides):
         return
-    slides = study.slides.copy()
     slides["path"] = [_from(target, study.resolve(path)) for path in slides["path"].tolist()]
     if not _has_several(study):
         write_table(_sheet(slides, "slide_id"), target / "slides.csv")
@@ -95,8 +120,8 @@ def _sheet(frame: pd.DataFrame, key: str) -> pd.DataFrame:
 
 
 def _copy_files(study: Study, target: Path) -> None:
-    """Copy plan.yaml and the files that study.yaml names, where they are not there already."""
-    named = ["plan.yaml"]
+    """Copy plan.yaml, its lock and the files that study.yaml names, where they are not there already."""
+    named = ["plan.yaml", LOCK_FILE]
     for assay in study.spec.assays:
         named += [path for key, path in assay.named_files.items() if key != "files"]
         named += [] if assay.panel is None else [assay.panel]

@@ -3,7 +3,16 @@
 Ids such as ``007``, ``1E5``, ``NA`` or ``TRUE`` stay as typed; every fault is reported with its line.
 """
 
-from pdbiomarker.tables.columns import add_rows, is_number, nearest, parse_date, to_date, to_number, to_typed
+from pdbiomarker.tables.columns import (
+    add_rows,
+    is_number,
+    nearest,
+    parse_date,
+    parse_partial_date,
+    to_date,
+    to_number,
+    to_typed,
+)
 from pdbiomarker.tables.reading import read_table
 from pdbiomarker.tables.writing import write_table
 from pdbiomarker.tables.yaml import YamlDocument, load_yaml, read_yaml, to_yaml, validate_yaml
@@ -15,6 +24,7 @@ __all__ = [
     "load_yaml",
     "nearest",
     "parse_date",
+    "parse_partial_date",
     "read_table",
     "read_yaml",
     "to_date",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import calendar
 import datetime as dt
 import difflib
 import math
@@ -252,6 +253,38 @@ def parse_date(text: str) -> dt.date | None:
     except ValueError:
         return None
     return None
+
+
+def parse_partial_date(text: str) -> tuple[dt.date, dt.date, str] | None:
+    """Read an ISO 8601 date whose day, or month and day, are not known.
+
+    Returns
+    -------
+    tuple of date, date and str, or None
+        The first and the last day that it allows, and what a guess would have to impute, in the letters of
+        CDISC: ``"D"`` the day, ``"M"`` month and day. None if it is no partial date.
+
+    Examples
+    --------
+    >>> parse_partial_date("2024-02")
+    (datetime.date(2024, 2, 1), datetime.date(2024, 2, 29), 'D')
+    >>> parse_partial_date("2024-02-07") is None
+    True
+    """
+    if not _PARTIAL_DATE.fullmatch(text):
+        return None
+    year, _, month = text.rstrip("-").partition("-")
+    if not _YEARS[0] <= int(year) <= _YEARS[1]:
+        return None
+    if not month:
+        return dt.date(int(year), 1, 1), dt.date(int(year), 12, 31), "M"
+    if not 1 <= int(month) <= 12:
+        return None
+    return dt.date(int(year), int(month), 1), _last_of_month(int(year), int(month)), "D"
+
+
+def _last_of_month(year: int, month: int) -> dt.date:
+    return dt.date(year, month, calendar.monthrange(year, month)[1])
 
 
 def to_date(column: pd.Series, *, file: str, problems: Problems, name: str | None = None) -> pd.Series:

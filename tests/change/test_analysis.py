@@ -54,7 +54,7 @@ def test_sleep_equals_r(tmp_path):
 
 
 @pytest.mark.parametrize("sign", [1.0, -1.0], ids=["alike", "unlike: ICC below zero"])
-def test_complete_pairs_give_the_paired_t_test(tmp_path, sign):
+def test_trap_03_complete_pairs_give_the_paired_t_test_whatever_their_correlation(tmp_path, sign):
     rng = np.random.default_rng(1)
     level = rng.normal(size=(8, 5))
     before = level + 0.3 * rng.normal(size=(8, 5))
@@ -313,7 +313,7 @@ def test_more_terms_than_biopsies_says_so(tmp_path):
     assert row["note"]
 
 
-def test_negative_correlations_are_for_complete_pairs_only(tmp_path):
+def test_trap_03_negative_correlations_are_for_complete_pairs_only(tmp_path):
     """With an unpaired participant the participant variance stops at 0; without, it may lie below."""
     rng = np.random.default_rng(10)
     level = rng.normal(size=(9, 1))

@@ -47,7 +47,7 @@ def plan(**keys):
     )
 
 
-def test_the_two_readings_stand_side_by_side(study):
+def test_trap_20_the_two_readings_of_an_influx_stand_side_by_side(study):
     """Primary rows: risen genes seem still, the rest halved. Composition rows: +1 and 0, as planted."""
     stable = tuple(f"G{k:03d}" for k in range(RISEN, RISEN + 40))
     result = pb.pd_change(study, plan(stable_genes=stable))

@@ -56,7 +56,7 @@ def test_every_bad_reference_is_told_at_once(plan):
     assert "fits 3 features" in text
 
 
-def test_holm_and_bh_by_hand(plan):
+def test_trap_18_one_primary_family_over_features_and_contrasts_by_hand(plan):
     p = [0.01, 0.04, 0.03, np.nan, 0.02, 0.02]
     table = pd.DataFrame(
         {

@@ -300,6 +300,10 @@ def test_two_expression_assays_share_one_sheet(tmp_path):
     for sheet in (both, both.drop(columns="assay")):
         sheet.to_csv(root / "libraries.csv", index=False)
         study = read_study(root)
+        assert not study.problems
+        assert ("assay" in read_study(study.write(tmp_path / f"{len(sheet.columns)}")).libraries) == (
+            "assay" in sheet
+        )
         told_of = []
         assays = count_assays(study, told_of)
         assert [assays[name].n_obs for name in ("rna", "ncounter")] == [12, 12]

@@ -132,7 +132,7 @@ def test_a_receptor_score_needs_the_receptor() -> None:
         panel("receptor")
 
 
-def test_log_ratio_of_counts() -> None:
+def test_trap_22_log_ratio_of_counts_with_zero_in_either() -> None:
     assert log2_ratio(np.float64(31), np.float64(0)) == pytest.approx(math.log2(31.5 / 0.5))
     assert log2_ratio(np.float64(0), np.float64(0)) == 0
     moved = log2_ratio(np.float64(20), np.float64(20), first_mm2=np.float64(4), second_mm2=np.float64(1))

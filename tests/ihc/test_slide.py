@@ -131,7 +131,7 @@ def test_a_label_in_the_shape_of_a_level_is_none(tmp_path: Path) -> None:
         assert slide.thumbnail(4.0).min(axis=(0, 1))[1] > 60  # no magenta in it
 
 
-def test_nothing_of_label_or_metadata_reaches_the_outputs(tmp_path: Path) -> None:
+def test_trap_33_nothing_of_label_or_metadata_reaches_the_outputs(tmp_path: Path) -> None:
     image = paint(side=600, seed=3).image
     label = np.full((300, 300, 3), (255, 0, 255), np.uint8)
     result = quantify_slide(label_slide(tmp_path / "a.svs", image, label), "ki67")

@@ -523,7 +523,7 @@ def test_type_one_error_of_t_is_held_where_z_is_not(pairs: int, limit: float) ->
     assert by_z > rate + 0.015
 
 
-def test_denominators_do_not_turn_into_an_effect() -> None:
+def test_trap_21_denominators_do_not_turn_into_an_effect() -> None:
     """Null; p .05, 8 -> 80 cells: the empirical logit has OR .39 to .54, the beta-binomial about 1."""
     groups, X = paired(12)
     rng = np.random.default_rng(8)

@@ -97,7 +97,7 @@ def influx(rng, n_genes=2000, share=0.7, fold=2.0):
     return rng.poisson(mu).astype(float), risen
 
 
-def test_influx_fools_tmm_and_not_the_genes_named_as_stable():
+def test_trap_20_influx_fools_tmm_and_not_the_genes_named_as_stable():
     """Truth: 1,400 of 2,000 genes rise twofold. On TMM sizes they seem still and the others halved."""
     counts, risen = influx(np.random.default_rng(11))
     size = counts.sum(axis=0)

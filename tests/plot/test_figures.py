@@ -303,9 +303,9 @@ def test_a_long_reason_points_to_the_file(fake: ModuleType) -> None:
     result = fake.make_result(genes=3)
     flow = result.accountability
     flow.loc[flow["n_lost"] > 0, "reason"] = "; ".join(f"P{i} (no usable biopsy)" for i in range(60))
-    assert "(all in pairs.csv)" in _texts(plot.accountability(result, "ihc"))
+    assert "(all in dispositions.csv)" in _texts(plot.accountability(result, "ihc"))
     flow.loc[flow["n_lost"] > 0, "reason"] = "P1 (none); and 6 more, listed in biopsies.csv of the results"
-    assert "P1 (none); and 6 more (all in pairs.csv)" in _texts(plot.accountability(result, "ihc"))
+    assert "P1 (none); and 6 more (all in dispositions.csv)" in _texts(plot.accountability(result, "ihc"))
 
 
 def test_a_flow_without_a_rule_of_adequacy_has_no_such_step(fake: ModuleType) -> None:

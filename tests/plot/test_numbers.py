@@ -84,5 +84,5 @@ def test_intervals_and_names() -> None:
     assert [p_name(a) for a in ("holm", "bh", None, "none", "x")] == ["Holm p", "BH q", "p", "p", "x p"]
 
 
-def test_smallest_exact_p_is_that_of_sign_flips() -> None:
+def test_trap_31_smallest_exact_p_is_that_of_sign_flips() -> None:
     assert [smallest_exact_p(n) for n in (0, 1, 2, 5, 6)] == [1.0, 1.0, 0.5, 0.0625, 0.03125]

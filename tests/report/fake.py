@@ -16,6 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
+from pdbiomarker.study import AdequacyRule
+
 VISITS = ("screening", "C2D1")
 HOSTILE = (
     "<script>alert(1)</script>",
@@ -319,7 +321,8 @@ def _study(people: list[str], doses: np.ndarray, biopsies: pd.DataFrame) -> Simp
         },
         index=pd.Index(names, name="biopsy_id"),
     )
-    spec = SimpleNamespace(id="SIM-101", data_cutoff="2025-06-30", adequacy={"viable_tumor_cells": 100.0})
+    rules = {"viable_tumor_cells": AdequacyRule("viable_tumor_cells", min=100.0)}
+    spec = SimpleNamespace(id="SIM-101", data_cutoff="2025-06-30", adequacy=rules)
     spec.visits = (SimpleNamespace(name="screening", low=-28, high=-1, target=None),
                    SimpleNamespace(name="C2D1", low=22, high=36, target=29))  # fmt: skip
     spec.assays = (SimpleNamespace(name="ihc", kind="ihc"), SimpleNamespace(name="rna", kind="count"))

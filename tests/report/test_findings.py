@@ -82,7 +82,7 @@ def test_a_row_without_estimate_is_not_evaluable(fake: ModuleType) -> None:
     assert finding.headline == "–"
 
 
-def test_few_pairs_state_the_smallest_exact_p(fake: ModuleType) -> None:
+def test_trap_31_few_pairs_state_the_smallest_exact_p(fake: ModuleType) -> None:
     few = fake.make_result(genes=3, lost=dict.fromkeys(range(7), "on"))
     assert "Only 5 pairs: an exact sign-flip test could not give a two-sided p below 0.062" in _doubts(few)
     assert "sign-flip" not in _doubts(fake.make_result(genes=3))

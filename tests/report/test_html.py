@@ -17,8 +17,11 @@ import cv2
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib.text import Text
 
+from pdbiomarker import plot
 from pdbiomarker.plot.numbers import format_number, format_p
+from pdbiomarker.plot.style import figure
 from pdbiomarker.report import build, render_html, report
 from pdbiomarker.report.content import Column
 
@@ -238,13 +241,29 @@ def test_every_biopsy_not_used_has_its_reason(made: tuple[str, Page, object]) ->
     ]  # fmt: skip
 
 
-def test_no_dates_paths_or_hosts(made: tuple[str, Page, object]) -> None:
+def test_trap_33_no_dates_paths_or_hosts(made: tuple[str, Page, object]) -> None:
     text = made[0]
     assert "2024-03-01" not in text
     assert "/secret" not in text
     assert "secret" not in "".join(made[1].text)
     assert "2025-06-30" in text
     assert "S03" in text
+
+
+def test_trap_31_no_stars_stand_for_p(made: tuple[str, Page, object], fake: ModuleType) -> None:
+    """A star hides the size of p and of the effect; only formulas may hold an asterisk."""
+    said = "".join(made[1].text)
+    assert not re.findall(r"\*{2,}|[0-9]\s?\*|(?<!\w) \*(?! \w)", said)
+    result = fake.make_result(genes=3)
+    for draw in (plot.forest, plot.paired, plot.waterfall):
+        fig = figure(7, 5)
+        ax = fig.add_subplot()
+        draw(
+            result,
+            **({"family": "primary"} if draw is plot.forest else {"feature": "ihc:CD8_density_tissue"}),
+            ax=ax,
+        )
+        assert not [t for t in fig.findobj(Text) if "*" in t.get_text()]
 
 
 def test_the_same_result_gives_the_same_bytes(fake: ModuleType, tmp_path: Path) -> None:

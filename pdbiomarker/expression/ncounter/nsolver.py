@@ -387,6 +387,8 @@ def _owners(samples: list[str], study: Study | None, name: str, problems: Proble
     owners = [sheet.get(sample) for sample in samples]
     twice = {b for b, n in Counter(o for o in owners if o).items() if n > 1}
     for sample, owner in zip(samples, owners, strict=True):
+        if owner is None and sample in study.left_out["library"]:
+            continue
         if owner is None:
             problems.add(
                 "E-COUNT-007",

@@ -290,6 +290,8 @@ def _owners(run: _Run, study: Study | None, name: str, problems: Problems) -> li
         if known is not None:
             found.add(known)
             continue
+        if study.left_out["library"] & set(ids):
+            continue
         control = bool(_CONTROL_LANE.search(f"{lane.name} {lane.sample}"))
         problems.add(
             "E-COUNT-007",
