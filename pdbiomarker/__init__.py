@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
     from pdbiomarker import clinical, decide, errors, expression, formula, ihc, mixed, noise, plot
-    from pdbiomarker.change import PDResult, pd_change, to_adam
+    from pdbiomarker.change import PDResult, clinical_join, pd_change, to_adam, with_clinical_columns
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
     from pdbiomarker.plan import Plan
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from pdbiomarker.report import report
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
+    from pdbiomarker.run.clinic import clinical_tables, with_clinical
     from pdbiomarker.run.decisions import decide_results
     from pdbiomarker.run.demo import run_demo
     from pdbiomarker.run.exports import export_result
@@ -58,6 +59,8 @@ __all__ = [
     "check",
     "check_plan",
     "clinical",
+    "clinical_join",
+    "clinical_tables",
     "decide",
     "decide_results",
     "diff_results",
@@ -87,6 +90,8 @@ __all__ = [
     "simulate_study",
     "to_adam",
     "verify",
+    "with_clinical",
+    "with_clinical_columns",
     "write_ada",
     "write_exposure",
     "write_expression",
@@ -105,6 +110,8 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "clinical_join": "change",
+    "clinical_tables": "run.clinic",
     "check_plan": "run.lock",
     "lock_plan": "run.lock",
     "show_plan": "run.lock",
@@ -127,6 +134,8 @@ _HOMES: Final = {
     "simulate_study": "simulate",
     "to_adam": "change",
     "verify": "provenance",
+    "with_clinical": "run.clinic",
+    "with_clinical_columns": "change",
     "write_ada": "run.safety",
     "write_exposure": "run.exposure",
     "write_expression": "run.expression",

@@ -312,6 +312,7 @@ _catalogue(
         41: "Of several analytes or specimens, one is joined to the biopsies.",
         42: "A column may not enter a model of the biopsy: it was not known when that was taken.",
         43: "The joined table was asked for a contrast or a feature that the result does not have.",
+        44: "A time of the clinical tables had to be assumed.",
     },
 )
 _catalogue(

@@ -143,7 +143,8 @@ def clinical_join(
     for name in ("cohort", "dose_mg"):
         rows[name] = people[name].to_numpy() if name in people else None
     rows["dose_mg"] = pd.to_numeric(rows["dose_mg"], errors="coerce").astype(float)
-    rows["on_biopsy"] = rows["participant_id"].map(_on_biopsies(result, strict, chosen, list(wanted.values())))
+    biopsies = _on_biopsies(result, strict, chosen, list(wanted.values()))
+    rows["on_biopsy"] = rows["participant_id"].map(biopsies)
     days = result.study.biopsies["study_day"].to_dict() if "study_day" in result.study.biopsies else {}
     rows["on_biopsy_day"] = rows["on_biopsy"].map(days)
     for columns, key, by in ((_OF_BIOPSY, "biopsy_id", "on_biopsy"), (_OF_PERSON, "participant_id", "")):
@@ -252,9 +253,7 @@ def _on_biopsies(
     return found
 
 
-def with_clinical_columns(
-    study: Study, joined: pd.DataFrame, columns: Sequence[str] | None = None
-) -> Study:
+def with_clinical_columns(study: Study, joined: pd.DataFrame, columns: Sequence[str] | None = None) -> Study:
     """Give a study whose participants have exposure and antibodies at the biopsy, for formulas.
 
     Parameters

@@ -18,11 +18,11 @@ from pdbiomarker.errors import Problems
 from pdbiomarker.plot import pk as figures
 from pdbiomarker.plot.style import render_png
 from pdbiomarker.provenance import atomic_path
-from pdbiomarker.study import read_study
+from pdbiomarker.study import Study, read_study
 from pdbiomarker.study.clinical import read_clinical_sheet
 from pdbiomarker.tables import nearest, read_table, to_number, write_table
 
-__all__ = ["write_exposure"]
+__all__ = ["exposure_tables", "write_exposure"]
 
 #: Columns that tell assays of one table apart.
 _GROUPS: Final = ("analyte", "specimen")
@@ -84,24 +84,66 @@ def write_exposure(
     --------
     >>> write_exposure("expansion/", "pk/")  # doctest: +SKIP
     """
-    given = _of_study(Path(source)) if Path(source).is_dir() else _of_files(Path(source), doses, biopsies)
+    given = (
+        _of_study(read_study(source)) if Path(source).is_dir() else _of_files(Path(source), doses, biopsies)
+    )
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
-    parts: dict[str, list[pd.DataFrame]] = {}
+    parts = _parts(given, route, method)
     drawn: list[Path] = []
-    for labels, samples in _assays(given.concentrations):
-        for name, table in _analysed(given, samples, route, method).items():
-            for position, (column, label) in enumerate(labels.items()):
-                table.insert(position, column, label)
-            parts.setdefault(name, []).append(table)
-        drawn += _draw(given, samples, parts["pk_parameters"][-1], folder, "_".join(labels.values()))
-    tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()} | given.tables
-    tables["notes"] = pd.DataFrame({"note": list(given.notes)}, dtype=object)
+    for (labels, samples), parameters in zip(
+        _assays(given.concentrations), parts["pk_parameters"], strict=True
+    ):
+        drawn += _draw(given, samples, parameters, folder, "_".join(labels.values()))
+    tables = _joined(given, parts)
     made = []
     for name, table in tables.items():
         write_table(table, folder / f"{name}.csv")
         made.append(folder / f"{name}.csv")
     return [*made, *drawn]
+
+
+def exposure_tables(
+    study: Study, *, route: str = "infusion", method: str = "linear_up_log_down"
+) -> dict[str, pd.DataFrame]:
+    """Analyse the concentrations of a study without compartments.
+
+    Parameters
+    ----------
+    study : Study
+        With the clinical sheets concentrations and doses.
+    route, method : str
+        As in :func:`pdbiomarker.clinical.pk.nca`.
+
+    Returns
+    -------
+    dict of name to DataFrame
+        The tables of :func:`write_exposure`, and ``pk_samples``: what was analysed.
+
+    Raises
+    ------
+    InputError
+        As :func:`pdbiomarker.clinical.pk.pk_tables` and :func:`pdbiomarker.clinical.pk.nca`.
+    """
+    given = _of_study(study)
+    return _joined(given, _parts(given, route, method)) | {"pk_samples": given.concentrations}
+
+
+def _parts(given: _Given, route: str, method: str) -> dict[str, list[pd.DataFrame]]:
+    """Every table, once for each analyte and specimen."""
+    parts: dict[str, list[pd.DataFrame]] = {}
+    for labels, samples in _assays(given.concentrations):
+        for name, table in _analysed(given, samples, route, method).items():
+            for position, (column, label) in enumerate(labels.items()):
+                table.insert(position, column, label)
+            parts.setdefault(name, []).append(table)
+    return parts
+
+
+def _joined(given: _Given, parts: dict[str, list[pd.DataFrame]]) -> dict[str, pd.DataFrame]:
+    tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()} | given.tables
+    tables["notes"] = pd.DataFrame({"note": list(given.notes)}, dtype=object)
+    return tables
 
 
 def _assays(concentrations: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -169,8 +211,7 @@ def _draw(
     return [folder / name for name in drawn]
 
 
-def _of_study(folder: Path) -> _Given:
-    study = read_study(folder)
+def _of_study(study: Study) -> _Given:
     tables = pk.pk_tables(study)
     dated = study.biopsies.assign(biopsy_id=study.biopsies.index)[
         ["biopsy_id", "participant_id", "collection_date"]

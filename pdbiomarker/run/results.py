@@ -15,6 +15,7 @@
     results/intercurrent_events.csv  which biopsies an intercurrent event affects
     results/pair_mix.csv             tumour type, site and lesion of the pairs
     results/plan_deviations.csv      the plan against its lock, and the looks
+    results/clinical_<name>.csv      PDResult.clinical: the trial around the biopsies; clinical.json: types
     results/truth.csv                planted effects, for a simulated study
     results/study.json               study and plan as analysed (study days, no dates)
     assays/<assay>.h5ad              biopsies x features, raw and on the model scale
@@ -63,17 +64,21 @@ from pdbiomarker.tables import parse_date, read_table, write_table
 
 __all__ = [
     "frame_of",
+    "kinds_of",
     "plan_facts",
     "quarantine_table",
     "read_parts",
     "read_result",
+    "read_typed",
     "study_facts",
     "write_assay",
+    "write_clinical",
     "write_result",
 ]
 
 _RESULTS: Final = "results"
 _STUDY: Final = "study.json"
+_CLINICAL: Final = "clinical.json"
 #: Parts of a result's provenance that the analysis itself says.
 _TOLD: Final = ("estimand", "lock")
 _OWN_FILES: Final = frozenset({"identity"})
@@ -145,11 +150,11 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
         "biopsies": _frame_out(result.study.biopsies),
         "libraries": _frame_out(result.study.libraries),
         "slides": _frame_out(result.study.slides),
-        "clinical": {name: _frame_out(frame) for name, frame in sorted(result.study.clinical.items())},
+        "clinical": {n: _frame_out(_undated(frame)) for n, frame in sorted(result.study.clinical.items())},
         "overrides": _frame_out(result.study.overrides),
         "problems": [dataclasses.asdict(p) for p in result.study.problems],
         "assays": list(result.study.assays),
-        "tables": {name: _kinds(table) for name, table in tables.items()},
+        "tables": {name: kinds_of(table) for name, table in tables.items()},
         "listings": list(result.listings),
         "facts": {**dict(facts), **{k: result.provenance[k] for k in _TOLD if k in result.provenance}},
     }
@@ -158,6 +163,42 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
     written.append(folder / _STUDY)
     write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")  # order has meaning
     return sorted(written)
+
+
+def write_clinical(tables: Mapping[str, pd.DataFrame], problems: Sequence[Problem], out: Path) -> list[Path]:
+    """Write the clinical tables below a results folder, with the types of their columns, and what was told.
+
+    Returns
+    -------
+    list of Path
+        ``results/clinical_<name>.csv``, ``clinical_problems.csv``, ``clinical.json``, sorted.
+    """
+    folder = out / _RESULTS
+    rows = [dataclasses.asdict(problem) for problem in problems]
+    names = [field.name for field in dataclasses.fields(Problem)]
+    written = []
+    for name, table in {**tables, "problems": pd.DataFrame(rows, columns=names)}.items():
+        written.append(folder / f"clinical_{name}.csv")
+        write_table(table, written[-1])
+    content = {"tables": {name: kinds_of(table) for name, table in tables.items()}, "problems": rows}
+    written.append(folder / _CLINICAL)
+    write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return sorted(written)
+
+
+def _with_clinical(result: PDResult, out: Path) -> PDResult:
+    """Give a result the clinical tables of its folder, where there are any."""
+    path = out / _RESULTS / _CLINICAL
+    if not path.is_file():
+        return result
+    content = json.loads(path.read_text(encoding="utf-8"))
+    tables = {
+        name: read_typed(out / _RESULTS / f"clinical_{name}.csv", kinds)
+        for name, kinds in content["tables"].items()
+    }
+    told = [*result.provenance["problems"], *(Problem(**row) for row in content["problems"])]
+    provenance = {**result.provenance, "problems": told}
+    return dataclasses.replace(result, clinical=MappingProxyType(tables), provenance=provenance)
 
 
 def _qc_file(name: str) -> str:
@@ -241,7 +282,7 @@ def _plain(value: object) -> Any:
     return value
 
 
-def _kinds(table: pd.DataFrame) -> dict[str, str]:
+def kinds_of(table: pd.DataFrame) -> dict[str, str]:
     """Return the type of each column, to read it back as it was; ``text`` is one without missing values."""
     kinds = {}
     for name, dtype in table.dtypes.items():
@@ -255,9 +296,17 @@ def _frame_out(frame: pd.DataFrame) -> dict[str, Any]:
     return {
         "index": [str(value) for value in frame.index],
         "name": frame.index.name,
-        "kinds": _kinds(kept),
+        "kinds": kinds_of(kept),
         "columns": {str(c): [_cell(v) for v in kept[c]] for c in kept.columns},
     }
+
+
+def _undated(frame: pd.DataFrame) -> pd.DataFrame:
+    """A clinical sheet with the study days of its dates, not the dates, partial ones neither."""
+    dates = [c for c in frame.columns if f"{c}_typed" in frame]
+    return frame.drop(
+        columns=[*dates, *(f"{c}_typed" for c in dates), *({"value", "row"} & {*frame.columns})]
+    )
 
 
 def _holds_dates(column: pd.Series) -> bool:
@@ -313,7 +362,7 @@ def read_parts(out: Path) -> PDResult:
     """Read the result of a folder whose run has not ended yet, see :func:`read_result`."""
     try:
         content = json.loads((out / _RESULTS / _STUDY).read_text(encoding="utf-8"))
-        return _assembled(out, content)
+        return _with_clinical(_assembled(out, content), out)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problems = Problems()
         problems.add(
@@ -341,7 +390,7 @@ def _assembled(out: Path, content: Mapping[str, Any]) -> PDResult:
         overrides=_frame_in(content["overrides"]) if "overrides" in content else no_overrides(),
     )
     kinds = content["tables"]
-    tables = {name: _read_table(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
+    tables = {name: read_typed(out / _RESULTS / f"{name}.csv", kinds[name]) for name in kinds}
     facts = dict(content["facts"])
     images = {
         slide: {k: out / v if k in {"overview", "field"} else v for k, v in image.items()}
@@ -378,7 +427,8 @@ def _changes(out: Path, small: pd.DataFrame, assays: Sequence[str]) -> pd.DataFr
     return pd.concat(parts, ignore_index=True)[list(CHANGE_COLUMNS)] if parts else small
 
 
-def _read_table(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+def read_typed(path: Path, kinds: Mapping[str, str]) -> pd.DataFrame:
+    """Read a table of a results folder with the types that its columns were written with."""
     problems = Problems()
     frame = read_table(path, problems=problems)
     problems.raise_if_any(StudyError)

@@ -26,9 +26,17 @@ from pdbiomarker.pairing import assign_visits
 from pdbiomarker.provenance import forget, mark_done, sha256_json
 from pdbiomarker.report import report
 from pdbiomarker.run.assays import count_assays, expression_tables
+from pdbiomarker.run.clinic import clinical_tables, with_clinical
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
-from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
+from pdbiomarker.run.results import (
+    frame_of,
+    quarantine_table,
+    read_parts,
+    write_assay,
+    write_clinical,
+    write_result,
+)
 from pdbiomarker.run.survey import (
     describe,
     expected_assay,
@@ -47,6 +55,7 @@ __all__ = [
     "describe_study",
     "make_assays",
     "make_change",
+    "make_clinical",
     "make_report",
     "measure_slide",
     "simulate_trial",
@@ -192,6 +201,22 @@ def make_change(*, task: Task, tell: Tell) -> str:
     features = len(strict[["assay", "feature"]].drop_duplicates())
     contrasts = f" in {len(plan.contrasts)} contrasts" if len(plan.contrasts) > 1 else ""
     return f"{strict['p'].notna().sum():,} tests of {features:,} features{contrasts}"
+
+
+def make_clinical(*, task: Task, tell: Tell) -> str:
+    """Compute the trial around the biopsies from the clinical sheets: ``results/clinical_*.csv``.
+
+    A part that cannot be made is quarantined, as a slide is.
+    """
+    out = Path(task["out"])
+    outcome = clinical_tables(read_study(task["study"]))
+    tables = with_clinical(read_parts(out), outcome).clinical
+    tell("clinical", 1, 1)
+    told = [dataclasses.asdict(p) for p in outcome.problems]
+    written = write_clinical(tables, outcome.problems, out)
+    mark_done(out, "clinical", task["key"], outputs=written, facts={"problems": told})
+    lost = [str(p.item) for p in outcome.problems if p.severity == "quarantine"]
+    return f"{len(tables)} tables" + (f", without {', '.join(lost)}" if lost else "")
 
 
 def make_report(*, task: Task, tell: Tell) -> str:
