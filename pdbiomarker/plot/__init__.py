@@ -4,6 +4,7 @@ Nothing global is changed: the look is applied while a figure is drawn and undon
 """
 
 from pdbiomarker.plot.accountability import accountability
+from pdbiomarker.plot.clinic import change_by_dose, change_by_exposure
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.paired import paired
 from pdbiomarker.plot.quality import components, likeness, sexes
@@ -18,6 +19,8 @@ __all__ = [
     "accountability",
     "ada_titres",
     "adverse_events",
+    "change_by_dose",
+    "change_by_exposure",
     "components",
     "decision_table",
     "escalation_path",

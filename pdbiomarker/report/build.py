@@ -24,6 +24,7 @@ from pdbiomarker.plot.select import (
 )
 from pdbiomarker.plot.style import figure, style
 from pdbiomarker.plot.truth import join_truth
+from pdbiomarker.report.clinic import clinical_sections
 from pdbiomarker.report.content import (
     Block,
     Cell,
@@ -91,6 +92,7 @@ def build(study: Any, result: Result) -> Document:
         _families(result),
         _signatures(result, hue),
         _genes(result),
+        *clinical_sections(result),
         _truth(result),
         _slides(result),
         Section("methods", "Methods and limits", _methods(result)),

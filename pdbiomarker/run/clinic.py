@@ -20,6 +20,7 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
 from pdbiomarker.change import PDResult, clinical_join
@@ -70,8 +71,8 @@ class ClinicalOutcome:
         By part, those that its sheets allow:
 
         - `schedule_summary`; `exposure`: one row per biopsy (and analyte), doses before it, area,
-          concentration and trough; `pk_parameters`, `pk_parameter_summary`, `pk_summary`, `pk_units`, `pk_samples`,
-          `dose_proportionality`;
+          concentration and trough; `pk_parameters`, `pk_parameter_summary`, `pk_summary`, `pk_units`,
+          `pk_samples`, `dose_proportionality`;
         - `best_response`, `orr`, `pfs`, `dor`, `os`, `km_<curve>`, `km_medians`, `km_fixed_days`,
           `waterfall`, `spider`, `response_by_participant`, `response_rules`, `swimmer` and `timeline` (study
           days of doses, biopsies, responses, death);
@@ -248,7 +249,7 @@ def _beside_exposure(made: Tables, tables: Tables) -> Tables:
     columns = ["biopsy_id", "participant_id", "n_doses", "cumulative_mg", "days_since_last_dose", "cycle"]
     before = before[[*columns, "interrupted_before", "flag"]].rename(columns=names)
     if "exposure" in tables:
-        known = tables["exposure"].drop(columns=["n_doses", "participant_id"])
+        known = _unclear(tables["exposure"], before).drop(columns=["n_doses", "participant_id"])
         before = known.merge(before, on="biopsy_id", how="left")
         front = [*(c for c in ("analyte", "specimen") if c in known), "biopsy_id", "participant_id"]
         before = before[[*front, *(c for c in before if c not in front)]]
@@ -256,6 +257,17 @@ def _beside_exposure(made: Tables, tables: Tables) -> Tables:
         before["hours_since_last_dose"] = 24 * before["days_since_last_dose"].astype(float)
     before["n_doses"] = before["n_doses"].astype("Int64")
     return {**made, "exposure": before}
+
+
+def _unclear(exposure: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
+    """Take away what a dose on the day of the biopsy, before or after it, leaves open."""
+    told = exposure["biopsy_id"].map(dict(zip(before["biopsy_id"], before["n_doses"], strict=True)))
+    placed = exposure["n_doses"].astype(float)
+    unclear = placed.notna() & told.notna() & (placed != told.astype(float))
+    out = exposure.copy()
+    out.loc[unclear, ["hours_since_last_dose", "concentration", "last_trough", "last_trough_time_h"]] = np.nan
+    out.loc[unclear, "concentration_is"] = "dose on the day of the biopsy"
+    return out
 
 
 def _response(study: Study, told: Problems, rules: EfficacyRules | None) -> Tables:
