@@ -5,6 +5,7 @@ They are made of ``PDResult.clinical`` alone; a part that was not recorded has n
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -14,10 +15,11 @@ import pandas as pd
 from pdbiomarker import plot
 from pdbiomarker.change import change_columns
 from pdbiomarker.clinical.ada import AdaSamples
+from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
 from pdbiomarker.plot import pk as pk_figures
 from pdbiomarker.plot.clinic import shown_change
-from pdbiomarker.plot.numbers import format_interval, format_number
+from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import LOG_KINDS, Result
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Figure, Section, Table, Text
@@ -89,6 +91,10 @@ def _features(result: Any, tables: Tables) -> list[tuple[str, str, str]]:
     return found
 
 
+def _dose(dose: object) -> str:
+    return "" if pd.isna(dose) else f"{float(str(dose)):g}"
+
+
 def _count(table: pd.DataFrame) -> int:
     return int(table["participant_id"].nunique())
 
@@ -119,13 +125,13 @@ def _efficacy(tables: Tables, features: list[tuple[str, str, str]]) -> list[Bloc
 
 
 def _percent(rate: float, low: float, high: float) -> str:
-    return f"{100 * rate:.0f} % ({100 * low:.0f} to {100 * high:.0f})" if pd.notna(rate) else "–"
+    return f"{100 * rate:.0f}\u00a0% ({100 * low:.0f} to {100 * high:.0f})" if pd.notna(rate) else "–"
 
 
 def _rates(orr: pd.DataFrame) -> Table:
     own = orr[orr["population"] == orr["population"].iloc[0]] if len(orr) else orr
     rows = own.assign(
-        group=["all" if g == "all" else f"{format_number(float(g))} mg" if b == "dose_mg" else str(g)
+        group=["all" if g == "all" else f"{float(g):g} mg" if b == "dose_mg" else str(g)
                for g, b in zip(own["group"], own["by"], strict=True)],
         of=[f"{w} of {n}" for w, n in zip(own["n_with"], own["n"], strict=True)],
         rate=[_percent(*v) for v in zip(own["rate"], own["ci_low"], own["ci_high"], strict=True)],
@@ -267,17 +273,18 @@ def _parameters(tables: Tables) -> Table:
     for key, own in summary.groupby([*labels, "dose"], sort=True):
         by = own.set_index("parameter")
         row: dict[str, object] = dict(zip([*labels, "dose"], key, strict=True))
+        row["dose"] = _dose(row["dose"])
         row["n"] = int(own["n"].max())
         row["n_unreliable"] = int(by.at["auc_inf", "n_unreliable"]) if "auc_inf" in by.index else None
         for name in shown:
             mean, cv = float(by.at[name, "geo_mean"]), float(by.at[name, "geo_cv_pct"])
-            spread = f" ({cv:.0f} %)" if np.isfinite(cv) else ""
+            spread = f" ({cv:.0f}\u00a0%)" if np.isfinite(cv) else ""
             row[name] = f"{format_number(mean)}{spread}" if np.isfinite(mean) else "–"
         rows.append(row)
     heads = [(p, Column(f"{_PK_SHOWN[p]} ({units[p]})" if units.get(p) else _PK_SHOWN[p])) for p in shown]
     columns = [
         *[(c, Column(c)) for c in labels],
-        *[("dose", Column("dose (mg)", "number")), ("n", Column("n", "number")), *heads],
+        *[("dose", Column("dose (mg)", "id")), ("n", Column("n", "number")), *heads],
         ("n_unreliable", Column("flagged", "number")),
     ]
     caption = (
@@ -334,32 +341,30 @@ def _units(tables: Tables) -> dict[str, str]:
 
 def _joined(tables: Tables, features: list[tuple[str, str, str]]) -> Table:
     joined, units = tables["joined"], _units(tables)
-    shown = joined.copy()
+    shown = joined.assign(dose=[_dose(d) for d in joined["dose_mg"]])
     heads: list[tuple[str, Column]] = []
     for column, label, kind in features[:_MOST_FEATURES]:
         change = shown_change(joined[column], kind)
         shown[column] = np.exp2(change) if kind in LOG_KINDS or kind == "proportion" else change
         what = "fold" if kind in LOG_KINDS else "odds ratio" if kind == "proportion" else "change"
-        heads.append((column, Column(f"{label} ({what})", "number")))
-    columns: list[tuple[str, Column]] = [
-        *[("participant_id", Column("participant", "id")), ("dose_mg", Column("dose (mg)", "number"))],
-        ("on_biopsy_day", Column("biopsy, day", "number")),
-        *heads,
-        ("auc_to_biopsy", Column(f"AUC to biopsy{units.get('auc_to_biopsy', '')}", "number")),
-        (
-            "concentration_at_biopsy",
-            Column(f"at biopsy{units.get('concentration_at_biopsy', '')}", "number", minor=True),
-        ),
-        ("last_trough", Column(f"trough{units.get('last_trough', '')}", "number", minor=True)),
-        *[("ada_at_biopsy", Column("ADA at biopsy")), ("best_response", Column("best response"))],
-        ("best_size_change_pct", Column("size (%)", "number")),
-        *[("pfs_days", Column("PFS (days)", "number")), ("pfs_event", Column("event"))],
-        ("dlt", Column("DLT", minor=True)),
+        named = what if len(features) == 1 else f"{label} ({what})"
+        heads.append((column, Column(named, "number")))
+    shown["pfs"] = [
+        None if pd.isna(days) else f"{days:.0f}{'' if event else '+'}"
+        for days, event in zip(joined["pfs_days"], joined["pfs_event"].fillna(value=False), strict=True)
     ]
-    columns = [(name, c) for name, c in columns if joined.get(name) is None or joined[name].notna().any()]
+    columns: list[tuple[str, Column]] = [
+        *[("participant_id", Column("participant", "id")), ("dose", Column("dose (mg)", "id")), *heads],
+        ("auc_to_biopsy", Column(f"AUC{units.get('auc_to_biopsy', '')}", "number")),
+        *[("ada_at_biopsy", Column("ADA at biopsy")), ("best_response", Column("response"))],
+        *[("best_size_change_pct", Column("size (%)", "number")), ("pfs", Column("PFS (days)", "id"))],
+    ]
+    of = f" of {features[0][1]}" if len(features) == 1 else ""
+    columns = [(name, c) for name, c in columns if shown[name].notna().any()]
     caption = (
-        f"The trial beside the change, one row a participant (n = {len(joined)}). {_LIMIT} Every column: "
-        "results/clinical_joined.csv."
+        f"The trial beside the change{of}, one row a participant (n = {len(joined)}). AUC: from the first dose "
+        f"to the biopsy; size: best change; +: censored. {_LIMIT} Concentration, trough, toxicity and every "
+        "other column: results/clinical_joined.csv."
     )
     return table_of("joined", caption, shown, columns)
 
@@ -395,23 +400,39 @@ def _antibodies(tables: Tables) -> list[Block]:
 def _safety(tables: Tables) -> list[Block]:
     if "ae_by_term" not in tables:
         return []
-    return [_limiting(tables["dlt_by_dose"]), _kinds(tables["ae_by_kind"]), _terms(tables["ae_by_term"])]
+    return [
+        _limiting(tables["dlt_by_dose"], tables["dlt_participants"]),
+        _kinds(tables["ae_by_kind"]),
+        _terms(tables["ae_by_term"]),
+    ]
 
 
-def _limiting(by_dose: pd.DataFrame) -> Table:
+def _limiting(by_dose: pd.DataFrame, people: pd.DataFrame) -> Table:
+    hit = people[people["dlt"].fillna(value=False).astype(bool)]
+    named = {"all": Counter(t for terms in hit["dlt_terms"] for t in str(terms).split("; "))}
+    for dose, own in hit.groupby("dose_mg"):
+        named[dose_label(float(str(dose)))] = Counter(
+            t for ts in own["dlt_terms"] for t in str(ts).split("; ")
+        )
+    idle = [c for c in ("n_pending", "n_not_evaluable") if not by_dose[c].any()]
     rows = by_dose.assign(
+        which=[
+            ", ".join(f"{t} ({n})" for t, n in sorted(named.get(str(d), Counter()).items()))
+            for d in by_dose["dose"]
+        ],
         of=[f"{n} of {d}" for n, d in zip(by_dose["n_dlt"], by_dose["n_evaluable"], strict=True)],
         limits=[
-            f"{format_number(p)} % ({format_interval(a, b)})" if pd.notna(p) else "–"
-            for p, a, b in zip(by_dose["pct"], by_dose["pct_low"], by_dose["pct_high"], strict=True)
+            _percent(*(v / 100 for v in values))
+            for values in zip(by_dose["pct"], by_dose["pct_low"], by_dose["pct_high"], strict=True)
         ],
     )
     columns = [
         *[("dose", Column("dose", "name")), ("n_treated", Column("treated", "number"))],
         *[("of", Column("DLT of evaluable")), ("limits", Column("rate (95 % CI)"))],
         *[("n_pending", Column("pending", "number")), ("n_not_evaluable", Column("not evaluable", "number"))],
-        ("dlt_terms", Column("which")),
+        ("which", Column("which (participants)")),
     ]
+    columns = [(name, column) for name, column in columns if name not in idle]
     return table_of("dlt", "Dose-limiting toxicities by dose; limits: Clopper-Pearson.", rows, columns)
 
 
@@ -453,7 +474,7 @@ def _across(
     treated = rows.drop_duplicates("dose").set_index("dose")["n_treated"].to_dict()
     cells: dict[str, dict[str, object]] = {}
     for name, dose, n, pct in zip(rows["row"], rows["dose"], rows["n"], rows["pct"], strict=True):
-        text = f"{n} ({pct:.0f} %)" if n else "0"
+        text = f"{n} ({pct:.0f}\u00a0%)" if n else "0"
         cells.setdefault(str(name), {"row": name})[str(dose)] = text
     frame = pd.DataFrame(list(cells.values()), columns=["row", *map(str, doses)])
     heads = [(str(d), Column(f"{'all' if d == 'all' else d} (n = {int(treated[d])})")) for d in doses]
