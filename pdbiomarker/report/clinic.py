@@ -91,8 +91,8 @@ def _features(result: Any, tables: Tables) -> list[tuple[str, str, str]]:
     return found
 
 
-def _dose(dose: object) -> str:
-    return "" if pd.isna(dose) else f"{float(str(dose)):g}"
+def _dose(dose: Any) -> str:
+    return "" if pd.isna(dose) else f"{float(dose):g}"
 
 
 def _count(table: pd.DataFrame) -> int:
@@ -275,9 +275,9 @@ def _parameters(tables: Tables) -> Table:
         row: dict[str, object] = dict(zip([*labels, "dose"], key, strict=True))
         row["dose"] = _dose(row["dose"])
         row["n"] = int(own["n"].max())
-        row["n_unreliable"] = int(by.at["auc_inf", "n_unreliable"]) if "auc_inf" in by.index else None
+        row["n_unreliable"] = int(str(by.at["auc_inf", "n_unreliable"])) if "auc_inf" in by.index else None
         for name in shown:
-            mean, cv = float(by.at[name, "geo_mean"]), float(by.at[name, "geo_cv_pct"])
+            mean, cv = (float(str(by.at[name, c])) for c in ("geo_mean", "geo_cv_pct"))
             spread = f" ({cv:.0f}\u00a0%)" if np.isfinite(cv) else ""
             row[name] = f"{format_number(mean)}{spread}" if np.isfinite(mean) else "–"
         rows.append(row)
@@ -362,7 +362,7 @@ def _joined(tables: Tables, features: list[tuple[str, str, str]]) -> Table:
     of = f" of {features[0][1]}" if len(features) == 1 else ""
     columns = [(name, c) for name, c in columns if shown[name].notna().any()]
     caption = (
-        f"The trial beside the change{of}, one row a participant (n = {len(joined)}). AUC: from the first dose "
+        f"The trial beside the change{of}, one row a participant (n = {len(joined)}). AUC: from first dose "
         f"to the biopsy; size: best change; +: censored. {_LIMIT} Concentration, trough, toxicity and every "
         "other column: results/clinical_joined.csv."
     )
@@ -452,7 +452,7 @@ def _terms(by_term: pd.DataFrame) -> Table:
     total = own[own["dose"] == "all"].sort_values(["n", "term"], ascending=[False, True], kind="stable")
     order = {term: place for place, term in enumerate(total["term"])}
     own = own.assign(row=own["term"], place=own["term"].map(order)).sort_values("place", kind="stable")
-    severe = own[own["dose"] == "all"].set_index("row")["n_severe"].to_dict() if "n_severe" in own else {}
+    severe = {str(t): int(n) for t, n in zip(total["term"], total["n_severe"], strict=True)}
     return _across(
         own,
         "ae-terms",

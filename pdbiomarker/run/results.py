@@ -447,7 +447,7 @@ def _typed(values: Sequence[Any], kind: str) -> pd.Series:
     if kind.startswith(("int", "Int", "uint")):
         return pd.Series([pd.NA if v is None else int(v) for v in values], dtype=kind)
     if kind == "boolean":
-        return pd.Series([pd.NA if v is None else v in {True, "True"} for v in values], dtype=kind)
+        return pd.Series([pd.NA if v is None else v in {True, "True", "true"} for v in values], dtype=kind)
     if kind == "text":
         return pd.Series(["" if value is None else value for value in values], dtype=object)
     return pd.Series(list(values), dtype="str" if kind == "str" else object)
