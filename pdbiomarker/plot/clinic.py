@@ -30,7 +30,7 @@ from pdbiomarker.plot.style import (
 __all__ = ["change_by_dose", "change_by_exposure", "shown_change"]
 
 _LOG_FROM: Final = 8.0
-_MOST_NAMED: Final = 20
+_MOST_NAMED: Final = 12
 
 
 def shown_change(change: pd.Series, kind: str) -> pd.Series:
