@@ -152,13 +152,7 @@ def change_by_exposure(
                     fontsize=7,
                     color=MUTED,
                 )
-        low, high = float(used["x"].min()), float(used["x"].max())
-        if low > 0 and high / low >= _LOG_FROM:
-            log_axis(ax, "x", low / 1.35, high * 1.8)
-        else:
-            room = 0.08 * (high - low or abs(high) or 1.0)
-            ax.set_xlim(low - room, high + 2 * room)
-            linear_axis(ax, "x")
+        _exposure_axis(ax, used["x"])
         ax.set_xlabel(plain(exposure_label or exposure.replace("_", " "), 70))
         _change_axis(ax, used["y"], kind)
         despine(ax)
@@ -180,6 +174,16 @@ def change_by_exposure(
             ax, name, f"One point a participant; nothing is fitted. n = {len(used)} of {len(rows)} with both."
         )
     return ax
+
+
+def _exposure_axis(ax: Axes, values: pd.Series) -> None:
+    low, high = float(values.min()), float(values.max())
+    if low > 0 and high / low >= _LOG_FROM:
+        log_axis(ax, "x", low / 1.35, high * 1.8)
+    else:
+        room = 0.08 * (high - low or abs(high) or 1.0)
+        ax.set_xlim(low - room, high + 2 * room)
+        linear_axis(ax, "x")
 
 
 def _rows(joined: pd.DataFrame, column: str, more: list[str], kind: str) -> pd.DataFrame:
