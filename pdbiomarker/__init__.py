@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
     from pdbiomarker import clinical, decide, errors, expression, formula, ihc, link, mixed, noise, plot
-    from pdbiomarker.change import PDResult, pd_change, to_adam
+    from pdbiomarker.change import PDResult, clinical_join, pd_change, to_adam, with_clinical_columns
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
     from pdbiomarker.plan import Plan
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.response import write_response
     from pdbiomarker.run.results import read_result
     from pdbiomarker.run.safety import escalate, write_ada, write_safety
+    from pdbiomarker.run.trial import clinical_tables, with_clinical
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
 
@@ -60,6 +61,8 @@ __all__ = [
     "check",
     "check_plan",
     "clinical",
+    "clinical_join",
+    "clinical_tables",
     "decide",
     "decide_results",
     "diff_results",
@@ -92,6 +95,8 @@ __all__ = [
     "simulate_study",
     "to_adam",
     "verify",
+    "with_clinical",
+    "with_clinical_columns",
     "write_ada",
     "write_exposure",
     "write_expression",
@@ -111,6 +116,8 @@ _HOMES: Final = {
     "assign_visits": "pairing",
     "change_study": "run",
     "check": "run.check",
+    "clinical_join": "change",
+    "clinical_tables": "run.trial",
     "check_plan": "run.lock",
     "lock_plan": "run.lock",
     "show_plan": "run.lock",
@@ -135,6 +142,8 @@ _HOMES: Final = {
     "simulate_study": "simulate",
     "to_adam": "change",
     "verify": "provenance",
+    "with_clinical": "run.trial",
+    "with_clinical_columns": "change",
     "write_ada": "run.safety",
     "write_exposure": "run.exposure",
     "write_expression": "run.expression",

@@ -309,6 +309,11 @@ _catalogue(
         20: "A table to be reconciled lacks a column.",
         21: "A record of a table to be reconciled occurs twice.",
         30: "A sample has no time from the first dose, or a dose no whole date: it is left out.",
+        40: "A part of the clinical tables could not be made.",
+        41: "Of several analytes or specimens, one is joined to the biopsies.",
+        42: "A column may not enter a model of the biopsy: it was not known when that was taken.",
+        43: "The joined table was asked for a contrast or a feature that the result does not have.",
+        44: "A time of the clinical tables had to be assumed.",
     },
 )
 _catalogue(

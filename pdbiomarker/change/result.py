@@ -122,6 +122,9 @@ class PDResult:
         Planted effects, for a simulated study: assay, feature, contrast, effect (model scale).
     images : mapping of slide id to mapping
         ``biopsy_id, participant_id, visit, overview, field`` (paths of PNG files).
+    clinical : mapping of str to DataFrame
+        Tables of the trial around the biopsies, see :func:`pdbiomarker.clinical_tables`; empty in a study
+        without clinical sheets.
     """
 
     table: pd.DataFrame
@@ -138,6 +141,7 @@ class PDResult:
     truth: pd.DataFrame | None = None
     images: Mapping[str, Mapping[str, str | Path]] = dataclasses.field(default_factory=dict)
     dispositions: pd.DataFrame = dataclasses.field(default_factory=lambda: pd.DataFrame(columns=["assay"]))
+    clinical: Mapping[str, pd.DataFrame] = dataclasses.field(default_factory=dict)
 
     def __getitem__(self, assay: str) -> PDResult:
         """Restrict the result to one assay.

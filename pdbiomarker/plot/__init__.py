@@ -4,6 +4,7 @@ Nothing global is changed: the look is applied while a figure is drawn and undon
 """
 
 from pdbiomarker.plot.accountability import accountability
+from pdbiomarker.plot.clinic import change_by_dose, change_by_exposure
 from pdbiomarker.plot.efficacy import size_waterfall, spider, swimmer
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.honesty import regression_to_the_mean, sensitivity, thresholds, tipping_point
@@ -22,6 +23,8 @@ __all__ = [
     "ada_titres",
     "adverse_events",
     "blood",
+    "change_by_dose",
+    "change_by_exposure",
     "components",
     "concordance",
     "decision_table",

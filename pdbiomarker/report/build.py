@@ -26,6 +26,7 @@ from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
 from pdbiomarker.report.blocks import plain_table as _plain_table
 from pdbiomarker.report.blocks import table_of as _table
+from pdbiomarker.report.clinic import clinical_sections
 from pdbiomarker.report.content import (
     Block,
     Column,
@@ -96,6 +97,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         _signatures(result, hue),
         _genes(result),
         *link_sections(result, hue),
+        *clinical_sections(result),
         _truth(result),
         _slides(result),
         Section("methods", "Methods and limits", _methods(result)),

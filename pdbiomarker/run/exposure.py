@@ -18,10 +18,11 @@ from pdbiomarker.errors import Problem, Problems
 from pdbiomarker.plot import pk as figures
 from pdbiomarker.plot.style import render_png
 from pdbiomarker.run.clinic import ClinicOutcome, left_out, of_study, write_all
-from pdbiomarker.study.clinical import read_clinical_sheet
+from pdbiomarker.study import Study
+from pdbiomarker.study.clinical import SET_ASIDE, read_clinical_sheet
 from pdbiomarker.tables import nearest, read_table, to_number
 
-__all__ = ["write_exposure"]
+__all__ = ["exposure_tables", "write_exposure"]
 
 #: Columns that tell assays of one table apart.
 _GROUPS: Final = ("analyte", "specimen")
@@ -85,17 +86,59 @@ def write_exposure(
     >>> write_exposure("expansion/", "pk/")  # doctest: +SKIP
     """
     given = _of_study(Path(source)) if Path(source).is_dir() else _of_files(Path(source), doses, biopsies)
-    parts: dict[str, list[pd.DataFrame]] = {}
+    parts = _parts(given, route, method)
     drawn: dict[str, bytes] = {}
+    for (labels, samples), parameters in zip(
+        _assays(given.concentrations), parts["pk_parameters"], strict=True
+    ):
+        drawn |= _draw(given, samples, parameters, "_".join(labels.values()))
+    return ClinicOutcome(write_all(Path(out), _joined(given, parts), drawn), given.problems)
+
+
+def exposure_tables(
+    study: Study, *, route: str = "infusion", method: str = "linear_up_log_down"
+) -> tuple[dict[str, pd.DataFrame], tuple[Problem, ...]]:
+    """Analyse the concentrations of a study without compartments.
+
+    Parameters
+    ----------
+    study : Study
+        With the clinical sheets concentrations and doses.
+    route, method : str
+        As in :func:`pdbiomarker.clinical.pk.nca`.
+
+    Returns
+    -------
+    dict of name to DataFrame
+        The tables of :func:`write_exposure`, and ``pk_samples``: what was analysed.
+    tuple of Problem
+        Samples and doses that have no place in time, and so are left out.
+
+    Raises
+    ------
+    InputError
+        As :func:`pdbiomarker.clinical.pk.pk_tables` and :func:`pdbiomarker.clinical.pk.nca`.
+    """
+    given = _given(study, (), study.clinical.get(SET_ASIDE))
+    tables = _joined(given, _parts(given, route, method)) | {"pk_samples": given.concentrations}
+    return tables, given.problems
+
+
+def _parts(given: _Given, route: str, method: str) -> dict[str, list[pd.DataFrame]]:
+    """Every table, once for each analyte and specimen."""
+    parts: dict[str, list[pd.DataFrame]] = {}
     for labels, samples in _assays(given.concentrations):
         for name, table in _analysed(given, samples, route, method).items():
             for position, (column, label) in enumerate(labels.items()):
                 table.insert(position, column, label)
             parts.setdefault(name, []).append(table)
-        drawn |= _draw(given, samples, parts["pk_parameters"][-1], "_".join(labels.values()))
+    return parts
+
+
+def _joined(given: _Given, parts: dict[str, list[pd.DataFrame]]) -> dict[str, pd.DataFrame]:
     tables = {name: pd.concat(found, ignore_index=True) for name, found in parts.items()} | given.tables
     tables["notes"] = pd.DataFrame({"note": list(given.notes)}, dtype=object)
-    return ClinicOutcome(write_all(Path(out), tables, drawn), given.problems)
+    return tables
 
 
 def _assays(concentrations: pd.DataFrame) -> Iterator[tuple[dict[str, str], pd.DataFrame]]:
@@ -164,15 +207,18 @@ _SHEETS: Final = ("doses", "concentrations")
 
 def _of_study(folder: Path) -> _Given:
     clinic = of_study(folder, _SHEETS, needed=_SHEETS)
-    study = clinic.study
-    if study is None:
+    if clinic.study is None:
         raise TypeError("a study folder gives a study")
+    return _given(clinic.study, clinic.problems, clinic.aside)
+
+
+def _given(study: Study, problems: tuple[Problem, ...], aside: pd.DataFrame | None) -> _Given:
     tables = pk.pk_tables(study)
     dated = study.biopsies.assign(biopsy_id=study.biopsies.index)[
         ["biopsy_id", "participant_id", "collection_date"]
     ]
     at_biopsy = doses_before(dated.reset_index(drop=True), tables.history, date="collection_date")
-    told = (*clinic.problems, *_unplaced(tables.concentrations, tables.history))
+    told = (*problems, *_unplaced(tables.concentrations, tables.history))
     at_biopsy.insert(0, "biopsy_id", dated["biopsy_id"].to_numpy())
     return _Given(
         tables.concentrations,
@@ -183,7 +229,7 @@ def _of_study(folder: Path) -> _Given:
             "schedule": tables.history,
             "schedule_summary": schedule_summary(tables.history),
             "schedule_at_biopsy": at_biopsy,
-            "exposure_left_out": left_out(told, clinic.aside),
+            "exposure_left_out": left_out(told, aside),
         },
         tables.notes,
         told,

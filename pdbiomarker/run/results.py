@@ -16,6 +16,7 @@
     results/intercurrent_events.csv  which biopsies an intercurrent event affects
     results/pair_mix.csv             tumour type, site and lesion of the pairs
     results/plan_deviations.csv      the plan against its lock, and the looks
+    results/clinical_<name>.csv      PDResult.clinical: the trial around the biopsies; clinical.json: types
     results/truth.csv                planted effects, for a simulated study
     results/study.json               study and plan as analysed (study days, no dates)
     assays/<assay>.h5ad              biopsies x features, raw and on the model scale
@@ -73,11 +74,13 @@ __all__ = [
     "read_typed",
     "study_facts",
     "write_assay",
+    "write_clinical",
     "write_result",
 ]
 
 _RESULTS: Final = "results"
 _STUDY: Final = "study.json"
+_CLINICAL: Final = "clinical.json"
 #: Parts of a result's provenance that the analysis itself says.
 _TOLD: Final = ("estimand", "lock")
 _OWN_FILES: Final = frozenset({"identity"})
@@ -164,6 +167,42 @@ def write_result(result: PDResult, out: Path, *, facts: Mapping[str, Any]) -> li
     written.append(folder / _STUDY)
     write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")  # order has meaning
     return sorted(written)
+
+
+def write_clinical(tables: Mapping[str, pd.DataFrame], problems: Sequence[Problem], out: Path) -> list[Path]:
+    """Write the clinical tables below a results folder, with the types of their columns, and what was told.
+
+    Returns
+    -------
+    list of Path
+        ``results/clinical_<name>.csv``, ``clinical_problems.csv``, ``clinical.json``, sorted.
+    """
+    folder = out / _RESULTS
+    rows = [dataclasses.asdict(problem) for problem in problems]
+    names = [field.name for field in dataclasses.fields(Problem)]
+    written = []
+    for name, table in {**tables, "problems": pd.DataFrame(rows, columns=names)}.items():
+        written.append(folder / f"clinical_{name}.csv")
+        write_table(table, written[-1])
+    content = {"tables": {name: kinds_of(table) for name, table in tables.items()}, "problems": rows}
+    written.append(folder / _CLINICAL)
+    write_text(written[-1], json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+    return sorted(written)
+
+
+def _with_clinical(result: PDResult, out: Path) -> PDResult:
+    """Give a result the clinical tables of its folder, where there are any."""
+    path = out / _RESULTS / _CLINICAL
+    if not path.is_file():
+        return result
+    content = json.loads(path.read_text(encoding="utf-8"))
+    tables = {
+        name: read_typed(out / _RESULTS / f"clinical_{name}.csv", kinds)
+        for name, kinds in content["tables"].items()
+    }
+    told = [*result.provenance["problems"], *(Problem(**row) for row in content["problems"])]
+    provenance = {**result.provenance, "problems": told}
+    return dataclasses.replace(result, clinical=MappingProxyType(tables), provenance=provenance)
 
 
 def _qc_file(name: str) -> str:
@@ -334,7 +373,7 @@ def read_parts(out: Path) -> PDResult:
     """Read the result of a folder whose run has not ended yet, see :func:`read_result`."""
     try:
         content = json.loads((out / _RESULTS / _STUDY).read_text(encoding="utf-8"))
-        return _assembled(out, content)
+        return _with_clinical(_assembled(out, content), out)
     except (OSError, ValueError, KeyError, TypeError) as error:
         problems = Problems()
         problems.add(
@@ -419,7 +458,7 @@ def _typed(values: Sequence[Any], kind: str) -> pd.Series:
     if kind.startswith(("int", "Int", "uint")):
         return pd.Series([pd.NA if v is None else int(v) for v in values], dtype=kind)
     if kind == "boolean":
-        return pd.Series([pd.NA if v is None else v in {True, "True"} for v in values], dtype=kind)
+        return pd.Series([pd.NA if v is None else v in {True, "True", "true"} for v in values], dtype=kind)
     if kind == "text":
         return pd.Series(["" if value is None else value for value in values], dtype=object)
     return pd.Series(list(values), dtype="str" if kind == "str" else object)

@@ -7,8 +7,9 @@ tells what happens. What is complete and unchanged is kept; everything else is m
 2. *slides*: one job each, ``--workers`` at a time. A slide whose job fails is quarantined; the rest goes on.
 3. *change*: assays, normalisation, mixed models: ``assays/``, ``results/``.
 4. *decide*: noise, responders, decision rules, honesty checks of the primary features: ``results/``.
-5. *report*: ``review.html``.
-6. *manifest*: what was read and made.
+5. *clinical*: where the study has clinical sheets, the trial around the biopsies: ``results/clinical_*.csv``.
+6. *report*: ``review.html``.
+7. *manifest*: what was read and made.
 """
 
 from __future__ import annotations
@@ -357,7 +358,10 @@ class _Trip:
         measured = [slide for slide in work.slides if self._is_good(slide["step"])]
         hashes = {s["step"]: self._records[s["step"]].outputs for s in measured}
         steps = {"change": request.until in {"change", "report"}}
-        steps |= dict.fromkeys(("decide", "report"), request.until == "report")
+        steps["decide"] = request.until == "report"
+        if any(name.startswith("clinical/") for name in work.inputs):
+            steps["clinical"] = request.until == "report"
+        steps["report"] = request.until == "report"
         if request.until == "assays":
             steps = {"assays": True}
         key = sha256_json([work.key, hashes, told])

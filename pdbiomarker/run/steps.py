@@ -31,7 +31,14 @@ from pdbiomarker.run.decisions import read_review, write_review
 from pdbiomarker.run.demo import PARTIAL_STUDY
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.links import write_links
-from pdbiomarker.run.results import frame_of, quarantine_table, read_parts, write_assay, write_result
+from pdbiomarker.run.results import (
+    frame_of,
+    quarantine_table,
+    read_parts,
+    write_assay,
+    write_clinical,
+    write_result,
+)
 from pdbiomarker.run.survey import (
     describe,
     expected_assay,
@@ -41,6 +48,7 @@ from pdbiomarker.run.survey import (
     survey,
     survey_slides,
 )
+from pdbiomarker.run.trial import clinical_tables, with_clinical
 from pdbiomarker.simulate import simulate_study
 from pdbiomarker.study import Study, read_study, shown_path
 from pdbiomarker.tables import read_table, to_typed, write_table
@@ -50,6 +58,7 @@ __all__ = [
     "describe_study",
     "make_assays",
     "make_change",
+    "make_clinical",
     "make_decide",
     "make_report",
     "measure_slide",
@@ -229,6 +238,22 @@ def _dated(result: PDResult, folder: Path) -> PDResult:
         biopsies = biopsies.assign(collection_date=taken)
     dated = dataclasses.replace(result.study, participants=people, biopsies=biopsies)
     return dataclasses.replace(result, study=dated)
+
+
+def make_clinical(*, task: Task, tell: Tell) -> str:
+    """Compute the trial around the biopsies from the clinical sheets: ``results/clinical_*.csv``.
+
+    A part that cannot be made is quarantined, as a slide is.
+    """
+    out = Path(task["out"])
+    outcome = clinical_tables(read_study(task["study"]))
+    tables = with_clinical(read_parts(out), outcome).clinical
+    tell("clinical", 1, 1)
+    told = [dataclasses.asdict(p) for p in outcome.problems]
+    written = write_clinical(tables, outcome.problems, out)
+    mark_done(out, "clinical", task["key"], outputs=written, facts={"problems": told})
+    lost = [str(p.item) for p in outcome.problems if p.severity == "quarantine"]
+    return f"{len(tables)} tables" + (f", without {', '.join(lost)}" if lost else "")
 
 
 def make_report(*, task: Task, tell: Tell) -> str:
