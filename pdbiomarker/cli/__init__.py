@@ -50,6 +50,7 @@ for _panel, _commands in _COMMANDS.items():
 
 _plan = typer.Typer(
     help="Lock the plan of a study, hold it against its lock, or show it in full.",
+    epilog=EXIT_CODES,
     no_args_is_help=True,
     rich_markup_mode=None,
 )

@@ -261,7 +261,7 @@ def _write_sheets(folder: Path, trial: Trial, design: TrialDesign, *, slides: bo
         ["participant_id", "cohort", "dose_mg", "sex", "age", "tumor_type", "first_dose_datetime"]
     ]
     lost = trial.biopsies[~trial.biopsies["collected"]].set_index("participant_id")["missing_reason"]
-    reasons = people["participant_id"].map(lost.to_dict()).fillna("")
+    reasons = [str(lost.get(person, "")) for person in people["participant_id"]]
     write_table(people.assign(missing_biopsy_reason=reasons), folder / "participants.csv")
     rows = trial.biopsies[trial.biopsies["collected"]].reset_index(drop=True)
     sheet = rows[
