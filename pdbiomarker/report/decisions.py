@@ -289,7 +289,7 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
     caption = (
         "How many changed, with Clopper-Pearson intervals, beside the chance that noise alone moves one "
         "participant so far, at the estimated sigma. A rate at or below that chance is no evidence of a "
-        "response. Prediction limits allow for the uncertainty of sigma: over all it is 2.5 % beyond each of them."
+        "response. Prediction limits allow for the uncertainty of sigma: over all it is 2.5 % beyond each."
     )
     blocks: list[Block] = [table_of("responder-rates", caption, named, heads)]
     for reference in review.features:
