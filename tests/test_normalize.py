@@ -365,6 +365,11 @@ def test_density_and_proportion_without_counts():
         "caution: no cell counts beside the proportion, so 0 and 1 have no logit; "
         "2 values of 0 or 1 left out",
     ]
+    adata = build({"d": [4, 1, 16], "p": [0.5, 0.25, 0.75]}, ["density", "proportion"])
+    assert normalize(adata).var["note"].tolist() == [
+        "no cell counts beside the density: counting error is not known",
+        "no cell counts beside the proportion: counting error is not known",
+    ]
 
 
 def test_values_beyond_a_limit_are_censored_there():

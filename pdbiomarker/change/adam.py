@@ -35,7 +35,6 @@ from pdbiomarker.change.adam_parameters import adam_parameters
 from pdbiomarker.change.adam_records import Block, block_records
 from pdbiomarker.change.question import read_model
 from pdbiomarker.clinical.cdisc import MAX_TEXT, Dataset, Variable, write_dataset_json, write_xpt
-from pdbiomarker.pairing import PAIRED_SETS
 from pdbiomarker.tables import parse_date, write_table
 
 if TYPE_CHECKING:
@@ -119,7 +118,7 @@ def to_adam(
     for assay, rows in parameters.groupby("assay", sort=True):
         known = result.biopsies
         mine = known[known["assay"] == assay] if "assay" in known else known
-        sets = [s for s in dict.fromkeys(mine["set"]) if s not in PAIRED_SETS] if len(mine) else []
+        sets = [s for s in dict.fromkeys(mine["set"]) if s != "strict_pairs"] if len(mine) else []
         for set_ in sets:
             for baseline, contrasts in pairs.items():
                 block = Block(result, str(assay), set_, baseline, tuple(contrasts), rows)

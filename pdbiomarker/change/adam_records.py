@@ -102,11 +102,23 @@ def _natural(block: Block) -> pd.DataFrame:
 
 
 def _change_rows(block: Block) -> dict[tuple[str, str], pd.DataFrame]:
-    """Changes of each participant and visit, indexed by feature."""
+    """Changes of each participant and visit, indexed by feature.
+
+    Sets of pairs within the strict set list no changes of their own: theirs are those of the strict set.
+    """
     table = block.result.changes
-    inside = (table["assay"] == block.assay) & (table["set"] == block.set_)
+    mine = table["assay"] == block.assay
+    listed = bool((table["set"][mine] == block.set_).any())
     touched = dict(block.contrasts)
+    inside = mine & (table["set"] == (block.set_ if listed else "strict"))
     rows = table[inside & table["contrast"].isin(list(touched))]
+    if not listed:
+        known = block.result.biopsies
+        known = known[
+            (known["assay"] == block.assay) & (known["set"] == block.set_) & known["used"].astype(bool)
+        ]
+        pairs = pd.MultiIndex.from_frame(known[["participant_id", "contrast"]].astype(str))
+        rows = rows[pd.MultiIndex.from_frame(rows[["participant_id", "contrast"]].astype(str)).isin(pairs)]
     return {
         (str(person), touched[str(contrast)]): part.set_index("feature").reindex(block.features)
         for (person, contrast), part in rows.groupby(["participant_id", "contrast"], sort=True)

@@ -26,7 +26,7 @@ from pdbiomarker.errors import PlanError, Problems
 from pdbiomarker.mixed import adjust as multiplicity
 from pdbiomarker.plan import Plan
 
-__all__ = ["FEATURE_COUNT_OF_A_PANEL", "adjust", "resolve_families"]
+__all__ = ["FEATURE_COUNT_OF_A_PANEL", "adjust", "fitting_features", "resolve_families"]
 
 #: Assays with at most so many features are panels: they get sensitivity sets and rows in ``changes.csv``.
 FEATURE_COUNT_OF_A_PANEL: Final = 200
@@ -90,7 +90,7 @@ def _features_of(
     features = [str(f) for f in assays[assay].var_names]
     if not name:
         return [(assay, f) for f in features]
-    fitting = _fitting(name, features, assays[assay].var["label"].astype(str).tolist())
+    fitting = fitting_features(name, features, assays[assay].var["label"].astype(str).tolist())
     if len(fitting) == 1:
         return [(assay, fitting[0])]
     if fitting:
@@ -98,7 +98,7 @@ def _features_of(
     return refuse(f"The assay {assay!r} has no feature {name!r}.", features)
 
 
-def _fitting(name: str, features: Sequence[str], labels: Sequence[str]) -> list[str]:
+def fitting_features(name: str, features: Sequence[str], labels: Sequence[str]) -> list[str]:
     """Features that a name may mean: that one, its whole tissue, its only compartment, its label."""
     if name in features:
         return [name]
@@ -171,7 +171,7 @@ def _sequence(rows: pd.DataFrame, table: pd.DataFrame, family: str, plan: Plan) 
         assay, _, name = reference.partition(":")
         there = known[known["assay"] == assay]
         features, labels = there["feature"].tolist(), there["label"].astype(str).tolist()
-        for feature in _fitting(name, features, labels) if name else features:
+        for feature in fitting_features(name, features, labels) if name else features:
             place.setdefault((assay, feature), position)
     contrasts = {name: k for k, name in enumerate(plan.contrasts)}
     keys = [

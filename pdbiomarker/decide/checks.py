@@ -21,6 +21,7 @@ from pdbiomarker.decide.honesty import (
     threshold_sensitivity,
     unpaired_baselines,
 )
+from pdbiomarker.decide.inputs import staining_runs
 from pdbiomarker.errors import Problems
 from pdbiomarker.noise import Noise, Scale, scale_of
 from pdbiomarker.tables import nearest
@@ -85,7 +86,7 @@ def honesty_checks(
         out.append(offset_sensitivity(before, on))
     out += [
         *_missing(result, people, first, change, scale=scale),
-        _batches(frame, pairs),
+        _batches(staining_runs(result.study, assay), pairs),
         _calendar(result, pairs, people),
     ]
     return out
@@ -151,12 +152,12 @@ def _missing(
     ]
 
 
-def _batches(frame: pd.DataFrame, pairs: pd.DataFrame) -> Check:
+def _batches(runs: pd.Series, pairs: pd.DataFrame) -> Check:
     rows = pairs.dropna(subset=["baseline_biopsy", "on_biopsy"])
     people, visits, batches = [], [], []
     for row in rows.itertuples():
         for visit, biopsy in (("baseline", row.baseline_biopsy), ("on treatment", row.on_biopsy)):
-            batch = frame["batch"].get(biopsy) if "batch" in frame else None
+            batch = runs.get(biopsy)
             people.append(str(row.participant_id))
             visits.append(visit)
             batches.append(None if batch is None or pd.isna(batch) or batch == "" else str(batch))

@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from pdbiomarker.change import PDResult
 from pdbiomarker.errors import Problems
 from pdbiomarker.noise import Noise, Scale, scale_of
-from pdbiomarker.study import Declared
+from pdbiomarker.study import Declared, Study
 from pdbiomarker.tables import nearest
 
-__all__ = ["DecideOptions", "Declared", "Feature", "doses_of", "features_of"]
+__all__ = ["DecideOptions", "Declared", "Feature", "doses_of", "features_of", "staining_runs"]
 
 Array = NDArray[np.float64]
 
@@ -119,7 +119,7 @@ def _feature(
     rows = result.pairs
     rows = rows[(rows["assay"] == assay) & (rows["contrast"] == contrast)].set_index("participant_id")
     people = result.study.participants.index.to_numpy(dtype=object)
-    batch = frame["batch"] if "batch" in frame else pd.Series(None, index=frame.index, dtype=object)
+    batch = staining_runs(result.study, assay)
     values = {"baseline": np.full(len(people), np.nan), "on": np.full(len(people), np.nan)}
     why, shares = np.full(len(people), "", dtype=object), np.full(len(people), None, dtype=object)
     for i, person in enumerate(people):
@@ -152,6 +152,19 @@ def _feature(
         assay, name, contrast, people, values["baseline"], values["on"], baselines, why, shares, noise,
         scale_of(kind), kind, label, way, facts=facts,
     )  # fmt: skip
+
+
+def staining_runs(study: Study, assay: str) -> pd.Series:
+    """The staining run of each biopsy of an assay: the assay's own, else the column batch of biopsies.csv.
+
+    The same one that the word ``batch`` of a formula means.
+    """
+    own = cast("pd.DataFrame", study.assays[assay].obs)
+    if "batch" in own:
+        return own["batch"]
+    sheet = study.biopsies
+    empty = pd.Series(None, index=own.index, dtype=object)
+    return sheet["batch"].reindex(own.index) if "batch" in sheet else empty
 
 
 def doses_of(result: PDResult, options: DecideOptions) -> list[tuple[str, NDArray[np.bool_]]]:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 from typing import cast
 
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 from pdbiomarker.change import PDResult
+from pdbiomarker.change.families import fitting_features
 from pdbiomarker.change.rows import back_transformed
 from pdbiomarker.errors import Problems
 from pdbiomarker.link.association import Association
@@ -50,7 +53,8 @@ def find_measured(result: PDResult, feature: str, contrast: str | None = None) -
     ----------
     result : PDResult
     feature : str
-        ``assay:feature``, or the feature's name where one assay has it.
+        ``assay:feature``, or the feature's name where one assay has it; ``CD8_density`` means
+        ``CD8_density_tissue``, as in a plan.
     contrast : str, optional
         Default: the plan's first that a participant answers alone.
 
@@ -61,9 +65,9 @@ def find_measured(result: PDResult, feature: str, contrast: str | None = None) -
     """
     problems = Problems()
     known = [f"{a}:{f}" for a, data in result.study.assays.items() for f in data.var_names]
-    hits = [r for r in known if feature in (r, r.partition(":")[2])]
+    hits = [r for r in known if feature in (r, r.partition(":")[2])] or _meant(result, feature)
     if len(hits) != 1:
-        said = f"The name stands in {len(hits)} assays." if hits else "The result has no such feature."
+        said = f"The name fits {len(hits)} features." if hits else "The result has no such feature."
         remedy = f"Write {' or '.join(hits)}." if hits else nearest(feature, known)
         problems.add("E-LINK-001", said, remedy=remedy, column="feature", value=feature)
     contrasts = list(dict.fromkeys(result.changes["contrast"])) or list(result.plan.contrasts)
@@ -82,6 +86,22 @@ def find_measured(result: PDResult, feature: str, contrast: str | None = None) -
     chosen = contrast or next(iter(contrasts), "")
     unit = str(var.loc[name, "unit"] or "") if "unit" in var else ""
     return Measured(assay, name, label or name, str(var.loc[name, "kind"]), chosen, unit)
+
+
+def _meant(result: PDResult, feature: str) -> list[str]:
+    """Features that a shorter name means, as in the families of a plan."""
+    asked, _, short = feature.rpartition(":")
+    return [
+        f"{assay}:{name}"
+        for assay, data in result.study.assays.items()
+        if asked in ("", assay)
+        for name in fitting_features(short, list(data.var_names), list(_labels(data)))
+    ]
+
+
+def _labels(data: AnnData) -> Iterator[str]:
+    var = cast("pd.DataFrame", data.var)
+    yield from var.get("label", data.var_names).astype(str)
 
 
 def change_table(result: PDResult, found: Measured) -> pd.DataFrame:

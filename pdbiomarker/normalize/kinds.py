@@ -98,8 +98,13 @@ def _density(raw: Raw, limits: Limits, problems: Problems) -> Scaled:
         if not counted[:, k].any():
             scaled.primary_ok[k] = False
             zeros = int((raw.x[:, k] <= 0).sum())
-            lost = f"; {zeros} {_values(zeros)} of 0 left out" if zeros else ""
-            notes.append(f"caution: no cell counts beside the density, so zeros have no logarithm{lost}")
+            if zeros:
+                notes.append(
+                    "caution: no cell counts beside the density, so zeros have no logarithm; "
+                    f"{zeros} {_values(zeros)} of 0 left out"
+                )
+            else:
+                notes.append("no cell counts beside the density: counting error is not known")
             continue
         low = _medians_below(raw.numerator[:, k], usable[:, k], raw.visits, limits.density_count)
         if low:
@@ -125,8 +130,13 @@ def _proportion(raw: Raw, limits: Limits, problems: Problems) -> Scaled:
         if not counted[:, j].any():
             scaled.primary_ok[j] = False
             edge = int(((raw.x[:, j] <= 0) | (raw.x[:, j] >= 1)).sum())
-            lost = f"; {edge} {_values(edge)} of 0 or 1 left out" if edge else ""
-            notes.append(f"caution: no cell counts beside the proportion, so 0 and 1 have no logit{lost}")
+            if edge:
+                notes.append(
+                    "caution: no cell counts beside the proportion, so 0 and 1 have no logit; "
+                    f"{edge} {_values(edge)} of 0 or 1 left out"
+                )
+            else:
+                notes.append("no cell counts beside the proportion: counting error is not known")
         elif used.any():
             few = int((np.minimum(k[used, j], n[used, j] - k[used, j]) < limits.proportion_count).sum())
             if 2 * few >= int(used.sum()):

@@ -15,7 +15,7 @@ import pandas as pd
 
 from pdbiomarker.plan.intercurrent import STRATEGIES
 from pdbiomarker.plan.model import Plan
-from pdbiomarker.study import Study, Visit
+from pdbiomarker.study import AdequacyRule, Study, Visit
 
 __all__ = ["ATTRIBUTES", "estimand_of"]
 
@@ -72,13 +72,22 @@ def _listed(names: Sequence[str]) -> str:
 def _population(study: Study) -> str:
     people = study.participants
     tumours = _levels(people, "tumor_type")
-    rules = [f"{column} as required" for column in study.spec.adequacy]
-    adequate = f" Biopsies count where they are adequate ({', '.join(rules)})." if rules else ""
+    rules = [f"{column} {_required(rule)}" for column, rule in study.spec.adequacy.items()]
+    adequate = f" Biopsies count where they are adequate ({'; '.join(rules)})." if rules else ""
     kinds = f" with {_listed(tumours)}" if tumours else " (tumour types not recorded)"
     return (
         f"Participants enrolled in {study.spec.id}{kinds} and biopsied; n = {len(people)}.{adequate} "
         "Participants with one usable biopsy of two contribute to the model."
     )
+
+
+def _required(rule: AdequacyRule) -> str:
+    """What a rule asks, in words: ``10 or more``, ``Pass or Pass at Risk``."""
+    asked = [" or ".join(rule.allowed)] if rule.allowed else []
+    asked += [f"{rule.min:g} or more"] if rule.min is not None else []
+    asked += [f"{rule.max:g} or less"] if rule.max is not None else []
+    where = f" in {', '.join(rule.assays)}" if rule.assays else ""
+    return (", ".join(asked) or "as required") + where
 
 
 def _levels(frame: pd.DataFrame, column: str) -> list[str]:

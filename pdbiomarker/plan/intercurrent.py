@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final, Literal, NamedTuple, get_args
 
@@ -54,6 +54,8 @@ STRATEGIES: Final[Mapping[str, str]] = MappingProxyType(
 
 _FILE: Final = "plan.yaml"
 _NAME: Final = re.compile(r"[A-Za-z][A-Za-z0-9_ -]{0,39}", re.ASCII)
+#: How many participants a message names.
+_NAMED: Final = 5
 _YES_NO: Final[Mapping[str, bool]] = {"yes": True, "no": False, "true": True, "false": False}
 _DAY: Final = re.compile(r"-?[1-9][0-9]{0,4}(?:\.0+)?", re.ASCII)
 _ZERO: Final = re.compile(r"-?0+(?:\.0+)?", re.ASCII)
@@ -245,12 +247,19 @@ def check_event(study: Study, event: Event, problems: Problems) -> None:
     if event.washout_days is not None and undated:
         problems.add(
             "E-PLAN-013",
-            f"A washout needs days, and {event.column!r} says only that the event happened.",
-            remedy="Record the study day, or leave 'washout_days' out.",
+            f"A washout needs days, and {event.column!r} says only that the event happened, of "
+            f"{_of_whom(study, undated)}.",
+            remedy="Record the study day there, or leave 'washout_days' out.",
             file=_FILE,
             column=f"intercurrent.{event.name}.washout_days",
             value=event.washout_days,
         )
+
+
+def _of_whom(study: Study, biopsies: Sequence[str]) -> str:
+    people = sorted(set(study.biopsies.loc[list(biopsies), "participant_id"].astype(str)))
+    more = f" and {len(people) - _NAMED} more" if len(people) > _NAMED else ""
+    return ", ".join(people[:_NAMED]) + more
 
 
 def undeclared_events(study: Study, declared: Mapping[str, Mapping[str, Any]]) -> Iterator[Problem]:

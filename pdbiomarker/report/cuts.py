@@ -38,6 +38,10 @@ _SHEETS: Final[Mapping[str, str]] = {
 }
 #: Columns that say where a row stood, not what it says; and calendar dates.
 _NOT_COMPARED: Final = frozenset({"line", "source", "collection_date", "first_dose_datetime", "birth_date"})
+#: Study days that a partial date allows; a sheet without partial dates has no such columns.
+_ALLOWED_DAYS: Final = ("study_day_earliest", "study_day_latest")
+#: Sets whose changes are listed pair by pair; those of all others are changes of the first.
+_LISTED_SETS: Final = ("strict", "immune_evaluable", "all_biopsied")
 _ALPHA: Final = 0.05
 _SAME: Final = 1e-9
 _RESULT_KEY: Final = ["assay", "feature", "contrast", "set"]
@@ -224,6 +228,8 @@ def _owner(result: Result, kind: str, frame: pd.DataFrame, item: object) -> str:
 
 
 def _text(frame: pd.DataFrame, item: object, column: str) -> str:
+    if column not in frame.columns and column in _ALLOWED_DAYS:
+        column = "study_day"
     if column not in frame.columns:
         return ""
     value: Any = frame.at[item, column]
@@ -330,7 +336,7 @@ def _results(
             continue
         told = _what(first, second, tolerance)
         if told:
-            why = reasons.get(key, []) or list(general) or ["values of other biopsies"]
+            why = reasons.get(_pairs_of(key), []) or list(general) or ["values of other biopsies"]
             rows.append(_row(key, ", ".join(told), first, second, why))
     frame = pd.DataFrame(rows, columns=list(RESULT_COLUMNS))
     order = pd.to_numeric(frame["moved_se"]).abs().fillna(np.inf).to_numpy()
@@ -364,6 +370,12 @@ def _what(first: Mapping[str, Any], second: Mapping[str, Any], tolerance: float)
     if was != now:
         told.append("verdict gained" if now else "verdict lost")
     return told
+
+
+def _pairs_of(key: tuple[str, ...]) -> tuple[str, ...]:
+    """The row whose pairs a row of results rests on, or is a part of."""
+    *names, set_ = key
+    return key if set_ in _LISTED_SETS else (*names, _LISTED_SETS[0])
 
 
 def _why_rows(pairs: pd.DataFrame) -> dict[tuple[str, ...], list[str]]:

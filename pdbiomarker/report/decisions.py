@@ -62,9 +62,8 @@ def decision_facts(review: Review | None, reference: str, contrast: str) -> tupl
         n = int(rows["n_evaluable"].iloc[0])
         told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
         chance = float(rows["chance_by_noise"].iloc[0])
-        facts.append(
-            Fact("beyond noise", f"{', '.join(told)} of {n} (by noise alone {_share(chance)} each way)")
-        )
+        alone = f"by noise alone {_share(chance)} each way, at the estimated sigma"
+        facts.append(Fact("beyond noise", f"{', '.join(told)} of {n} ({alone})"))
     cohort = review.verdicts(reference)
     cohort = cohort[~cohort["note"].astype(str).str.contains(_NOT_FOR)] if len(cohort) else cohort
     if len(cohort):
@@ -289,7 +288,8 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
     ]
     caption = (
         "How many changed, with Clopper-Pearson intervals, beside the chance that noise alone moves one "
-        "participant so far. A rate at or below that chance is no evidence of a response."
+        "participant so far, at the estimated sigma. A rate at or below that chance is no evidence of a "
+        "response. Prediction limits allow for the uncertainty of sigma: over all it is 2.5 % beyond each."
     )
     blocks: list[Block] = [table_of("responder-rates", caption, named, heads)]
     for reference in review.features:

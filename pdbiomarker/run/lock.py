@@ -43,8 +43,9 @@ def lock_plan(
     unblinded : str, optional
         ISO date of unblinding, where it is known already.
     rules : sequence of str
-        Decision rules to lock: presets or .yaml files. Default: those of the plan's key ``decisions``, else
-        those of the lock before, else the presets that a run applies by default.
+        Decision rules to lock: presets or .yaml files, by their path or their name in the study folder.
+        Default: those of the plan's key ``decisions``, else those of the lock before, else the presets that
+        a run applies by default.
     reason : str
         Why a plan that is locked already is locked again; needed where anything but the look changed.
     plan : path, optional
@@ -96,7 +97,8 @@ def _hashes(names: Sequence[str], folder: Path, *, given: bool) -> dict[str, str
     """Hash of each rule by its name; files that the plan names lie in the study folder."""
     found = {}
     for text in dict.fromkeys(names):
-        rule = named_rule(text, None if given else folder)
+        elsewhere = given and (Path(text).is_file() or not (folder / text).is_file())
+        rule = named_rule(text, None if elsewhere else folder)
         whole = preset(rule) if isinstance(rule, str) else rule
         found[whole.name] = rule_sha256(whole)
     return found

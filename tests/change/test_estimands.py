@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from builders import assay, study_folder, text
@@ -9,8 +11,8 @@ from scipy import stats
 
 from pdbiomarker.change import pd_change
 from pdbiomarker.errors import PlanError
-from pdbiomarker.plan import Plan
-from pdbiomarker.study import read_study
+from pdbiomarker.plan import Plan, estimand_of
+from pdbiomarker.study import AdequacyRule, read_study
 
 N = 9
 RANDOM = np.random.default_rng(5)
@@ -200,8 +202,8 @@ def test_cells_that_cannot_be_read_are_all_named(tmp_path):
         ("E-PLAN-011", "participants.csv", 2, "0"),
         ("E-PLAN-011", "participants.csv", 5, "March"),
     ]
-    with pytest.raises(PlanError, match="E-PLAN-013"):
-        study_of(tmp_path / "t", "exclude, washout_days: 5", steroids={3: "yes"}, plan=PLAN)
+    with pytest.raises(PlanError, match=r"E-PLAN-013 .* of [^,]+\."):
+        study_of(tmp_path / "t", "exclude, washout_days: 5", steroids={2: "12", 3: "yes"}, plan=PLAN)
 
 
 def test_a_plan_with_events_reads_back_and_one_without_keeps_its_hash(tmp_path):
@@ -214,6 +216,22 @@ def test_a_plan_with_events_reads_back_and_one_without_keeps_its_hash(tmp_path):
     plain = PLAN.split("intercurrent", maxsplit=1)[0]
     _, without = study_of(tmp_path / "u", "", plan=plain)
     assert "intercurrent" not in without.content
+
+
+def test_the_estimand_names_what_makes_a_biopsy_adequate(tmp_path):
+    study, plan = study_of(tmp_path / "s", "hypothetical")
+    rules = {
+        "viable_tumor_cells": 100,
+        "necrosis_pct": {"max": 50},
+        "qc_status": {"allowed": ["Pass", "Pass at Risk"]},
+        "dv200": {"min": 30, "assays": ["rna"]},
+    }
+    adequacy = {column: AdequacyRule.read(column, facts) for column, facts in rules.items()}
+    asked = dataclasses.replace(study, spec=dataclasses.replace(study.spec, adequacy=adequacy))
+    assert (
+        "adequate (viable_tumor_cells 100 or more; necrosis_pct 50 or less; qc_status Pass or Pass at Risk; "
+        "dv200 30 or more in rna)." in estimand_of(asked, plan)["population"]
+    )
 
 
 def test_the_estimand_is_written_from_study_and_plan(tmp_path):

@@ -163,7 +163,7 @@ def test_an_interaction_says_where_the_change_is_given(tmp_path, study):
     assert "dose_mg = 10" in strict(pd_change(study, fixed))["note"]
 
 
-def test_a_density_without_counts_keeps_the_linear_model_and_its_caution(tmp_path, study):
+def test_a_density_without_counts_keeps_the_linear_model_and_says_so(tmp_path, study):
     rng = np.random.default_rng(8)
     density = {f"P{i:02d}{v}": [float(rng.lognormal(3))] for i in range(PAIRS) for v in "ab"}
     unknown = {b: [np.nan] for b in density}
@@ -172,7 +172,7 @@ def test_a_density_without_counts_keeps_the_linear_model_and_its_caution(tmp_pat
     )
     row = strict(pd_change(study, plan_of(tmp_path, study)))
     assert (row["model"], row["status"]) == ("linear mixed", "ok")
-    assert "no cell counts beside the density" in row["note"]
+    assert row["note"] == "no cell counts beside the density: counting error is not known"
 
 
 def test_few_cells_are_not_permuted(tmp_path, study):

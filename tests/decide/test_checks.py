@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,6 +13,7 @@ from typer.testing import CliRunner
 import pdbiomarker as pb
 from pdbiomarker.cli import app
 from pdbiomarker.decide import checks_table, honesty_checks
+from pdbiomarker.decide.inputs import staining_runs
 from pdbiomarker.errors import InputError
 from pdbiomarker.noise import Noise, choose_noise, counting_of, noise_table
 from pdbiomarker.run import decisions as room
@@ -45,6 +48,21 @@ def test_every_check_gives_a_row_and_finds_what_is_planted(result):
     assert "3 missing" in table.loc["missing second biopsy", "verdict"]
     ages = next(c for c in checks if c.name == "unpaired baselines").table.set_index("characteristic")
     assert ages.loc["age", "paired"] == pytest.approx(np.mean(50 + np.arange(9)))
+
+
+def test_a_table_of_values_has_the_staining_runs_of_the_biopsies(result):
+    data = result.study.assays["ihc"].copy()
+    runs = data.obs["batch"].copy()
+    del data.obs["batch"]
+    ask = "ihc:CD8_density"
+    without = dataclasses.replace(result, study=result.study.with_assay("ihc", data))
+    silent = checks_table(honesty_checks(without, ask), ask).set_index("check")
+    assert silent.loc["batch and visit", "finding"] == "not told"
+    sheet = dataclasses.replace(without.study, biopsies=without.study.biopsies.assign(batch=runs))
+    told = checks_table(honesty_checks(dataclasses.replace(result, study=sheet), ask), ask)
+    expected = checks_table(honesty_checks(result, ask), ask)
+    pd.testing.assert_frame_equal(told, expected)
+    assert staining_runs(sheet, "ihc").tolist() == runs.tolist()
 
 
 def test_without_noise_the_checks_that_need_it_are_not_told(result):

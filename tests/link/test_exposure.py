@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +13,7 @@ from scipy import stats
 
 from pdbiomarker import PDResult, link
 from pdbiomarker.errors import InputError
+from pdbiomarker.link.values import find_measured
 
 
 @pytest.fixture(scope="module")
@@ -115,6 +117,19 @@ def test_unknown_exposures_are_left_out_and_counted(result: PDResult) -> None:
 def test_what_is_no_exposure_is_refused(result: PDResult, exposure, code: str) -> None:
     with pytest.raises(InputError, match=code):
         link.exposure_pd(result, "CD8_density", exposure)
+
+
+def test_a_short_name_means_what_it_means_in_a_plan(result: PDResult) -> None:
+    data = result.study.assays["ihc"].copy()
+    data.var_names = [f"{name}_tissue" for name in data.var_names]
+    renamed = dataclasses.replace(result, study=result.study.with_assay("ihc", data))
+    for asked in ("ihc:CD8_density", "CD8_density"):
+        assert find_measured(renamed, asked).reference == "ihc:CD8_density_tissue"
+    data.var_names = ["CD8_density_nest", "CD8_density_stroma", *data.var_names[2:]][: data.n_vars]
+    two = dataclasses.replace(result, study=result.study.with_assay("ihc", data))
+    if data.n_vars > 1:
+        with pytest.raises(InputError, match="fits 2 features"):
+            find_measured(two, "ihc:CD8_density")
 
 
 def test_unknown_features_and_contrasts_are_told_together(result: PDResult) -> None:

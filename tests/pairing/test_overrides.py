@@ -174,3 +174,23 @@ def test_a_run_lists_the_decisions_with_who_when_and_why(tmp_path):
     page = (out / "review.html").read_text()
     assert all(text in page for text in ("A. Reviewer", "wrong block", "2025-07-01", "Reviewers"))
     assert pb.read_result(out).study.overrides["item"].tolist() == [biopsy(3, 1)]
+
+
+def test_a_results_folder_keeps_who_decided_when(tmp_path):
+    folder = study_folder(
+        tmp_path / "s",
+        biopsies=BIOPSIES,
+        study=STUDY + "assays: {s: {kind: intensity, file: s.csv}}\n",
+        files={
+            "overrides.csv": HEADER + "b2,assign_visit=C2D1,dosing was delayed,B. Monitor,2025-07-02\n",
+            "s.csv": "feature,a1,a2,b1,b2,c1,c2,d1,d2\nIL6,1,2,2,5,3,7,4,6\n",
+            "plan.yaml": "families: {primary: [s:IL6]}\n",
+        },
+    )
+    pb.run_study(folder, tmp_path / "out", progress=False)
+    study = pb.read_result(tmp_path / "out").study
+    pd.testing.assert_frame_equal(study.overrides, read_study(folder).overrides, check_dtype=False)
+    row = usable(study, "s", visits=PAIR).loc["b2"]
+    assert (
+        row["reason"] == "override: given the visit 'C2D1' by B. Monitor on 2025-07-02: dosing was delayed."
+    )

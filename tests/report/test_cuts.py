@@ -114,6 +114,33 @@ def test_reasons_name_what_changed(cuts: tuple[Path, Path]) -> None:
     assert abs(expected) > 0.25
 
 
+def test_sets_within_the_strict_set_have_its_reasons(cuts: tuple[Path, Path]) -> None:
+    rows = pb.diff_results(*cuts).results.set_index(["set", "feature"])
+    assert (
+        rows.loc[("strict_pairs", "CXCL9"), "why"]
+        == rows.loc[("strict", "CXCL9"), "why"]
+        != "the plan changed"
+    )
+
+
+def test_one_partial_date_changes_one_biopsy(tmp_path: Path) -> None:
+    """The days that a partial date allows are columns of every row, where there is one."""
+    outs = []
+    for name, date in (("old", "2025-01"), ("new", "2025-01-25")):
+        folder = _study(tmp_path / name)
+        people, biopsies = folder / "participants.csv", folder / "biopsies.csv"
+        rows = people.read_text().splitlines()
+        rows = [rows[0] + ",first_dose_datetime", *(row + ",2025-02-01" for row in rows[1:])]
+        people.write_text("\n".join([*rows, ""]))
+        rows = biopsies.read_text().splitlines()
+        rows = [rows[0] + ",collection_date", *(row + "," for row in rows[1:])]
+        rows[1] = f"P01,P01-0,screening,,200,{date}"
+        biopsies.write_text("\n".join([*rows, ""]))
+        outs.append(pb.run_study(folder, tmp_path / f"{name}-out", progress=False, workers=1).out)
+    items = pb.diff_results(*outs).items
+    assert set(items.loc[items["kind"] == "biopsy", "item"]) == {"P01-0"}
+
+
 def test_a_cut_against_itself_has_no_difference(cuts: tuple[Path, Path]) -> None:
     same = pb.diff_results(cuts[0], cuts[0])
     assert same.empty

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
+
 import pytest
 from small_study import fingerprint, replace, small_study
 from typer.testing import CliRunner
 
 import pdbiomarker as pb
 from pdbiomarker.cli import app
+from pdbiomarker.errors import InputError
 from pdbiomarker.plan import declared_of
 from pdbiomarker.study import LOCK_FILE
 from pdbiomarker.tables import read_table
@@ -112,3 +115,17 @@ def test_the_commands(study, out, tmp_path):
     deviating = runner.invoke(app, ["plan", "check", str(study), "--plan", str(other)])
     assert deviating.exit_code == 3
     assert "E-LOCK-006 plan.lock.yaml [ddf]" in deviating.stderr
+
+
+def test_a_rule_file_of_the_study_is_found_from_anywhere(study, tmp_path, monkeypatch):
+    here = tmp_path / "s"
+    shutil.copytree(study, here)
+    (here / "plan.lock.yaml").unlink(missing_ok=True)
+    (here / "protocol.yaml").write_text(
+        "name: ours\ntitle: t\ncriterion: gmr_margin\nsource: s\nmargin: 1.5\nalpha: 0.05\n", encoding="utf-8"
+    )
+    monkeypatch.chdir(tmp_path)
+    path = pb.lock_plan(here, date="2025-01-10", rules=["protocol.yaml"])
+    assert "ours:" in path.read_text(encoding="utf-8")
+    with pytest.raises(InputError, match=r"E-FILE-001 nowhere\.yaml"):
+        pb.lock_plan(here, date="2025-01-11", rules=["nowhere.yaml"], reason="r")
