@@ -56,6 +56,7 @@ TRAPS: Final[Mapping[int, str]] = {
     35: "Data from after the cut-off leak into the analysis.",
 }
 
+
 def trap_tests() -> dict[int, list[str]]:
     """The tests of each trap, as ``file::name``, found by reading every test file."""
     found: dict[int, list[str]] = {}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from numbers import Real
 from typing import Final, cast
 
 from pdbiomarker.clinical.escalation.outcomes import refuse
@@ -91,7 +92,7 @@ def read_options(
         E-DOSE-003, once for each fault.
     """
     problems = Problems()
-    if not 0 < target < 1:
+    if not isinstance(target, Real) or not 0 < target < 1:
         problems.add(
             "E-DOSE-003",
             "The target toxicity must lie between 0 and 1.",
@@ -101,13 +102,23 @@ def read_options(
         )
     if isinstance(options, EscalationOptions):
         chosen = options
+    elif not isinstance(options, Mapping | None):
+        problems.add(
+            "E-DOSE-003",
+            "The options are not a mapping of names to values.",
+            remedy=f"Give a mapping; {DESIGNS[design]} has: {', '.join(_USED[design])}.",
+            column="options",
+            value=options,
+        )
+        problems.raise_if_any()
     else:
         given = dict(options or {})
         _check_names(design, given, problems)
         problems.raise_if_any()
         # The values were checked above, each against the type of its field.
         chosen = dataclasses.replace(EscalationOptions(), **cast("dict[str, bool]", given))
-    _check_ranges(design, target, chosen, problems)
+    if not len(problems):  # a range around a target that is none says nothing
+        _check_ranges(design, target, chosen, problems)
     problems.raise_if_any()
     return chosen
 
