@@ -165,13 +165,13 @@ def test_designs_and_options_that_cannot_be_used(design: str, settings: dict[str
 
 def test_the_empty_cell_of_a_table_is_nobody_treated_and_a_number_is_no_outcome() -> None:
     assert esc.next_dose("boin", math.nan, 5) == esc.next_dose("boin", None, 5) == (1, True)
-    with pytest.raises(InputError, match="E-DOSE-001.*not a text"):
+    with pytest.raises(InputError, match=r"E-DOSE-001.*not a text"):
         esc.next_dose("boin", 3.0, 5)
 
 
 @pytest.mark.parametrize("n_doses", [0, 101, 2.5, "5", True, None])
 def test_the_number_of_doses_is_a_whole_number(n_doses: Any) -> None:
-    with pytest.raises(InputError, match="E-DOSE-003.*whole number"):
+    with pytest.raises(InputError, match=r"E-DOSE-003.*whole number"):
         esc.next_dose("boin", "1NNN", n_doses)
 
 

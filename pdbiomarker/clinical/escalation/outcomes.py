@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable
 from numbers import Integral
@@ -139,7 +140,7 @@ def parse_outcomes(outcomes: str | float | None, n_doses: int) -> tuple[Cohort, 
 def _text(outcomes: str | float | None) -> str:
     if isinstance(outcomes, str):
         return outcomes
-    if outcomes is None or outcomes != outcomes:
+    if outcomes is None or (isinstance(outcomes, float) and math.isnan(outcomes)):
         return ""
     raise InputError(
         [
