@@ -92,7 +92,7 @@ def read_options(
         E-DOSE-003, once for each fault.
     """
     problems = Problems()
-    if not isinstance(target, Real) or not 0 < target < 1:
+    if not _is_proportion(target):
         problems.add(
             "E-DOSE-003",
             "The target toxicity must lie between 0 and 1.",
@@ -102,7 +102,7 @@ def read_options(
         )
     if isinstance(options, EscalationOptions):
         chosen = options
-    elif not isinstance(options, Mapping | None):
+    elif not _is_mapping(options):
         problems.add(
             "E-DOSE-003",
             "The options are not a mapping of names to values.",
@@ -121,6 +121,14 @@ def read_options(
         _check_ranges(design, target, chosen, problems)
     problems.raise_if_any()
     return chosen
+
+
+def _is_proportion(value: object) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < 1
+
+
+def _is_mapping(value: object) -> bool:
+    return value is None or isinstance(value, Mapping)
 
 
 def _check_names(design: str, given: Mapping[str, object], problems: Problems) -> None:

@@ -155,10 +155,13 @@ def _text(outcomes: str | float | None) -> str:
     )
 
 
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_doses(n_doses: int, problems: Problems) -> None:
     """Report a number of dose levels that is out of range."""
-    whole = isinstance(n_doses, Integral) and not isinstance(n_doses, bool)
-    if not whole or not 1 <= n_doses <= _MAX_DOSES:
+    if not _is_whole(n_doses) or not 1 <= n_doses <= _MAX_DOSES:
         problems.add(
             "E-DOSE-003",
             f"The number of dose levels must be a whole number from 1 to {_MAX_DOSES}.",
