@@ -144,6 +144,39 @@ def test_a_study_gives_exposure_at_its_biopsies(tmp_path: Path) -> None:
     assert at_biopsy.loc["B3", "cumulative_mg"] == 100
 
 
+@pytest.mark.parametrize("by_hours", [True, False])
+def test_placebo_and_doses_without_a_time_of_day(tmp_path: Path, by_hours: bool) -> None:
+    study = tmp_path / "study"
+    (study / "clinical").mkdir(parents=True)
+    (study / "study.yaml").write_text("id: T\nvisits:\n  screening: [-28, -1]\n", encoding="utf-8")
+    (study / "participants.csv").write_text(
+        "participant_id,dose_mg,first_dose_datetime\n007,100,2025-01-10\nPLA,0,2025-01-10\n", encoding="utf-8"
+    )
+    (study / "biopsies.csv").write_text(
+        "participant_id,biopsy_id,visit,collection_date\nPLA,B1,screening,2025-01-02\n", encoding="utf-8"
+    )
+    (study / "clinical" / "doses.csv").write_text(
+        "participant_id,start,amount,unit\n007,2025-01-10,100,mg\nPLA,2025-01-10,0,mg\n", encoding="utf-8"
+    )
+    rows = samples()[lambda f: f["participant_id"] == "007"]
+    moments = [(pd.Timestamp("2025-01-10T09:00") + pd.Timedelta(hours=t)).isoformat() for t in rows["time_h"]]
+    moments[-1] = "2025-03-01T09:00"  # a nominal 336 h that the dates do not allow
+    rows = rows.assign(datetime=moments, nominal_time_h=rows["time_h"])
+    rows = pd.concat([rows, rows.assign(participant_id="PLA", concentration="BLQ")])
+    rows.drop(columns="datetime" if by_hours else "time_h").to_csv(
+        study / "clinical" / "concentrations.csv", index=False
+    )
+    pb.write_exposure(study, tmp_path / "out")
+    parameters = read(tmp_path / "out" / "pk_parameters.csv").set_index("participant_id")
+    expected = pk.nca(samples(), doses().assign(duration_h=0.0)).set_index("participant_id")
+    assert parameters.loc["007", "cl"] == pytest.approx(expected.loc["007", "cl"], rel=1e-12)
+    assert parameters.loc["PLA", "flags"] == "no dose"
+    notes = " ".join(read(tmp_path / "out" / "notes.csv")["note"])
+    assert "no dose received, samples not analysed: PLA" in notes
+    assert ("6 samples have no time of day, or their dose has none" in notes) != by_hours
+    assert ("8 samples have no time from the first dose" in notes) != by_hours
+
+
 def test_faults_of_plain_tables_have_their_line(plain: Path) -> None:
     text = (plain / "concentrations.csv").read_text(encoding="utf-8")
     (plain / "concentrations.csv").write_text(text.replace("P2,1,60.0", "P2,1,-60.0"), encoding="utf-8")

@@ -355,6 +355,8 @@ REFUSED_STUDY = [
     ([("viable_tumor_cells: 100", "lesion_id: 100")], "E-STUDY-001", None, "adequacy.lesion_id", "numeric", ""),
     ([("viable_tumor_cells: 100", "viable_tumor_cells: many")],
      "E-STUDY-001", 7, "adequacy.viable_tumor_cells", "number", ""),
+    ([("{viable_tumor_cells: 100}", "{batch: {allowed: []}}")],
+     "E-STUDY-001", 7, "adequacy.batch", "neither", "allowed"),
     ([("kind: count, ", "")], "E-STUDY-001", 9, "assays.rna", "kind", "kind: count"),
     ([("kind: count", "kind: counts")], "E-STUDY-001", 9, "assays.rna.kind", "allowed", "'count'"),
     ([("file: counts.csv, ", "")], "E-STUDY-001", 9, "assays.rna", "needs a file", "file:"),
@@ -384,6 +386,18 @@ def test_refused_study_yaml(tmp_path, edits, code, row, column, said, remedy):
     assert said in found[0].message
     assert remedy in found[0].remedy
     assert found[0].remedy
+
+
+@pytest.mark.parametrize(("words", "told"), [("[R1]", False), ("[r1, nobody]", False), ("[Rl, R22]", True)])
+def test_words_of_adequacy_that_no_biopsy_has_are_told(tmp_path, words, told):
+    text = edited("study.yaml", ("{viable_tumor_cells: 100}", f"{{batch: {{allowed: {words}}}}}"))
+    problems = Problems()
+    assert check_study(folder(tmp_path, study=text), problems) is not None
+    found = [p for p in problems if p.column == "adequacy.batch.allowed"]
+    assert len(found) == told
+    if told:
+        assert (found[0].code, found[0].severity, found[0].value) == ("E-STUDY-001", "warning", "Rl, R22")
+        assert "'R1'" in found[0].remedy
 
 
 @pytest.mark.parametrize("name", ["study", "participants", "biopsies"])

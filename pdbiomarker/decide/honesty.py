@@ -290,7 +290,7 @@ def leave_one_out(change: ArrayLike, participants: Sequence[str], *, scale: Scal
     moves = f"leaving out {widest['left_out']} moves it most, from {first} to {last}"
     if turns or flips:
         what = "the sign" if turns else "whether p lies below .05"
-        who = ", ".join(turns or flips)
+        who = ", ".join(sorted(map(str, turns or flips)))
         return Check(name, question, "caution", f"One participant decides {what}: {who} ({moves}).", table)
     return Check(name, question, "clear", f"No participant decides it ({moves}).", table)
 

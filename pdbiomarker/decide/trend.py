@@ -82,6 +82,8 @@ def dose_trend(change: ArrayLike, dose: ArrayLike, *, seed: int = 1) -> pd.DataF
     d, x = np.asarray(change, dtype=float), np.asarray(dose, dtype=float)
     told = np.isfinite(d) & np.isfinite(x)
     d, x = d[told], x[told]
+    order = np.lexsort((d, x))  # permutations drawn by a seed must not hang on the order of the participants
+    d, x = d[order], x[order]
     n, levels = len(d), len(np.unique(x))
     none = (n, levels, np.nan, np.nan, "", np.nan, np.nan, np.nan)
     if levels < 2 or n < _FEW or np.ptp(d) == 0:

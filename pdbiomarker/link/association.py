@@ -30,6 +30,7 @@ from scipy import stats
 __all__ = [
     "Association",
     "area_under_curve",
+    "in_order",
     "order_across_groups",
     "repeated_measures_correlation",
     "slope",
@@ -78,6 +79,12 @@ def _none(n: int, why: str) -> Association:
     return Association(np.nan, np.nan, np.nan, np.nan, "", n, why)
 
 
+def in_order(a: Floats, b: Floats) -> tuple[Floats, Floats]:
+    """Give pairs by value: draws from a seed must not hang on the order of the participants."""
+    order = np.lexsort((b, a))
+    return a[order], b[order]
+
+
 def spearman(x: ArrayLike, y: ArrayLike, *, seed: int = 1) -> Association:
     """Correlate ranks.
 
@@ -93,7 +100,7 @@ def spearman(x: ArrayLike, y: ArrayLike, *, seed: int = 1) -> Association:
     Association
         Without a value below 4 participants or where one column is constant.
     """
-    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    a, b = in_order(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
     n = len(a)
     if n < 4:
         return _none(n, f"{n} participants are too few for a correlation")
@@ -142,8 +149,9 @@ def order_across_groups(groups: ArrayLike, y: ArrayLike, *, seed: int = 1) -> As
         `value`: share of pairs from different groups in which the better one has the larger value; .5 is no
         order. Without limits.
     """
-    value, codes = np.asarray(y, dtype=float), np.unique(np.asarray(groups), return_inverse=True)[1]
-    codes = codes.astype(np.int64)
+    of_group = np.unique(np.asarray(groups), return_inverse=True)[1]
+    place, value = in_order(of_group.astype(float), np.asarray(y, dtype=float))
+    codes = place.astype(np.int64)
     sizes = np.bincount(codes)
     if len(sizes) < 2:
         return _none(len(value), "all participants are in one group")

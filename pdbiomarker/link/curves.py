@@ -34,6 +34,8 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import optimize, stats
 
+from pdbiomarker.link.association import in_order
+
 __all__ = ["SHAPES", "Averaged", "Fit", "averaged", "fit_shape", "shape_test"]
 
 Floats = NDArray[np.float64]
@@ -344,7 +346,7 @@ def shape_test(x: ArrayLike, y: ArrayLike, *, seed: int = 1) -> tuple[float, str
     shape : str
         The shape that fits best.
     """
-    a, b = np.asarray(x, dtype=float), np.asarray(y, dtype=float)
+    a, b = in_order(np.asarray(x, dtype=float), np.asarray(y, dtype=float))
     positive = a[a > 0]
     # Where there is no logarithm (exposure 0), a tenth of the least exposure stands for it.
     log = np.log10(np.where(a > 0, a, positive.min() / 10))

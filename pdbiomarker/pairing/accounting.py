@@ -272,7 +272,7 @@ def _counted(lost: Sequence[Mapping[str, str]]) -> str:
 
 def _told(lost: Sequence[Mapping[str, str]]) -> str:
     """Name everybody who was lost at a step, with the reasons of their biopsies."""
-    told = [f"{row['participant_id']} ({row['reason']})" for row in lost]
+    told = sorted(f"{row['participant_id']} ({row['reason']})" for row in lost)
     shown = told[:_TOLD_LIMIT]
     more = len(told) - len(shown)
     return "; ".join(shown) + (

@@ -29,7 +29,7 @@ from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
-from pdbiomarker.tables import read_yaml
+from pdbiomarker.tables import nearest, read_yaml
 
 PARTICIPANTS: Final = "participants.csv"
 BIOPSIES: Final = "biopsies.csv"
@@ -111,6 +111,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         columns_of = {file: _kinds(frame) for file, frame in judged.items() if frame is not None}
         headers = {file: sheet.header() for file, sheet in sheets.items()}
         check_spec_columns(spec, headers, columns_of, problems=problems)
+        _check_words(spec, judged, problems)
         for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):
             if frame is not None and file in sheets:
                 _check_batches(frame, biopsies, spec.visits, file, problems)
@@ -172,6 +173,27 @@ def _kinds(frame: pd.DataFrame) -> dict[str, bool]:
         for column in frame
         if column not in {"line", "source"}
     }
+
+
+def _check_words(spec: StudySpec, judged: Mapping[str, pd.DataFrame | None], problems: Problems) -> None:
+    """Tell a rule of adequacy in words that no row of its sheet has: everybody fails, as after a slip."""
+    for column, rule in spec.adequacy.items():
+        for file, frame in judged.items():
+            if frame is None or column not in frame:
+                continue
+            words = frame[column].dropna().astype(str)
+            if not rule.knows(words):
+                known = sorted(set(words))
+                problems.add(
+                    "E-STUDY-001",
+                    f"No row of {file} has a word that the rule for {column!r} allows: all fail.",
+                    remedy=f"Correct the words, unless this is so. {nearest(rule.allowed[0], known)}",
+                    file=FILE,
+                    column=f"adequacy.{column}.allowed",
+                    value=", ".join(rule.allowed),
+                    severity="warning",
+                )
+            break
 
 
 def _has_key(sheets: Mapping[str, Sheet], file: str, required: tuple[str, ...]) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final, Literal, Self, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
@@ -58,7 +58,7 @@ class RuleKeys(BaseModel):
     def _sense(self) -> RuleKeys:
         bounds = (self.min, self.max, self.at_risk_below, self.at_risk_above)
         numeric = any(bound is not None for bound in bounds)
-        if numeric == (self.allowed is not None):
+        if numeric == (self.allowed is not None) or self.allowed == []:
             raise ValueError(
                 "The rule has neither a bound nor words, or both. Remedy: Write a least value, "
                 "{min: 10, max: 90}, or {allowed: [Pass, Pass at Risk]}"
@@ -155,6 +155,11 @@ class AdequacyRule:
         if self.max is None:
             return "a number needed" if self.min is None else f"at least {self.min:g} needed"
         return f"at most {self.max:g} needed" if self.min is None else f"{self.min:g} to {self.max:g} needed"
+
+    def knows(self, words: Iterable[object]) -> bool:
+        """Whether one of the words of a column is one of those that pass, or there are none to judge."""
+        found = {_folded(str(word)) for word in words}
+        return not self.allowed or not found or not found.isdisjoint(_folded(one) for one in self.allowed)
 
     def asked_of(self, assay: str | None) -> bool:
         """Whether the rule is asked in an assay; without an assay, those for all are."""

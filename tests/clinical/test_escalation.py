@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import csv
 import itertools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from scipy import optimize
+from scipy import optimize, stats
 
 import pdbiomarker as pb
 from pdbiomarker.clinical.escalation.outcomes import Tally
@@ -151,12 +152,60 @@ def test_every_fault_of_a_text_is_told_at_once() -> None:
         ("mtpi", {"options": {"exclusion_certainty": 1.0}}, "below 1"),
         ("boin", {"target": 30}, "between 0 and 1"),
         ("boin", {"target": 0.8}, "0.714"),
+        ("boin", {"target": "a third"}, "between 0 and 1"),
+        ("mtpi", {"target": math.nan}, "between 0 and 1"),
+        ("mtpi", {"options": 0.05}, "not a mapping"),
     ],
 )
 def test_designs_and_options_that_cannot_be_used(design: str, settings: dict[str, Any], said: str) -> None:
     with pytest.raises(InputError, match=r"E-DOSE-003") as caught:
         esc.next_dose(design, "1NNN", 5, **settings)
     assert said in str(caught.value)
+
+
+def test_the_empty_cell_of_a_table_is_nobody_treated_and_a_number_is_no_outcome() -> None:
+    assert esc.next_dose("boin", math.nan, 5) == esc.next_dose("boin", None, 5) == (1, True)
+    with pytest.raises(InputError, match=r"E-DOSE-001.*not a text"):
+        esc.next_dose("boin", 3.0, 5)
+
+
+@pytest.mark.parametrize("n_doses", [0, 101, 2.5, "5", True, None])
+def test_the_number_of_doses_is_a_whole_number(n_doses: Any) -> None:
+    with pytest.raises(InputError, match=r"E-DOSE-003.*whole number"):
+        esc.next_dose("boin", "1NNN", n_doses)
+
+
+def _boin_by_hand(cohorts: list[tuple[int, str]], n_doses: int, target: float) -> tuple[int | None, bool]:
+    """BOIN from its published rules, with scipy's beta tail."""
+    n = {d: sum(len(x) for e, x in cohorts if e == d) for d in range(1, n_doses + 1)}
+    y = {d: sum(x.count("T") for e, x in cohorts if e == d) for d in range(1, n_doses + 1)}
+    gone = [d for d in n if n[d] >= 3 and stats.beta.sf(target, 1 + y[d], 1 + n[d] - y[d]) > 0.95]
+    highest = min(gone, default=n_doses + 1) - 1
+    if highest == 0:
+        return None, False
+    low, high = 0.6 * target, 1.4 * target
+    up = math.log((1 - low) / (1 - target)) / math.log(target * (1 - low) / (low * (1 - target)))
+    down = math.log((1 - target) / (1 - high)) / math.log(high * (1 - target) / (target * (1 - high)))
+    here = cohorts[-1][0]
+    rate = y[here] / n[here]
+    move = 1 if rate <= up else (-1 if rate >= down else 0)
+    return min(max(here + move, 1), highest), True
+
+
+def test_boin_on_paths_of_every_kind_as_by_hand() -> None:
+    rng = np.random.default_rng(3)
+    for _ in range(400):
+        n_doses, target = int(rng.integers(1, 6)), float(rng.choice([0.2, 0.25, 0.3, 0.33]))
+        cohorts = [
+            (
+                int(rng.integers(1, n_doses + 1)),
+                "".join(rng.choice(["N", "T"], rng.integers(1, 5), p=[0.7, 0.3])),
+            )
+            for _ in range(int(rng.integers(1, 7)))
+        ]
+        text = " ".join(f"{d}{x}" for d, x in cohorts)
+        wanted = _boin_by_hand(cohorts, n_doses, target)
+        assert esc.next_dose("boin", text, n_doses, target=target) == wanted, text
 
 
 def test_a_three_plus_three_that_left_its_rules_is_refused_where_it_did() -> None:

@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 from scipy import integrate
 
+from pdbiomarker.clinical import pk
 from pdbiomarker.clinical.pk import BlqRule, nca
 from pdbiomarker.clinical.pk.areas import area_between, areas, concentration_at
 from pdbiomarker.clinical.pk.single_dose import COLUMNS
@@ -253,6 +254,22 @@ def test_samples_before_the_dose_and_none_at_all() -> None:
     assert table["participant_id"].tolist() == ["P0", "P1"]
     assert "no samples after the first dose" in table["flags"][0]
     assert tuple(table.columns) == COLUMNS
+
+
+def test_a_participant_without_a_dose_has_a_row_that_says_so() -> None:
+    unplaced = pd.concat([one(), one(t=[math.nan] * len(T)).assign(participant_id="P0")])
+    table = nca(unplaced, dose()).set_index("participant_id")
+    assert table["flags"]["P0"] == "no dose"
+    assert table.loc["P0"].drop(["flags", "lambda_z_n"]).isna().all()
+    assert table["cl"]["P1"] == nca(one(), dose())["cl"][0]
+    parts = pk.auc_between(unplaced, dose(), start_h=0, end_h=24).set_index("participant_id")
+    assert math.isnan(parts["auc"]["P0"])
+    assert parts["flags"]["P0"] == "no dose"
+    biopsies = pd.DataFrame({"biopsy_id": ["B"], "participant_id": ["P0"], "time_h": [24.0]})
+    at = pk.exposure_at(biopsies, unplaced, dose()).iloc[0]
+    assert at["flags"] == "no dose"
+    assert math.isnan(at["auc_to_biopsy"])
+    assert set(pk.nca_intervals(unplaced, dose())["participant_id"]) == {"P1"}
 
 
 BAD = {

@@ -70,3 +70,15 @@ def test_a_dose_of_nothing_has_ranks_but_no_doubling():
     row = dose_trend([0.1, 0.2, 0.8, 0.9, 1.5, 1.4], [0, 0, 1, 1, 2, 2]).iloc[0]
     assert row["rho"] > 0.9
     assert pd.isna(row["slope"])
+
+
+def test_a_drawn_p_does_not_hang_on_the_order_of_the_participants():
+    draw = np.random.default_rng(4)
+    dose = draw.choice([1.0, 3.0, 10.0], size=14)
+    change = draw.normal(size=14)
+    found = dose_trend(change, dose)
+    assert "permutations" in found["method"].iloc[0]
+    assert not found["method"].iloc[0].startswith("all")
+    for _ in range(3):
+        order = draw.permutation(14)
+        pd.testing.assert_frame_equal(dose_trend(change[order], dose[order]), found, rtol=0, atol=0)

@@ -14,6 +14,7 @@ from pdbiomarker.link import (
     area_under_curve,
     order_across_groups,
     repeated_measures_correlation,
+    shape_test,
     slope,
     spearman,
 )
@@ -170,3 +171,15 @@ def test_the_order_of_rows_does_not_matter_when_all_permutations_are_taken() -> 
     a, b = np.array([1.0, 2, 3, 4, 5, 6]), np.array([2.0, 1, 4, 3, 6, 5])
     order = np.array([3, 0, 5, 1, 4, 2])
     assert spearman(a, b) == spearman(a[order], b[order])
+
+
+def test_drawn_p_values_do_not_hang_on_the_order_of_the_participants() -> None:
+    draw = np.random.default_rng(3)
+    x, y = draw.normal(size=15), draw.normal(size=15)
+    groups = draw.integers(0, 3, size=15)
+    for _ in range(3):
+        order = draw.permutation(15)
+        assert spearman(x[order], y[order]) == spearman(x, y)
+        assert order_across_groups(groups[order], y[order]) == order_across_groups(groups, y)
+        assert area_under_curve(groups[order] > 0, y[order]).p == area_under_curve(groups > 0, y).p
+        assert shape_test(np.exp(x[order]), y[order]) == shape_test(np.exp(x), y)

@@ -121,7 +121,7 @@ def _parts(
     remedy = "Every row needs one value for each column; null where it is missing."
     add_rows(problems, "E-CDISC-002", wrong, remedy=remedy, file=file, column="rows")
     records = document.get("records")
-    if isinstance(records, int) and records != len(rows):
+    if "records" in document and records != len(rows):
         _refuse(
             problems,
             file,
@@ -180,9 +180,10 @@ def _value(value: Any, kind: str, target: object) -> tuple[bool, Any]:
             return False, None
         try:
             number = float(value)  # the standard writes decimals as texts
-        except ValueError:
+        except (ValueError, OverflowError):
             return False, None
-        return math.isfinite(number), number if math.isfinite(number) else None
+        good = math.isfinite(number) and (kind != "integer" or number.is_integer())
+        return good, number if good else None
     if kind == "boolean":
         return isinstance(value, bool), ("Y" if value else "N") if isinstance(value, bool) else None
     if not isinstance(value, str):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from numbers import Real
 from typing import Final, cast
 
 from pdbiomarker.clinical.escalation.outcomes import refuse
@@ -91,7 +92,7 @@ def read_options(
         E-DOSE-003, once for each fault.
     """
     problems = Problems()
-    if not 0 < target < 1:
+    if not _is_proportion(target):
         problems.add(
             "E-DOSE-003",
             "The target toxicity must lie between 0 and 1.",
@@ -101,15 +102,33 @@ def read_options(
         )
     if isinstance(options, EscalationOptions):
         chosen = options
+    elif not _is_mapping(options):
+        problems.add(
+            "E-DOSE-003",
+            "The options are not a mapping of names to values.",
+            remedy=f"Give a mapping; {DESIGNS[design]} has: {', '.join(_USED[design])}.",
+            column="options",
+            value=options,
+        )
+        problems.raise_if_any()
     else:
         given = dict(options or {})
         _check_names(design, given, problems)
         problems.raise_if_any()
         # The values were checked above, each against the type of its field.
         chosen = dataclasses.replace(EscalationOptions(), **cast("dict[str, bool]", given))
-    _check_ranges(design, target, chosen, problems)
+    if not len(problems):  # a range around a target that is none says nothing
+        _check_ranges(design, target, chosen, problems)
     problems.raise_if_any()
     return chosen
+
+
+def _is_proportion(value: object) -> bool:
+    return isinstance(value, Real) and 0 < float(value) < 1
+
+
+def _is_mapping(value: object) -> bool:
+    return value is None or isinstance(value, Mapping)
 
 
 def _check_names(design: str, given: Mapping[str, object], problems: Problems) -> None:

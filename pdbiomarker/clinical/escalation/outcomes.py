@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import re
 from collections.abc import Iterable
+from numbers import Integral
 from typing import Final
 
 import numpy as np
@@ -70,14 +72,14 @@ class Tally:
         return self.n.size
 
 
-def parse_outcomes(outcomes: str, n_doses: int) -> tuple[Cohort, ...]:
+def parse_outcomes(outcomes: str | float | None, n_doses: int) -> tuple[Cohort, ...]:
     """Read an outcome string.
 
     Parameters
     ----------
     outcomes : str
         Cohorts parted by spaces, each a dose level and one letter for each participant: ``T`` a dose-limiting
-        toxicity, ``N`` none. Empty: nobody was treated yet.
+        toxicity, ``N`` none. Empty: nobody was treated yet; so does the empty cell of a table (None, NaN).
     n_doses : int
         Dose levels of the trial, 1 to 100.
 
@@ -98,8 +100,9 @@ def parse_outcomes(outcomes: str, n_doses: int) -> tuple[Cohort, ...]:
     """
     problems = Problems()
     check_doses(n_doses, problems)
+    problems.raise_if_any()
     cohorts = []
-    for word in re.finditer(r"\S+", outcomes):
+    for word in re.finditer(r"\S+", _text(outcomes)):
         text, start = word[0], word.start() + 1
         match = _COHORT.fullmatch(text)
         if match is None:
@@ -134,12 +137,34 @@ def parse_outcomes(outcomes: str, n_doses: int) -> tuple[Cohort, ...]:
     return tuple(cohorts)
 
 
+def _text(outcomes: str | float | None) -> str:
+    if isinstance(outcomes, str):
+        return outcomes
+    if outcomes is None or (isinstance(outcomes, float) and math.isnan(outcomes)):
+        return ""
+    raise InputError(
+        [
+            Problem(
+                "E-DOSE-001",
+                "The outcomes are not a text.",
+                "Write cohorts such as '1NNN 2NTN'; an empty text where nobody was treated.",
+                column="outcomes",
+                value=str(outcomes)[:40],
+            )
+        ]
+    )
+
+
+def _is_whole(value: object) -> bool:
+    return isinstance(value, Integral) and not isinstance(value, bool)
+
+
 def check_doses(n_doses: int, problems: Problems) -> None:
     """Report a number of dose levels that is out of range."""
-    if not 1 <= n_doses <= _MAX_DOSES:
+    if not _is_whole(n_doses) or not 1 <= n_doses <= _MAX_DOSES:
         problems.add(
             "E-DOSE-003",
-            f"The number of dose levels must lie between 1 and {_MAX_DOSES}.",
+            f"The number of dose levels must be a whole number from 1 to {_MAX_DOSES}.",
             remedy="Give the number of dose levels of the protocol.",
             column="n_doses",
             value=n_doses,

@@ -20,7 +20,7 @@ _MOST_DLT = 1
 
 def next_dose(
     design: str,
-    outcomes: str,
+    outcomes: str | float | None,
     n_doses: int,
     *,
     target: float = 0.30,

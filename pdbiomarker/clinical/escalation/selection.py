@@ -55,7 +55,7 @@ class Selection:
 
 def select_mtd(
     design: str,
-    outcomes: str,
+    outcomes: str | float | None,
     n_doses: int,
     *,
     target: float = 0.30,

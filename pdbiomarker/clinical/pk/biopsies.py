@@ -15,7 +15,7 @@ import pandas as pd
 
 from pdbiomarker.clinical.pk.areas import concentration_at
 from pdbiomarker.clinical.pk.intervals import latest_slope, span_of
-from pdbiomarker.clinical.pk.profiles import BlqRule, Course, check_options, courses
+from pdbiomarker.clinical.pk.profiles import NO_DOSE, BlqRule, Course, check_options, courses
 from pdbiomarker.clinical.pk.single_dose import single_dose_profile
 from pdbiomarker.errors import Problems
 from pdbiomarker.tables import nearest
@@ -108,6 +108,8 @@ def _of_biopsy(
         return {"flags": "no doses and no concentrations"}
     if math.isnan(time):
         return {"flags": "the time of the biopsy is not known"}
+    if not course.doses:
+        return {"flags": NO_DOSE}
     origin = course.doses[0].time
     if time < origin:
         nothing = {"n_doses": 0, "auc_to_biopsy": 0.0, "auc_extrapolated_pct": 0.0, "concentration": 0.0}

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.pk.areas import area_between, concentration_at
-from pdbiomarker.clinical.pk.profiles import BlqRule, Course, Profile, check_options, courses
+from pdbiomarker.clinical.pk.profiles import NO_DOSE, BlqRule, Course, Profile, check_options, courses
 from pdbiomarker.clinical.pk.single_dose import single_dose_profile, terminal_of
 from pdbiomarker.clinical.pk.terminal import FEWEST
 from pdbiomarker.errors import Problems
@@ -321,8 +321,11 @@ def auc_between(
     rule = BlqRule() if blq is None else blq
     rows = []
     for course in courses(concentrations, doses, blq=rule):
-        origin = course.doses[0].time
-        span = span_of(course, origin + start_h, origin + end_h, route=route, method=method, rule=rule)
+        if course.doses:
+            origin = course.doses[0].time
+            span = span_of(course, origin + start_h, origin + end_h, route=route, method=method, rule=rule)
+        else:
+            span = Span(math.nan, math.nan, (NO_DOSE,))
         rows.append(
             {
                 "participant_id": course.participant_id,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import math
 
 import pandas as pd
@@ -103,7 +104,12 @@ def timed_doses(history: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
 def timed_samples(
     concentrations: pd.DataFrame, history: pd.DataFrame
 ) -> tuple[pd.DataFrame, tuple[str, ...]]:
-    """Give samples their hours from the first dose: time_h where the sheet has it, else from the clock."""
+    """Give samples their hours from the first dose: time_h where the sheet has it, else from the clock.
+
+    Whoever has records of dosing and received nothing (placebo, every dose held) has no first dose to count
+    from: the samples stay without a time and the note names the participants. Where the dose or the sample
+    has a day and no time of day, nominal_time_h stands in if the days allow it.
+    """
     first = (
         history[history["received"]].drop_duplicates("participant_id").set_index("participant_id")["start"]
     )
@@ -111,14 +117,48 @@ def timed_samples(
     size = len(concentrations)
     given = concentrations["time_h"].tolist() if "time_h" in concentrations else [math.nan] * size
     moments = concentrations["datetime"].tolist() if "datetime" in concentrations else [None] * size
-    times = []
-    for person, hours, text in zip(concentrations["participant_id"], given, moments, strict=True):
-        moment = parse_date(text) if isinstance(text, str) else None
-        times.append(hours if pd.notna(hours) else hours_between(origin.get(str(person)), moment))
+    planned = (
+        concentrations["nominal_time_h"].tolist() if "nominal_time_h" in concentrations else [None] * size
+    )
+    never = set(history["participant_id"].astype(str)) - set(origin)
+    times: list[float] = []
+    by_plan = 0
+    for person, hours, text, plan in zip(
+        concentrations["participant_id"].astype(str), given, moments, planned, strict=True
+    ):
+        moment, start = parse_date(text) if isinstance(text, str) else None, origin.get(person)
+        time = math.nan if person in never else hours if pd.notna(hours) else hours_between(start, moment)
+        if math.isnan(time) and person not in never and _days_allow(start, moment, plan):
+            time, by_plan = float(str(plan)), by_plan + 1
+        times.append(time)
     frame = concentrations.assign(time_h=times)
     unplaced = int(frame["time_h"].isna().sum())
-    notes = (f"{unplaced} samples have no time from the first dose: left out",) if unplaced else ()
-    return frame, notes
+    notes = [f"{unplaced} samples have no time from the first dose: left out"] if unplaced else []
+    if by_plan:
+        notes.append(
+            f"{by_plan} samples have no time of day, or their dose has none: placed by nominal_time_h"
+        )
+    if undosed := sorted(never & set(frame["participant_id"].astype(str))):
+        notes.append(f"no dose received, samples not analysed: {', '.join(undosed)}")
+    return frame, tuple(notes)
+
+
+def _days_allow(start: dt.date | None, moment: dt.date | None, plan: object) -> bool:
+    """Whether a sample drawn `plan` hours after the first dose could bear these dates."""
+    if start is None or moment is None or not isinstance(plan, int | float) or pd.isna(plan):
+        return False
+    dosed, drawn = _span_of_day(start), _span_of_day(moment)
+    low, high = drawn[0] - dosed[1], drawn[1] - dosed[0]
+    return low <= dt.timedelta(hours=float(plan)) <= high
+
+
+def _span_of_day(date: dt.date) -> tuple[dt.datetime, dt.datetime]:
+    """The first and the last moment that a date allows, by its own clock."""
+    if isinstance(date, dt.datetime):
+        clock = date.replace(tzinfo=None)
+        return clock, clock
+    midnight = dt.datetime.combine(date, dt.time())
+    return midnight, midnight + dt.timedelta(days=1)
 
 
 def _timed_biopsies(biopsies: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ...]]:
@@ -133,5 +173,7 @@ def _timed_biopsies(biopsies: pd.DataFrame) -> tuple[pd.DataFrame, tuple[str, ..
             "time_h": hours.where(~by_day, 24 * linear).tolist(),
         }
     )
+    # By id, not by line: the order of the sheet changes no byte of what is written.
+    frame = frame.sort_values(["participant_id", "biopsy_id"], ignore_index=True)
     said = f"{int(by_day.sum())} biopsies have no time of day: placed by their day"
     return frame, (said,) if by_day.any() else ()

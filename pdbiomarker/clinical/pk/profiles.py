@@ -17,6 +17,7 @@ from pdbiomarker.study.clinical_reading import parse_concentration
 from pdbiomarker.tables import nearest
 
 __all__ = [
+    "NO_DOSE",
     "ROUTES",
     "BlqRule",
     "Course",
@@ -28,6 +29,8 @@ __all__ = [
     "place_blq",
 ]
 
+#: What is said of a participant without a dose, such as one on placebo whose samples have no time.
+NO_DOSE: Final = "no dose"
 ROUTES: Final = ("infusion", "bolus", "oral")
 _RULES: Final = ("zero", "drop", "half_lloq")
 
@@ -170,8 +173,8 @@ def courses(concentrations: pd.DataFrame, doses: pd.DataFrame, *, blq: BlqRule |
     Returns
     -------
     list of Course
-        Those with samples, and those with doses only. Concentrations are in the unit that most samples have,
-        amounts in that unit times L.
+        Those with samples, and those with doses only; one without doses has no sample that could be placed.
+        Concentrations are in the unit that most samples have, amounts in that unit times L.
 
     Raises
     ------

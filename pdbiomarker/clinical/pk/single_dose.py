@@ -24,7 +24,16 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.clinical.pk.areas import areas
-from pdbiomarker.clinical.pk.profiles import BlqRule, Course, Dose, Profile, check_options, courses, place_blq
+from pdbiomarker.clinical.pk.profiles import (
+    NO_DOSE,
+    BlqRule,
+    Course,
+    Dose,
+    Profile,
+    check_options,
+    courses,
+    place_blq,
+)
 from pdbiomarker.clinical.pk.terminal import FEWEST, Terminal, terminal_slope
 from pdbiomarker.errors import Problems
 
@@ -178,6 +187,8 @@ def terminal_of(profile: Profile, dose: Dose) -> Terminal:
 def _row(course: Course, route: str, method: str, rule: BlqRule) -> dict[str, object]:
     row: dict[str, object] = {**dict.fromkeys(COLUMNS, math.nan), "participant_id": course.participant_id}
     row["lambda_z_n"] = 0
+    if not course.doses:
+        return {**row, "flags": NO_DOSE}
     dose = course.doses[0]
     profile = single_dose_profile(course, 0, route=route, rule=rule)
     flags = list(profile.flags)

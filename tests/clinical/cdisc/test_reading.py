@@ -183,6 +183,35 @@ def test_dataset_json_with_mismatched_columns_tells_everything(tmp_path):
         assert word in told
 
 
+@pytest.mark.parametrize(
+    ("kind", "value", "good"),
+    [("integer", 1.5, False), ("integer", 2.0, True), ("double", 10**400, False), ("double", 1.5, True)],
+)
+def test_dataset_json_with_numbers_that_do_not_fit(tmp_path, kind, value, good):
+    path = write(tmp_path, PEOPLE, "json")
+    document = json.loads(path.read_text(encoding="utf-8"))
+    place = [c["name"] for c in document["columns"]].index("AGE")
+    document["columns"][place]["dataType"] = kind
+    document["rows"][1][place] = value
+    path.write_text(json.dumps(document), encoding="utf-8")
+    if good:
+        assert read_dataset(path)["AGE"].iloc[1] == value
+        return
+    with pytest.raises(InputError) as error:
+        read_dataset(path)
+    (problem,) = error.value.problems
+    assert (problem.code, problem.row, problem.column) == ("E-CDISC-002", 2, "AGE")
+
+
+def test_dataset_json_whose_number_of_records_is_no_number(tmp_path):
+    path = write(tmp_path, PEOPLE, "json")
+    document = json.loads(path.read_text(encoding="utf-8")) | {"records": "many"}
+    path.write_text(json.dumps(document), encoding="utf-8")
+    with pytest.raises(InputError) as error:
+        read_dataset(path)
+    assert [(p.code, p.column, p.value) for p in error.value.problems] == [("E-CDISC-002", "records", "many")]
+
+
 def test_dataset_json_with_a_value_of_another_type(tmp_path):
     path = write(tmp_path, PEOPLE, "json")
     document = json.loads(path.read_text(encoding="utf-8"))
