@@ -146,12 +146,18 @@ def _feature(
     var = cast("pd.DataFrame", data.var)
     kind = str(var.loc[name, "kind"])
     label = str(var.loc[name, "label"]) if "label" in var else name
-    expected: Any = var.loc[name, "expected_direction"] if "expected_direction" in var else 0
-    way = 0.0 if pd.isna(expected) else float(expected)
+    way = expected_direction_of(result.study, assay, name)
     return Feature(
         assay, name, contrast, people, values["baseline"], values["on"], baselines, why, shares, noise,
         scale_of(kind), kind, label, way, facts=facts,
     )  # fmt: skip
+
+
+def expected_direction_of(study: Study, assay: str, name: str) -> float:
+    """The way a feature is expected to move: 1 up, -1 down, 0 where nothing is said."""
+    var = cast("pd.DataFrame", study.assays[assay].var)
+    told: Any = var.loc[name, "expected_direction"] if "expected_direction" in var else 0
+    return 0.0 if pd.isna(told) else float(told)
 
 
 def staining_runs(study: Study, assay: str) -> pd.Series:

@@ -20,7 +20,7 @@ from pdbiomarker.change.families import resolve_families
 from pdbiomarker.decide.checks import checks_table, honesty_checks
 from pdbiomarker.decide.evaluate import Decisions, decide
 from pdbiomarker.decide.honesty import Check, reliability_of
-from pdbiomarker.decide.inputs import DecideOptions, Declared
+from pdbiomarker.decide.inputs import DecideOptions, Declared, expected_direction_of
 from pdbiomarker.decide.rules import Rule, default_presets, preset, turned
 from pdbiomarker.decide.trend import dose_levels, dose_trend
 from pdbiomarker.errors import Problems
@@ -232,9 +232,7 @@ def _decided(
 ) -> Decisions:
     """Decisions on one feature: presets follow its expected direction."""
     assay, _, name = feature.partition(":")
-    var = cast("pd.DataFrame", result.study.assays[assay].var)
-    told: Any = var.loc[name, "expected_direction"] if "expected_direction" in var else 0
-    way = 0.0 if pd.isna(told) else float(told)
+    way = expected_direction_of(result.study, assay, name)
     own = [turned(preset(r), way) if isinstance(r, str) else r for r in rules]
     return decide(result, own, [feature], noise=noise, declared=facts, options=options)
 

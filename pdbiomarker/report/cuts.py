@@ -25,7 +25,8 @@ import pandas as pd
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.plot.select import Result
-from pdbiomarker.report.content import Block, Cell, Column, Format, Section, Table, Text
+from pdbiomarker.report.blocks import cell_of
+from pdbiomarker.report.content import Block, Column, Format, Section, Table, Text
 from pdbiomarker.tables import write_table
 
 __all__ = ["Cuts", "compare_cuts", "cuts_section"]
@@ -448,7 +449,7 @@ def cuts_section(cuts: Cuts) -> Section:
                 "p" if column.startswith("q_") else ("number" if number else kinds.get(column, "text"))
             )
             heads.append(Column(label, kind))
-        rows = tuple(tuple(_value(v) for v in row) for row in frame[list(columns)].itertuples(index=False))
+        rows = tuple(tuple(cell_of(v) for v in row) for row in frame[list(columns)].itertuples(index=False))
         return Table(key, caption, tuple(heads), rows, collapsed=len(rows) > 14)
 
     shown = ("label", "contrast", "set", "what", "effect_before", "effect_after", "moved_se")
@@ -480,11 +481,3 @@ def cuts_section(cuts: Cuts) -> Section:
     blocks = (Text(tuple(cuts.sentences())), facts, results, pairs, items)
     kept = tuple(b for b in blocks if isinstance(b, Text) or b.rows)
     return Section("cuts", "What changed since the last cut", kept)
-
-
-def _value(value: object) -> Cell:
-    if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
-        return None
-    if isinstance(value, int | np.integer):
-        return int(value)
-    return float(value) if isinstance(value, float | np.floating) else str(value)

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 import xlsxwriter
 
+from pdbiomarker.report.blocks import cell_of
 from pdbiomarker.report.content import (
     Cell,
     Document,
@@ -262,15 +263,7 @@ def _cell(value: object) -> Cell:
     """Turn a value of a frame into what a cell can hold."""
     if isinstance(value, list | tuple | np.ndarray):
         return "; ".join(map(str, value))
-    if value is None or value is pd.NA or value is pd.NaT:
-        return None
-    if isinstance(value, bool | np.bool_):
-        return bool(value)
-    if isinstance(value, int | np.integer):
-        return int(value)
-    if isinstance(value, float | np.floating):
-        return float(value)
-    return str(value)
+    return None if value is pd.NaT else cell_of(value)
 
 
 def _fitting(text: str) -> str:

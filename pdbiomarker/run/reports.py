@@ -59,7 +59,8 @@ def report_results(
     result = read_result(root)
     document = build(result.study, result, read_review(root))
     if against is not None:
-        section = cuts_section(diff_results(against, root))
+        _unchanged(Path(against))
+        section = cuts_section(compare_cuts(read_result(against), result))
         document = dataclasses.replace(document, sections=(section, *document.sections))
     paths = {name: target if is_file else target / f"review.{name}" for name in wanted}
     return write_report(document, result, paths)
