@@ -3,7 +3,7 @@ SHELL := /bin/sh
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 BIN := .venv/bin
 DEMO ?= demo
-EXTRAS := openslide dicom singlecell
+EXTRAS := openslide dicom singlecell workflow slurm
 # Results must not depend on how many threads a linear-algebra library takes.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
