@@ -21,7 +21,7 @@ from pdbiomarker.plot import pk as pk_figures
 from pdbiomarker.plot.clinic import shown_change
 from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import LOG_KINDS, Result
-from pdbiomarker.report.blocks import drawn, key_of, table_of
+from pdbiomarker.report.blocks import drawn, drawn_once, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Figure, Section, Table, Text
 
 __all__ = ["clinical_sections"]
@@ -259,7 +259,9 @@ def _concentrations(tables: Tables, samples: pd.DataFrame, name: str) -> Figure:
         f"{len(samples)} samples. Thin: participants; thick: geometric means by dose."
     )
     return Figure(
-        key_of("concentration", name), caption, lambda: pk_figures.concentration_time(samples, dose)
+        key_of("concentration", name),
+        caption,
+        drawn_once(lambda: pk_figures.concentration_time(samples, dose)),
     )
 
 

@@ -8,13 +8,13 @@ from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
 from pdbiomarker.change import PDResult
 from pdbiomarker.link import Link, Links, link_study
 from pdbiomarker.plot.select import Result
-from pdbiomarker.plot.style import Hue, figure, hue_of, style
+from pdbiomarker.plot.style import Hue, hue_of
+from pdbiomarker.report.blocks import drawn
 from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
 from pdbiomarker.report.privacy import clean
 
@@ -77,16 +77,6 @@ def _title(links: Links) -> str:
     return f"{listed[:1].upper()}{listed[1:]}"
 
 
-def _drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
-    def make() -> Drawing:
-        with style():
-            fig = figure(width, height)
-            draw(fig.add_subplot())
-        return fig
-
-    return make
-
-
 def _key(kind: str, link: Link) -> str:
     text = "-".join((kind, link.feature, link.other, link.contrast)).lower()
     return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:120]
@@ -96,7 +86,7 @@ def _figure(
     kind: str, link: Link, draw: Callable[[Axes], object], *, caption: str, height: float = 4.2
 ) -> Figure:
     told = f"{caption} {link.contrast}; strict analysis set. {link.note}"
-    return Figure(_key(kind, link), clean(told), _drawn(6.2, height, draw), wide=False)
+    return Figure(_key(kind, link), clean(told), drawn(6.2, height, draw), wide=False)
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:
