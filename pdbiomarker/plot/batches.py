@@ -23,6 +23,7 @@ from pdbiomarker.plot.style import (
     log_axis,
     new_axes,
     palette,
+    panels_of,
     plain,
     style,
     titles,
@@ -158,23 +159,13 @@ def quality_by_batch(
         visits = [
             v for v in [*visits, *sorted(set(rows["visit"]) - set(visits))] if (rows["visit"] == v).any()
         ]
-        panels = _panels(ax, len(shown))
+        panels = panels_of(ax, len(shown))
         for panel, column in zip(panels, shown, strict=True):
             _draw(panel, rows, column, visits)
         _legend(panels[-1], rows, visits)
         unit = "slides" if "slide_id" in rows.columns else "biopsies"
         titles(panels[0], title, f"{len(rows)} {unit}; {_confounding(rows)}", across=True)
         return panels[0]
-
-
-def _panels(host: Axes, n: int) -> list[Axes]:
-    """Divide the place of `host` into panels side by side."""
-    spec, fig = host.get_subplotspec(), host.get_figure(root=True)
-    if n == 1 or spec is None or fig is None:
-        return [host]
-    host.remove()
-    grid = spec.subgridspec(1, n)
-    return [fig.add_subplot(grid[i]) for i in range(n)]
 
 
 def _draw(ax: Axes, rows: pd.DataFrame, metric: str, visits: Sequence[str]) -> None:

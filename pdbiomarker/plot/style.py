@@ -41,8 +41,10 @@ __all__ = [
     "despine",
     "empty",
     "hue_of",
+    "name_size",
     "new_axes",
     "palette",
+    "panels_of",
     "plain",
     "ratio_axis",
     "render_png",
@@ -156,6 +158,13 @@ def short_id(name: object, limit: int = 12) -> str:
     return f"{drawn[: limit - 1 - tail]}…{drawn[-tail:]}"
 
 
+def name_size(ax: Axes, n: int) -> float:
+    """Font size, at most 7.5, at which `n` turned names stand beside each other below the axes."""
+    fig = ax.get_figure(root=True)
+    width = 0.8 * float(fig.get_figwidth()) * 72.0 if fig is not None else 400.0
+    return float(np.clip(0.85 * width / max(n, 1), 4.5, 7.5))
+
+
 def titles(ax: Axes, title: str, subtitle: str = "", *, lift: float = 0.0, across: bool = False) -> None:
     """Write a bold title and, below it, a grey line of facts, both flush left.
 
@@ -187,7 +196,7 @@ def words_of(fig: Figure) -> tuple[str, str]:
     Returns
     -------
     tuple of str
-        ``("CD8 density: change per participant", "CD8 density: change per participant. 8 pairs: 8 up, ...")``;
+        ``("CD8: change per participant", "CD8: change per participant. 8 pairs: 8 up, ...")``;
         empty where nothing in the figure has a title.
     """
     told = [str(ax.get_label()).partition("\n") for ax in fig.axes if "\n" in str(ax.get_label())]
@@ -237,6 +246,19 @@ def split(host: Axes, heights: Sequence[float]) -> list[Axes]:
     host.remove()
     grid = spec.subgridspec(len(heights), 1, height_ratios=list(heights))
     return [fig.add_subplot(grid[i]) for i in range(len(heights))]
+
+
+def panels_of(host: Axes, n: int) -> list[Axes]:
+    """Divide the place of `host` into `n` panels side by side; axes without a place in a grid stay one.
+
+    The panels of axes that cannot be divided are that one, `n` times.
+    """
+    spec, fig = host.get_subplotspec(), host.get_figure(root=True)
+    if n == 1 or spec is None or fig is None:
+        return [host] * n
+    host.remove()
+    grid = spec.subgridspec(1, n)
+    return [fig.add_subplot(grid[i]) for i in range(n)]
 
 
 def despine(ax: Axes, *, left: bool = False) -> None:

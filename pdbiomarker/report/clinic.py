@@ -29,6 +29,8 @@ __all__ = ["clinical_sections"]
 Tables = Mapping[str, pd.DataFrame]
 
 _MOST_FEATURES: Final = 4
+#: A swimmer figure of more participants has two columns.
+_ONE_COLUMN: Final = 40
 _PK_SHOWN: Final = {"cmax": "Cmax", "auc_last": "AUClast", "auc_inf": "AUCinf", "half_life": "half-life",
                     "cl": "CL", "vss": "Vss"}  # fmt: skip
 _EXPOSURES: Final = {
@@ -189,7 +191,9 @@ def _swimmer(tables: Tables) -> Figure:
         f"Time on study, one bar a participant, in study days; n = {len(bars)}. Triangles: biopsies, open "
         "when inadequate; ticks: doses received; first CR, PR and progression that count."
     )
-    draw = drawn(9.2, max(3.0, 1.5 + 0.26 * len(bars)), lambda ax: plot.swimmer(
+    lines = len(bars) if len(bars) <= _ONE_COLUMN else (len(bars) + 1) // 2
+    size = (9.2 if lines == len(bars) else 13.0, max(3.0, 1.5 + 0.21 * lines))
+    draw = drawn(*size, lambda ax: plot.swimmer(
         bars, marks, biopsies, doses=doses if len(doses) else None, hue=hue, ax=ax))  # fmt: skip
     return Figure("swimmer", caption, draw)
 
@@ -261,8 +265,20 @@ def _concentrations(tables: Tables, samples: pd.DataFrame, name: str) -> Figure:
     return Figure(
         key_of("concentration", name),
         caption,
-        drawn_once(lambda: pk_figures.concentration_time(samples, dose)),
+        drawn_once(lambda: pk_figures.concentration_time(samples, dose, dose_times=_dose_times(tables))),
     )
+
+
+def _dose_times(tables: Tables) -> dict[str, list[float]]:
+    """Nominal hours of the doses each participant received, from the first one."""
+    days = tables.get("timeline")
+    if days is None:
+        return {}
+    given = days[(days["kind"] == "dose") & days["study_day"].notna()]
+    return {
+        str(person): [24.0 * (float(day) - 1.0) for day in own]
+        for person, own in given.groupby("participant_id")["study_day"]
+    }
 
 
 def _parameters(tables: Tables) -> Table:
