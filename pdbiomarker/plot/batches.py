@@ -1,4 +1,4 @@
-"""Quality by batch, with the visit marked: whether runs differ, and whether a run and a visit are one thing."""
+"""Quality by batch, with the visit marked: whether runs differ, and whether run and visit are one thing."""
 
 from __future__ import annotations
 
@@ -241,4 +241,5 @@ def _confounding(rows: pd.DataFrame) -> str:
     counts = table.to_numpy(dtype=float)
     expected = counts.sum(1, keepdims=True) * counts.sum(0, keepdims=True) / counts.sum()
     v = float(np.sqrt(((counts - expected) ** 2 / expected).sum() / counts.sum() / (min(table.shape) - 1)))
-    return f"{both} of {len(table)} batches hold more than one visit; Cramér's V of batch and visit {format_number(v, 2)}."
+    share = f"{both} of {len(table)} batches hold more than one visit"
+    return f"{share}; Cramér's V of batch and visit {format_number(v, 2)}."

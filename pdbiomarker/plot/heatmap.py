@@ -326,12 +326,14 @@ def _facts(
     values = np.concatenate([np.array(list(row.values.values()), dtype=float) for row in rows])
     known = values[np.isfinite(values)]
     set_name = set_label(str(table["set"].iloc[0]), result)
+    up, down = int((known > 0).sum()), int((known < 0).sum())
     facts = (
-        f"{len(people)} participants, {len(rows)} features; {known.size} changes: {int((known > 0).sum())} up, "
-        f"{int((known < 0).sum())} down; {len(people) * len(rows) - known.size} missing (hatched); {set_name}."
+        f"{len(people)} participants, {len(rows)} features; {known.size} changes: {up} up, {down} down; "
+        f"{len(people) * len(rows) - known.size} missing (hatched); {set_name}."
     )
     held = [row for row in rows if np.isfinite(row.limit)]
     if review is None or not held:
         return facts
     n = sum(abs(v) > row.limit for row in held for v in row.values.values())
-    return f"{facts}\nDots: {n} changes beyond the 95 % limits of noise, known for {len(held)} of {len(rows)} features."
+    known_for = f"known for {len(held)} of {len(rows)} features"
+    return f"{facts}\nDots: {n} changes beyond the 95 % limits of noise, {known_for}."

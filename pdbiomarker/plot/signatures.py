@@ -128,15 +128,18 @@ def _draw(ax: Axes, rows: pd.DataFrame) -> None:
         Line2D([], [], marker="o", color=DOWN, label="fall, adjusted p < 0.05"),
         Line2D([], [], marker="o", mfc="white", color=MUTED, label="not called"),
     ]
-    ax.legend(handles=handles, loc="upper left", bbox_to_anchor=(0, -0.02), bbox_transform=_under(ax), ncols=3,
-              borderaxespad=0.0)  # fmt: skip
+    ax.legend(
+        handles=handles, loc="upper left", bbox_to_anchor=(0, -0.02), bbox_transform=_under(ax), ncols=3,
+        borderaxespad=0.0,
+    )  # fmt: skip
 
 
 def _cell(ax: Axes, text: str, y: float, place: float, *, bold: bool = False, color: str = INK) -> None:
     """Write a number at the right of the axes, `place` points from them."""
     ax.annotate(
         text, (1, y), xycoords=ax.get_yaxis_transform(), xytext=(place, 0), textcoords="offset points",
-        va="center", fontsize=8.5, color=color, fontweight="bold" if bold else "normal", annotation_clip=False,
+        va="center", fontsize=8.5, color=color, annotation_clip=False,
+        fontweight="bold" if bold else "normal",
     )  # fmt: skip
 
 
@@ -165,7 +168,8 @@ def _facts(result: Result, rows: pd.DataFrame) -> str:
         label = first["label"] if isinstance(first["label"], str) and first["label"] else first["feature"]
         largest = f" Largest: {plain(label, 40)}, {format_number(first['effect'])}."
     none = f", {int((~ok).sum())} without an estimate" if (~ok).any() else ""
+    counted = f"{len(rows)} signature{'' if len(rows) == 1 else 's'}"
     return (
-        f"{len(rows)} signatures: {up} rise, {down} fall{none}; {on} against {baseline}; {span}; "
+        f"{counted}: {up} rise, {down} fall{none}; {on} against {baseline}; {span}; "
         f"{set_label(str(first['set']), result)}.{largest}"
     )

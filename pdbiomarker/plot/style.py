@@ -38,6 +38,7 @@ __all__ = [
     "MARKERS",
     "MUTED",
     "Hue",
+    "describe",
     "despine",
     "empty",
     "hue_of",
@@ -174,7 +175,8 @@ def titles(ax: Axes, title: str, subtitle: str = "", *, lift: float = 0.0, acros
     whole = re.sub(r" ([<=>]) ", "\u00a0\\1\u00a0", subtitle).replace("95 % CI", "95\u00a0%\u00a0CI")
     lines = [part for line in whole.split("\n") for part in textwrap.wrap(line, width)]
     ax.set_title(plain(title, 90), loc="left", pad=8.0 + lift + 12.5 * len(lines), color=INK)
-    ax.set_label(f"{plain(title, 90)}\n{' '.join(plain(whole, 1000).split())}".strip())
+    said = [plain(line.replace("\u00a0", " "), 600) for line in subtitle.split("\n") if line.strip()]
+    ax.set_label("\n".join([plain(title, 90), " ".join(map(_ended, said))]))
     for i, line in enumerate(reversed(lines)):
         written = ax.annotate(
             line,
@@ -200,8 +202,17 @@ def words_of(fig: Figure) -> tuple[str, str]:
         empty where nothing in the figure has a title.
     """
     told = [str(ax.get_label()).partition("\n") for ax in fig.axes if "\n" in str(ax.get_label())]
-    ends = [f"{title}. {facts}".strip() for title, _, facts in told]
-    return (told[0][0] if told else "", " ".join(t if t[-1:] in ".?!" else f"{t}." for t in ends))
+    ends = [f"{_ended(title)} {_ended(facts)}".strip() for title, _, facts in told]
+    return (told[0][0] if told else "", " ".join(ends))
+
+
+def describe(ax: Axes, text: str) -> None:
+    """Add what is seen, in words and numbers, to what :func:`words_of` tells of titled axes; nothing is drawn."""
+    ax.set_label(f"{_ended(str(ax.get_label()))} {_ended(plain(text, 600))}")
+
+
+def _ended(text: str) -> str:
+    return text if not text or text[-1] in ".?!" else f"{text}."
 
 
 def settle(fig: Figure) -> Figure:

@@ -15,12 +15,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdbiomarker import plot
+from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, Section, Text
+from pdbiomarker.report.options import review_options
 
 __all__ = ["decision_facts", "decision_sections"]
 
@@ -123,7 +125,8 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
     for reference in _shown(review):
         curve = f"Operating characteristics of the rules as used, {_label(result, review, reference)}: the "
         curve += (
-            "probability of go over the true effect. Simulated with this study's pairs, baselines and noise."
+            "probability of go over the true effect. Simulated with this study's pairs, baselines and noise; "
+            f"{review_options(result, review, reference)}"
         )
         blocks.append(
             Figure(
@@ -218,7 +221,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
             rows.append(
                 {
                     "label": _label(result, review, reference),
-                    "dose": row.dose,
+                    "dose": dose_label(row.dose),
                     "n_participants": row.n_participants,
                     "n_evaluable": row.n_evaluable,
                     "change": values[0],
@@ -227,7 +230,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
                 }
             )
     heads = [
-        *[*_feature(review), ("dose", Column("dose (mg)", "number"))],
+        *[*_feature(review), ("dose", Column("dose", "name"))],
         *[("n_participants", Column("participants", "number")), ("n_evaluable", Column("pairs", "number"))],
         *[("change", Column("mean change", "number")), ("interval", Column("95 % CI"))],
         ("beyond", Column("beyond noise, up")),
@@ -380,7 +383,16 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
     parts = review.noise_components
     if "variance" in parts and len(parts):
         lines = len(parts) + parts["feature"].nunique()
-        picture = "Variance of one biopsy's value taken apart, by restricted maximum likelihood."
+        groups = parts["n_groups"].max() if "n_groups" in parts else float("nan")
+        n = (
+            f"n = {int(groups)} biopsies or groups at most"
+            if pd.notna(groups)
+            else f"n = {len(parts)} components"
+        )
+        picture = (
+            f"Variance of one biopsy's value taken apart: share of each component, whiskers its 95 % limits; {n}. "
+            "Options: restricted maximum likelihood on the model scale; replicate biopsies of this study."
+        )
         height = min(0.36 * lines + 1.6, 7.0)
         draw = drawn(8.4, height, lambda ax: plot.variance_components(result, review, ax=ax))
         blocks.append(Figure("variance-components", picture, draw))
@@ -445,32 +457,32 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     for reference in _shown(review):
         label = _label(result, review, reference)
         lines = sum(len(review.of(name, reference)) for name in ("analysis sets", "offset")) + 8
+        used = review_options(result, review, reference)
         blocks += [
             Figure(
                 key_of("sensitivity", reference),
                 f"{label}: the effect in other analysis sets, without the participants who move it "
                 "most, with other "
-                "offsets, and where participants without a second biopsy had not changed.",
+                f"offsets, and where participants without a second biopsy had not changed; {used}",
                 drawn(7.6, 0.27 * lines + 1.9, _draw(plot.sensitivity, result, review, reference)),
             ),
             Figure(
                 key_of("regression", reference),
-                f"{label}: change against baseline, with what measurement error alone makes of that "
-                "relation.",
+                f"{label}: change against baseline, with what measurement error alone makes of that relation; "
+                f"{used}",
                 drawn(5.9, 4.4, _draw(plot.regression_to_the_mean, result, review, reference)),
                 wide=False,
             ),
             Figure(
                 key_of("tipping", reference),
                 f"{label}: the effect in all participants with a baseline, by how those without a "
-                "second biopsy may "
-                "have changed (pattern mixture).",
+                f"second biopsy may have changed (pattern mixture); {used}",
                 drawn(5.9, 4.4, _draw(plot.tipping_point, result, review, reference)),
                 wide=False,
             ),
             Figure(
                 key_of("thresholds", reference),
-                f"{label}: responders at several fold changes against noise alone.",
+                f"{label}: responders at several fold changes against noise alone; {used}",
                 drawn(7.6, 3.6, _draw(plot.thresholds, result, review, reference)),
             ),
         ]

@@ -18,7 +18,7 @@ from pdbiomarker.report.blocks import drawn
 from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
 from pdbiomarker.report.privacy import clean
 
-__all__ = ["link_sections"]
+__all__ = ["drawn_by_dose", "link_sections"]
 
 #: Figures of one kind; the tables have all.
 _MOST_FIGURES: Final = 6
@@ -66,6 +66,15 @@ def link_sections(result: Result, hue: str | None) -> tuple[Section, ...]:
     return (Section("links", _title(links), tuple(blocks)),)
 
 
+def drawn_by_dose(result: Result, sections: Sequence[Section]) -> frozenset[str]:
+    """Features (``assay:feature``) of which these sections draw the change by dose."""
+    keys = [block.key for section in sections for block in section.blocks if isinstance(block, Figure)]
+    rows = result.table[["assay", "feature"]].drop_duplicates()
+    names = [f"{a}:{f}" for a, f in zip(rows["assay"], rows["feature"], strict=True)] if keys else []
+    starts = {name: _plain_key(f"exposure-{name}-dose_mg-") for name in names}
+    return frozenset(name for name, start in starts.items() if any(key.startswith(start) for key in keys))
+
+
 def _title(links: Links) -> str:
     names = [
         *(["exposure"] if links.exposure else []),
@@ -78,14 +87,20 @@ def _title(links: Links) -> str:
 
 
 def _key(kind: str, link: Link) -> str:
-    text = "-".join((kind, link.feature, link.other, link.contrast)).lower()
-    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:120]
+    return _plain_key("-".join((kind, link.feature, link.other, link.contrast)))[:120]
+
+
+def _plain_key(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _figure(
     kind: str, link: Link, draw: Callable[[Axes], object], *, caption: str, height: float = 4.2
 ) -> Figure:
-    told = f"{caption} {link.contrast}; strict analysis set. {link.note}"
+    used = link.points["used"].astype(bool)
+    visits = "visit" in link.points.columns
+    n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
+    told = f"{caption[:-1]}; {n}. {link.note} Options: contrast {link.contrast}; strict analysis set; p not adjusted."
     return Figure(_key(kind, link), clean(told), drawn(6.2, height, draw), wide=False)
 
 
