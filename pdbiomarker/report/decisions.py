@@ -390,7 +390,8 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
             else f"n = {len(parts)} components"
         )
         picture = (
-            f"Variance of one biopsy's value taken apart: share of each component, whiskers its 95 % limits; {n}. "
+            "Variance of one biopsy's value taken apart: share of each component, whiskers its 95 % limits; "
+            f"{n}. "
             "Options: restricted maximum likelihood on the model scale; replicate biopsies of this study."
         )
         height = min(0.36 * lines + 1.6, 7.0)
@@ -468,8 +469,8 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
             ),
             Figure(
                 key_of("regression", reference),
-                f"{label}: change against baseline, with what measurement error alone makes of that relation; "
-                f"{used}",
+                f"{label}: change against baseline, with what measurement error alone makes of that "
+                f"relation; {used}",
                 drawn(5.9, 4.4, _draw(plot.regression_to_the_mean, result, review, reference)),
                 wide=False,
             ),
