@@ -267,7 +267,8 @@ def _concentrations(tables: Tables, samples: pd.DataFrame, name: str) -> Figure:
     caption = (
         f"Concentration of {name or 'the drug'} over time; n = {_count(samples)} participants, "
         f"{len(samples)} samples. Thin: participants; thick: geometric means by dose; gap: an unsampled "
-        "dose. Options: nominal times for means; below the LLOQ 0 in the linear panel, left out of the log panel."
+        "dose. Options: nominal times for means; below the LLOQ 0 in the linear panel, "
+        "left out of the log panel."
     )
     return Figure(
         key_of("concentration", name),
