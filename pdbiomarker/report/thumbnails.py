@@ -140,7 +140,8 @@ class _Facts:
             return cls(None, {}, {}, {})
         row = rows.iloc[int((rows["family"] != "primary").to_numpy().argmin())]
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
-        lost = {p: (word, reason) for p, word, reason in not_evaluable(result, chosen)}
+        known = _losses(result, chosen)
+        lost = {p: (word, known.get(p, reason)) for p, word, reason in not_evaluable(result, chosen)}
         return cls(chosen, _scores(result, chosen), _left_out(result, chosen), lost)
 
     def of_biopsy(self, biopsy: str) -> list[str]:
@@ -159,6 +160,17 @@ class _Facts:
             told = told if len(told) <= _REASON else f"{told[: _REASON - 1]}…"
             empty += [(person, v, told) for v in (self.chosen.baseline, self.chosen.on) if v not in have]
         return empty
+
+
+def _losses(result: Result, chosen: Selection) -> dict[str, str]:
+    """Why participants were lost, as the study recorded it; empty where a result keeps no dispositions."""
+    table = getattr(result, "dispositions", None)
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        return {}
+    for column in ("assay", "contrast", "set"):
+        table = table[table[column] == chosen.row[column]]
+    told = table[(table["outcome"] == "lost") & table["reason"].astype(str).ne("")]
+    return dict(zip(told["participant_id"].astype(str), told["reason"].astype(str), strict=True))
 
 
 def _scores(result: Result, chosen: Selection) -> dict[str, str]:

@@ -28,7 +28,6 @@ from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.thumbnails import same_magnification, thumbnail_rows
 from pdbiomarker.tables import write_table
 
-
 #: Few simulations: what a rule's probabilities are is told elsewhere.
 QUICK = DecideOptions(n_sims=100, curves=True)
 
