@@ -177,10 +177,9 @@ def _scores(result: Result, chosen: Selection) -> dict[str, str]:
     """The value of the feature of each biopsy, with its name and unit."""
     assay, feature = str(chosen.row["assay"]), str(chosen.row["feature"])
     adata = getattr(result.study, "assays", {}).get(assay)
-    names = getattr(adata, "var_names", ())
-    if adata is None or feature not in names:
+    if adata is None or feature not in getattr(adata, "var_names", ()):
         return {}
-    values = np.asarray(adata.X[:, int(names.get_loc(feature))], dtype=float).ravel()
+    values = np.ravel(np.asarray(adata.X[:, int(adata.var_names.get_loc(feature))])).astype(np.float64)
     factor = 100.0 if chosen.kind == "proportion" else 1.0
     unit = unit_of(result, assay, feature, chosen.kind)
     return {

@@ -1,4 +1,4 @@
-"""Heat map, signatures at a glance, quality by batch, slopes by dose: numbers, reasons and room for labels."""
+"""Heat map, signatures at a glance, quality by batch, slopes by dose: numbers, reasons, room for labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every figure of a document: title, caption with n and options, words for those who cannot see it, one drawing.
+"""Every figure of a document: title, caption with n and options, words for the blind, one drawing.
 
 And the thumbnails: one magnification, an empty place with its reason, pixels only.
 """
