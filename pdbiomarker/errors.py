@@ -416,6 +416,7 @@ _catalogue(
         13: "Assessments lie after the data cut-off.",
         14: "A target lesion is smaller at baseline than can be measured.",
         15: "The response recorded and the response computed from lesions differ.",
+        20: "The rules of response and survival that a study folder carries cannot be used.",
     },
 )
 _catalogue(
@@ -455,6 +456,8 @@ _catalogue(
         7: "The PDF of the report could not be printed.",
         8: "The report knows no such format.",
         9: "Two results folders are not of one study.",
+        35: "A format of the report could not be written; the others were.",
+        36: "The earlier results to compare with are those of the run itself.",
     },
 )
 _catalogue(
