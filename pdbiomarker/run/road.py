@@ -251,6 +251,10 @@ def _dry(request: Request, work: _Work) -> RunOutcome:
         f"{len(lines)} slides to measure ({todo / 1e6:.1f} MB), {kept} complete; "
         f"then up to the step {request.until!r}; about {work.bytes_needed / 1e6:.0f} MB of disk at most"
     )
+    formats = work.report.get("formats", ())
+    if request.until == "report" and formats:
+        lines.append(f"the report as {', '.join(formats)}")
+    lines += [f"{row['item']} would be left out: {row['message']}" for row in work.report.get("lacking", ())]
     return RunOutcome(0, request.out, (), tuple(work.problems), todo=tuple(lines))
 
 
@@ -425,7 +429,9 @@ class _Trip:
             elif self._request.until == "report" and name in asked["formats"]:
                 lacking.append(name)
             elif read_record(out, step) is not None:
-                self._display.say(f"{document_of(name)} is out of date and is removed: --format makes it again")
+                self._display.say(
+                    f"{document_of(name)} is out of date and is removed: --format makes it again"
+                )
         if not lacking:
             return
         for name in lacking:
@@ -460,7 +466,9 @@ class _Trip:
             outputs={name: sha256_file(out / name) for name in names},
             parameters={
                 **work.parameters,
-                **({"report": report_facts(self._records, work.report.get("against"))} if work.report else {}),
+                **(
+                    {"report": report_facts(self._records, work.report.get("against"))} if work.report else {}
+                ),
             },
             quarantine=tuple(dataclasses.asdict(p) for p in quarantined),
             warnings=tuple(dataclasses.asdict(p) for p in warned),
