@@ -153,8 +153,9 @@ def run(  # noqa: PLR0913 -- one for each option of the command
     """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
     Leaves in OUT: review.html (or what --format asks for: review.pdf, review.pptx, review.xlsx),
-    results/pd_change.csv, results/changes.csv, results/accountability.csv, results/decisions_cohort.csv, results/responders.csv, results/noise.csv and results/honesty_checks.csv (of
-    the plan's primary family), results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log.
+    results/pd_change.csv, results/changes.csv, results/accountability.csv, results/decisions_cohort.csv,
+    results/responders.csv, results/noise.csv and results/honesty_checks.csv (of the plan's primary family),
+    results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log.
     Prints the path of the report.
     A second run into the same folder makes only what is missing, damaged or out of date: a format that is
     asked for later is made alone, and one that is not asked for again is kept while it is true. A PDF needs

@@ -33,10 +33,10 @@ def run_study(  # noqa: PLR0913 -- one argument for each thing that a run can be
 ) -> RunOutcome:
     """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
-    The results folder holds ``review.html`` (and what else `formats` asks for), ``results/``, ``assays/``, ``slides/``, ``manifest.json`` and
-    ``run.log``. A second run into it makes only what is missing, damaged or out of date; the same input
-    gives the same bytes, ``run.log`` and the ``run`` part of the manifest aside, however many workers and
-    stops there were.
+    The results folder holds ``review.html`` (and what else `formats` asks for), ``results/``, ``assays/``,
+    ``slides/``, ``manifest.json`` and ``run.log``. A second run into it makes only what is missing, damaged
+    or out of date; the same input gives the same bytes, ``run.log`` and the ``run`` part of the manifest
+    aside, however many workers and stops there were.
 
     Parameters
     ----------

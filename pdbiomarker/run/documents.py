@@ -25,7 +25,7 @@ def document_of(format_: str) -> str:
 
 
 def report_key(made_from: str, against: str | None) -> str:
-    """Give the key of the report's steps: what the results were made from, and the earlier cut beside them."""
+    """Give the key of the report's steps: what the results were made from, and the earlier cut."""
     return made_from if against is None else sha256_json([made_from, {"against": against}])
 
 
