@@ -247,14 +247,12 @@ def _dry(request: Request, work: _Work) -> RunOutcome:
         todo += slide["bytes"]
         lines.append(f"measure slide {slide['slide_id']} ({slide['bytes'] / 1e6:.1f} MB)")
     kept = len(work.slides) - len(lines)
+    formats = f" ({', '.join(work.report['formats'])})" if request.until == "report" else ""
+    lines += [f"leave out {row['item']}: {row['message']}" for row in work.report.get("lacking", ())]
     lines.append(
         f"{len(lines)} slides to measure ({todo / 1e6:.1f} MB), {kept} complete; "
-        f"then up to the step {request.until!r}; about {work.bytes_needed / 1e6:.0f} MB of disk at most"
+        f"then up to the step {request.until!r}{formats}; about {work.bytes_needed / 1e6:.0f} MB of disk at most"
     )
-    formats = work.report.get("formats", ())
-    if request.until == "report" and formats:
-        lines.append(f"the report as {', '.join(formats)}")
-    lines += [f"{row['item']} would be left out: {row['message']}" for row in work.report.get("lacking", ())]
     return RunOutcome(0, request.out, (), tuple(work.problems), todo=tuple(lines))
 
 
@@ -417,7 +415,7 @@ class _Trip:
         return record
 
     def _report(self, task: Mapping[str, Any], made_from: str) -> None:
-        """Write the report in the formats that are asked for and not there; keep every other one that is true."""
+        """Write the report in the formats that are asked for and not there; keep others that are true."""
         out, asked = self._out, self._work.report
         key = report_key(made_from, asked.get("against"))
         lacking = []
@@ -460,16 +458,12 @@ class _Trip:
         self._display.say(f"{ending}; {len(self._made)} steps made, {len(self._kept)} complete before")
         markers = [f"{DONE}/{step}.json" for step in self._records]
         names = sorted({*self._files, *markers, BASIS})
+        report = report_facts(self._records, work.report.get("against"))
         command = [Path(part).name if os.sep in part else part for part in sys.argv]
         manifest = Manifest(
             inputs=work.inputs,
             outputs={name: sha256_file(out / name) for name in names},
-            parameters={
-                **work.parameters,
-                **(
-                    {"report": report_facts(self._records, work.report.get("against"))} if work.report else {}
-                ),
-            },
+            parameters={**work.parameters, "report": report} if work.report else work.parameters,
             quarantine=tuple(dataclasses.asdict(p) for p in quarantined),
             warnings=tuple(dataclasses.asdict(p) for p in warned),
             run={

@@ -1,4 +1,4 @@
-"""Formats of the report in a run: each is made, hashed, kept and remade alone; what cannot be written is told."""
+"""Formats of the report in a run: each is made, hashed and kept alone; what cannot be written is told."""
 
 from __future__ import annotations
 
