@@ -251,7 +251,8 @@ def _dry(request: Request, work: _Work) -> RunOutcome:
     lines += [f"leave out {row['item']}: {row['message']}" for row in work.report.get("lacking", ())]
     lines.append(
         f"{len(lines)} slides to measure ({todo / 1e6:.1f} MB), {kept} complete; "
-        f"then up to the step {request.until!r}{formats}; about {work.bytes_needed / 1e6:.0f} MB of disk at most"
+        f"then up to the step {request.until!r}{formats}; "
+        f"about {work.bytes_needed / 1e6:.0f} MB of disk at most"
     )
     return RunOutcome(0, request.out, (), tuple(work.problems), todo=tuple(lines))
 
