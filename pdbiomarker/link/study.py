@@ -93,7 +93,7 @@ def link_study(result: PDResult) -> Links:
         :func:`concordance_pairs`. Blood: every primary feature of an assay of blood, else its first, with
         every primary feature of the tumour. Each for every contrast that is a change.
     """
-    contrasts = list(dict.fromkeys(result.changes["contrast"]))
+    contrasts = list(result.changes["contrast"].unique())
     features, blood = _features(result)
     shown, people = features[:MOST_FEATURES], result.study.participants
     dosed = "dose_mg" in people and people["dose_mg"].nunique() > 1

@@ -97,8 +97,11 @@ def _share(value: float) -> str:
     return "–" if pd.isna(value) else f"{format_number(_PERCENT * float(value), 2)} %"
 
 
-def _label(result: Result, review: Review, reference: str) -> str:
-    return select(result, reference, review.contrast).label
+def _label(result: Result, reference: str) -> str:
+    assay, _, feature = reference.partition(":")
+    rows = result.table[(result.table["feature"] == feature) & (result.table["assay"] == assay)]
+    label = rows["label"].iloc[0] if len(rows) else ""
+    return str(label) if isinstance(label, str) and label else feature
 
 
 def _shown(review: Review) -> tuple[str, ...]:
@@ -121,7 +124,7 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
         table_of("decisions-cohort", caption, cohort[~idle] if len(cohort) else cohort, _columns(review))
     )
     for reference in _shown(review):
-        curve = f"Operating characteristics of the rules as used, {_label(result, review, reference)}: the "
+        curve = f"Operating characteristics of the rules as used, {_label(result, reference)}: the "
         curve += (
             "probability of go over the true effect. Simulated with this study's pairs, baselines and noise."
         )
@@ -186,7 +189,7 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     rows: pd.DataFrame = getattr(review.decisions, level)
     if not len(rows):
         return rows
-    labels = {f: _label(result, review, f) for f in review.features}
+    labels = {f: _label(result, f) for f in review.features}
     named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
@@ -217,7 +220,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
             values = [base**v if ratio else v for v in (row.change, row.low, row.high)]
             rows.append(
                 {
-                    "label": _label(result, review, reference),
+                    "label": _label(result, reference),
                     "dose": row.dose,
                     "n_participants": row.n_participants,
                     "n_evaluable": row.n_evaluable,
@@ -238,8 +241,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
     )
     blocks: list[Block] = [table_of("dose-levels", caption, pd.DataFrame(rows), heads)]
     trends = [
-        f"{_label(result, review, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}"
-        for f in review.features
+        f"{_label(result, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}" for f in review.features
     ]
     shape = "A trend is no shape: a bell-shaped relation can give a rank correlation near 0."
     blocks.append(Text((*trends, shape)))
@@ -271,7 +273,7 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
         return (Text(("The noise of no feature is known, so nobody can be called a responder.",)),)
     rates = review.responder_rates
     named = rates.assign(
-        label=[_label(result, review, f) for f in rates["feature"]],
+        label=[_label(result, f) for f in rates["feature"]],
         rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
         interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in each_row(rates)],
         chance=[_share(v) for v in rates["chance_by_noise"]],
@@ -348,7 +350,7 @@ def _noise_row(review: Review, reference: str) -> pd.Series | None:
 def _noise(result: Result, review: Review) -> tuple[Block, ...]:
     rows = review.noise
     shown = rows.assign(
-        label=[_label(result, review, f) for f in rows["feature"]],
+        label=[_label(result, f) for f in rows["feature"]],
         limits=_sigma_limits(rows),
         basis=[
             f"{'BORROWED: ' if bool(b) else ''}{basis or 'none'}"
@@ -384,7 +386,7 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
         height = min(0.36 * lines + 1.6, 7.0)
         draw = drawn(8.4, height, lambda ax: plot.variance_components(result, review, ax=ax))
         blocks.append(Figure("variance-components", picture, draw))
-        named = parts.assign(label=[_label(result, review, f) for f in parts["feature"]])
+        named = parts.assign(label=[_label(result, f) for f in parts["feature"]])
         heads = [
             *_feature(review),
             ("component", Column("component")),
@@ -426,7 +428,7 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     checks = review.honesty_checks
     order = {"caution": 0, "not told": 1, "clear": 2}
     rows = checks.assign(
-        label=[_label(result, review, f) for f in checks["feature"]],
+        label=[_label(result, f) for f in checks["feature"]],
         place=[order.get(str(f), 1) for f in checks["finding"]],
     )
     rows = rows.sort_values(["place"], kind="stable").reset_index(drop=True)
@@ -443,7 +445,7 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     )
     blocks: list[Block] = [table_of("honesty-checks", caption, rows, heads)]
     for reference in _shown(review):
-        label = _label(result, review, reference)
+        label = _label(result, reference)
         lines = sum(len(review.of(name, reference)) for name in ("analysis sets", "offset")) + 8
         blocks += [
             Figure(
