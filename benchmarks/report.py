@@ -2,11 +2,11 @@
 
 Usage: python benchmarks/report.py [FOLDER] [--format html,pdf,pptx,xlsx] [--profile]
 
-Makes the result of such a study without drawing a slide (a simulated trial with counts of a few hundred genes,
-widened to all; cells of slides drawn as numbers; images of slides copied from a few that look like tissue),
-writes its report in every format, and says bytes, seconds and peak memory of each, and how long Chromium takes
-from opening the page to the first paint and to the end of loading. Tests use :func:`large_result` for what
-does not depend on a clock: bytes and rows.
+Makes the result of such a study without drawing a slide (a simulated trial with counts of a few hundred
+genes, widened to all; cells of slides drawn as numbers; images of slides copied from a few that look like
+tissue), writes its report in every format, and says bytes, seconds and peak memory of each, and how long
+Chromium takes from opening the page to the first paint and to the end of loading. Tests use
+:func:`large_result` for what does not depend on a clock: bytes and rows.
 """
 
 from __future__ import annotations
@@ -240,8 +240,8 @@ def open_page(path: Path) -> None:
         browser.close()
     first = "not told" if paint is None else f"{paint / 1000:.2f} s"
     print(
-        f"opens: first paint {first}, loaded {loaded:.2f} s, next frame {settled:.2f} s; {elements:,} elements; "
-        f"{len(faults)} errors",
+        f"opens: first paint {first}, loaded {loaded:.2f} s, next frame {settled:.2f} s; "
+        f"{elements:,} elements; {len(faults)} errors",
         flush=True,
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from math import nan
 from pathlib import Path
 from typing import Final
 
@@ -18,7 +19,7 @@ from pdbiomarker.ihc.blank import find_blank
 from pdbiomarker.ihc.calibrate import apply_calibration
 from pdbiomarker.ihc.cells import DEFAULT_TILE, CellFinder, Focus
 from pdbiomarker.ihc.compartments import place_cells, read_compartments
-from pdbiomarker.ihc.overlay import draw_field, draw_overview
+from pdbiomarker.ihc.overlay import FIELD_SCALE, draw_field, draw_overview
 from pdbiomarker.ihc.panel import Panel, Scale, StainVectors, WhiteRange, read_panel
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.score import NO_TUMOUR, score_cells, threshold_sensitivity
@@ -172,6 +173,9 @@ def quantify_slide(
             "white_measured": white.measured,
             "mpp": slide.mpp,
             "pixel_um": finder.pixel_um,
+            # Micrometres per pixel of the two pictures: shown side by side they need one magnification.
+            "overview_um": nan if overview is None else thumbnail.shape[1] * tissue.mpp / overview.shape[1],
+            "field_um": nan if field is None else finder.pixel_um / FIELD_SCALE,
             "focus": finder.focus.value,
             "focus_ratio": finder.focus.ratio,
             "nodata_share": tissue.nodata_share,

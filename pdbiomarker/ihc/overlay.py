@@ -16,7 +16,7 @@ import pandas as pd
 from pdbiomarker.ihc.cells import CellFinder
 from pdbiomarker.ihc.tissue import Tissue
 
-__all__ = ["NEGATIVE_RGB", "POSITIVE_RGB", "draw_field", "draw_overview"]
+__all__ = ["FIELD_SCALE", "NEGATIVE_RGB", "POSITIVE_RGB", "draw_field", "draw_overview"]
 
 Pixels = npt.NDArray[np.uint8]
 
@@ -24,7 +24,8 @@ POSITIVE_RGB: Final = (213, 0, 142)
 NEGATIVE_RGB: Final = (0, 158, 115)
 _TISSUE_RGB: Final = (0, 90, 181)
 _FIELD_UM: Final = 256.0
-_FIELD_SCALE: Final = 2
+#: Pixels of a field for each pixel at the working resolution.
+FIELD_SCALE: Final = 2
 _OVERVIEW_SIDE: Final = 1200
 _BARS_UM: Final = (10, 20, 50, 100, 200, 500, 1000, 2000, 5000, 10000)
 
@@ -79,14 +80,14 @@ def draw_field(finder: CellFinder, grid: tuple[int, int], cells: pd.DataFrame) -
     h, w = min(side, grid[0]), min(side, grid[1])
     y, x = _densest(cells, finder.pixel_um, grid, (h, w))
     rgb, labels, positive = finder.labels(y, x, h, w)
-    size = (w * _FIELD_SCALE, h * _FIELD_SCALE)
+    size = (w * FIELD_SCALE, h * FIELD_SCALE)
     image = cv2.resize(rgb, size, interpolation=cv2.INTER_CUBIC)
     large = cv2.resize(labels, size, interpolation=cv2.INTER_NEAREST)
     values = large.astype(np.float32)
     rim = (cv2.erode(values, np.ones((3, 3), np.uint8)) != values) & (large > 0)
     colours = np.where(positive[large][..., None], POSITIVE_RGB, NEGATIVE_RGB).astype(np.uint8)
     image[rim] = colours[rim]
-    return _scale_bar(np.asarray(image, dtype=np.uint8), finder.pixel_um / _FIELD_SCALE)
+    return _scale_bar(np.asarray(image, dtype=np.uint8), finder.pixel_um / FIELD_SCALE)
 
 
 def _densest(

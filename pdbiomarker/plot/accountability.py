@@ -11,7 +11,19 @@ from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
 from pdbiomarker.plot.select import Result, flow_of, set_label, sets_of
-from pdbiomarker.plot.style import ACCENT, GRID, INK, MUTED, UP, empty, new_axes, plain, style, titles
+from pdbiomarker.plot.style import (
+    ACCENT,
+    GRID,
+    INK,
+    MUTED,
+    UP,
+    describe,
+    empty,
+    new_axes,
+    plain,
+    style,
+    titles,
+)
 
 __all__ = ["accountability"]
 
@@ -168,6 +180,8 @@ def _draw(ax: Axes, rows: pd.DataFrame, set_name: str) -> None:
     contrast = f", {plain(first['contrast'], 30)}" if "contrast" in rows.columns else ""
     title = f"From enrolment to evaluable pairs: {plain(first['assay'], 24) or 'all assays'}{contrast}"
     titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.")
+    steps = zip(rows["step"], rows["n_participants"], strict=True)
+    describe(ax, "Participants: " + ", ".join(f"{step} {int(n)}" for step, n in steps))
 
 
 def _draw_loss(ax: Axes, i: int, lost: int, row: pd.Series) -> None:

@@ -140,7 +140,9 @@ def change_by_exposure(
         has_dose = "dose_mg" in used and used["dose_mg"].notna().any()
         hue = hue_of(used.set_index("participant_id"), "dose_mg" if has_dose else exposure)
         few = len(used) <= _MOST_NAMED
-        for person, x, y in zip(used["participant_id"], used["x"], used["y"], strict=True):
+        zero_at = _exposure_axis(ax, used["x"])
+        places = used["x"].where(used["x"] > 0, zero_at) if zero_at else used["x"]
+        for person, x, y in zip(used["participant_id"], places, used["y"], strict=True):
             color, marker = hue.color(str(person)), hue.marker(str(person))
             ax.plot(x, y, marker, color=color, ms=7, alpha=0.9, mec="white", mew=0.6, zorder=3)
             if few:
@@ -152,7 +154,6 @@ def change_by_exposure(
                     fontsize=7,
                     color=MUTED,
                 )
-        _exposure_axis(ax, used["x"])
         ax.set_xlabel(plain(exposure_label or exposure.replace("_", " "), 70))
         _change_axis(ax, used["y"], kind)
         despine(ax)
@@ -176,14 +177,25 @@ def change_by_exposure(
     return ax
 
 
-def _exposure_axis(ax: Axes, values: pd.Series) -> None:
+def _exposure_axis(ax: Axes, values: pd.Series) -> float:
+    """Set the x axis; returns where zeros (below the limit) stand on a log axis (0: there are none)."""
+    above = values[values > 0]
     low, high = float(values.min()), float(values.max())
-    if low > 0 and high / low >= _LOG_FROM:
-        log_axis(ax, "x", low / 1.35, high * 1.8)
-    else:
-        room = 0.08 * (high - low or abs(high) or 1.0)
-        ax.set_xlim(low - room, high + 2 * room)
-        linear_axis(ax, "x")
+    if len(above) and low >= 0 and high / float(above.min()) >= _LOG_FROM:
+        least = float(above.min())
+        zero_at = least / 3.0 if low == 0 else 0.0
+        log_axis(ax, "x", (zero_at or least) / 1.35, high * 1.8)
+        if zero_at:
+            ax.axvline(zero_at, color="#e4e9ec", lw=9, zorder=0)
+            ticks = [t for t in ax.get_xticks() if t > 1.5 * zero_at]
+            ax.set_xticks(
+                [zero_at, *ticks], ["0", *(f"{t:,.0f}" if t >= 1000 else f"{t:.4g}" for t in ticks)]
+            )
+        return zero_at
+    room = 0.08 * (high - low or abs(high) or 1.0)
+    ax.set_xlim(low - room, high + 2 * room)
+    linear_axis(ax, "x")
+    return 0.0
 
 
 def _rows(joined: pd.DataFrame, column: str, more: list[str], kind: str) -> pd.DataFrame:

@@ -23,8 +23,10 @@ from pdbiomarker.plot.style import (
     empty,
     hue_of,
     linear_axis,
+    name_size,
     new_axes,
     palette,
+    panels_of,
     plain,
     short_id,
     spread,
@@ -52,6 +54,7 @@ _MARKS: Final[Mapping[str, tuple[str, str, str]]] = {  # kind -> marker, colour,
 }
 _CAP_PCT: Final = 100.0
 _MOST_LABELS: Final = 40
+_YES: Final = frozenset({"true", "yes", "1", "1.0"})
 
 
 def _need(table: pd.DataFrame, columns: Sequence[str]) -> None:
@@ -65,7 +68,7 @@ def _need(table: pd.DataFrame, columns: Sequence[str]) -> None:
 class _Colors:
     """Colours of participants by a column of a table: a ramp for numbers, distinct ones for text."""
 
-    def __init__(self, table: pd.DataFrame, column: str | None) -> None:
+    def __init__(self, table: pd.DataFrame, column: str | None, *, ordered: bool = True) -> None:
         self.name = "" if column is None else plain(column.replace("_mg", " (mg)").replace("_", " "), 40)
         self.note = ""
         self.ramp: mpl.cm.ScalarMappable | None = None
@@ -76,7 +79,7 @@ class _Colors:
         _need(table, [column])
         first = table.drop_duplicates("participant_id").set_index("participant_id")[column]
         numbers = pd.to_numeric(first, errors="coerce")
-        if bool((numbers.notna() | first.isna()).all()) and numbers.nunique() > 4:
+        if bool((numbers.notna() | first.isna()).all()) and ordered and numbers.nunique() > 4:
             self._of_numbers(numbers.astype(float))
             return
         hue = hue_of(first.to_frame(), column)
@@ -234,7 +237,7 @@ def _bars(ax: Axes, have: pd.DataFrame, lost: pd.DataFrame, colors: _Colors) -> 
         [*range(len(people)), *places], [short_id(p) for p in ids] if len(ids) <= 70 else [""] * len(ids)
     )
     turned = len(ids) > 12 or max(map(len, ids)) > 6
-    ax.tick_params(axis="x", length=0, labelsize=7.5 if few else 5.5, labelrotation=90 if turned else 0)
+    ax.tick_params(axis="x", length=0, labelsize=name_size(ax, len(ids)), labelrotation=90 if turned else 0)
     ax.set_ylim(min(-40.0, float(shown.min()) - 12), max(30.0, float(shown.max()) + 14))
     linear_axis(ax, "y")
     ax.set_ylabel("best change from baseline (%)")
@@ -394,7 +397,7 @@ def swimmer(
         E-RESULT-002: a column is missing.
     """
     _need(treatment, ["participant_id", "end_day"])
-    colors = _Colors(treatment, hue)
+    colors = _Colors(treatment, hue, ordered=False)
     with style():
         rows = treatment[treatment["end_day"].notna()].copy()
         ax = new_axes(ax, 8.2, max(2.6, 1.3 + 0.24 * len(rows)))
@@ -404,42 +407,68 @@ def swimmer(
         rows["_place"] = [colors.rank(str(p)) for p in rows["participant_id"]]
         keys = ["_place", "end_day", "participant_id"]
         rows = rows.sort_values(keys, ascending=[False, True, False], kind="stable")
-        people = [str(p) for p in rows["participant_id"]]
-        place = {person: y for y, person in enumerate(people)}
-        ends = rows["end_day"].to_numpy(dtype=float)
-        ax.barh(
-            range(len(people)),
-            ends - 1,
-            left=1,
-            height=0.62,
-            color=[_pale(colors.of(p)) for p in people],
-            zorder=2,
-        )
-        going = rows["ongoing"].fillna(value=False).astype(bool) if "ongoing" in rows else [False] * len(rows)
-        for y, (end, on) in enumerate(zip(ends, going, strict=True)):
-            if on:
-                ax.plot([end], [y], marker=">", ms=7, color=INK, clip_on=False, zorder=5)
-        handles = [Line2D([], [], marker=">", ls="", color=INK, label="ongoing")] if any(going) else []
-        handles += _marks(ax, place, doses, biopsies, events)
-        ax.axvline(1, color=INK, lw=0.8)
-        ax.set_yticks(range(len(people)), [short_id(p) for p in people])
-        ax.tick_params(axis="y", length=0, labelsize=8 if len(people) <= _MOST_LABELS else 5.5)
-        ax.set_ylim(-0.7, len(people) - 0.3)
-        linear_axis(ax, "x")
-        ax.set_xlabel("study day (day 1 = first dose)")
-        despine(ax, left=True)
-        ax.grid(axis="x")
-        ax.set_axisbelow(True)
+        many = len(rows) > _MOST_LABELS
+        half = (len(rows) + 1) // 2
+        parts = [rows.iloc[len(rows) - half :], rows.iloc[: len(rows) - half]] if many else [rows]
+        panels = panels_of(ax, len(parts))
+        parts = parts if len(set(panels)) == len(parts) else [rows]
+        seen: dict[str, Line2D] = {}
+        for panel, part in zip(panels, parts, strict=False):
+            for handle in _swim(panel, part, colors, (doses, biopsies, events)):
+                seen.setdefault(str(handle.get_label()), handle)
+            panel.set_xlim(panel.get_xlim()[0], max(panel.get_xlim()[1], float(rows["end_day"].max()) * 1.03))
+        limits = [panel.get_xlim() for panel in panels]
+        for panel in panels:
+            panel.set_xlim(min(low for low, _ in limits), max(high for _, high in limits))
+        unit = " mg" if hue is not None and hue.endswith("_mg") else ""
         bars = [
-            Patch(color=_pale(color), label=f"{colors.name} {level}")
+            Patch(color=_pale(color), label=f"{level}{unit if level != 'not recorded' else ''}")
             for level, color in colors.levels.items()
         ]
-        side_legend(ax, [*bars, *handles])
+        side_legend(panels[-1], [*bars, *seen.values()])
         if colors.ramp is not None:
-            colors.legend(ax)
+            colors.legend(panels[-1])
         bar = "Bar: first dose to end of treatment, or to when last seen."
-        titles(ax, name, f"n = {len(people)} treated. {bar}")
-        return ax
+        titles(panels[0], name, f"n = {len(rows)} treated. {bar}{_biopsied(biopsies)}", across=many)
+        return panels[0]
+
+
+def _biopsied(biopsies: pd.DataFrame | None) -> str:
+    """How many biopsies are shown, and how many of them are adequate."""
+    if biopsies is None or not len(biopsies):
+        return ""
+    said = [str(v).casefold() in _YES for v in biopsies["adequate"]]
+    return f" {len(said)} biopsies, {sum(said)} adequate."
+
+
+def _swim(
+    ax: Axes,
+    rows: pd.DataFrame,
+    colors: _Colors,
+    tables: tuple[pd.DataFrame | None, pd.DataFrame | None, pd.DataFrame | None],
+) -> list[Line2D]:
+    """Draw the bars of some participants and their marks; returns what the legend needs."""
+    doses, biopsies, events = tables
+    people = [str(p) for p in rows["participant_id"]]
+    ends = rows["end_day"].to_numpy(dtype=float)
+    shades = [_pale(colors.of(p)) for p in people]
+    ax.barh(range(len(people)), ends - 1, left=1, height=0.62, color=shades, zorder=2)
+    going = rows["ongoing"].fillna(value=False).astype(bool) if "ongoing" in rows else [False] * len(rows)
+    for y, (end, on) in enumerate(zip(ends, going, strict=True)):
+        if on:
+            ax.plot([end], [y], marker=">", ms=7, color=INK, clip_on=False, zorder=5)
+    handles = [Line2D([], [], marker=">", ls="", color=INK, label="ongoing")] if any(going) else []
+    handles += _marks(ax, {person: y for y, person in enumerate(people)}, doses, biopsies, events)
+    ax.axvline(1, color=INK, lw=0.8)
+    ax.set_yticks(range(len(people)), [short_id(p) for p in people])
+    ax.tick_params(axis="y", length=0, labelsize=8)
+    ax.set_ylim(-0.7, len(people) - 0.3)
+    linear_axis(ax, "x")
+    ax.set_xlabel("study day (day 1 = first dose)")
+    despine(ax, left=True)
+    ax.grid(axis="x")
+    ax.set_axisbelow(True)
+    return handles
 
 
 def _pale(color: str) -> str:
@@ -472,12 +501,12 @@ def _marks(
         _need(biopsies, ["participant_id", "study_day", "adequate"])
         said = [str(v).casefold() for v in biopsies["adequate"]]
         for label, known, fill in (
-            ("biopsy, adequate", {"true", "yes", "1", "1.0"}, "#CC79A7"),
+            ("biopsy, adequate", _YES, "#CC79A7"),
             ("biopsy, inadequate", {"false", "no", "0", "0.0"}, "white"),
         ):
             chosen = biopsies[[text in known for text in said]]
             draw(chosen, label, 0.0, marker="v", color="#8a3f69", mfc=fill, ms=7, zorder=6)
-        rest = {"true", "yes", "1", "1.0", "false", "no", "0", "0.0"}
+        rest = {*_YES, "false", "no", "0", "0.0"}
         other = biopsies[[text not in rest for text in said]]
         draw(other, "biopsy, not assessed", 0.0, marker="v", color="#8a3f69", mfc=FAINT, ms=7, zorder=6)
     if events is not None:

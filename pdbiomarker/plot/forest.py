@@ -26,6 +26,7 @@ from pdbiomarker.plot.style import (
     FAINT,
     INK,
     MUTED,
+    describe,
     despine,
     empty,
     linear_axis,
@@ -126,6 +127,7 @@ def forest(
         if rows["q"].isna().any() and rows["p"].notna().any():
             facts += " In brackets: p not adjusted (sensitivity)."
         titles(axes[0], name, facts)
+        describe(axes[0], _seen(rows))
         return axes[0]
 
 
@@ -157,6 +159,22 @@ def _grouped(table: pd.DataFrame) -> list[int]:
     sets = [primary, *(s for s in sets_of(table) if s != primary)]
     rank = [sets.index(str(s)) for s in table["set"]]
     return sorted(range(len(keys)), key=lambda i: (first[keys[i]], rank[i]))
+
+
+def _seen(rows: pd.DataFrame) -> str:
+    """The effects of the primary set, at most four, in words."""
+    main = rows[rows["set"] == primary_set(rows)]
+    told = []
+    for row in main.head(4).to_dict("records"):
+        label = row["label"] if isinstance(row["label"], str) and row["label"] else row["feature"]
+        limits = format_interval(row["effect_low"], row["effect_high"])
+        told.append(
+            f"{label}: {format_number(row['effect'])} ({limits})"
+            if pd.notna(row["effect"])
+            else f"{label}: none"
+        )
+    more = f"; and {len(main) - 4} more" if len(main) > 4 else ""
+    return f"Estimates: {'; '.join(told)}{more}."
 
 
 def _panels(rows: pd.DataFrame) -> list[_Panel]:

@@ -21,6 +21,7 @@ from pdbiomarker.plot.style import (
     INK,
     MUTED,
     UP,
+    describe,
     despine,
     empty,
     linear_axis,
@@ -39,6 +40,10 @@ _SET_WORDS: Final = {
     "strict_pairs": "complete pairs only",
     "all_biopsied": "all biopsied",
     "strict_stable_genes": "scaled by stable genes",
+    "strict_tumor_content": "adjusted for tumour content",
+    "immune_evaluable": "regression beds count",
+    "same_lesion_pairs": "pairs of one lesion, no nodes",
+    "node_pairs": "pairs of lymph nodes",
 }
 _ASSUMED: Final = {
     "no effect in the missing": "missing: no effect",
@@ -198,7 +203,14 @@ def sensitivity(result: Result, review: Review, feature: str, *, ax: Axes | None
         despine(ax, left=True)
         n = int(one.table("analysis sets")["n_pairs"].iloc[0]) if len(one.table("analysis sets")) else 0
         titles(ax, title, f"95 % intervals; {n} pairs in the primary set; band: the primary analysis.")
+        low, high = (_said(one, v) for v in (min(v[2] for v in told), max(v[2] for v in told)))
+        describe(ax, f"{len(told)} estimates from {low} to {high}; primary {_said(one, first[2])}.")
         return ax
+
+
+def _said(one: Drawn, value: float) -> str:
+    """A value as drawn, in words."""
+    return f"{format_number(2.0**value)}-fold" if one.ratio else format_number(value)
 
 
 def _sensitivity_lines(one: Drawn) -> list[tuple[str, str, float, float, float]]:
@@ -365,6 +377,8 @@ def thresholds(result: Result, review: Review, feature: str, *, ax: Axes | None 
         ax.legend(loc="upper right")
         despine(ax)
         titles(ax, title, f"{n[0]} pairs; {noise_words(one.noise)}.")
+        seen = [f"{k[i]} of {n[i]} at {fold:g}-fold or more" for i, fold in enumerate(rows["fold"])]
+        describe(ax, f"Observed: {'; '.join(seen)}.")
         return ax
 
 

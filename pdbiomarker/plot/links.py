@@ -104,7 +104,8 @@ def exposure(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> A
             log_axis(ax, "x", float(x.min()) / 1.35, float(x.max()) * 1.35)
             levels = np.unique(x)
             if len(levels) <= _LEVELS:
-                ax.set_xticks(levels, [f"{v:g}" for v in levels])
+                unit = " mg" if link.other.endswith("_mg") else ""
+                ax.set_xticks(levels, [f"{v:g}{unit}\nn = {int((x == v).sum())}" for v in levels])
         else:
             pad = 0.06 * float(np.ptp(x) or 1.0)
             ax.set_xlim(float(x.min()) - pad, float(x.max()) + pad)

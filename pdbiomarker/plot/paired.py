@@ -30,6 +30,7 @@ from pdbiomarker.plot.style import (
     linear_axis,
     log_axis,
     new_axes,
+    panels_of,
     plain,
     short_id,
     spread,
@@ -37,7 +38,7 @@ from pdbiomarker.plot.style import (
     titles,
 )
 
-__all__ = ["effect_words", "paired"]
+__all__ = ["effect_words", "paired", "paired_by"]
 
 Floats = npt.NDArray[np.float64]
 _MAX_IDS: Final = 24
@@ -124,7 +125,127 @@ def paired(
         if chosen.changes.empty:
             return empty(ax, chosen.label, f"No evaluable pairs: {_why(chosen)}")
         unit = unit_of(result, str(chosen.row["assay"]), str(chosen.row["feature"]), chosen.kind)
-        return _draw(ax, chosen, unit, colors, noise_of(result, review, chosen))
+        ax = _draw(ax, chosen, unit, colors, noise_of(result, review, chosen))
+        _draw_limits(ax, result, chosen)
+        return ax
+
+
+def paired_by(
+    result: Result,
+    feature: str,
+    by: str,
+    *,
+    contrast: str | None = None,
+    set_: str | None = None,
+    review: Review | None = None,
+    ax: Axes | None = None,
+) -> Axes:
+    """Draw paired slopes in one panel for each level of a column, such as the dose: readable for many.
+
+    Parameters
+    ----------
+    result : PDResult
+    feature : str
+        ``feature`` or ``assay:feature``.
+    by : str
+        A column of the study's participants; numbers in their order.
+    contrast, set_, review, ax
+        As in :func:`paired`; here too lines of participants within noise are pale.
+
+    Returns
+    -------
+    Axes
+        Of the first panel. All panels share one scale. Lines, open markers and diamonds are those of
+        :func:`paired`; above each panel stand its level and its number of pairs.
+
+    Raises
+    ------
+    InputError
+        The feature, contrast or set is not in the result, or `by` is not a column of the participants.
+    """
+    chosen = select(result, feature, contrast, set_)
+    levels = hue_of(result.study.participants, by)
+    noise = noise_of(result, review, chosen)
+    with style():
+        ax = new_axes(ax, 11.0, 4.4)
+        people = [str(p) for p in chosen.changes["participant_id"]]
+        present = [v for v in levels.levels if any(levels.level(p) == v for p in people)]
+        if not present:
+            return empty(ax, chosen.label, f"No evaluable pairs: {_why(chosen)}")
+        unit = unit_of(result, str(chosen.row["assay"]), str(chosen.row["feature"]), chosen.kind)
+        panels = panels_of(ax, len(present))
+        of = [levels.level(p) for p in people]
+        pairs = [
+            _draw_level(panel, chosen, [v == level for v in of], levels.color_of_level(level), noise=noise)
+            for panel, level in zip(panels, present, strict=True)
+        ]
+        name = "positive cells" if chosen.kind == "proportion" else _axis_word(chosen.kind)
+        panels[0].set_ylabel(f"{name} ({plain(unit, 24)})")
+        unit_of_level = " mg" if by.endswith("_mg") else ""
+        for k, (panel, level, n) in enumerate(zip(panels, present, pairs, strict=True)):
+            said = f"{plain(level, 16)}{unit_of_level if level != 'not recorded' else ''}\n{n} pairs"
+            panel.annotate(
+                said, (0.5, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points", ha="center",
+                va="bottom", fontsize=9, fontweight="bold", color=levels.color_of_level(level),
+            )  # fmt: skip
+            _draw_limits(panel, result, chosen, named=k == 0)
+            if k:
+                panel.tick_params(axis="y", labelleft=False)
+        unpaired = len(people) - sum(pairs)
+        open_ = f", {unpaired} with one visit only (open)" if unpaired else ""
+        pale = f"\nPale lines: within 95 % of noise; {noise_words(noise.noise)}." if noise is not None else ""
+        facts = f"{sum(pairs)} pairs{open_}; {chosen.set_name}. {_heading(chosen.row)}.{pale}"
+        titles(panels[0], f"{chosen.label} by {plain(levels.name, 30)}", facts, lift=28.0, across=True)
+        return panels[0]
+
+
+def _draw_level(ax: Axes, chosen: Selection, own: list[bool], color: str, *, noise: Drawn | None) -> int:
+    """Draw the participants of one level on the scale of all; returns the number of pairs."""
+    factor = 100.0 if chosen.kind == "proportion" else 1.0
+    every = chosen.changes[["baseline_value", "on_value"]].to_numpy(dtype=float) * factor
+    zero_at = _set_axis(ax, chosen.kind, every.ravel())
+    rows = np.asarray(own, dtype=bool)
+    before, after = every[rows].T
+    both = np.isfinite(before) & np.isfinite(after)
+    people = [str(p) for p in chosen.changes["participant_id"][rows]]
+    within = _within_noise(noise)
+    shown_before, shown_after = (np.where(v <= 0, zero_at, v) if zero_at else v for v in (before, after))
+    for person, one, x, y in zip(people, both, shown_before, shown_after, strict=True):
+        if one:
+            ax.plot([0, 1], [x, y], color=color, marker="o", ms=4.5, mec="white", mew=0.5,
+                    alpha=_PALE if person in within else 0.9, zorder=3)  # fmt: skip
+        else:
+            at, value = (0, x) if np.isfinite(x) else (1, y)
+            ax.plot([at], [value], ls="", marker="o", ms=5, mfc="white", mec=color, mew=1.2, zorder=3)
+    if both.any():
+        _draw_centres(ax, chosen.kind, before[both], after[both], factor)
+    ax.set_xlim(-0.75, 1.75)
+    ax.set_xticks([0, 1], [plain(chosen.baseline, 10), plain(chosen.on, 10)])
+    ax.tick_params(axis="x", length=0, pad=6)
+    ax.grid(axis="y")
+    ax.set_axisbelow(True)
+    despine(ax)
+    return int(both.sum())
+
+
+def _draw_limits(ax: Axes, result: Result, chosen: Selection, *, named: bool = True) -> None:
+    """Draw the limits of quantification that the assay states for the feature, where they lie on the axis."""
+    adata = getattr(result.study, "assays", {}).get(chosen.row["assay"])
+    feature = str(chosen.row["feature"])
+    if adata is None or feature not in adata.var.index:
+        return
+    low, high = ax.get_ylim()
+    for column, word, end in (("lloq", "LLOQ", low), ("uloq", "ULOQ", high)):
+        limit = adata.var[column].get(feature, np.nan) if column in adata.var.columns else np.nan
+        if pd.isna(limit) or not low < float(limit) < high:
+            continue
+        ax.axhspan(min(end, float(limit)), max(end, float(limit)), facecolor="#eef1f3", lw=0, zorder=0)
+        ax.axhline(float(limit), color=MUTED, lw=1.0, ls=(0, (4, 3)), zorder=1)
+        if named:
+            ax.annotate(
+                f"{word} {float(limit):g}", (0, float(limit)), xycoords=ax.get_yaxis_transform(),
+                xytext=(3, 2), textcoords="offset points", fontsize=7.5, color=MUTED, va="bottom",
+            )  # fmt: skip
 
 
 def _why(chosen: Selection) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -38,6 +39,8 @@ from pdbiomarker.plot.style import (
 __all__ = ["concentration_time", "dose_proportionality"]
 
 _IN_DAYS: Final = 240.0
+#: A dose counts as sampled where the next sample comes within so many hours.
+_SAMPLED_WITHIN: Final = 24.0
 _NAMES: Final = {
     "cmax": "Cmax",
     "auc_last": "AUClast",
@@ -52,7 +55,11 @@ _NAMES: Final = {
 
 
 def concentration_time(
-    concentrations: pd.DataFrame, dose: Mapping[str, float], *, dose_unit: str = "mg"
+    concentrations: pd.DataFrame,
+    dose: Mapping[str, float],
+    *,
+    dose_unit: str = "mg",
+    dose_times: Mapping[str, Sequence[float]] | None = None,
 ) -> Figure:
     """Draw concentrations over time on a linear and on a log scale, by dose.
 
@@ -63,6 +70,9 @@ def concentration_time(
     dose : mapping of participant to dose level
     dose_unit : str
         As the labels write it.
+    dose_times : mapping of participant to hours from the first dose, optional
+        Nominal times of the doses received: no line leads over a dose after which nobody sampled within
+        24 h, as nobody knows what lies between.
 
     Returns
     -------
@@ -78,6 +88,7 @@ def concentration_time(
     problems = Problems()
     samples = clean_samples(concentrations, problems)
     problems.raise_if_any()
+    samples["nominal"] = _nominal(concentrations, samples)
     samples = samples[~samples["missing"]].sort_values(["participant_id", "time_h"], kind="stable")
     unit = common_unit(concentrations["unit"]) if "unit" in concentrations else None
     means = pk.concentration_summary(concentrations, dose)
@@ -95,7 +106,7 @@ def concentration_time(
         hue = hue_of(levels, "dose")
         in_days = float(samples["time_h"].max()) > _IN_DAYS
         for ax, log in zip(axes, (False, True), strict=True):
-            _lines(ax, samples, means, hue, log=log, per=24.0 if in_days else 1.0)
+            _lines(ax, samples, means, hue, doses=dose_times or {}, log=log, per=24.0 if in_days else 1.0)
             _scales(ax, samples, log=log, per=24.0 if in_days else 1.0)
             ax.set_xlabel(f"{'Days' if in_days else 'Hours'} from the first dose")
             ax.set_ylabel(f"Concentration ({plain(unit.text, 20)})" if unit is not None else "Concentration")
@@ -113,28 +124,62 @@ def concentration_time(
             axes[1],
             "The same on a log scale",
             "Thick: geometric mean of the samples above the limit, where at least half are and n >= 2. "
-            "Below the limit: not drawn.",
+            f"Below the limit: not drawn.{' Gap: a dose that was not sampled.' if dose_times else ''}",
         )
     return fig
 
 
-def _lines(ax: Axes, samples: pd.DataFrame, means: pd.DataFrame, hue: Hue, *, log: bool, per: float) -> None:
+def _nominal(concentrations: pd.DataFrame, samples: pd.DataFrame) -> npt.NDArray[np.float64]:
+    """Nominal times of the samples; the actual time where there is none."""
+    actual = samples["time_h"].to_numpy(dtype=float)
+    if "nominal_time_h" not in concentrations:
+        return actual
+    given = pd.to_numeric(concentrations["nominal_time_h"], errors="coerce").to_numpy(dtype=float)
+    return np.where(np.isnan(given), actual, given)
+
+
+def _broken(
+    times: npt.ArrayLike, nominal: npt.ArrayLike, values: npt.ArrayLike, doses: Sequence[float]
+) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.float64]]:
+    """Put a gap where a dose lies between two samples and the later one comes more than 24 h after it."""
+    x, at, y = (np.asarray(v, dtype=float) for v in (times, nominal, values))
+    gaps = [
+        i + 1
+        for i in range(len(at) - 1)
+        if any(at[i] < d < at[i + 1] and at[i + 1] - d > _SAMPLED_WITHIN for d in doses)
+    ]
+    return np.insert(x, gaps, np.nan), np.insert(y, gaps, np.nan)
+
+
+def _lines(
+    ax: Axes,
+    samples: pd.DataFrame,
+    means: pd.DataFrame,
+    hue: Hue,
+    *,
+    doses: Mapping[str, Sequence[float]],
+    log: bool,
+    per: float,
+) -> None:
     faint = min(0.45, max(0.1, 12 / samples["participant_id"].nunique()))
     for person, part in samples.groupby("participant_id", sort=True):
         shown = part[~part["blq"]]
         # A gap where a sample lies below the limit: no line leads across it.
         values = part["concentration"] if log else part["concentration"].fillna(0.0)
         color = hue.color(str(person))
-        ax.plot(part["time_h"] / per, values, color=color, lw=0.8, alpha=faint, zorder=2)
+        x, y = _broken(part["time_h"], part["nominal"], values, doses.get(str(person), ()))
+        ax.plot(x / per, y, color=color, lw=0.8, alpha=faint, zorder=2)
         if len(shown) == 1:
             ax.plot(
                 shown["time_h"] / per, shown["concentration"], "o", ms=3, color=color, alpha=0.45, zorder=2
             )
     for level in hue.levels:
         part = _of_level(means, level)
+        given = {d for p, times in doses.items() if hue.level(p) == level for d in times}
+        x, y = _broken(part["time_h"], part["time_h"], part["geo_mean"], sorted(given))
         ax.plot(
-            part["time_h"] / per,
-            part["geo_mean"],
+            x / per,
+            y,
             color=hue.color_of_level(level),
             marker=hue.marker_of_level(level),
             ms=5,

@@ -38,20 +38,25 @@ __all__ = [
     "MARKERS",
     "MUTED",
     "Hue",
+    "describe",
     "despine",
     "empty",
     "hue_of",
+    "name_size",
     "new_axes",
     "palette",
+    "panels_of",
     "plain",
     "ratio_axis",
     "render_png",
     "render_svg",
+    "settle",
     "short_id",
     "split",
     "spread",
     "style",
     "titles",
+    "words_of",
 ]
 
 INK: Final = "#17252d"
@@ -69,6 +74,8 @@ _RC: Final[Mapping[str, Any]] = {
     "font.family": ["DejaVu Sans"],
     "font.size": 9.0,
     "text.parse_math": False,
+    # Hinted text changes its width with the resolution: what is laid out once must fit every format.
+    "text.hinting": "no_hinting",
     "text.color": INK,
     "axes.edgecolor": "#8b979e",
     "axes.labelcolor": INK,
@@ -152,23 +159,67 @@ def short_id(name: object, limit: int = 12) -> str:
     return f"{drawn[: limit - 1 - tail]}…{drawn[-tail:]}"
 
 
-def titles(ax: Axes, title: str, subtitle: str = "") -> None:
-    """Write a bold title and, below it, a grey line of facts, both flush left."""
+def name_size(ax: Axes, n: int) -> float:
+    """Font size, at most 7.5, at which `n` turned names stand beside each other below the axes."""
+    fig = ax.get_figure(root=True)
+    width = 0.8 * float(fig.get_figwidth()) * 72.0 if fig is not None else 400.0
+    return float(np.clip(0.85 * width / max(n, 1), 4.5, 7.5))
+
+
+def titles(ax: Axes, title: str, subtitle: str = "", *, lift: float = 0.0, across: bool = False) -> None:
+    """Write a bold title and, below it, a grey line of facts, both flush left.
+
+    `lift` raises both by so many points; `across` lets the line run over the panels at the right.
+    """
     width = _line_width(ax)
     whole = re.sub(r" ([<=>]) ", "\u00a0\\1\u00a0", subtitle).replace("95 % CI", "95\u00a0%\u00a0CI")
     lines = [part for line in whole.split("\n") for part in textwrap.wrap(line, width)]
-    ax.set_title(plain(title, 90), loc="left", pad=8.0 + 12.5 * len(lines), color=INK)
+    ax.set_title(plain(title, 90), loc="left", pad=8.0 + lift + 12.5 * len(lines), color=INK)
+    said = [plain(line.replace("\u00a0", " "), 600) for line in subtitle.split("\n") if line.strip()]
+    ax.set_label("\n".join([plain(title, 90), " ".join(map(_ended, said))]))
     for i, line in enumerate(reversed(lines)):
-        ax.annotate(
+        written = ax.annotate(
             line,
             (0, 1),
             xycoords="axes fraction",
-            xytext=(0, 6 + 12.5 * i),
+            xytext=(0, 6 + lift + 12.5 * i),
             textcoords="offset points",
             color=MUTED,
             fontsize=8.5,
             va="bottom",
         )
+        # Its height is that of the title's pad, which stays in the layout.
+        written.set_in_layout(not across)
+
+
+def words_of(fig: Figure) -> tuple[str, str]:
+    """The title of a figure, and its titles with their facts as one text for those who cannot see it.
+
+    Returns
+    -------
+    tuple of str
+        ``("CD8: change per participant", "CD8: change per participant. 8 pairs: 8 up, ...")``;
+        empty where nothing in the figure has a title.
+    """
+    told = [str(ax.get_label()).partition("\n") for ax in fig.axes if "\n" in str(ax.get_label())]
+    ends = [f"{_ended(title)} {_ended(facts)}".strip() for title, _, facts in told]
+    return (told[0][0] if told else "", " ".join(ends))
+
+
+def describe(ax: Axes, text: str) -> None:
+    """Add what is seen, in words and numbers, to what :func:`words_of` tells of titled axes; nothing is drawn."""
+    ax.set_label(f"{_ended(str(ax.get_label()))} {_ended(plain(text, 600))}")
+
+
+def _ended(text: str) -> str:
+    return text if not text or text[-1] in ".?!" else f"{text}."
+
+
+def settle(fig: Figure) -> Figure:
+    """Lay a figure out for good, so that every format draws it in the same places, whichever comes first."""
+    fig.draw_without_rendering()
+    fig.set_layout_engine("none")
+    return fig
 
 
 def _line_width(ax: Axes) -> int:
@@ -208,6 +259,19 @@ def split(host: Axes, heights: Sequence[float]) -> list[Axes]:
     return [fig.add_subplot(grid[i]) for i in range(len(heights))]
 
 
+def panels_of(host: Axes, n: int) -> list[Axes]:
+    """Divide the place of `host` into `n` panels side by side; axes without a place in a grid stay one.
+
+    The panels of axes that cannot be divided are that one, `n` times.
+    """
+    spec, fig = host.get_subplotspec(), host.get_figure(root=True)
+    if n == 1 or spec is None or fig is None:
+        return [host] * n
+    host.remove()
+    grid = spec.subgridspec(1, n)
+    return [fig.add_subplot(grid[i]) for i in range(n)]
+
+
 def despine(ax: Axes, *, left: bool = False) -> None:
     """Remove the frame, but for the axes that carry ticks."""
     sns.despine(ax=ax, left=left)
@@ -217,6 +281,7 @@ def empty(ax: Axes, title: str, why: str) -> Axes:
     """Fill axes that have nothing to show with the reason."""
     ax.set_axis_off()
     titles(ax, title)
+    ax.set_label(f"{plain(title, 90)}\n{plain(why, 400)}")
     ax.text(
         0.5,
         0.5,

@@ -18,6 +18,7 @@ from pdbiomarker.plot.style import (
     ACCENT,
     GRID,
     MUTED,
+    describe,
     despine,
     empty,
     new_axes,
@@ -102,6 +103,8 @@ def survival_curve(
             name,
             f"Medians in {unit} with {level} limits (log-log); band: {level} at each time; tick: censored.",
         )
+        seen = [f"{plain(g, 20)}: {' '.join(w.split())}" for g, w in zip(groups, words, strict=True)]
+        describe(main, "; ".join(seen))
         return main
 
 

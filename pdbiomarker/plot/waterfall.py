@@ -23,6 +23,7 @@ from pdbiomarker.plot.style import (
     empty,
     hue_of,
     linear_axis,
+    name_size,
     new_axes,
     plain,
     ratio_axis,
@@ -138,6 +139,8 @@ def _draw(
                 ha="center",
                 va="bottom" if value >= 0 else "top",
                 fontsize=7,
+                zorder=6,
+                bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4, "lw": 0},
             )
     shown = lost if len(lost) <= 20 and n + len(lost) <= 70 else []
     if shown:
@@ -151,7 +154,7 @@ def _draw(
     turned = len(labels) > 12 or max(map(len, labels)) > 6
     ax.set_xticks(at, [short_id(p) for p in labels] if len(labels) <= 70 else [""] * len(labels))
     ax.tick_params(
-        axis="x", length=0, labelsize=7.5 if len(labels) <= 40 else 5.5, labelrotation=90 if turned else 0
+        axis="x", length=0, labelsize=name_size(ax, len(labels)), labelrotation=90 if turned else 0
     )
     ax.grid(axis="y")
     ax.set_axisbelow(True)

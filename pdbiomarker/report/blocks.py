@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Callable, Sequence
 from typing import Final
@@ -11,25 +12,35 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure as Drawing
 
-from pdbiomarker.plot.style import figure, style
+from pdbiomarker.plot.style import figure, settle, style
 from pdbiomarker.report.content import Cell, Column, Format, Table
 from pdbiomarker.report.privacy import clean, shareable
 
-__all__ = ["cell_of", "drawn", "key_of", "plain_table", "table_of"]
+__all__ = ["cell_of", "drawn", "drawn_once", "key_of", "plain_table", "table_of"]
 
 _OPEN_ROWS: Final = 14
 
 
 def drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
-    """A figure of that size in inches, drawn when a writer asks for it."""
+    """A figure of that size in inches, drawn once, when the first writer asks for it."""
 
     def make() -> Drawing:
-        with style():
-            fig = figure(width, height)
-            draw(fig.add_subplot())
+        fig = figure(width, height)
+        draw(fig.add_subplot())
         return fig
 
-    return make
+    return drawn_once(make)
+
+
+def drawn_once(make: Callable[[], Drawing]) -> Callable[[], Drawing]:
+    """What `make` draws, kept: all writers of a document share one drawing, laid out for good."""
+
+    @functools.cache
+    def once() -> Drawing:
+        with style():
+            return settle(make())
+
+    return once
 
 
 def key_of(*parts: object) -> str:

@@ -41,13 +41,15 @@ from pdbiomarker.report.content import (
 from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
-from pdbiomarker.report.links import link_sections
+from pdbiomarker.report.links import drawn_by_dose, link_sections
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
+from pdbiomarker.report.options import model_options, pairing_options, span_of_pairs
 from pdbiomarker.report.overrides import overrides_table
+from pdbiomarker.report.pictures import batch_figures, heatmap_section, signature_figure
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
-from pdbiomarker.report.thumbnails import thumbnail_rows
+from pdbiomarker.report.thumbnails import same_magnification, thumbnail_rows
 
 __all__ = ["TOP_GENES", "build"]
 
@@ -56,6 +58,8 @@ TOP_GENES: Final = 50
 _MAX_PRIMARY: Final = 8
 #: With more participants than this, a figure of each of them takes the full width.
 _MANY: Final = 24
+#: A forest of signatures with more lines is left to the table.
+_MOST_LINES: Final = 30
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 
@@ -86,18 +90,20 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         Fact("pdbiomarker", versions.get("pdbiomarker", "version not recorded")),
     )
     hue = _hue(result)
+    links = link_sections(result, hue)
     sections = (
         _front(result),
         estimand_section(result),
         _accountability(result),
         _quality(result),
         _primary(result, hue, review),
+        heatmap_section(result, hue, review),
         *decision_sections(result, review),
         _families(result),
         _signatures(result, hue),
         _genes(result),
-        *link_sections(result, hue),
-        *clinical_sections(result),
+        *links,
+        *clinical_sections(result, drawn_by_dose(result, links)),
         _truth(result),
         _slides(result),
         Section("methods", "Methods and limits", _methods(result)),
@@ -140,10 +146,12 @@ def _front(result: Result) -> Section | None:
     draw = _drawn(9.2, 0.31 * (lines + 1.2) + 1.15, lambda ax: plot.forest(result, family="primary", ax=ax))
     blocks: list[Block] = []
     if lines <= 60:
+        main = primary_rows(result)
         caption = (
             "Primary family: effect with 95 % interval. In colour the primary analysis set, "
-            f"{set_label(primary_set(table), result)}; in grey the other sets, "
-            "whose p-values (in brackets) are not adjusted. A line without an estimate gives the reason."
+            f"{set_label(primary_set(table), result)}, {span_of_pairs(main)}; in grey the other sets, "
+            "whose p-values (in brackets) are not adjusted. A line without an estimate gives the reason. "
+            f"{model_options(result, main)}"
         )
         blocks.append(Figure("primary-forest", caption, draw))
     caption = f"The primary family: every row of the result, whatever its status. {_COMPLETE}"
@@ -198,7 +206,8 @@ def _flow(result: Result, same: Sequence[pd.DataFrame]) -> Figure:
         f"From enrolment to {what} in {assays[0] or 'any assay'}"
         f"{', ' + contrast if contrast else ''}; {set_label(str(steps['set'].iloc[0]), result)}. "
         f"n = {int(steps['n_participants'].iloc[0])} participants, "
-        f"{int(steps['n_participants'].iloc[-1])} {'pairs' if paired else 'evaluable'}.{more}"
+        f"{int(steps['n_participants'].iloc[-1])} {'pairs' if paired else 'evaluable'}.{more} "
+        f"{pairing_options(result)}"
     )
     return Figure(
         _key("flow", assays[0], contrast or "all"), caption, _drawn(8.6, 0.62 * len(steps) + 0.9, draw)
@@ -250,6 +259,7 @@ def _quality(result: Result) -> Section:
             blocks.append(_table(f"problems-{severity}", name, frame, columns[1:]))
     if not any(t.severity == "quarantine" for t in told):
         blocks.append(Text(("Nothing was quarantined.",)))
+    blocks += batch_figures(result)
     blocks += _transcripts(result)
     for name in sorted(result.qc):
         frame = result.qc[name]
@@ -271,12 +281,13 @@ def _transcripts(result: Result) -> list[Block]:
     if identity is not None and len(identity):
         n = f"n = {len(identity)} libraries"
         caption = f"Sex by transcripts (Y genes and XIST) against the recorded sex; {n}. Loss of Y alone "
-        caption += "contradicts nothing."
+        caption += "contradicts nothing. Options: log2 counts per million, genes of the package's list."
         draw = _drawn(5.9, 4.4, lambda ax: plot.sexes(result, ax=ax))
         blocks.append(Figure("identity-sex", caption, draw, wide=False))
         caption = (
             "Likeness over genes that differ between persons, chosen without labels: of each library to the "
-            f"nearest other one of its participant and of any other participant; {n}."
+            f"nearest other one of its participant and of any other participant; {n}. Options: Pearson "
+            "correlation of standardised log2 counts per million; verdicts as in results/identity.csv."
         )
         draw = _drawn(5.9, 4.4, lambda ax: plot.likeness(result, ax=ax))
         blocks.append(Figure("identity-likeness", caption, draw, wide=False))
@@ -290,9 +301,10 @@ def _transcripts(result: Result) -> list[Block]:
                     4.4,
                     lambda ax, a=str(assay), h=hue: plot.components(result, a, hue=h, ax=ax),  # type: ignore[misc]
                 )
+                n = int((rna["assay"] == assay).sum())
                 caption = (
-                    f"Components of log2 CPM of {assay} over its 500 most variable genes, coloured by {hue}. "
-                    "For looking at; no analysis uses them."
+                    f"Components of log2 CPM of {assay}, coloured by {hue}; n = {n} biopsies. For looking at; "
+                    "no analysis uses them. Options: the 500 most variable genes, centred."
                 )
                 blocks.append(Figure(_key("components", assay, hue), caption, draw, wide=False))
     return blocks
@@ -358,22 +370,28 @@ def _pair_of_figures(
     limits = " Pale: within the 95 % prediction limits of noise." if decided else ""
     options: dict[str, Any] = {"contrast": contrast, "set_": set_, "hue": hue, "review": review}
     many = len(result.study.participants) > _MANY
+    used = model_options(result, row.to_frame().T)
     own = result.changes["contrast"] == contrast
     # Several visits on one side have no one value to draw a line from or to.
     lines = all(bool((own & result.changes[c].notna()).any()) for c in ("baseline_value", "on_value"))
     slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
+    if many and hue is not None:
+        shared = {k: v for k, v in options.items() if k != "hue"}
+        draw = _drawn(13.0, 5.0, lambda ax: plot.paired_by(result, ref, hue, ax=ax, **shared))
+    else:
+        draw = _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options))
     figures = [
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only. "
-            f"{_diamonds(row)}{limits}",
-            _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options)),
+            f"{_diamonds(row)}{limits} {used}",
+            draw,
             wide=many,
         ),
         Figure(
             _key("waterfall", ref, contrast),
             f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason."
-            f"{limits}",
+            f"{limits} {used}",
             _drawn(*bars, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
             wide=many,
         ),
@@ -449,18 +467,17 @@ def _is_signature_family(rows: pd.DataFrame) -> bool:
 def _family_blocks(result: Result, family: str) -> list[Block]:
     rows = result.table[result.table["family"] == family]
     blocks: list[Block] = []
-    if len(rows) <= 90:
+    # Of many signatures the sensitivity rows stand in the table: at a glance is another figure.
+    if len(rows) <= (_MOST_LINES if _is_signature_family(rows) else 90):
         kinds = _worded(result, rows)["effect_unit"].where(
             ~rows["kind"].isin(["count", "density", "proportion", "intensity"]), "ratio"
         )
         panels = max(1, int(kinds.nunique()))
         height = 0.31 * (len(rows) + 1.2 * panels) + 0.85 + 0.5 * panels
-        n = rows["n_pairs"].dropna()
-        span = f"n = {int(n.min())} to {int(n.max())} pairs" if len(n) and n.min() != n.max() else ""
-        span = span or (f"n = {int(n.iloc[0])} pairs" if len(n) else "n not known")
+        main = rows[rows["set"] == primary_set(rows)]
         caption = (
-            f"Family {family}: effects with 95 % intervals; {span}. "
-            "Grey lines: other analysis sets, p not adjusted."
+            f"Family {family}: effects with 95 % intervals; {span_of_pairs(rows)}. "
+            f"Grey lines: other analysis sets, p not adjusted. {model_options(result, main)}"
         )
         draw = _drawn(9.2, height, lambda ax: plot.forest(result, family=family, ax=ax))
         blocks.append(Figure(_key("forest", family), caption, draw))
@@ -486,6 +503,9 @@ def _signatures(result: Result, hue: str | None) -> Section | None:
     rows = rows[rows["family"] != "primary"]
     if rows.empty:
         return None
+    told = result.table[result.table["kind"] == "signature"].drop_duplicates(["assay", "contrast"])
+    for assay, contrast in zip(told["assay"], told["contrast"], strict=True):
+        blocks.append(signature_figure(result, str(assay), str(contrast)))
     for family in dict.fromkeys(rows["family"]):
         if _is_signature_family(result.table[result.table["family"] == family]):
             blocks += _family_blocks(result, str(family))
@@ -515,7 +535,8 @@ def _genes(result: Result) -> Section | None:
         caption = (
             f"All genes of {assay_name}, {contrast_name}; {set_label(set_, result)}; n = "
             f"{int(n.max()) if len(n) else 0} pairs. "
-            "Coloured: adjusted p below 0.05. Named: the smallest p. Points are drawn as an image."
+            "Coloured: adjusted p below 0.05. Named: the smallest p. Points are drawn as an image. "
+            f"{model_options(result, rows)}"
         )
         blocks.append(Figure(_key("volcano", assay, contrast), caption, draw))
         statuses = rows["status"].value_counts().sort_index()
@@ -539,11 +560,19 @@ def _slides(result: Result) -> Section | None:
     rows = thumbnail_rows(result)
     if not rows:
         return None
+    shown = sum(1 for row in rows for _, *views in row.images if any(views))
+    if same_magnification(result):
+        scale = (
+            "All overviews have one magnification, and all fields another; the scale bar is in each image."
+        )
+    else:
+        scale = "All overviews are reduced by one factor and all fields by another; read each scale bar."
     caption = (
-        "Slides by participant, in the order of visits. Left: the overview; right: a field at a higher "
-        "magnification. All overviews are reduced by one factor and all fields by another; the scale bar in "
-        "each image holds. Click an image to enlarge it, again to close it. Marks are the cells as called. "
-        "Labels and macro images are never read."
+        f"Slides by participant, in the order of visits; n = {len(rows)} participants, {shown} slides. Left: "
+        "the overview; right: the field with most cells. Blue line: evaluable tissue; magenta: positive "
+        f"cells; green: negative cells. {scale} An empty place says why there is no slide. Click an image to "
+        "enlarge it, again to close it. Options: colours as scanned, the same range in all; calls as scored; "
+        "labels and macro images are never read."
     )
     return Section("slides", "Slides", (Thumbnails("thumbnails", caption, rows),))
 
@@ -571,7 +600,10 @@ def _truth(result: Result) -> Section | None:
             lambda ax, a=str(assay): plot.truth(result, a, ax=ax),  # type: ignore[misc]
         )
         mark = "diamonds" if few else "the line"
-        caption = f"Planted ({mark}) and estimated effects of {assay}; n = {len(mine):,} planted."
+        caption = (
+            f"Planted ({mark}) and estimated effects of {assay}; n = {len(mine):,} planted. "
+            f"{model_options(result, mine)}"
+        )
         blocks.append(Figure(_key("truth", assay), caption, draw, wide=False))
     covered = rows["covered"].dropna()
     frame = pd.DataFrame(

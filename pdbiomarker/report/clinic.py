@@ -21,7 +21,7 @@ from pdbiomarker.plot import pk as pk_figures
 from pdbiomarker.plot.clinic import shown_change
 from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import LOG_KINDS, Result
-from pdbiomarker.report.blocks import drawn, key_of, table_of
+from pdbiomarker.report.blocks import drawn, drawn_once, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Figure, Section, Table, Text
 
 __all__ = ["clinical_sections"]
@@ -29,6 +29,8 @@ __all__ = ["clinical_sections"]
 Tables = Mapping[str, pd.DataFrame]
 
 _MOST_FEATURES: Final = 4
+#: A swimmer figure of more participants has two columns.
+_ONE_COLUMN: Final = 40
 _PK_SHOWN: Final = {"cmax": "Cmax", "auc_last": "AUClast", "auc_inf": "AUCinf", "half_life": "half-life",
                     "cl": "CL", "vss": "Vss"}  # fmt: skip
 _EXPOSURES: Final = {
@@ -47,13 +49,15 @@ _CURVES: Final = {"pfs": "progression-free survival", "dor": "duration of respon
 _LIMIT: Final = "Columns measured after the biopsy stand beside the change and explain nothing of it."
 
 
-def clinical_sections(result: Result) -> tuple[Section, ...]:
+def clinical_sections(result: Result, by_dose: frozenset[str] = frozenset()) -> tuple[Section, ...]:
     """Make the sections of the trial around the biopsies; none of a study without clinical sheets.
 
     Parameters
     ----------
     result : PDResult
         With ``clinical``, as a run leaves it.
+    by_dose : frozenset of str
+        Features (``assay:feature``) whose change by dose another section has drawn.
 
     Returns
     -------
@@ -64,11 +68,14 @@ def clinical_sections(result: Result) -> tuple[Section, ...]:
     if not tables:
         return ()
     features = _features(result, tables)
+    drawn_before = {c for c, (a, f) in change_columns(result).items() if f"{a}:{f}" in by_dose}
     found = (
         Section("efficacy", "Response and survival", tuple(_efficacy(tables, features))),
         Section("exposure", "Exposure", tuple(_exposure(tables))),
         Section(
-            "change-exposure", "Change beside dose, exposure and response", tuple(_beside(tables, features))
+            "change-exposure",
+            "Change beside dose, exposure and response",
+            tuple(_beside(tables, features, drawn_before)),
         ),
         Section("safety", "Antibodies and safety", (*_antibodies(tables), *_safety(tables))),
     )
@@ -92,7 +99,7 @@ def _features(result: Any, tables: Tables) -> list[tuple[str, str, str]]:
 
 
 def _dose(dose: Any) -> str:
-    return "" if pd.isna(dose) else f"{float(dose):g}"
+    return "" if pd.isna(dose) else dose_label(float(dose))
 
 
 def _count(table: pd.DataFrame) -> int:
@@ -114,10 +121,8 @@ def _efficacy(tables: Tables, features: list[tuple[str, str, str]]) -> list[Bloc
     if len(tables.get("km_pfs", ())):
         curve = _curve(tables, "pfs")
         n, events = (int(curve.medians[c].sum()) for c in ("n", "n_events"))
-        caption = (
-            f"Progression-free survival from the first dose; n = {n}, {events} events. Rules: primary, in "
-        )
-        caption += "results/clinical_response_rules.csv."
+        caption = f"Progression-free survival from the first dose; n = {n}, {events} events. Options: "
+        caption += "Kaplan-Meier, log-log limits; primary rules of results/clinical_response_rules.csv."
         draw = drawn(7.4, 4.1, lambda ax: plot.survival_curve(
             curve, title="Progression-free survival", ylabel="alive without progression", ax=ax))  # fmt: skip
         blocks.append(Figure("km-pfs", caption, draw))
@@ -156,7 +161,7 @@ def _medians(medians: pd.DataFrame) -> Table:
 
     rows = own.assign(
         endpoint=[_CURVES[str(c).partition("_by_")[0]] for c in own["curve"]],
-        group=["all" if g == "all" else f"{g} mg" for g in own["group"].astype(str)],
+        group=["all" if g == "all" else dose_label(float(g)) for g in own["group"].astype(str)],
         median=[months(d) for d in own["median_days"]],
         limits=[f"{months(a)} to {months(b)}" for a, b in zip(own["ci_low"], own["ci_high"], strict=True)],
     )
@@ -187,9 +192,12 @@ def _swimmer(tables: Tables) -> Figure:
     hue = "dose_mg" if bars["dose_mg"].nunique() > 1 else None
     caption = (
         f"Time on study, one bar a participant, in study days; n = {len(bars)}. Triangles: biopsies, open "
-        "when inadequate; ticks: doses received; first CR, PR and progression that count."
+        "when inadequate; ticks: doses received; first CR, PR and progression that count. Options: end is the "
+        "end of treatment or when last seen; response by RECIST 1.1, rules in results/clinical_response_rules.csv."
     )
-    draw = drawn(9.2, max(3.0, 1.5 + 0.26 * len(bars)), lambda ax: plot.swimmer(
+    lines = len(bars) if len(bars) <= _ONE_COLUMN else (len(bars) + 1) // 2
+    size = (9.2 if lines == len(bars) else 13.0, max(3.0, 1.5 + 0.21 * lines))
+    draw = drawn(*size, lambda ax: plot.swimmer(
         bars, marks, biopsies, doses=doses if len(doses) else None, hue=hue, ax=ax))  # fmt: skip
     return Figure("swimmer", caption, draw)
 
@@ -209,6 +217,7 @@ def _sizes(tables: Tables, features: list[tuple[str, str, str]]) -> list[Block]:
         sizes, lines = (t.assign(**{hue: t["participant_id"].map(change)}) for t in (sizes, lines))
         by = f", by change of {label}"
         note = f" Colour: change of {label} on treatment; grey: no evaluable pair."
+    note += " Options: sum of target diameters, RECIST 1.1, until progression or a new therapy."
     n = int(sizes["best_size_change_pct"].notna().sum())
     return [
         Figure(
@@ -256,11 +265,26 @@ def _concentrations(tables: Tables, samples: pd.DataFrame, name: str) -> Figure:
     dose = {str(p): float(d) for p, d in zip(doses["participant_id"], doses["dose"], strict=True)}
     caption = (
         f"Concentration of {name or 'the drug'} over time; n = {_count(samples)} participants, "
-        f"{len(samples)} samples. Thin: participants; thick: geometric means by dose."
+        f"{len(samples)} samples. Thin: participants; thick: geometric means by dose; gap: an unsampled dose. "
+        "Options: nominal times for means; below the LLOQ 0 in the linear panel, left out of the log panel."
     )
     return Figure(
-        key_of("concentration", name), caption, lambda: pk_figures.concentration_time(samples, dose)
+        key_of("concentration", name),
+        caption,
+        drawn_once(lambda: pk_figures.concentration_time(samples, dose, dose_times=_dose_times(tables))),
     )
+
+
+def _dose_times(tables: Tables) -> dict[str, list[float]]:
+    """Nominal hours of the doses each participant received, from the first one."""
+    days = tables.get("timeline")
+    if days is None:
+        return {}
+    given = days[(days["kind"] == "dose") & days["study_day"].notna()]
+    return {
+        str(person): [24.0 * (float(day) - 1.0) for day in own]
+        for person, own in given.groupby("participant_id")["study_day"]
+    }
 
 
 def _parameters(tables: Tables) -> Table:
@@ -284,7 +308,7 @@ def _parameters(tables: Tables) -> Table:
     heads = [(p, Column(f"{_PK_SHOWN[p]} ({units[p]})" if units.get(p) else _PK_SHOWN[p])) for p in shown]
     columns = [
         *[(c, Column(c)) for c in labels],
-        *[("dose", Column("dose (mg)", "id")), ("n", Column("n", "number")), *heads],
+        *[("dose", Column("dose", "name")), ("n", Column("n", "number")), *heads],
         ("n_unreliable", Column("flagged", "number")),
     ]
     caption = (
@@ -298,7 +322,7 @@ def _parameters(tables: Tables) -> Table:
 # --- change beside the trial ---------------------------------------------------------------------------
 
 
-def _beside(tables: Tables, features: list[tuple[str, str, str]]) -> list[Block]:
+def _beside(tables: Tables, features: list[tuple[str, str, str]], linked: set[str]) -> list[Block]:
     joined = tables.get("joined")
     if joined is None:
         return []
@@ -311,8 +335,8 @@ def _beside(tables: Tables, features: list[tuple[str, str, str]]) -> list[Block]
     blocks: list[Block] = []
     for column, label, kind in features[:_MOST_FEATURES]:
         shown = joined[joined[column].notna()]
-        n = f"n = {len(shown)} participants with a change; strict analysis set. Exploratory."
-        if joined["dose_mg"].nunique() > 1:
+        n = f"n = {len(shown)} participants with a change. Options: strict analysis set; exploratory, no fit."
+        if joined["dose_mg"].nunique() > 1 and column not in linked:
             draw = drawn(5.9, 4.2, lambda ax, c=column, k=kind, t=label: plot.change_by_dose(  # type: ignore[misc]
                 joined, c, kind=k, label=t, ax=ax))  # fmt: skip
             blocks.append(Figure(key_of("dose", column), f"{label} by dose level; {n}", draw, wide=False))
@@ -354,7 +378,7 @@ def _joined(tables: Tables, features: list[tuple[str, str, str]]) -> Table:
         for days, event in zip(joined["pfs_days"], joined["pfs_event"].fillna(value=False), strict=True)
     ]
     columns: list[tuple[str, Column]] = [
-        *[("participant_id", Column("participant", "id")), ("dose", Column("dose (mg)", "id")), *heads],
+        *[("participant_id", Column("participant", "id")), ("dose", Column("dose", "name")), *heads],
         ("auc_to_biopsy", Column(f"AUC{units.get('auc_to_biopsy', '')}", "number")),
         *[("ada_at_biopsy", Column("ADA at biopsy")), ("best_response", Column("response"))],
         *[("best_size_change_pct", Column("size (%)", "number")), ("pfs", Column("PFS (days)", "id"))],
@@ -392,8 +416,9 @@ def _antibodies(tables: Tables) -> list[Block]:
     if len(samples):
         told = AdaSamples(samples, {}, ())
         draw = drawn(8.4, 4.4, lambda ax: plot.ada_titres(told, status, ax=ax))
-        n = f"{len(status)} participants, {len(samples)} samples"
-        blocks.append(Figure("ada-titres", f"Antibodies in time, one line a participant; {n}.", draw))
+        n = f"n = {len(status)} participants, {len(samples)} samples"
+        caption = f"Antibodies in time, one line a participant; {n}. Options: rules of the antibody table."
+        blocks.append(Figure("ada-titres", caption, draw))
     return blocks
 
 

@@ -14,6 +14,7 @@ from typing import ClassVar, Final, Literal
 from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker.plot.numbers import MISSING, format_number, format_p
+from pdbiomarker.plot.style import words_of
 
 __all__ = [
     "Block",
@@ -59,9 +60,10 @@ class Figure:
     key : str
         Unique in the document; ASCII letters, digits and hyphens.
     caption : str
-        What is shown, with the options used and the n.
+        What is shown, with the n; its last sentence, ``Options: ...``, names the options used.
     draw : callable
-        Gives the drawing; called once per writer.
+        Gives the drawing; :func:`pdbiomarker.report.blocks.drawn` makes one that draws once and keeps it, so
+        that all writers share one drawing.
     wide : bool
         Whether it wants the full width; two figures that do not may share a row.
     """
@@ -71,6 +73,16 @@ class Figure:
     caption: str
     draw: Callable[[], Drawing]
     wide: bool = True
+
+    @property
+    def title(self) -> str:
+        """The title that stands in the drawing."""
+        return words_of(self.draw())[0]
+
+    @property
+    def alt(self) -> str:
+        """What is seen, for those who cannot see it: titles and numbers of the drawing, else the caption."""
+        return words_of(self.draw())[1] or self.caption
 
 
 @dataclasses.dataclass(frozen=True)

@@ -15,12 +15,14 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdbiomarker import plot
+from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, Section, Text
+from pdbiomarker.report.options import review_options
 
 __all__ = ["decision_facts", "decision_sections"]
 
@@ -97,9 +99,10 @@ def _share(value: float) -> str:
     return "–" if pd.isna(value) else f"{format_number(_PERCENT * float(value), 2)} %"
 
 
-def _label(result: Result, reference: str) -> str:
+def _label(result: Result, review: Review, reference: str) -> str:
+    rows = result.table[result.table["contrast"] == review.contrast]
     assay, _, feature = reference.partition(":")
-    rows = result.table[(result.table["feature"] == feature) & (result.table["assay"] == assay)]
+    rows = rows[(rows["feature"] == feature) & (rows["assay"] == assay)]
     label = rows["label"].iloc[0] if len(rows) else ""
     return str(label) if isinstance(label, str) and label else feature
 
@@ -124,9 +127,10 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
         table_of("decisions-cohort", caption, cohort[~idle] if len(cohort) else cohort, _columns(review))
     )
     for reference in _shown(review):
-        curve = f"Operating characteristics of the rules as used, {_label(result, reference)}: the "
+        curve = f"Operating characteristics of the rules as used, {_label(result, review, reference)}: the "
         curve += (
-            "probability of go over the true effect. Simulated with this study's pairs, baselines and noise."
+            "probability of go over the true effect. Simulated with this study's pairs, baselines and noise; "
+            f"{review_options(result, review, reference)}"
         )
         blocks.append(
             Figure(
@@ -189,7 +193,7 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     rows: pd.DataFrame = getattr(review.decisions, level)
     if not len(rows):
         return rows
-    labels = {f: _label(result, f) for f in review.features}
+    labels = {f: _label(result, review, f) for f in review.features}
     named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
@@ -220,8 +224,8 @@ def _doses(result: Result, review: Review) -> list[Block]:
             values = [base**v if ratio else v for v in (row.change, row.low, row.high)]
             rows.append(
                 {
-                    "label": _label(result, reference),
-                    "dose": row.dose,
+                    "label": _label(result, review, reference),
+                    "dose": dose_label(row.dose),
                     "n_participants": row.n_participants,
                     "n_evaluable": row.n_evaluable,
                     "change": values[0],
@@ -230,7 +234,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
                 }
             )
     heads = [
-        *[*_feature(review), ("dose", Column("dose (mg)", "number"))],
+        *[*_feature(review), ("dose", Column("dose", "name"))],
         *[("n_participants", Column("participants", "number")), ("n_evaluable", Column("pairs", "number"))],
         *[("change", Column("mean change", "number")), ("interval", Column("95 % CI"))],
         ("beyond", Column("beyond noise, up")),
@@ -241,7 +245,8 @@ def _doses(result: Result, review: Review) -> list[Block]:
     )
     blocks: list[Block] = [table_of("dose-levels", caption, pd.DataFrame(rows), heads)]
     trends = [
-        f"{_label(result, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}" for f in review.features
+        f"{_label(result, review, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}"
+        for f in review.features
     ]
     shape = "A trend is no shape: a bell-shaped relation can give a rank correlation near 0."
     blocks.append(Text((*trends, shape)))
@@ -273,7 +278,7 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
         return (Text(("The noise of no feature is known, so nobody can be called a responder.",)),)
     rates = review.responder_rates
     named = rates.assign(
-        label=[_label(result, f) for f in rates["feature"]],
+        label=[_label(result, review, f) for f in rates["feature"]],
         rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
         interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in each_row(rates)],
         chance=[_share(v) for v in rates["chance_by_noise"]],
@@ -350,7 +355,7 @@ def _noise_row(review: Review, reference: str) -> pd.Series | None:
 def _noise(result: Result, review: Review) -> tuple[Block, ...]:
     rows = review.noise
     shown = rows.assign(
-        label=[_label(result, f) for f in rows["feature"]],
+        label=[_label(result, review, f) for f in rows["feature"]],
         limits=_sigma_limits(rows),
         basis=[
             f"{'BORROWED: ' if bool(b) else ''}{basis or 'none'}"
@@ -382,11 +387,20 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
     parts = review.noise_components
     if "variance" in parts and len(parts):
         lines = len(parts) + parts["feature"].nunique()
-        picture = "Variance of one biopsy's value taken apart, by restricted maximum likelihood."
+        groups = parts["n_groups"].max() if "n_groups" in parts else float("nan")
+        n = (
+            f"n = {int(groups)} biopsies or groups at most"
+            if pd.notna(groups)
+            else f"n = {len(parts)} components"
+        )
+        picture = (
+            f"Variance of one biopsy's value taken apart: share of each component, whiskers its 95 % limits; {n}. "
+            "Options: restricted maximum likelihood on the model scale; replicate biopsies of this study."
+        )
         height = min(0.36 * lines + 1.6, 7.0)
         draw = drawn(8.4, height, lambda ax: plot.variance_components(result, review, ax=ax))
         blocks.append(Figure("variance-components", picture, draw))
-        named = parts.assign(label=[_label(result, f) for f in parts["feature"]])
+        named = parts.assign(label=[_label(result, review, f) for f in parts["feature"]])
         heads = [
             *_feature(review),
             ("component", Column("component")),
@@ -428,7 +442,7 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     checks = review.honesty_checks
     order = {"caution": 0, "not told": 1, "clear": 2}
     rows = checks.assign(
-        label=[_label(result, f) for f in checks["feature"]],
+        label=[_label(result, review, f) for f in checks["feature"]],
         place=[order.get(str(f), 1) for f in checks["finding"]],
     )
     rows = rows.sort_values(["place"], kind="stable").reset_index(drop=True)
@@ -445,34 +459,34 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     )
     blocks: list[Block] = [table_of("honesty-checks", caption, rows, heads)]
     for reference in _shown(review):
-        label = _label(result, reference)
+        label = _label(result, review, reference)
         lines = sum(len(review.of(name, reference)) for name in ("analysis sets", "offset")) + 8
+        used = review_options(result, review, reference)
         blocks += [
             Figure(
                 key_of("sensitivity", reference),
                 f"{label}: the effect in other analysis sets, without the participants who move it "
                 "most, with other "
-                "offsets, and where participants without a second biopsy had not changed.",
+                f"offsets, and where participants without a second biopsy had not changed; {used}",
                 drawn(7.6, 0.27 * lines + 1.9, _draw(plot.sensitivity, result, review, reference)),
             ),
             Figure(
                 key_of("regression", reference),
-                f"{label}: change against baseline, with what measurement error alone makes of that "
-                "relation.",
+                f"{label}: change against baseline, with what measurement error alone makes of that relation; "
+                f"{used}",
                 drawn(5.9, 4.4, _draw(plot.regression_to_the_mean, result, review, reference)),
                 wide=False,
             ),
             Figure(
                 key_of("tipping", reference),
                 f"{label}: the effect in all participants with a baseline, by how those without a "
-                "second biopsy may "
-                "have changed (pattern mixture).",
+                f"second biopsy may have changed (pattern mixture); {used}",
                 drawn(5.9, 4.4, _draw(plot.tipping_point, result, review, reference)),
                 wide=False,
             ),
             Figure(
                 key_of("thresholds", reference),
-                f"{label}: responders at several fold changes against noise alone.",
+                f"{label}: responders at several fold changes against noise alone; {used}",
                 drawn(7.6, 3.6, _draw(plot.thresholds, result, review, reference)),
             ),
         ]

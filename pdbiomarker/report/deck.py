@@ -201,7 +201,7 @@ class _Deck:
         shape = slide.shapes.add_picture(
             io.BytesIO(data), Inches(left), Inches(_TOP), Inches(width * scale), Inches(height * scale)
         )
-        _describe(shape, figure.caption)
+        _describe(shape, figure.alt)
         self._caption(slide, figure.key, rest, _TOP + height * scale + 0.05)
 
     def _caption(self, slide: Any, key: str, caption: str, top: float) -> None:

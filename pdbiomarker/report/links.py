@@ -8,17 +8,17 @@ from typing import Final
 
 import pandas as pd
 from matplotlib.axes import Axes
-from matplotlib.figure import Figure as Drawing
 
 from pdbiomarker import plot
 from pdbiomarker.change import PDResult
 from pdbiomarker.link import Link, Links, link_study
 from pdbiomarker.plot.select import Result
-from pdbiomarker.plot.style import Hue, figure, hue_of, style
+from pdbiomarker.plot.style import Hue, hue_of
+from pdbiomarker.report.blocks import drawn
 from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
 from pdbiomarker.report.privacy import clean
 
-__all__ = ["link_sections"]
+__all__ = ["drawn_by_dose", "link_sections"]
 
 #: Figures of one kind; the tables have all.
 _MOST_FIGURES: Final = 6
@@ -66,6 +66,15 @@ def link_sections(result: Result, hue: str | None) -> tuple[Section, ...]:
     return (Section("links", _title(links), tuple(blocks)),)
 
 
+def drawn_by_dose(result: Result, sections: Sequence[Section]) -> frozenset[str]:
+    """Features (``assay:feature``) of which these sections draw the change by dose."""
+    keys = [block.key for section in sections for block in section.blocks if isinstance(block, Figure)]
+    rows = result.table[["assay", "feature"]].drop_duplicates()
+    names = [f"{a}:{f}" for a, f in zip(rows["assay"], rows["feature"], strict=True)] if keys else []
+    starts = {name: _plain_key(f"exposure-{name}-dose_mg-") for name in names}
+    return frozenset(name for name, start in starts.items() if any(key.startswith(start) for key in keys))
+
+
 def _title(links: Links) -> str:
     names = [
         *(["exposure"] if links.exposure else []),
@@ -77,26 +86,22 @@ def _title(links: Links) -> str:
     return f"{listed[:1].upper()}{listed[1:]}"
 
 
-def _drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:
-    def make() -> Drawing:
-        with style():
-            fig = figure(width, height)
-            draw(fig.add_subplot())
-        return fig
-
-    return make
-
-
 def _key(kind: str, link: Link) -> str:
-    text = "-".join((kind, link.feature, link.other, link.contrast)).lower()
-    return re.sub(r"[^a-z0-9]+", "-", text).strip("-")[:120]
+    return _plain_key("-".join((kind, link.feature, link.other, link.contrast)))[:120]
+
+
+def _plain_key(text: str) -> str:
+    return re.sub(r"[^a-z0-9]+", "-", text.lower()).strip("-")
 
 
 def _figure(
     kind: str, link: Link, draw: Callable[[Axes], object], *, caption: str, height: float = 4.2
 ) -> Figure:
-    told = f"{caption} {link.contrast}; strict analysis set. {link.note}"
-    return Figure(_key(kind, link), clean(told), _drawn(6.2, height, draw), wide=False)
+    used = link.points["used"].astype(bool)
+    visits = "visit" in link.points.columns
+    n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
+    told = f"{caption[:-1]}; {n}. {link.note} Options: contrast {link.contrast}; strict analysis set; p not adjusted."
+    return Figure(_key(kind, link), clean(told), drawn(6.2, height, draw), wide=False)
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:

@@ -1,4 +1,8 @@
-"""Slide images for the report: decoded, scaled by one factor for all, and written as JPEG within a budget."""
+"""Slide images for the report: decoded, brought to one magnification, and written as JPEG within a budget.
+
+A JPEG written here holds pixels only: no EXIF, no comment, no name of a file. Label and macro images of a
+slide never get here, as the pictures are drawn from its tissue.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +14,22 @@ from typing import Any, Final
 import cv2
 import numpy as np
 import numpy.typing as npt
+import pandas as pd
 
-from pdbiomarker.plot.select import Result
+from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.select import (
+    Result,
+    Selection,
+    not_evaluable,
+    primary_set,
+    reason_word,
+    select,
+    unit_of,
+)
 from pdbiomarker.report.content import Picture, ThumbnailRow
+from pdbiomarker.report.privacy import clean
 
-__all__ = ["thumbnail_rows"]
+__all__ = ["same_magnification", "thumbnail_rows"]
 
 #: All images of a report together, in bytes of JPEG.
 BUDGET: Final = 9_000_000
@@ -24,46 +39,59 @@ _LONGEST: Final = 520
 _NEARER: Final = 1.75
 _LIMIT: Final = 64_000_000
 _SMALLEST: Final = 60
+_REASON: Final = 90
 
 Image = npt.NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True)
+class _View:
+    """A picture as read, and how many micrometres one of its pixels is (NaN where not known)."""
+
+    image: Image
+    um: float
+
+
+@dataclasses.dataclass(frozen=True)
 class _Entry:
-    """One slide as read."""
+    """One slide as read, or a visit without one."""
 
     visit: str
     slide: str
-    overview: Image | None
-    field: Image | None
-
-    @property
-    def title(self) -> str:
-        """Visit and slide."""
-        return f"{self.visit} · {self.slide}" if self.visit else self.slide
+    title: str
+    overview: _View | None
+    field: _View | None
 
 
 def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
     """Read the images of a result: one row per participant, visits in the order of the study.
 
-    All overviews are reduced by one factor and all fields by another, so that two images of a kind side by
-    side have the same magnification where their files have. The factors are chosen so that the longest side
-    is at most 520 pixels (910 of a field, which a reader may enlarge) and everything together fits a budget
-    of 9 MB. A file that is missing or cannot be decoded leaves an empty place.
+    All overviews are brought to one number of micrometres per pixel and all fields to another, so that two
+    images of a kind side by side have the same magnification; where a result does not say what a pixel of
+    its pictures is (see :func:`same_magnification`), all of a kind are reduced by one factor. The scales are
+    chosen so that the longest side is at most 520 pixels (910 of a field, which a reader may enlarge) and
+    everything together fits a budget of 9 MB. A file that is missing or cannot be decoded leaves an empty
+    place; so does a visit without a slide, with the reason in its title. A title says visit, slide and
+    score, and why a biopsy is not used.
     """
     images: Mapping[str, Any] = getattr(result, "images", None) or {}
+    if not images:
+        return ()
     visits = [str(v.name) for v in result.study.spec.visits]
+    resolutions, facts = _resolutions(result), _Facts.of(result)
     entries: dict[str, list[_Entry]] = {}
     for slide_id in sorted(images):
         item = images[slide_id]
-        overview, field = _read(item.get("overview")), _read(item.get("field"))
+        wide_um, near_um = resolutions.get(str(slide_id), (np.nan, np.nan))
+        overview, field = _read(item.get("overview"), wide_um), _read(item.get("field"), near_um)
         named = item.get("visit")
         visit = named if isinstance(named, str) and named not in {"", "nan"} else "no visit"
-        entries.setdefault(str(item["participant_id"]), []).append(
-            _Entry(visit, str(slide_id), overview, field)
-        )
-    if not entries:
-        return ()
+        title = " · ".join([visit, str(slide_id), *facts.of_biopsy(str(item.get("biopsy_id", "")))])
+        entry = _Entry(visit, str(slide_id), title, overview, field)
+        entries.setdefault(str(item["participant_id"]), []).append(entry)
+    for person, visit, why in facts.without_slide(entries):
+        title = f"{visit} · no slide: {why}" if why else f"{visit} · no slide"
+        entries.setdefault(person, []).append(_Entry(visit, "", title, None, None))
 
     def place(entry: _Entry) -> tuple[int, str]:
         return (visits.index(entry.visit) if entry.visit in visits else len(visits), entry.slide)
@@ -72,7 +100,98 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
     return _encode_all(ordered)
 
 
-def _read(path: str | Path | None) -> Image | None:
+def same_magnification(result: Result) -> bool:
+    """Whether what a pixel is of every picture is known, so that all have one magnification."""
+    images: Mapping[str, Any] = getattr(result, "images", None) or {}
+    known = _resolutions(result)
+    return bool(images) and all(np.isfinite(known.get(str(s), (np.nan,))).all() for s in images)
+
+
+def _resolutions(result: Result) -> dict[str, tuple[float, float]]:
+    """Micrometres per pixel of the overview and of the field of each slide."""
+    table = result.qc.get("slides")
+    if table is None or not {"slide_id", "overview_um", "field_um"} <= set(table.columns):
+        return {}
+    rows = zip(table["slide_id"].astype(str), table["overview_um"], table["field_um"], strict=True)
+    return {slide: (float(wide), float(near)) for slide, wide, near in rows}
+
+
+# --- what a title says --------------------------------------------------------------------------------
+
+
+@dataclasses.dataclass(frozen=True)
+class _Facts:
+    """The first feature of the assay of the slides: who has no pair of it, scores, biopsies left out."""
+
+    chosen: Selection | None
+    scores: Mapping[str, str]
+    left: Mapping[str, str]
+    lost: Mapping[str, tuple[str, str]]
+
+    @classmethod
+    def of(cls, result: Result) -> _Facts:
+        """Read a result; nothing is known of one whose slides belong to no assay of the table."""
+        slides = result.qc.get("slides")
+        table = result.table
+        if slides is None or "assay" not in slides.columns or table.empty:
+            return cls(None, {}, {}, {})
+        rows = table[table["assay"].isin(set(slides["assay"])) & (table["set"] == primary_set(table))]
+        if rows.empty:
+            return cls(None, {}, {}, {})
+        row = rows.iloc[int((rows["family"] != "primary").to_numpy().argmin())]
+        chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
+        lost = {p: (word, reason) for p, word, reason in not_evaluable(result, chosen)}
+        return cls(chosen, _scores(result, chosen), _left_out(result, chosen), lost)
+
+    def of_biopsy(self, biopsy: str) -> list[str]:
+        """The score of a biopsy, and why it is not used."""
+        told = [self.scores[biopsy]] if biopsy in self.scores else []
+        return [*told, f"not used: {self.left[biopsy]}"] if biopsy in self.left else told
+
+    def without_slide(self, entries: Mapping[str, Sequence[_Entry]]) -> list[tuple[str, str, str]]:
+        """Participants without a pair and the visits of which they have no slide, with the reason."""
+        if self.chosen is None:
+            return []
+        empty = []
+        for person, (word, reason) in self.lost.items():
+            have = {entry.visit for entry in entries.get(person, ())}
+            told = clean(reason) if reason and reason != f"no usable biopsy at {self.chosen.on}" else word
+            told = told if len(told) <= _REASON else f"{told[: _REASON - 1]}…"
+            empty += [(person, v, told) for v in (self.chosen.baseline, self.chosen.on) if v not in have]
+        return empty
+
+
+def _scores(result: Result, chosen: Selection) -> dict[str, str]:
+    """The value of the feature of each biopsy, with its name and unit."""
+    assay, feature = str(chosen.row["assay"]), str(chosen.row["feature"])
+    adata = getattr(result.study, "assays", {}).get(assay)
+    names = getattr(adata, "var_names", ())
+    if adata is None or feature not in names:
+        return {}
+    values = np.asarray(adata.X[:, int(names.get_loc(feature))], dtype=float).ravel()
+    factor = 100.0 if chosen.kind == "proportion" else 1.0
+    unit = unit_of(result, assay, feature, chosen.kind)
+    return {
+        str(b): f"{chosen.label} {format_number(factor * float(v))} {unit}"
+        for b, v in zip(adata.obs_names, values, strict=True)
+        if np.isfinite(v)
+    }
+
+
+def _left_out(result: Result, chosen: Selection) -> dict[str, str]:
+    """Biopsies that the primary analysis does not use, each with its reason in two words."""
+    rows: pd.DataFrame = result.biopsies.reset_index()
+    rows = rows[~rows["used"].astype(bool)]
+    for column in ("assay", "set"):
+        rows = rows[rows[column] == chosen.row[column]] if column in rows.columns else rows
+    told = zip(rows["biopsy_id"].astype(str), rows["code"], rows["reason"], strict=True)
+    return {b: reason_word(code, reason) for b, code, reason in told}
+
+
+# --- pictures -----------------------------------------------------------------------------------------
+
+
+def _read(path: str | Path | None, um: float) -> _View | None:
     """Decode an image; None when there is none to decode."""
     if path is None:
         return None
@@ -81,7 +200,7 @@ def _read(path: str | Path | None) -> Image | None:
         return None
     data = np.frombuffer(file.read_bytes(), dtype=np.uint8)
     decoded = cv2.imdecode(data, cv2.IMREAD_COLOR) if data.size else None
-    return None if decoded is None else np.asarray(decoded, dtype=np.uint8)
+    return None if decoded is None else _View(np.asarray(decoded, dtype=np.uint8), um)
 
 
 def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> tuple[ThumbnailRow, ...]:
@@ -102,25 +221,37 @@ def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> tuple[ThumbnailRow, ...
 
 @dataclasses.dataclass(frozen=True)
 class _Scale:
-    """How much images of one kind are reduced, and the width of the widest of them."""
+    """How images of one kind are reduced, and the width of the widest of them.
 
+    Attributes
+    ----------
+    um : float
+        Micrometres per pixel of every image when reduced; NaN: all are reduced by `factor`.
+    """
+
+    um: float
     factor: float
-    widest: int
+    widest: float
 
     @classmethod
-    def fit(cls, images: Sequence[Image], longest: int) -> _Scale:
-        """Reduce so that no side is longer than `longest` pixels."""
-        sides = [max(image.shape[:2]) for image in images]
-        widths = [image.shape[1] for image in images]
-        return cls(min(1.0, longest / max(sides, default=1)), max(widths, default=1))
+    def fit(cls, views: Sequence[_View], longest: int) -> _Scale:
+        """Reduce so that no side is longer than `longest` pixels, and none is enlarged."""
+        known = bool(views) and all(np.isfinite(v.um) and v.um > 0 for v in views)
+        ums = [v.um if known else 1.0 for v in views]
+        sides = [max(v.image.shape[:2]) * um for v, um in zip(views, ums, strict=True)]
+        target = max([*ums, max(sides, default=1.0) / longest], default=1.0)
+        widths = [v.image.shape[1] * um / target for v, um in zip(views, ums, strict=True)]
+        return cls(target if known else np.nan, 1.0 / target, max(widths, default=1.0))
 
-    def encode(self, image: Image | None) -> Picture | None:
+    def encode(self, view: _View | None) -> Picture | None:
         """Reduce one image and write it as JPEG."""
-        if image is None:
+        if view is None:
             return None
-        share = image.shape[1] / self.widest
-        if self.factor < 1:
-            size = tuple(max(1, round(side * self.factor)) for side in (image.shape[1], image.shape[0]))
+        image = view.image
+        factor = self.factor if np.isnan(self.um) else view.um / self.um
+        share = image.shape[1] * factor / self.widest
+        if factor < 1:
+            size = tuple(max(1, round(side * factor)) for side in (image.shape[1], image.shape[0]))
             image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
         done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, _QUALITY])
-        return Picture(bytes(data.tobytes()), share) if done else None
+        return Picture(bytes(data.tobytes()), min(1.0, share)) if done else None

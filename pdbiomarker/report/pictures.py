@@ -1,0 +1,80 @@
+"""Figures over many features or batches: the heat map of change, signatures at a glance, quality by batch."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from pdbiomarker import plot
+from pdbiomarker.decide import Review
+from pdbiomarker.plot.select import Result, primary_set, set_label
+from pdbiomarker.report.blocks import drawn, key_of
+from pdbiomarker.report.content import Block, Figure, Section
+from pdbiomarker.report.options import model_options, span_of_pairs
+
+__all__ = ["batch_figures", "heatmap_section", "signature_figure"]
+
+
+def heatmap_section(result: Result, hue: str | None, review: Review | None) -> Section | None:
+    """Make the section with one heat map for each contrast; None where no small assay has a change."""
+    blocks: list[Block] = []
+    table = result.table[result.table["set"] == primary_set(result.table)]
+    for contrast in [c for c in dict.fromkeys(table["contrast"]) if (result.changes["contrast"] == c).any()]:
+        features = plot.heatmap_features(result, str(contrast))
+        if not features:
+            continue
+        blocks.append(_heatmap(result, str(contrast), features, hue=hue, review=review))
+    return Section("heat-map", "Every participant, every feature", tuple(blocks)) if blocks else None
+
+
+def _heatmap(
+    result: Result, contrast: str, features: list[str], *, hue: str | None, review: Review | None
+) -> Figure:
+    people = len(result.study.participants)
+    group = hue.replace("_mg", "").replace("_", " ") if hue else ""
+    own = review if review is not None and review.contrast == contrast else None
+    dots = " Dots: beyond the 95 % limits of noise." if own is not None else ""
+    rows = result.table[(result.table["contrast"] == contrast)]
+    rows = rows[rows["set"] == primary_set(result.table)]
+    rows = rows[(rows["assay"] + ":" + rows["feature"]).isin(features)]
+    caption = (
+        f"Change of every participant (across{', by ' + group if group else ''}, then by the first feature) in "
+        f"every feature of the panels; n = {people} participants, {len(features)} features. Hatched: missing, "
+        f"with the reason.{dots} {model_options(result, rows, contrast=contrast)}"
+    )
+    width = min(13.0, max(7.6, 4.4 + 0.17 * people))
+    draw = drawn(width, 2.7 + 0.28 * len(features), lambda ax: plot.change_heatmap(
+        result, features, contrast=contrast, hue=hue, review=own, ax=ax))  # fmt: skip
+    return Figure(key_of("heat-map", contrast), caption, draw)
+
+
+def signature_figure(result: Result, assay: str, contrast: str) -> Figure:
+    """All signatures of an assay at a glance."""
+    table = result.table
+    rows = table[(table["kind"] == "signature") & (table["assay"] == assay) & (table["contrast"] == contrast)]
+    rows = rows[rows["set"] == primary_set(rows)]
+    caption = (
+        f"Signatures of {assay} at a glance, the largest rise on top: change with 95 % CI; filled: adjusted p "
+        f"below 0.05; {set_label(str(rows['set'].iloc[0]), result)}; {span_of_pairs(rows)}. "
+        f"{model_options(result, rows)}"
+    )
+    draw = drawn(
+        9.6, 1.9 + 0.3 * len(rows), lambda ax: plot.signatures(result, assay, contrast=contrast, ax=ax)
+    )
+    return Figure(key_of("signatures", assay, contrast), caption, draw)
+
+
+def batch_figures(result: Result) -> list[Figure]:
+    """Quality by batch, one figure for each assay that has batches."""
+    figures = []
+    for name, assay in plot.batch_assays(result):
+        table: pd.DataFrame = result.qc[name]
+        n = int((table["assay"].astype(str) == assay).sum())
+        unit = "slides" if "slide_id" in table.columns else "biopsies"
+        caption = (
+            f"Quality of {assay} by batch, visits marked: where a batch holds one visit only, a shift between "
+            f"batches would look like an effect; n = {n} {unit}. Options: nothing is corrected here; bars are "
+            "medians; metrics that do not vary are left out."
+        )
+        draw = drawn(11.0, 3.7, lambda ax, q=name, a=assay: plot.quality_by_batch(result, q, a, ax=ax))  # type: ignore[misc]
+        figures.append(Figure(key_of("batches", assay), caption, draw))
+    return figures
