@@ -416,7 +416,6 @@ _catalogue(
         13: "Assessments lie after the data cut-off.",
         14: "A target lesion is smaller at baseline than can be measured.",
         15: "The response recorded and the response computed from lesions differ.",
-        20: "The rules of response and survival that a study folder carries cannot be used.",
     },
 )
 _catalogue(

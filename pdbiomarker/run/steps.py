@@ -210,7 +210,8 @@ def make_change(*, task: Task, tell: Tell) -> str:
         images=_images(study, task),
     )
     facts = {**task["facts"], "images": result.images}
-    written = write_result(result, out, facts=facts) + write_links(result, out)
+    later = {"response"} if study.clinical else set()  # make_clinical writes it, from what it computes
+    written = write_result(result, out, facts=facts) + write_links(result, out, without=later)
     mark_done(out, "change", task["key"], outputs=written)
     tell("change", of, of)
     strict = result.table[result.table["set"] == "strict"]
@@ -258,11 +259,14 @@ def make_clinical(*, task: Task, tell: Tell) -> str:
     A part that cannot be made is quarantined, as a slide is.
     """
     out = Path(task["out"])
-    outcome = clinical_tables(read_study(task["study"]))
-    tables = with_clinical(read_parts(out), outcome).clinical
+    study = read_study(task["study"])
+    outcome = clinical_tables(study)
+    result = with_clinical(read_parts(out), outcome)
+    tables = result.clinical
     tell("clinical", 1, 1)
     told = [dataclasses.asdict(p) for p in outcome.problems]
     written = write_clinical(tables, outcome.problems, out)
+    written += write_links(result, out, only={"response"}) if study.clinical else []
     mark_done(out, "clinical", task["key"], outputs=written, facts={"problems": told})
     lost = [str(p.item) for p in outcome.problems if p.severity == "quarantine"]
     return f"{len(tables)} tables" + (f", without {', '.join(lost)}" if lost else "")
