@@ -455,6 +455,8 @@ _catalogue(
         7: "The PDF of the report could not be printed.",
         8: "The report knows no such format.",
         9: "Two results folders are not of one study.",
+        35: "A format of the report could not be written; the others were.",
+        36: "The earlier results to compare with are those of the run itself.",
     },
 )
 _catalogue(

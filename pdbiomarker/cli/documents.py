@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 import pdbiomarker as pb
-from pdbiomarker.cli.options import Formats
+from pdbiomarker.cli.options import Against, Formats
 from pdbiomarker.cli.shell import print_problems
 from pdbiomarker.errors import InputError
 
@@ -59,10 +59,7 @@ def report(
         typer.Option("-o", "--out", metavar="FILE", help="The file, or with several formats the folder."),
     ] = None,
     formats: Formats = "html",
-    against: Annotated[
-        Path | None,
-        typer.Option("--against", metavar="OLD", help="Results of an earlier cut: adds what changed since."),
-    ] = None,
+    against: Against = None,
 ) -> int:
     """Write the report of a results folder again, in any of its formats.
 

@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 __all__ = [
+    "Against",
     "ClinicalOut",
     "Formats",
     "Fresh",
@@ -46,6 +47,10 @@ Fresh = Annotated[
 ]
 Formats = Annotated[
     str, typer.Option("--format", metavar="LIST", help="Of html, pdf, pptx, xlsx, with commas between.")
+]
+Against = Annotated[
+    Path | None,
+    typer.Option("--against", metavar="OLD", help="Results of an earlier cut: adds what changed since."),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress on standard error.")]
 ClinicalOut = Annotated[Path, typer.Option("-o", "--out", metavar="DIR", help="Where the tables go.")]

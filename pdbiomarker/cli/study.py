@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 import pdbiomarker as pb
-from pdbiomarker.cli.options import Fresh, OutFolder, PlanFile, Quiet, StudyFolder, Workers
+from pdbiomarker.cli.options import Against, Formats, Fresh, OutFolder, PlanFile, Quiet, StudyFolder, Workers
 from pdbiomarker.cli.shell import finish
 from pdbiomarker.errors import InputError, Problem
 
@@ -56,6 +56,7 @@ def demo(
     ),
     seed: Annotated[int, typer.Option(min=0, help="Seed of the simulated trial.")] = 1,
     participants: Annotated[int, typer.Option(min=2, help="How many participants to simulate.")] = 12,
+    formats: Formats = "html",
     workers: Workers = None,
     fresh: Fresh = False,
     quiet: Quiet = False,
@@ -70,6 +71,7 @@ def demo(
             out,
             seed=seed,
             n_participants=participants,
+            formats=formats.split(","),
             workers=workers,
             fresh=fresh,
             progress=not quiet,
@@ -136,11 +138,13 @@ def _print_table(problems: list[Problem], console: Console) -> None:
         console.print(table)
 
 
-def run(
+def run(  # noqa: PLR0913 -- one for each option of the command
     study: StudyFolder,
     *,
     out: OutFolder,
     plan: PlanFile = None,
+    formats: Formats = "html",
+    against: Against = None,
     workers: Workers = None,
     fresh: Fresh = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Check, say what would be done, stop.")] = False,
@@ -148,14 +152,25 @@ def run(
 ) -> int:
     """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
-    Leaves in OUT: review.html, results/pd_change.csv, results/changes.csv, results/accountability.csv,
-    results/decisions_cohort.csv, results/responders.csv, results/noise.csv and results/honesty_checks.csv (of
-    the plan's primary family), results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log.
+    Leaves in OUT: review.html (or what --format asks for: review.pdf, review.pptx, review.xlsx),
+    results/pd_change.csv, results/changes.csv, results/accountability.csv, results/decisions_cohort.csv,
+    results/responders.csv, results/noise.csv and results/honesty_checks.csv (of the plan's primary family),
+    results/quarantine.csv, assays/*.h5ad, slides/*/, manifest.json, run.log.
     Prints the path of the report.
-    A second run into the same folder makes only what is missing, damaged or out of date.
+    A second run into the same folder makes only what is missing, damaged or out of date: a format that is
+    asked for later is made alone, and one that is not asked for again is kept while it is true. A PDF needs
+    Chromium; without it the run ends with exit 4 and everything else written.
     """
     outcome = pb.run_study(
-        study, out, plan=plan, workers=workers, fresh=fresh, dry_run=dry_run, progress=not quiet
+        study,
+        out,
+        plan=plan,
+        formats=formats.split(","),
+        against=against,
+        workers=workers,
+        fresh=fresh,
+        dry_run=dry_run,
+        progress=not quiet,
     )
     return finish(outcome, quiet=quiet)
 

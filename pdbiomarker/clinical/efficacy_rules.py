@@ -20,9 +20,10 @@ from pdbiomarker.clinical.survival.rules import (
     Withdrawal,
 )
 from pdbiomarker.errors import Problems
+from pdbiomarker.study.clinical import FOLDER, RULES_FILE
 from pdbiomarker.tables import load_yaml, validate_yaml
 
-__all__ = ["EfficacyRules", "read_efficacy_rules"]
+__all__ = ["EfficacyRules", "read_efficacy_rules", "rules_of_folder"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -90,7 +91,7 @@ class _File(_Part):
     by: str | None = "dose_mg"
 
 
-def read_efficacy_rules(path: str | Path) -> EfficacyRules:
+def read_efficacy_rules(path: str | Path, *, name: str | None = None) -> EfficacyRules:
     """Read a YAML file with the rules.
 
     Parameters
@@ -99,6 +100,8 @@ def read_efficacy_rules(path: str | Path) -> EfficacyRules:
         Keys ``response, primary, sensitivity, schedule, reader, cutoff, by``, all optional; below them the
         names of the attributes of :class:`ResponseRules`, :class:`CensoringRules` and
         :class:`AssessmentSchedule`.
+    name : str, optional
+        What problems call the file; default, its name.
 
     Returns
     -------
@@ -110,7 +113,7 @@ def read_efficacy_rules(path: str | Path) -> EfficacyRules:
         E-SURV-002, E-RESP-008: a key or value that there is not, with its line; E-FILE-001.
     """
     problems = Problems()
-    document = load_yaml(path, problems)
+    document = load_yaml(path, problems, name=name)
     problems.raise_if_any()
     read = None if document is None else validate_yaml(_File, document, code="E-SURV-002", problems=problems)
     problems.raise_if_any()
@@ -133,3 +136,25 @@ def read_efficacy_rules(path: str | Path) -> EfficacyRules:
         cutoff=day_of(read.cutoff),
         by=read.by,
     )
+
+
+def rules_of_folder(folder: str | Path | None) -> EfficacyRules:
+    """Read the rules that a study folder carries, ``clinical/rules.yaml``.
+
+    Parameters
+    ----------
+    folder : path or None
+        The study folder; None, and a folder without such a file: the default rules.
+
+    Returns
+    -------
+    EfficacyRules
+
+    Raises
+    ------
+    InputError
+        As in :func:`read_efficacy_rules`.
+    """
+    name = f"{FOLDER}/{RULES_FILE}"
+    path = None if folder is None else Path(folder) / name
+    return EfficacyRules() if path is None or not path.is_file() else read_efficacy_rules(path, name=name)

@@ -283,8 +283,8 @@ def _pairs(result: PDResult, feature: str, contrast: str) -> pd.DataFrame:
     """Every participant's change and baseline (model scale) of the strict set; without a pair NaN."""
     assay, _, name = feature.partition(":")
     rows = result.changes
-    inside = (rows["assay"] == assay) & (rows["feature"] == name) & (rows["contrast"] == contrast)
-    inside &= rows["set"] == "strict"
+    rows = rows[rows["feature"] == name]
+    inside = (rows["assay"] == assay) & (rows["contrast"] == contrast) & (rows["set"] == "strict")
     changes = rows.loc[inside, ["participant_id", "change", "baseline_biopsy", "on_biopsy"]]
     people = pd.DataFrame({"participant_id": result.study.participants.index.to_numpy(dtype=object)})
     found = people.merge(changes, on="participant_id", how="left")

@@ -29,7 +29,7 @@ from pdbiomarker.link.landmark import hazard_ratio
 from pdbiomarker.link.values import Measured, as_read, change_table, find_measured, unused
 from pdbiomarker.tables import nearest
 
-__all__ = ["OUTCOMES", "RESPONSE_ORDER", "response_pd"]
+__all__ = ["OUTCOMES", "RESPONSE_ORDER", "computed_outcomes", "response_pd"]
 
 Floats = NDArray[np.float64]
 
@@ -45,6 +45,7 @@ RESPONSE_ORDER: Final[Mapping[str, int]] = {
     "CR/PR": 2,
     "CR": 3,
 }
+_SOURCES: Final = {True: "computed from clinical/", False: "columns of participants.csv"}
 _NOT_EVALUABLE: Final = frozenset({"", "NE", "ND", "NA", "MISSING", "UNK", "UNKNOWN", "NOT EVALUABLE"})
 _RESPONDER: Final = 2
 _TRUE: Final = {
@@ -86,8 +87,9 @@ def response_pd(
     outcomes : DataFrame, optional
         Indexed by participant_id, with any of :data:`OUTCOMES`: best response (``CR, PR, SD, PD, NE``),
         largest fall (or least rise) of the sum of diameters in %, days from the first dose (day 1) to
-        progression, death or censoring, and whether it was an event (yes/no). Default: the columns of those
-        names in participants.csv.
+        progression, death or censoring, and whether it was an event (yes/no). Default: what was computed
+        from ``clinical/`` where the result has it (:func:`computed_outcomes`), else the columns of those
+        names in participants.csv. The notes of the table say which.
     contrast : str, optional
         Default: the plan's first change.
     landmark_day : int, optional
@@ -109,7 +111,9 @@ def response_pd(
         day before the end of the biopsy's window, which would be the naive analysis.
     """
     found = find_measured(result, feature, contrast)
-    clinical = _outcomes(result, outcomes)
+    computed = computed_outcomes(result) if outcomes is None else None
+    clinical = _outcomes(result, outcomes if computed is None else computed)
+    source = "the table given" if outcomes is not None else _SOURCES[computed is not None]
     points = change_table(result, found).join(clinical)
     drawn = result.plan.seed if seed is None else seed
     window, day = _landmark(result, found, points, landmark_day)
@@ -117,6 +121,9 @@ def response_pd(
         *_by_response(points, found.kind, drawn),
         *_by_size(points, found.kind, drawn),
         *_survival(points, found.kind, day, window),
+    ]
+    rows = [
+        {**row, "note": "; ".join(filter(None, (str(row["note"]), f"outcomes: {source}")))} for row in rows
     ]
     note = " ".join(
         part
@@ -140,6 +147,26 @@ def response_pd(
         note,
         facts=facts,
     )
+
+
+def computed_outcomes(result: PDResult) -> pd.DataFrame | None:
+    """Give the outcomes that were computed from the clinical sheets, indexed by participant_id.
+
+    Parameters
+    ----------
+    result : PDResult
+        With the table ``response_by_participant`` of :func:`pdbiomarker.clinical_tables`.
+
+    Returns
+    -------
+    DataFrame or None
+        The columns of :data:`OUTCOMES` that it has; None where no response was computed.
+    """
+    table = getattr(result, "clinical", {}).get("response_by_participant")
+    if table is None or table.empty:
+        return None
+    own = table[table["participant_id"].isin(result.study.participants.index)]
+    return own.set_index("participant_id")[[c for c in OUTCOMES if c in own]]
 
 
 def _outcomes(result: PDResult, given: pd.DataFrame | None) -> pd.DataFrame:
@@ -339,7 +366,7 @@ def _survival(points: pd.DataFrame, kind: str, day: int | None, window: int | No
     for column in ("landmark_time", "landmark_event"):
         points[column] = pd.Series(pd.NA, index=points.index, dtype="Float64")
     if points["pfs_days"].isna().all() or points["pfs_event"].isna().all():
-        why = "no survival: participants.csv has no columns pfs_days and pfs_event with values"
+        why = "no survival: neither clinical/ nor participants.csv gives pfs_days and pfs_event"
         return [link_row(name, asked, status="not_asked", note=why)]
     if day is None:
         why = f"The visit has no window, so no landmark day is known: give landmark_day. {_REASON}"

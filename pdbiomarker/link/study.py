@@ -14,7 +14,7 @@ from pdbiomarker.link.blood import blood_tumor
 from pdbiomarker.link.concordance import concordance
 from pdbiomarker.link.exposure import exposure_pd
 from pdbiomarker.link.found import LINK_COLUMNS, Link
-from pdbiomarker.link.response import OUTCOMES, response_pd
+from pdbiomarker.link.response import OUTCOMES, computed_outcomes, response_pd
 from pdbiomarker.pairing import specimen_of
 
 __all__ = ["GENE_OF_MARKER", "MOST_FEATURES", "Links", "concordance_pairs", "link_study"]
@@ -88,16 +88,19 @@ def link_study(result: PDResult) -> Links:
     Returns
     -------
     Links
-        Exposure: ``dose_mg`` of participants.csv where it differs between participants. Response: where
-        participants.csv has any of :data:`pdbiomarker.link.OUTCOMES`. Concordance: the plan's pairs, else
-        :func:`concordance_pairs`. Blood: every primary feature of an assay of blood, else its first, with
-        every primary feature of the tumour. Each for every contrast that is a change.
+        Exposure: ``dose_mg`` of participants.csv where it differs between participants. Response: where it
+        was computed from ``clinical/``, or participants.csv has any of :data:`pdbiomarker.link.OUTCOMES`.
+        Concordance: the plan's pairs, else :func:`concordance_pairs`. Blood: every primary feature of an
+        assay of blood, else its first, with every primary feature of the tumour. Each for every contrast
+        that is a change.
     """
-    contrasts = list(dict.fromkeys(result.changes["contrast"]))
+    contrasts = list(result.changes["contrast"].unique())
     features, blood = _features(result)
     shown, people = features[:MOST_FEATURES], result.study.participants
     dosed = "dose_mg" in people and people["dose_mg"].nunique() > 1
-    told = any(c in people and people[c].notna().any() for c in OUTCOMES)
+    told = computed_outcomes(result) is not None or any(
+        c in people and people[c].notna().any() for c in OUTCOMES
+    )
     pairs = [pair for pair in concordance_pairs(result) if all(_exists(result, ref) for ref in pair)]
     lost = [p for p in result.plan.concordance if not all(_exists(result, ref) for ref in p)]
     notes = [f"{' and '.join(p)}: the result does not have both." for p in lost]

@@ -70,7 +70,7 @@ def find_measured(result: PDResult, feature: str, contrast: str | None = None) -
         said = f"The name fits {len(hits)} features." if hits else "The result has no such feature."
         remedy = f"Write {' or '.join(hits)}." if hits else nearest(feature, known)
         problems.add("E-LINK-001", said, remedy=remedy, column="feature", value=feature)
-    contrasts = list(dict.fromkeys(result.changes["contrast"])) or list(result.plan.contrasts)
+    contrasts = list(result.changes["contrast"].unique()) or list(result.plan.contrasts)
     if contrast is not None and contrast not in contrasts:
         problems.add(
             "E-LINK-001",
@@ -113,8 +113,8 @@ def change_table(result: PDResult, found: Measured) -> pd.DataFrame:
         ``change`` (model scale, NaN where there is none), ``baseline_biopsy, on_biopsy``, ``used``, ``why``.
     """
     rows = result.changes
-    inside = (rows["assay"] == found.assay) & (rows["feature"] == found.name)
-    inside &= (rows["contrast"] == found.contrast) & (rows["set"] == "strict")
+    rows = rows[rows["feature"] == found.name]  # first: the few rows of one feature among those of all genes
+    inside = (rows["assay"] == found.assay) & (rows["contrast"] == found.contrast) & (rows["set"] == "strict")
     mine = rows[inside].set_index("participant_id")[["change", "baseline_biopsy", "on_biopsy"]]
     people = pd.Index(sorted(result.study.participants.index), dtype=object, name="participant_id")
     table = mine.reindex(people)

@@ -189,7 +189,7 @@ def read_event(study: Study, event: Event, problems: Problems | None = None) -> 
                 file=file,
                 row=None if line is None else int(line),
                 column=event.column,
-                value=value,
+                value=f"{value:g}" if isinstance(value, float) else value,
             )
     if not of_participants:
         return found

@@ -339,11 +339,9 @@ def _values(result: Result, row: pd.Series, visits: tuple[str, str]) -> pd.DataF
     Pairs come from the result's changes. What these leave out (participants with one visit, and assays too
     large to list) comes from the assay: the biopsies that the result used, and their values.
     """
-    changes = result.changes
-    mask = pd.Series(True, index=changes.index)
-    for column in ("assay", "feature", "contrast", "set"):
-        mask &= changes[column] == row[column]
-    mine = changes[mask]
+    mine = result.changes
+    for column in ("feature", "assay", "contrast", "set"):  # the feature first: it leaves the fewest rows
+        mine = mine[mine[column] == row[column]]
     mine = mine[mine["baseline_value"].notna() | mine["on_value"].notna() | mine["change"].notna()]
     more = _from_assay(result, row, visits)
     if more is not None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ import pandas as pd
 
 from pdbiomarker.change import PDResult
 from pdbiomarker.decide import Review, review_of_plan
-from pdbiomarker.errors import Problems
+from pdbiomarker.errors import Problems, ResourceError
 from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.report.build import build
@@ -112,7 +112,13 @@ def formats_of(names: Iterable[str]) -> list[str]:
     return [name for name in FORMATS if name in wanted]
 
 
-def write_report(document: Document, result: Result, paths: Mapping[str, Path]) -> list[Path]:
+def write_report(
+    document: Document,
+    result: Result,
+    paths: Mapping[str, Path],
+    *,
+    ended: Callable[[str, ResourceError | None], None] | None = None,
+) -> list[Path]:
     """Write a document in several formats: the same numbers, from the same objects.
 
     Parameters
@@ -122,26 +128,37 @@ def write_report(document: Document, result: Result, paths: Mapping[str, Path]) 
     result : PDResult
         Its complete tables go into the workbook.
     paths : mapping of format to Path
+    ended : callable, optional
+        Called with each format when it was written, or with what it lacked; the others are then written all
+        the same. Without it, what a format lacks is raised.
 
     Returns
     -------
     list of Path
-        In the order of `FORMATS`.
+        Those written, in the order of `FORMATS`.
     """
     page = render_html(document) if {"html", "pdf"} & set(paths) else ""
     written = []
     for format_ in (name for name in FORMATS if name in paths):
-        if format_ == "html":
-            data = page.encode("utf-8")
-        elif format_ == "pdf":
-            data = render_pdf(page)
-        elif format_ == "pptx":
-            data = render_deck(document)
-        else:
-            data = render_workbook(document, _complete(result))
+        try:
+            if format_ == "html":
+                data = page.encode("utf-8")
+            elif format_ == "pdf":
+                data = render_pdf(page)
+            elif format_ == "pptx":
+                data = render_deck(document)
+            else:
+                data = render_workbook(document, _complete(result))
+        except ResourceError as error:
+            if ended is None:
+                raise
+            ended(format_, error)
+            continue
         with atomic_path(paths[format_]) as partial:
             partial.write_bytes(data)
         written.append(paths[format_])
+        if ended is not None:
+            ended(format_, None)
     return written
 
 

@@ -371,9 +371,9 @@ def _pair_of_figures(
     options: dict[str, Any] = {"contrast": contrast, "set_": set_, "hue": hue, "review": review}
     many = len(result.study.participants) > _MANY
     used = model_options(result, row.to_frame().T)
-    own = result.changes[result.changes["contrast"] == contrast]
+    own = result.changes["contrast"] == contrast
     # Several visits on one side have no one value to draw a line from or to.
-    lines = own["baseline_value"].notna().any() and own["on_value"].notna().any()
+    lines = all(bool((own & result.changes[c].notna()).any()) for c in ("baseline_value", "on_value"))
     slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
     if many and hue is not None:
         shared = {k: v for k, v in options.items() if k != "hue"}
@@ -396,7 +396,7 @@ def _pair_of_figures(
             wide=many,
         ),
     ]
-    return figures if lines or own.empty else figures[1:]
+    return figures if lines or not own.any() else figures[1:]
 
 
 def _diamonds(row: pd.Series) -> str:
@@ -413,7 +413,7 @@ def _diamonds(row: pd.Series) -> str:
 def _primary(result: Result, hue: str | None, review: Review | None) -> Section:
     rows = primary_rows(result)
     blocks: list[Block] = []
-    paired = set(result.changes["contrast"])
+    paired = set(result.changes["contrast"].unique())
     for _, row in rows.head(_MAX_PRIMARY).iterrows():
         blocks += _pair_of_figures(result, row, hue, review) if row["contrast"] in paired else []
     robust = robustness_of(result)
@@ -510,7 +510,7 @@ def _signatures(result: Result, hue: str | None) -> Section | None:
         if _is_signature_family(result.table[result.table["family"] == family]):
             blocks += _family_blocks(result, str(family))
     shown = rows[(rows["set"] == primary_set(rows)) & rows["status"].isin(USABLE)]
-    shown = shown[shown["contrast"].isin(set(result.changes["contrast"]))]
+    shown = shown[shown["contrast"].isin(result.changes["contrast"].unique())]
     for _, row in shown.sort_values("p", kind="stable").head(2).iterrows():
         blocks += _pair_of_figures(result, row, hue)
     return Section("signatures", "Signatures", tuple(blocks))

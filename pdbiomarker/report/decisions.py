@@ -100,7 +100,11 @@ def _share(value: float) -> str:
 
 
 def _label(result: Result, review: Review, reference: str) -> str:
-    return select(result, reference, review.contrast).label
+    rows = result.table[result.table["contrast"] == review.contrast]
+    assay, _, feature = reference.partition(":")
+    rows = rows[(rows["feature"] == feature) & (rows["assay"] == assay)]
+    label = rows["label"].iloc[0] if len(rows) else ""
+    return str(label) if isinstance(label, str) and label else feature
 
 
 def _shown(review: Review) -> tuple[str, ...]:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import resource
 import shutil
 import subprocess
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
@@ -67,14 +70,26 @@ def render_pdf(html: str) -> bytes:
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             flags.append("--no-sandbox")  # it refuses to start for root otherwise
         try:
-            done = subprocess.run(
-                [program, *flags, page.as_uri()], capture_output=True, timeout=_SECONDS, check=False
-            )
+            with _any_address_space():
+                done = subprocess.run(
+                    [program, *flags, page.as_uri()], capture_output=True, timeout=_SECONDS, check=False
+                )
         except subprocess.TimeoutExpired:
             raise _failed(f"The browser did not print within {_SECONDS} s.") from None
         if done.returncode != 0 or not printed.is_file():
             raise _failed(f"The browser did not print (exit {done.returncode}).")
         return _settled(printed.read_bytes())
+
+
+@contextlib.contextmanager
+def _any_address_space() -> Iterator[None]:
+    """Lift a limit of address space while the browser starts: it reserves far more than it ever uses."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (hard, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def _settled(data: bytes) -> bytes:

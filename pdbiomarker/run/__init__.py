@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.run.road import Request, RunOutcome, travel
 
 __all__ = ["RunOutcome", "change_study", "quantify_slides", "run_study"]
@@ -18,11 +19,13 @@ _SLIDES = "pdbiomarker.run.steps:describe_slides"
 _SHEET_SUFFIXES = (".csv", ".csv.gz", ".tsv", ".xlsx")
 
 
-def run_study(
+def run_study(  # noqa: PLR0913 -- one argument for each thing that a run can be told
     path: str | Path,
     out: str | Path,
     *,
     plan: str | Path | None = None,
+    formats: Sequence[str] = ("html",),
+    against: str | Path | None = None,
     workers: int | None = None,
     fresh: bool = False,
     dry_run: bool = False,
@@ -30,10 +33,10 @@ def run_study(
 ) -> RunOutcome:
     """Take a study folder the whole road: check, slides, counts, paired change, decisions, report.
 
-    The results folder holds ``review.html``, ``results/``, ``assays/``, ``slides/``, ``manifest.json`` and
-    ``run.log``. A second run into it makes only what is missing, damaged or out of date; the same input
-    gives the same bytes, ``run.log`` and the ``run`` part of the manifest aside, however many workers and
-    stops there were.
+    The results folder holds ``review.html`` (and what else `formats` asks for), ``results/``, ``assays/``,
+    ``slides/``, ``manifest.json`` and ``run.log``. A second run into it makes only what is missing, damaged
+    or out of date; the same input gives the same bytes, ``run.log`` and the ``run`` part of the manifest
+    aside, however many workers and stops there were.
 
     Parameters
     ----------
@@ -43,6 +46,12 @@ def run_study(
         The results folder: new, empty, or one to go on with.
     plan : str or Path, optional
         The analysis plan; default: ``plan.yaml`` of the study, or the default plan where it has none.
+    formats : sequence of str
+        Formats of the report, of ``html``, ``pdf``, ``pptx``, ``xlsx``. A later run that asks for more makes
+        only those; one that asks for fewer keeps the others where they are still true, and removes them
+        where they are not. What this machine cannot write (a PDF without Chromium) is quarantined.
+    against : str or Path, optional
+        The results folder of an earlier data cut: the report then has a section on what changed since.
     workers : int, optional
         Slides measured at a time; default: the number of cores.
     fresh : bool
@@ -61,9 +70,11 @@ def run_study(
     Raises
     ------
     InputError
-        The input is refused, with every problem; or `out` is not a results folder (E-RUN-006).
+        The input is refused, with every problem; `out` is not a results folder (E-RUN-006); a format is
+        unknown (E-RUN-008); `against` is of another study (E-RUN-009), or is `out` itself (E-RUN-036).
     VerificationError
-        E-RUN-001: `out` was made with another study description, plan or package version.
+        E-RUN-001: `out` was made with another study description, plan or package version. E-RUN-003:
+        `against` was edited since its run.
     ResourceError
         Disk or memory ran out.
     FolderInUseError
@@ -75,11 +86,27 @@ def run_study(
     >>> outcome = pb.run_study("expansion/", "expansion-results/")  # doctest: +SKIP
     >>> pb.read_result(outcome.out).table  # doctest: +SKIP
     """
+    if against is not None and Path(against).resolve() == Path(out).resolve():
+        raise InputError(
+            [
+                Problem(
+                    "E-RUN-036",
+                    "The earlier results are those that this run writes.",
+                    "Give each data cut a results folder of its own.",
+                    str(against),
+                    column="against",
+                )
+            ]
+        )
+    asked = {
+        "formats": list(formats),
+        "against": None if against is None else str(Path(against).absolute()),
+    }
     return travel(
         Request(
             "run_study",
             _STUDY,
-            _study_arguments(path, plan),
+            {**_study_arguments(path, plan), **asked},
             Path(out),
             workers=_workers(workers),
             fresh=fresh,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ def run_demo(
     *,
     seed: int = 1,
     n_participants: int = 12,
+    formats: Sequence[str] = ("html",),
     workers: int | None = None,
     fresh: bool = False,
     progress: bool = True,
@@ -36,7 +38,7 @@ def run_demo(
         New, empty, or that of an earlier demonstration. Gets ``study/`` and ``results/``.
     seed, n_participants : int
         As for :func:`pdbiomarker.simulate_study`.
-    workers, fresh, progress
+    formats, workers, fresh, progress
         As for :func:`pdbiomarker.run_study`.
 
     Returns
@@ -61,7 +63,9 @@ def run_demo(
             value_of(ended)
             display.end(_STEP, f"{n_participants} participants, seed {seed}")
         fresh = fresh or (root / "results").exists()
-    return run_study(root / "study", root / "results", workers=workers, fresh=fresh, progress=progress)
+    return run_study(
+        root / "study", root / "results", formats=formats, workers=workers, fresh=fresh, progress=progress
+    )
 
 
 def _check_ours(root: Path) -> None:

@@ -30,13 +30,15 @@ from pdbiomarker.provenance import (
     remove_partial_files,
     write_text,
 )
+from pdbiomarker.run.documents import STEPS, document_of
 
 __all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
 
 BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
 _JOINED: Final = ("cells.parquet", "overlay", "qc.csv", "scores.csv", "sensitivity.csv")
-_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", *_JOINED, "results", "review.html", "slides")
+_DOCUMENTS: Final = tuple(map(document_of, STEPS))
+_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", *_JOINED, "results", *_DOCUMENTS, "slides")
 _FORMAT: Final = "pdbiomarker-results-1"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from pdbiomarker.change import PDResult
@@ -11,7 +12,9 @@ from pdbiomarker.tables import write_table
 __all__ = ["write_links"]
 
 
-def write_links(result: PDResult, out: Path) -> list[Path]:
+def write_links(
+    result: PDResult, out: Path, *, only: Collection[str] = (), without: Collection[str] = ()
+) -> list[Path]:
     """Relate a result to exposure, outcome, assays and blood, and write a table of each kind that there is.
 
     Parameters
@@ -19,6 +22,8 @@ def write_links(result: PDResult, out: Path) -> list[Path]:
     result : PDResult
     out : Path
         The results folder.
+    only, without : collection of str
+        Kinds to write, where not all: response waits for the clinical sheets, which are read after the change.
 
     Returns
     -------
@@ -27,6 +32,8 @@ def write_links(result: PDResult, out: Path) -> list[Path]:
     """
     written = []
     for kind, table in link_study(result).tables().items():
+        if kind in without or (only and kind not in only):
+            continue
         written.append(out / "results" / f"link_{kind}.csv")
         write_table(table, written[-1])
     return sorted(written)

@@ -3,16 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
-from pdbiomarker.errors import VerificationError
-from pdbiomarker.provenance import verify
-from pdbiomarker.report import FORMATS, Cuts, build, compare_cuts, cuts_section, formats_of, write_report
+from pdbiomarker.change import PDResult
+from pdbiomarker.errors import Problem, Problems, ResourceError, VerificationError
+from pdbiomarker.provenance import read_manifest, sha256_json, verify
+from pdbiomarker.report import (
+    FORMATS,
+    Cuts,
+    Document,
+    build,
+    compare_cuts,
+    cuts_section,
+    formats_of,
+    write_report,
+)
+from pdbiomarker.report.pdf import browser
 from pdbiomarker.run.decisions import read_review
-from pdbiomarker.run.results import read_result
+from pdbiomarker.run.documents import document_of
+from pdbiomarker.run.results import read_parts, read_result
 
-__all__ = ["diff_results", "report_results"]
+__all__ = ["asked_report", "diff_results", "report_results", "write_documents"]
 
 
 def report_results(
@@ -56,14 +69,118 @@ def report_results(
     is_file = suffix in FORMATS
     wanted = formats_of([suffix] if is_file else formats)
     _unchanged(root)
-    result = read_result(root)
-    document = build(result.study, result, read_review(root))
     if against is not None:
         _unchanged(Path(against))
-        section = cuts_section(compare_cuts(read_result(against), result))
-        document = dataclasses.replace(document, sections=(section, *document.sections))
-    paths = {name: target if is_file else target / f"review.{name}" for name in wanted}
-    return write_report(document, result, paths)
+    result = read_result(root)
+    paths = {name: target if is_file else target / document_of(name) for name in wanted}
+    return write_report(_document(root, result, against), result, paths)
+
+
+def _document(root: Path, result: PDResult, against: str | Path | None) -> Document:
+    """Make the content of the report of a results folder; with an earlier cut, what changed comes first."""
+    document = build(result.study, result, read_review(root))
+    if against is None:
+        return document
+    section = cuts_section(compare_cuts(read_result(against), result))
+    return dataclasses.replace(document, sections=(section, *document.sections))
+
+
+def asked_report(formats: Sequence[str], against: str | None, study: str) -> dict[str, Any]:
+    """Check what is asked of the report of a run, before any work.
+
+    Parameters
+    ----------
+    formats : sequence of str
+    against : str or None
+        The results folder of an earlier data cut.
+    study : str
+        The study's id.
+
+    Returns
+    -------
+    dict
+        ``formats``, in the order of `FORMATS`; ``against``, the hash of the earlier results, or None;
+        ``lacking``, problems of formats that this machine cannot write.
+
+    Raises
+    ------
+    InputError
+        E-RUN-008: an unknown format. E-RUN-009: the earlier results are of another study.
+    VerificationError
+        E-RUN-003: the earlier results were edited.
+    """
+    wanted = formats_of(formats)
+    lacking = [_unwritten("pdf", "")] if "pdf" in wanted and browser() is None else []
+    digest = None
+    if against is not None:
+        _unchanged(Path(against))
+        before = read_manifest(against)
+        digest = sha256_json(dict(before.outputs))
+        problems = Problems()
+        if before.parameters.get("study") != study:
+            problems.add(
+                "E-RUN-009",
+                "The earlier results are of another study.",
+                remedy=f"Give the results of an earlier data cut of {study} to --against.",
+                file=Path(against).name,
+                column="id",
+                value=before.parameters.get("study"),
+            )
+        problems.raise_if_any()
+    return {"formats": wanted, "against": digest, "lacking": lacking}
+
+
+def write_documents(
+    out: Path,
+    formats: Sequence[str],
+    against: str | None,
+    *,
+    written: Callable[[str, Path], None],
+) -> list[Problem]:
+    """Write the report of a run that has not ended yet.
+
+    Parameters
+    ----------
+    out : Path
+        The results folder.
+    formats : sequence of str
+    against : str or None
+        As in :func:`report_results`.
+    written : callable
+        Called with each format and its file when it is whole.
+
+    Returns
+    -------
+    list of Problem
+        E-RUN-035, quarantined: a format that could not be written; the others were.
+    """
+    result = read_parts(out)
+    paths = {name: out / document_of(name) for name in formats}
+    lost: list[Problem] = []
+
+    def ended(name: str, error: ResourceError | None) -> None:
+        if error is None:
+            written(name, paths[name])
+        else:
+            lost.append(_unwritten(name, f" {str(error).partition(' Remedy:')[0]}"))
+
+    write_report(_document(out, result, against), result, paths, ended=ended)
+    return lost
+
+
+def _unwritten(name: str, why: str) -> Problem:
+    """Tell that a format was left out; of a PDF, that a browser prints it."""
+    return Problem(
+        "E-RUN-035",
+        f"The report was not written as {name}.{why or ' No Chromium or Chrome was found, which prints it.'}",
+        "Install Chromium (Debian: apt-get install chromium) and give the same command again: it makes only "
+        "this file. Or print review.html from any browser.",
+        document_of(name),
+        column="format",
+        value=name,
+        severity="quarantine",
+        item=document_of(name),
+    )
 
 
 def diff_results(

@@ -17,7 +17,7 @@ from pdbiomarker.clinical.efficacy import (
     response_columns,
     swimmer_data,
 )
-from pdbiomarker.clinical.efficacy_rules import EfficacyRules, read_efficacy_rules
+from pdbiomarker.clinical.efficacy_rules import EfficacyRules, read_efficacy_rules, rules_of_folder
 from pdbiomarker.clinical.response.assessments import day_of
 from pdbiomarker.clinical.survival import kaplan_meier
 from pdbiomarker.errors import Problems
@@ -56,7 +56,8 @@ def write_response(
     participants, outcomes : path, optional
         Sheets; `participants` is needed with sheets as inputs.
     rules : path, optional
-        A YAML file: see :func:`pdbiomarker.clinical.efficacy_rules.read_efficacy_rules`.
+        A YAML file: see :func:`pdbiomarker.clinical.efficacy_rules.read_efficacy_rules`. Default:
+        ``clinical/rules.yaml`` of a study folder, where it has one.
     reader, cutoff : str, optional
         Stand above those of `rules`.
 
@@ -74,7 +75,8 @@ def write_response(
         E-SURV-010: a sheet is missing or is none of these; and what the derivation refuses. Nothing is
         written then.
     """
-    chosen = _with(EfficacyRules() if rules is None else read_efficacy_rules(rules), reader, cutoff)
+    folder = inputs if isinstance(inputs, (str, Path)) else None
+    chosen = _with(rules_of_folder(folder) if rules is None else read_efficacy_rules(rules), reader, cutoff)
     limit = None if chosen.cutoff is None else chosen.cutoff.isoformat()
     given = _given(inputs, participants, outcomes, limit)
     if chosen.cutoff is None:

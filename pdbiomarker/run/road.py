@@ -8,7 +8,7 @@ tells what happens. What is complete and unchanged is kept; everything else is m
 3. *change*: assays, normalisation, mixed models: ``assays/``, ``results/``.
 4. *decide*: noise, responders, decision rules, honesty checks of the primary features: ``results/``.
 5. *clinical*: where the study has clinical sheets, the trial around the biopsies: ``results/clinical_*.csv``.
-6. *report*: ``review.html``.
+6. *report*: ``review.html``, or the formats asked for, each with a record of its own.
 7. *manifest*: what was read and made.
 """
 
@@ -43,6 +43,7 @@ from pdbiomarker.provenance import (
     sha256_json,
     write_manifest,
 )
+from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_key
 from pdbiomarker.run.folder import BASIS, LOG, Basis, check_folder, check_space, prepare_folder
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
@@ -131,6 +132,7 @@ class _Work:
     problems: Sequence[Problem]
     key: str
     bytes_needed: int
+    report: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Self:
@@ -245,9 +247,12 @@ def _dry(request: Request, work: _Work) -> RunOutcome:
         todo += slide["bytes"]
         lines.append(f"measure slide {slide['slide_id']} ({slide['bytes'] / 1e6:.1f} MB)")
     kept = len(work.slides) - len(lines)
+    formats = f" ({', '.join(work.report['formats'])})" if request.until == "report" else ""
+    lines += [f"leave out {row['item']}: {row['message']}" for row in work.report.get("lacking", ())]
     lines.append(
         f"{len(lines)} slides to measure ({todo / 1e6:.1f} MB), {kept} complete; "
-        f"then up to the step {request.until!r}; about {work.bytes_needed / 1e6:.0f} MB of disk at most"
+        f"then up to the step {request.until!r}{formats}; "
+        f"about {work.bytes_needed / 1e6:.0f} MB of disk at most"
     )
     return RunOutcome(0, request.out, (), tuple(work.problems), todo=tuple(lines))
 
@@ -265,6 +270,9 @@ class _Trip:
         self._files: list[str] = []
         for problem in work.problems:
             display.say(f"{problem.severity}: {problem}")
+        for row in work.report.get("lacking", ()):
+            if not (self._out / row["item"]).exists():
+                display.say(f"{row['item']} will be left out: {row['message']}")
 
     def slides(self) -> None:
         """Measure every slide that is not complete; quarantine those that cannot be measured."""
@@ -361,7 +369,6 @@ class _Trip:
         steps["decide"] = request.until == "report"
         if any(name.startswith("clinical/") for name in work.inputs):
             steps["clinical"] = request.until == "report"
-        steps["report"] = request.until == "report"
         if request.until == "assays":
             steps = {"assays": True}
         key = sha256_json([work.key, hashes, told])
@@ -387,6 +394,8 @@ class _Trip:
             elif wanted:
                 record = self._make(step, {**task, "key": made_from})
             before = record
+        if request.until != "assays":
+            self._report(task, key if before is None else sha256_json([key, before.outputs]))
         for step in recorded_steps(self._out):
             if not step.startswith("slide-") and step not in self._records:
                 forget(self._out, step, keep=self._files)
@@ -406,6 +415,40 @@ class _Trip:
         self._display.end(step, note)
         return record
 
+    def _report(self, task: Mapping[str, Any], made_from: str) -> None:
+        """Write the report in the formats that are asked for and not there; keep others that are true."""
+        out, asked = self._out, self._work.report
+        key = report_key(made_from, asked.get("against"))
+        lacking = []
+        for name, step in STEPS.items():
+            record = completed(out, step, key)
+            if record is not None:
+                self._keep(record)
+                self._display.end(step, "complete before")
+            elif self._request.until == "report" and name in asked["formats"]:
+                lacking.append(name)
+            elif read_record(out, step) is not None:
+                self._display.say(
+                    f"{document_of(name)} is out of date and is removed: --format makes it again"
+                )
+        if not lacking:
+            return
+        for name in lacking:
+            forget(out, STEPS[name], keep=self._files)
+        self._display.begin("report", len(lacking))
+        arguments = {"task": {**task, "key": key, "formats": lacking}}
+        job = Job("report", "pdbiomarker.run.steps:make_report", arguments, log=str(self._log()))
+        (ended,) = run_jobs([job], tell=self._display.at)
+        told = value_of(ended)
+        for name in lacking:
+            record = read_record(out, STEPS[name])
+            if record is not None:
+                self._made.append(record.step)
+                self._keep(record, new=True)
+        self._display.end("report", told["note"])
+        for row in told["problems"]:
+            self._tell(Problem(**row))
+
     def finish(self, run: Mapping[str, Any]) -> RunOutcome:
         """Write the manifest, and say how it ended."""
         request, work, out = self._request, self._work, self._out
@@ -416,11 +459,12 @@ class _Trip:
         self._display.say(f"{ending}; {len(self._made)} steps made, {len(self._kept)} complete before")
         markers = [f"{DONE}/{step}.json" for step in self._records]
         names = sorted({*self._files, *markers, BASIS})
+        report = report_facts(self._records, work.report.get("against"))
         command = [Path(part).name if os.sep in part else part for part in sys.argv]
         manifest = Manifest(
             inputs=work.inputs,
             outputs={name: sha256_file(out / name) for name in names},
-            parameters=work.parameters,
+            parameters={**work.parameters, "report": report} if work.report else work.parameters,
             quarantine=tuple(dataclasses.asdict(p) for p in quarantined),
             warnings=tuple(dataclasses.asdict(p) for p in warned),
             run={
@@ -435,7 +479,8 @@ class _Trip:
             },
         )
         write_manifest(out, manifest)
-        first = {"assays": "assays", "change": "results/pd_change.csv", "report": "review.html"}
+        documents = tuple(map(document_of, work.report.get("formats", ())))
+        first = {"assays": "assays", "change": "results/pd_change.csv", "report": documents}
         made = [out / name for name in self._files if name.startswith(first[request.until])]
         return RunOutcome(
             code,

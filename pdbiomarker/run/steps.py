@@ -25,12 +25,13 @@ from pdbiomarker.decide import review_of_plan
 from pdbiomarker.errors import InputError, ItemError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.provenance import forget, mark_done, sha256_json
-from pdbiomarker.report import report
 from pdbiomarker.run.assays import count_assays, expression_tables
-from pdbiomarker.run.decisions import read_review, write_review
+from pdbiomarker.run.decisions import write_review
 from pdbiomarker.run.demo import PARTIAL_STUDY
+from pdbiomarker.run.documents import STEPS
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.links import write_links
+from pdbiomarker.run.reports import asked_report, write_documents
 from pdbiomarker.run.results import (
     frame_of,
     quarantine_table,
@@ -71,15 +72,26 @@ Task = Mapping[str, Any]
 # --- before any work -----------------------------------------------------------------------------------
 
 
-def describe_study(*, study: str, plan: str | None, tell: Tell) -> dict[str, Any]:
+def describe_study(
+    *,
+    study: str,
+    plan: str | None,
+    formats: Sequence[str] = ("html",),
+    against: str | None = None,
+    tell: Tell,
+) -> dict[str, Any]:
     """Check a study folder and describe the work that it makes; see :func:`pdbiomarker.run.survey.describe`.
 
     Raises
     ------
     InputError
-        With every problem of the folder.
+        With every problem of the folder, or of what is asked of the report.
     """
-    return describe(survey(Path(study), None if plan is None else Path(plan)), tell)
+    found = survey(Path(study), None if plan is None else Path(plan))
+    read, _ = found.settled()
+    report = asked_report(formats, against, read.spec.id)
+    lacking = [dataclasses.asdict(problem) for problem in report["lacking"]]
+    return {**describe(found, tell), "report": {**report, "lacking": lacking}}
 
 
 def describe_slides(
@@ -198,7 +210,8 @@ def make_change(*, task: Task, tell: Tell) -> str:
         images=_images(study, task),
     )
     facts = {**task["facts"], "images": result.images}
-    written = write_result(result, out, facts=facts) + write_links(result, out)
+    later = {"response"} if study.clinical else set()  # make_clinical writes it, from what it computes
+    written = write_result(result, out, facts=facts) + write_links(result, out, without=later)
     mark_done(out, "change", task["key"], outputs=written)
     tell("change", of, of)
     strict = result.table[result.table["set"] == "strict"]
@@ -246,25 +259,37 @@ def make_clinical(*, task: Task, tell: Tell) -> str:
     A part that cannot be made is quarantined, as a slide is.
     """
     out = Path(task["out"])
-    outcome = clinical_tables(read_study(task["study"]))
-    tables = with_clinical(read_parts(out), outcome).clinical
+    study = read_study(task["study"])
+    outcome = clinical_tables(study)
+    result = with_clinical(read_parts(out), outcome)
+    tables = result.clinical
     tell("clinical", 1, 1)
     told = [dataclasses.asdict(p) for p in outcome.problems]
     written = write_clinical(tables, outcome.problems, out)
+    written += write_links(result, out, only={"response"}) if study.clinical else []
     mark_done(out, "clinical", task["key"], outputs=written, facts={"problems": told})
     lost = [str(p.item) for p in outcome.problems if p.severity == "quarantine"]
     return f"{len(tables)} tables" + (f", without {', '.join(lost)}" if lost else "")
 
 
-def make_report(*, task: Task, tell: Tell) -> str:
-    """Write ``review.html`` from the results on the disk."""
+def make_report(*, task: Task, tell: Tell) -> dict[str, Any]:
+    """Write the report from the results on the disk, in the formats asked for; each has a record of its own.
+
+    Returns
+    -------
+    dict
+        ``note``: what was written; ``problems``: formats that could not be.
+    """
     out = Path(task["out"])
-    result = read_parts(out)
-    path = out / "review.html"
-    report(result.study, result, path, review=read_review(out))
-    tell("report", 1, 1)
-    mark_done(out, "report", task["key"], outputs=[path])
-    return f"review.html, {path.stat().st_size / 1e6:.1f} MB"
+    notes: list[str] = []
+
+    def written(name: str, path: Path) -> None:
+        mark_done(out, STEPS[name], task["key"], outputs=[path])
+        notes.append(f"{path.name}, {path.stat().st_size / 1e6:.1f} MB")
+        tell("report", len(notes), len(task["formats"]))
+
+    lost = write_documents(out, task["formats"], task["against"], written=written)
+    return {"note": "; ".join(notes), "problems": [dataclasses.asdict(problem) for problem in lost]}
 
 
 def simulate_trial(*, folder: str, seed: int, n_participants: int, key: str, tell: Tell) -> None:

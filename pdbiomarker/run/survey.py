@@ -15,7 +15,9 @@ from anndata import AnnData
 
 from pdbiomarker import expression, ihc
 from pdbiomarker.change import pd_change
+from pdbiomarker.change.clinic import BEFORE_BIOPSY, JOINED_COLUMNS
 from pdbiomarker.change.families import resolve_families
+from pdbiomarker.clinical.efficacy_rules import rules_of_folder
 from pdbiomarker.decide.asked import check_decisions, decision_files
 from pdbiomarker.errors import InputError, PlanError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
@@ -35,6 +37,7 @@ from pdbiomarker.study import (
     read_study,
     shown_path,
 )
+from pdbiomarker.study.clinical import RULES_FILE
 from pdbiomarker.tables import add_rows, read_table, to_number
 
 __all__ = [
@@ -128,6 +131,8 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
             _check_panels(study)
             found.extend(_twins(study))
         with Collecting(found):
+            rules_of_folder(study.path)
+        with Collecting(found):
             assays = count_assays(study, found)
             read = True
             found.extend(identity_problems(study, assays))
@@ -136,7 +141,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
     of_plan: list[Problem] = []
     with Collecting(of_plan):
         the_plan = plan_of(study, plan_file, assays)
-    found.extend(p for p in of_plan if read or study is None or not _is_of_unread(study, p))
+    found.extend(_computed(p) for p in of_plan if read or study is None or not _is_of_unread(study, p))
     if study is not None and the_plan is not None:
         found.extend(undeclared_events(study, the_plan.intercurrent))
         with Collecting(found):
@@ -145,6 +150,22 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
             check_decisions(the_plan, folder)
             found.extend(censored_problems(the_plan, assays))
     return Survey(study, the_plan, plan_file, assays, Problems(dict.fromkeys(found)))
+
+
+def _computed(problem: Problem) -> Problem:
+    """Say of a column of the formula that a run computes from clinical/ only later, how to use it."""
+    if problem.code != "E-FORMULA-003" or problem.value not in JOINED_COLUMNS:
+        return problem
+    if problem.value not in BEFORE_BIOPSY:
+        remedy = "It was not settled when the biopsy was taken, and may not enter its model: take it out."
+    else:
+        remedy = (
+            "A run computes it from clinical/ after the pairs are known. In Python: study.with_assay(...), "
+            "first = pd_change(study, plan), joined = clinical_join(first, tables=clinical_tables(study)"
+            f".tables), then pd_change(with_clinical_columns(study, joined, [{problem.value!r}]), plan). Or "
+            "put a column of that name into participants.csv."
+        )
+    return dataclasses.replace(problem, remedy=remedy)
 
 
 def _is_of_unread(study: Study, problem: Problem) -> bool:
@@ -557,6 +578,8 @@ def _input_files(study: Study, plan_file: Path | None) -> Iterator[tuple[str, Pa
     folder = study.path or Path()
     sheets = (*_SHEETS, TRUTH) if study.spec.visits else ()  # slides by themselves are no study
     names = [name for name in sheets if (folder / name).is_file()]
+    rules = f"{CLINICAL}/{RULES_FILE}"
+    names += [rules] if (folder / rules).is_file() else []
     names += [
         f"{CLINICAL}/{name}.csv" for name in study.clinical if (folder / CLINICAL / f"{name}.csv").is_file()
     ]

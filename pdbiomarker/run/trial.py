@@ -26,7 +26,7 @@ import pandas as pd
 from pdbiomarker.change import PDResult, clinical_join
 from pdbiomarker.clinical.ada import AdaOptions, classify, incidence, read_samples, sample_flow, status_at
 from pdbiomarker.clinical.efficacy import efficacy, swimmer_data
-from pdbiomarker.clinical.efficacy_rules import EfficacyRules
+from pdbiomarker.clinical.efficacy_rules import EfficacyRules, rules_of_folder
 from pdbiomarker.clinical.safety import (
     SafetyOptions,
     by_kind,
@@ -104,8 +104,8 @@ def clinical_tables(study: Study, *, rules: EfficacyRules | None = None) -> Clin
     ----------
     study : Study
     rules : EfficacyRules, optional
-        Of response and survival; default: RECIST 1.1 and the primary censoring rules, cut off at the study's
-        data cut-off.
+        Of response and survival; default: those of ``clinical/rules.yaml`` of the study folder, else RECIST
+        1.1 and the primary censoring rules; cut off at the study's data cut-off where they name no other.
 
     Returns
     -------
@@ -219,7 +219,10 @@ def _in_order(study: Study) -> Study:
 def _exposure(study: Study, told: Problems) -> Tables:
     tables, left = exposure_tables(study)
     told.extend(left)
+    by_day = study.biopsies["hours_from_first_dose"].isna().all()
     for note in tables["notes"]["note"]:
+        if by_day and note.split(maxsplit=1)[1].startswith("biopsies"):
+            continue  # days are all that the study has: nothing was lost that could be given for a few
         told.add("E-CLIN-044", f"Times: {note}.", remedy="Give times of day.", severity="warning")
     found = tables["exposure_at_biopsy"]
     labels = [c for c in ("analyte", "specimen") if c in found]
@@ -284,7 +287,7 @@ def _unclear(exposure: pd.DataFrame, before: pd.DataFrame) -> pd.DataFrame:
 
 def _response(study: Study, told: Problems, rules: EfficacyRules | None) -> Tables:
     people = study.participants.reset_index()
-    chosen = rules or EfficacyRules()
+    chosen = rules or rules_of_folder(study.path)
     cutoff = parse_date(study.spec.data_cutoff) if study.spec.data_cutoff else None
     if chosen.cutoff is None and cutoff is not None:
         chosen = dataclasses.replace(chosen, cutoff=cutoff)

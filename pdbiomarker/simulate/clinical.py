@@ -27,7 +27,7 @@ import pandas as pd
 
 from pdbiomarker.simulate.trial import DATA_CUTOFF, records_of, study_date
 
-__all__ = ["ClinicalDraw", "concentration", "draw_clinical"]
+__all__ = ["CLINICAL_RULES", "ClinicalDraw", "concentration", "draw_clinical"]
 
 #: L/h, L, L/h, L: clearance, central volume, flow between, second volume.
 _TYPICAL: Final = {"clearance": 0.02, "volume": 3.2, "flow": 0.03, "second_volume": 2.4}
@@ -39,6 +39,12 @@ _INTERVAL_DAYS: Final = 14
 #: Hours after the start of the first infusion; the last two are before and after that of C2D1.
 _NOMINAL_H: Final = (0.0, 1.0, 4.0, 24.0, 72.0, 168.0, 335.5, 671.5, 673.0)
 _SCAN_DAYS: Final = 56
+#: ``clinical/rules.yaml``: when tumours are to be assessed, so that a missed assessment is known.
+CLINICAL_RULES: Final = f"""\
+schedule:
+  every_days: {_SCAN_DAYS}
+  window_days: 7
+"""
 _MOST_SCANS: Final = 8
 _MEASUREMENT_SD: Final = 0.04
 _LOST: Final = 0.06

@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from pdbiomarker.errors import InputError, Problems
-from pdbiomarker.simulate.clinical import ClinicalDraw, draw_clinical
+from pdbiomarker.simulate.clinical import CLINICAL_RULES, ClinicalDraw, draw_clinical
 from pdbiomarker.simulate.counts import draw_counts, draw_genes
 from pdbiomarker.simulate.design import (
     BASELINE,
@@ -290,6 +290,7 @@ def _write_sheets(folder: Path, trial: Trial, design: TrialDesign, *, slides: bo
 def _write_clinic(folder: Path, clinic: ClinicalDraw) -> None:
     for name, sheet in clinic.sheets.items():
         write_table(sheet, folder / "clinical" / f"{name}.csv")
+    (folder / "clinical" / "rules.yaml").write_text(CLINICAL_RULES, encoding="utf-8", newline="\n")
     write_table(clinic.truth.round(8), folder / "truth" / "clinical.csv")
 
 

@@ -25,6 +25,7 @@ from pdbiomarker.tables import nearest, read_table
 __all__ = [
     "ASIDE_COLUMNS",
     "FOLDER",
+    "RULES_FILE",
     "SET_ASIDE",
     "ClinicalTables",
     "read_clinical",
@@ -35,6 +36,8 @@ __all__ = [
 FOLDER: Final = "clinical"
 #: The table of what lies after the data cut-off: a name of `Study.clinical`, and a file of the folder.
 SET_ASIDE: Final = "set_aside"
+#: Rules of response and survival, beside the sheets: read where they are applied.
+RULES_FILE: Final = "rules.yaml"
 #: Its columns: where each thing stood, why it is aside, and the whole row as it was typed.
 ASIDE_COLUMNS: Final = ("sheet", "line", "participant_id", "column", "value", "reason", "row")
 
@@ -97,7 +100,11 @@ def read_clinical(
     aside: list[dict[str, object]] = []
     for path in sorted(place.iterdir()):
         name = f"{FOLDER}/{path.name}"
-        if path.name.startswith(".") or path.name == f"{SET_ASIDE}.csv":
+        if path.name.startswith(".") or path.name in {f"{SET_ASIDE}.csv", RULES_FILE}:
+            if leads_outside(folder, name):
+                problems.add(
+                    "E-FILE-006", "The path leads outside the study folder.", remedy="Copy it.", file=name
+                )
             continue
         if path.suffix != ".csv" or path.stem not in SHEETS:
             _tell_unknown(path, name, problems)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 import pandas as pd
 
 from pdbiomarker.provenance import atomic_path
-from pdbiomarker.study.clinical import FOLDER, SET_ASIDE
+from pdbiomarker.study.clinical import FOLDER, RULES_FILE, SET_ASIDE
 from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.study.lock import LOCK_FILE
 from pdbiomarker.study.spec import FILE, spec_mapping
@@ -121,7 +121,7 @@ def _sheet(frame: pd.DataFrame, key: str) -> pd.DataFrame:
 
 def _copy_files(study: Study, target: Path) -> None:
     """Copy plan.yaml, its lock and the files that study.yaml names, where they are not there already."""
-    named = ["plan.yaml", LOCK_FILE]
+    named = ["plan.yaml", LOCK_FILE, f"{FOLDER}/{RULES_FILE}"]
     for assay in study.spec.assays:
         named += [path for key, path in assay.named_files.items() if key != "files"]
         named += [] if assay.panel is None else [assay.panel]

@@ -109,9 +109,11 @@ def test_outcomes_may_come_as_a_table(result: PDResult) -> None:
     )
     own, given = link.response_pd(result, "CD8_density"), link.response_pd(result, "CD8_density", table)
     pd.testing.assert_frame_equal(
-        own.table[own.table["analysis"] == "best response"],
-        given.table[given.table["analysis"] == "best response"],
+        own.table[own.table["analysis"] == "best response"].drop(columns="note"),
+        given.table[given.table["analysis"] == "best response"].drop(columns="note"),
     )
+    assert own.table["note"].str.endswith("outcomes: columns of participants.csv").all()
+    assert given.table["note"].str.endswith("outcomes: the table given").all()
     told = given.table[given.table["status"] == "not_asked"]
     assert told["analysis"].tolist() == ["change of size", "progression-free survival"]
     assert (told["note"] != "").all()
@@ -143,3 +145,19 @@ def test_one_group_and_no_responder_say_so(result: PDResult) -> None:
     found = link.response_pd(result, "CD8_density", table)
     assert "one group" in found.row("order across groups")["note"]
     assert found.row("area under the curve, responders (CR, PR)")["status"] == "too_few"
+
+
+def test_what_was_computed_from_the_clinical_sheets_stands_above_the_columns(result: PDResult) -> None:
+    people = result.study.participants
+    turned = people["best_response"].map({"PR": "PD", "PD": "PR"}).fillna(people["best_response"])
+    table = pd.DataFrame({"participant_id": people.index, "best_response": turned.to_numpy()})
+    more = dataclasses.replace(result, clinical={"response_by_participant": table})
+    found = link.response_pd(more, "CD8_density").table
+    expected = link.response_pd(result, "CD8_density", table.set_index("participant_id")).table
+    pd.testing.assert_frame_equal(found.drop(columns="note"), expected.drop(columns="note"))
+    assert found["note"].str.endswith("outcomes: computed from clinical/").all()
+    own = link.response_pd(result, "CD8_density").table
+    assert not found["estimate"].equals(own["estimate"])
+    assert {x.table["note"].iloc[0] for x in link.link_study(more).response} != {
+        x.table["note"].iloc[0] for x in link.link_study(result).response
+    }

@@ -19,6 +19,7 @@ from pdbiomarker.clinical.ada import read_samples, status_at
 from pdbiomarker.clinical.efficacy import efficacy, response_columns
 from pdbiomarker.clinical.efficacy_rules import EfficacyRules
 from pdbiomarker.clinical.schedule import dose_history, doses_before
+from pdbiomarker.clinical.survival.rules import AssessmentSchedule
 from pdbiomarker.provenance import read_manifest, recorded_steps
 from pdbiomarker.run import RunOutcome
 from pdbiomarker.run.results import write_clinical
@@ -93,7 +94,8 @@ def test_the_joined_table_is_its_parts(folder: Path, first: RunOutcome) -> None:
     )
     assert own["ada_at_biopsy"].tolist() == ada.loc[own["on_biopsy"], "ada_last"].tolist()
     cutoff = parse_date(str(study.spec.data_cutoff))
-    made = efficacy(study.participants.reset_index(), study.clinical, rules=EfficacyRules(cutoff=cutoff))
+    rules = EfficacyRules(schedule=AssessmentSchedule(56, 7), cutoff=cutoff)  # those of the simulator
+    made = efficacy(study.participants.reset_index(), study.clinical, rules=rules)
     response = response_columns(made).set_index("participant_id").loc[joined.index]
     for column in ("best_response", "best_size_change_pct", "pfs_days", "pfs_event", "responder"):
         pd.testing.assert_series_equal(
@@ -256,3 +258,61 @@ def test_a_study_without_sheets_has_no_tables(tmp_path: Path) -> None:
     outcome = pb.clinical_tables(pb.read_study(small_study(tmp_path / "study", slides=False)))
     assert dict(outcome.tables) == {}
     assert outcome.problems == ()
+
+
+# --- rules and outcomes of the folder ---
+
+
+def test_a_simulated_study_has_nothing_avoidable_to_warn_of(first: RunOutcome) -> None:
+    told = {p.code for p in first.problems}
+    assert not told & {"E-SURV-011", "E-CLIN-044"}
+    assert "clinical/rules.yaml" in read_manifest(first.out).inputs
+
+
+def test_rules_of_the_folder_are_applied_and_part_of_the_key(folder: Path, tmp_path: Path) -> None:
+    study = pb.read_study(folder)
+    strict = EfficacyRules(schedule=AssessmentSchedule(20, 1), cutoff=parse_date(str(study.spec.data_cutoff)))
+    changed = Path(shutil.copytree(folder, tmp_path / "study"))
+    (changed / "clinical" / "rules.yaml").write_text("schedule: {every_days: 20, window_days: 1}\n")
+    own = pb.clinical_tables(pb.read_study(changed)).tables["response_by_participant"]
+    given = pb.clinical_tables(study, rules=strict).tables["response_by_participant"]
+    pd.testing.assert_frame_equal(own, given)
+    before = pb.clinical_tables(study).tables["response_by_participant"]
+    # Scans every 56 days: by a schedule of 20 days some were missed before every progression.
+    assert own["pfs_event"].sum() < before["pfs_event"].sum()
+    made = pb.write_response(changed, tmp_path / "response")
+    rows = pd.read_csv(tmp_path / "response" / "response_by_participant.csv")
+    assert rows["pfs_event"].sum() == own["pfs_event"].sum()
+    assert "E-SURV-011" not in {p.code for p in made.problems}
+    written = pb.read_study(changed).write(tmp_path / "copy")
+    assert (written / "clinical" / "rules.yaml").read_text().startswith("schedule")
+
+
+def test_rules_that_cannot_be_read_refuse_the_study_before_any_work(folder: Path, tmp_path: Path) -> None:
+    changed = Path(shutil.copytree(folder, tmp_path / "study"))
+    (changed / "clinical" / "rules.yaml").write_text("schedule: {each_days: 56}\n")
+    told = [p for p in pb.check(changed) if p.severity == "error"]
+    assert {(p.code, p.file, p.row) for p in told} == {("E-SURV-002", "clinical/rules.yaml", 1)}
+
+
+def test_links_with_response_rest_on_the_clinical_sheets(first: RunOutcome) -> None:
+    table = pd.read_csv(first.out / "results" / "link_response.csv", keep_default_na=False)
+    assert table["note"].str.endswith("outcomes: computed from clinical/").all()
+    people = pd.read_csv(first.out / "results" / "clinical_joined.csv")
+    paired = people[people["change_GZMA"].notna()]
+    shown = table[(table["analysis"] == "best response") & (table["group"] == "PR")]
+    assert int(shown["n"].iloc[0]) == int((paired["best_response"] == "PR").sum())
+    record = json.loads((first.out / ".done" / "clinical.json").read_text())
+    assert "results/link_response.csv" in record["outputs"]
+
+
+def test_a_formula_with_a_column_that_a_run_computes_is_refused_with_the_way_in_python(
+    folder: Path, tmp_path: Path
+) -> None:
+    changed = Path(shutil.copytree(folder, tmp_path / "study"))
+    plan = (changed / "plan.yaml").read_text()
+    for column, word in (("auc_to_biopsy", "with_clinical_columns"), ("best_response", "not settled")):
+        (changed / "plan.yaml").write_text(plan.replace("~ visit", f"~ {column} + visit", 1))
+        told = [p for p in pb.check(changed) if p.code == "E-FORMULA-003"]
+        assert [p.value for p in told] == [column]
+        assert word in told[0].remedy

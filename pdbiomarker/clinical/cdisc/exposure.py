@@ -254,7 +254,7 @@ def antibodies(records: Records, *, titre_scale: str | None = None) -> pd.DataFr
         records.ledger.problems.add(
             "E-CDISC-004",
             "The scale of the titres is not in the dataset: it stays empty.",
-            remedy="Say whether titres are linear (1:64 is 64) or log10 (1:64 is 1.81).",
+            remedy="Give --titres linear (1:64 is 64) or log10 (1:64 is 1.81); in Python titre_scale=.",
             file=records.data.file,
             column="ISSTRESN",
             severity="warning",

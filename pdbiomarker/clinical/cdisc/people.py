@@ -230,7 +230,8 @@ def adverse_events(records: Records, *, severity_as_grade: bool = False) -> pd.D
         records.ledger.problems.add(
             "E-CDISC-004",
             f"{records.data.name} has no toxicity grades (AETOXGR); grades stay empty.",
-            remedy="Export AETOXGR, or say that mild, moderate and severe stand for 1, 2 and 3.",
+            remedy="Export AETOXGR, or give --severity-as-grade (in Python severity_as_grade=True): mild, "
+            "moderate and severe then stand for 1, 2 and 3.",
             file=records.data.file,
             column="AETOXGR",
             severity="warning",

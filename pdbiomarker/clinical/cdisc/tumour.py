@@ -96,7 +96,7 @@ def _refuse(records: Records, message: str, value: str | None, there: Sequence[s
     records.ledger.problems.add(
         "E-CDISC-005",
         message,
-        remedy=f"Choose a reader. {nearest(value or '', there)}",
+        remedy=f"Choose one with --reader (in Python reader=). {nearest(value or '', there)}",
         file=records.data.file,
         column=f"{records.data.name}EVAL",
         value=value,

@@ -323,7 +323,8 @@ def _tell_no_schedule(schedule: AssessmentSchedule | None, rules: CensoringRules
         problems.add(
             "E-SURV-011",
             "Without a schedule of assessments nobody is censored for those that were missed.",
-            remedy="Give an AssessmentSchedule, or in a file of rules: schedule: {every_days: 56}.",
+            remedy="Say how often tumours are assessed in clinical/rules.yaml of the study folder, or in the "
+            "file of --rules: schedule: {every_days: 56}.",
             column="schedule",
             severity="warning",
         )
