@@ -6,10 +6,12 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from pdbiomarker.plot.efficacy import side_legend
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import RATIO_KINDS, refuse
 from pdbiomarker.plot.style import (
     INK,
@@ -80,7 +82,8 @@ def change_by_dose(
             spots = place + 0.09 * _fan(len(own))
             for x, (person, y) in zip(spots, zip(own["participant_id"], own["y"], strict=True), strict=True):
                 color, marker = hue.color(str(person)), hue.marker(str(person))
-                ax.plot(x, y, marker, color=color, ms=6.5, alpha=0.85, mec="white", mew=0.6, zorder=3)
+                point = ax.plot(x, y, marker, color=color, ms=6.5, alpha=0.85, mec="white", mew=0.6, zorder=3)
+                mark(point, str(person))
             if len(own):
                 middle = float(own["y"].median())
                 ax.plot([place - 0.32, place + 0.32], [middle, middle], color=INK, lw=2.2, zorder=4)
@@ -142,9 +145,11 @@ def change_by_exposure(
         few = len(used) <= _MOST_NAMED
         for person, x, y in zip(used["participant_id"], used["x"], used["y"], strict=True):
             color, marker = hue.color(str(person)), hue.marker(str(person))
-            ax.plot(x, y, marker, color=color, ms=7, alpha=0.9, mec="white", mew=0.6, zorder=3)
+            drawn: list[Artist] = [
+                *ax.plot(x, y, marker, color=color, ms=7, alpha=0.9, mec="white", mew=0.6, zorder=3)
+            ]
             if few:
-                ax.annotate(
+                name_ = ax.annotate(
                     short_id(person),
                     (x, y),
                     xytext=(5, 3),
@@ -152,6 +157,8 @@ def change_by_exposure(
                     fontsize=7,
                     color=MUTED,
                 )
+                drawn.append(name_)
+            mark(drawn, str(person))
         _exposure_axis(ax, used["x"])
         ax.set_xlabel(plain(exposure_label or exposure.replace("_", " "), 70))
         _change_axis(ax, used["y"], kind)
