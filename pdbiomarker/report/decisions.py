@@ -20,13 +20,14 @@ from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
-from pdbiomarker.report.content import Block, Column, Fact, Figure, Section, Text
+from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
 
-__all__ = ["decision_facts", "decision_sections"]
+__all__ = ["decision_facts", "decision_sections", "rule_lines"]
 
 #: Features whose figures are drawn; the tables have all.
 _MOST: Final = 4
 _NOT_FOR: Final = "the rule is for "
+_VERDICTS: Final = ("go", "consider", "stop", "not evaluable")
 _PERCENT: Final = 100.0
 
 
@@ -71,10 +72,45 @@ def decision_facts(review: Review | None, reference: str, contrast: str) -> tupl
     return tuple(facts)
 
 
+def rule_lines(review: Review | None, reference: str, contrast: str) -> tuple[RuleLine, ...]:
+    """Every rule that is for a feature, the strongest verdict first, for the front page.
+
+    Parameters
+    ----------
+    review : Review or None
+    reference : str
+        ``assay:feature``.
+    contrast : str
+        Of the finding; a review decides on one contrast.
+    """
+    if review is None or reference not in review.features or contrast != review.contrast:
+        return ()
+    cohort = review.verdicts(reference)
+    lines = []
+    for verdict in _VERDICTS:
+        for _, row in cohort[cohort["verdict"] == verdict].iterrows() if len(cohort) else ():
+            if _NOT_FOR in str(row["note"]):
+                continue
+            told = verdict != "not evaluable" and pd.notna(row["p_if_inert"])
+            capped = f"{row['rule_verdict']}, capped: {row['capped_by']}" if row["capped_by"] else ""
+            lines.append(
+                RuleLine(
+                    verdict=verdict,
+                    rule=str(row["rule"]),
+                    asks=str(row["criterion"] or ""),
+                    observed=str(row["observed"] or ""),
+                    if_inert=_share(row["p_if_inert"]) if told else "–",
+                    if_target=f"{_share(row['p_if_target'])} ({_truth(row)})" if told else "–",
+                    note=capped or (str(row["note"] or "") if verdict == "not evaluable" else ""),
+                )
+            )
+    return tuple(lines)
+
+
 def _in_short(cohort: pd.DataFrame) -> str:
     """Every rule by its verdict, with the chance of that verdict if the drug is inert, and if it works."""
     told = []
-    for verdict in ("go", "consider", "stop", "not evaluable"):
+    for verdict in _VERDICTS:
         rows = cohort[cohort["verdict"] == verdict]
         rules = [f"{row['rule']}{_chances(row)}" for _, row in rows.iterrows()]
         told += [f"{verdict}: {', '.join(rules)}"] if rules else []
