@@ -642,7 +642,9 @@ def _provenance(result: Result, versions: dict[str, str]) -> Section:
     ).sort_values("file", kind="stable")
     if len(frame):
         heads = [("file", Column("file", "id")), ("sha256", Column("SHA-256", "code"))]
-        caption = f"Input files and their hashes (n = {len(frame)}). All of them together, SHA-256 of the lines "
+        caption = (
+            f"Input files and their hashes (n = {len(frame)}). All of them together, SHA-256 of the lines "
+        )
         caption += f"'hash  file' in the order shown: {_hash_of_inputs(result)}."
         blocks.append(_table("inputs", caption, frame, heads))
     else:

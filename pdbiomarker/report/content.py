@@ -214,7 +214,9 @@ class RuleLine:
     if_inert, if_target : str
         How often it would say so if the drug did nothing, and at the true effect that it is to find.
     note : str
-        Why its own verdict was capped, or why it is not evaluable.
+        Why it is not evaluable.
+    capped : str
+        Why its own verdict, which was go, counts as consider only.
     """
 
     verdict: str
@@ -224,6 +226,7 @@ class RuleLine:
     if_inert: str
     if_target: str
     note: str = ""
+    capped: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -237,11 +240,14 @@ class Person:
         Such as the dose, and for each primary feature the change, or why there is none.
     items : mapping of kind to ids
         The participant's biopsies, slides and libraries: ``biopsy``, ``slide``, ``library``.
+    evaluable : bool
+        Whether any primary feature has a change of this participant.
     """
 
     participant: str
     facts: tuple[Fact, ...]
     items: Mapping[str, tuple[str, ...]]
+    evaluable: bool = True
 
 
 @dataclasses.dataclass(frozen=True)

@@ -79,7 +79,9 @@ def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFindi
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
         found = _finding(result, chosen)
         of = (review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
-        findings.append(dataclasses.replace(found, decided=decision_facts(*of), rules=rule_lines(*of)))
+        ratio = chosen.kind in RATIO_KINDS
+        decided, rules = decision_facts(*of, ratio=ratio), rule_lines(*of, ratio=ratio)
+        findings.append(dataclasses.replace(found, decided=decided, rules=rules))
     return tuple(findings)
 
 

@@ -149,8 +149,10 @@ class _Page:
         return Markup(self._inliner.letters())  # noqa: S704
 
     def people(self) -> list[list[Any]]:
-        """Participants for the script: the id, and names and values of the facts."""
-        return [[one.participant, [[f.name, f.value] for f in one.facts]] for one in self._people]
+        """Participants for the script: the id, names and values of the facts, whether evaluable."""
+        return [
+            [one.participant, [[f.name, f.value] for f in one.facts], one.evaluable] for one in self._people
+        ]
 
     def person(self, participant: str) -> int | None:
         """The number of a participant."""

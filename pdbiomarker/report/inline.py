@@ -144,7 +144,11 @@ class _Writer:
         inner = "".join(self._write(child, whose) for child in element)
         if not inner and tag in {"g", "defs"}:
             return ""
-        return f"<{tag}{_attributes(attributes)}>{inner}</{tag}>" if inner else f"<{tag}{_attributes(attributes)}/>"
+        return (
+            f"<{tag}{_attributes(attributes)}>{inner}</{tag}>"
+            if inner
+            else f"<{tag}{_attributes(attributes)}/>"
+        )
 
     def _points(self, group: Element, marks: list[str]) -> Iterator[int | None] | None:
         """Whose each point of a group is; None where the points are not those that were marked."""

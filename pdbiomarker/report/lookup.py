@@ -20,6 +20,8 @@ __all__ = ["axes_of", "every_row", "packed", "text_of"]
 _ENDS: Final = ";"
 #: Columns of text with at most so many different values are written as numbers into a list of them.
 _FEW: Final = 2_000
+#: What nobody looks a gene up for; the file of results has it.
+_LEFT_OUT: Final = frozenset({"df"})
 
 
 def every_row(rows: pd.DataFrame, columns: Sequence[tuple[str, Column]], figure: str) -> Every:
@@ -34,15 +36,14 @@ def every_row(rows: pd.DataFrame, columns: Sequence[tuple[str, Column]], figure:
     figure : str
         The key of the volcano that shows them.
     """
-    named = [("label", Column("gene", "name")), ("feature", Column("id", "id")), *columns]
+    told = [(name, column) for name, column in columns if name not in _LEFT_OUT]
+    named = [("label", Column("gene", "name")), ("feature", Column("id", "id")), *told]
     named = [
         (name, column)
         for name, column in named
         if name in rows.columns and (column.numeric or any(cell_of(v) not in (None, "") for v in rows[name]))
     ]
-    values = tuple(
-        tuple(_cell(v, column) for v in rows[name].tolist()) for name, column in named
-    )
+    values = tuple(tuple(_cell(v, column) for v in rows[name].tolist()) for name, column in named)
     x, p = rows["estimate"].to_numpy(dtype=float), rows["p"].to_numpy(dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.minimum(-np.log10(np.maximum(p, 10.0**-MAX_LOG_P)), MAX_LOG_P)
@@ -73,22 +74,22 @@ def axes_of(drawing: Drawing) -> dict[str, list[float]]:
 def packed(every: Every) -> dict[str, Any]:
     """The rows as compact JSON holds them: every value as tables write it, column by column.
 
-    Numbers are joined to one text, text with few different values is a list of these and a joined text of
-    their numbers; places in the figure are rounded to hundredths, as a screen shows no more.
+    A column of one value holds it once. Numbers are joined to one text, text with few different values is a
+    list of these and a joined text of their numbers; places in the figure are rounded to hundredths, as a screen shows no more.
     """
     columns = [_column(column, values) for column, values in zip(every.columns, every.values, strict=True)]
-    points = [
-        _ENDS.join("" if v is None else str(round(100 * v)) for v in place) for place in every.places
-    ]
+    points = [_ENDS.join("" if v is None else str(round(100 * v)) for v in place) for place in every.places]
     return {"columns": columns, "points": points, "n": len(every.places[0]), "figure": every.figure}
 
 
 def _column(column: Column, values: Sequence[Cell]) -> Mapping[str, Any]:
     texts = [column.write(value) for value in values]
     head = {"label": column.label, "format": column.format}
+    known = list(dict.fromkeys(texts))
+    if len(known) == 1 and len(texts) > 1:
+        return {**head, "all": known[0]}
     if column.numeric:
         return {**head, "joined": _ENDS.join(texts)}
-    known = list(dict.fromkeys(texts))
     if len(known) <= _FEW and len(known) * 4 < len(texts):
         at = {text: str(i) for i, text in enumerate(known)}
         return {**head, "known": known, "joined": _ENDS.join(at[text] for text in texts)}

@@ -20,6 +20,7 @@ __all__ = ["people_of"]
 
 #: Primary features that are told of each participant.
 _MOST: Final = 3
+_NONE: Final = "not evaluable"
 _FACTS: Final = {"dose_mg": "dose (mg)", "cohort": "cohort", "tumor_type": "tumour"}
 _ITEMS: Final = {"biopsies": "biopsy", "slides": "slide", "libraries": "library"}
 
@@ -55,12 +56,14 @@ def people_of(result: Result, review: Review | None) -> tuple[Person, ...]:
             if column in participants.columns and pd.notna(participants.at[participant, column])
         ]
         facts += [Fact(name, told[str(participant)]) for name, told in changes if str(participant) in told]
-        out.append(Person(str(participant), tuple(facts), items.get(str(participant), {})))
+        without = [told.get(str(participant), _NONE).startswith(_NONE) for _, told in changes]
+        evaluable = not without or not all(without)
+        out.append(Person(str(participant), tuple(facts), items.get(str(participant), {}), evaluable))
     return tuple(out)
 
 
 def _written(value: object) -> str:
-    return format_number(float(value)) if isinstance(value, int | float | np.number) else str(value)
+    return f"{float(value):g}" if isinstance(value, int | float | np.number) else str(value)
 
 
 def _changes(result: Result, chosen: Selection, review: Review | None) -> dict[str, str]:
@@ -87,7 +90,7 @@ def _changes(result: Result, chosen: Selection, review: Review | None) -> dict[s
             size = f"{sign}{format_number(float(change))} {chosen.row['effect_unit']}"
         told[str(person)] = size + beyond.get(str(person), "")
     for person, word, reason in not_evaluable(result, chosen):
-        told[person] = f"not evaluable: {clean(reason) or word}"
+        told[person] = f"{_NONE}: {clean(reason) or word}"
     return told
 
 

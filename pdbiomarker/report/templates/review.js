@@ -219,8 +219,7 @@
     chips = make("div", { "class": "chips", role: "group", "aria-label": "Participants" });
     people.forEach(function (one, p) {
       pick.appendChild(make("option", { value: p }, one[0]));
-      var without = one[1].length && one[1].every(function (f) { return f[1].indexOf("not evaluable") === 0 || !/ \u00d7|^[+\u2212\u00d7]|odds/.test(" " + f[1]); });
-      var chip = make("button", { type: "button", "class": "chip" + (without ? " without" : ""), "data-p": p, tabindex: "-1", "aria-pressed": "false", title: one[0], dir: "auto" }, one[0]);
+      var chip = make("button", { type: "button", "class": "chip" + (one[2] ? "" : " without"), "data-p": p, tabindex: "-1", "aria-pressed": "false", title: one[0], dir: "auto" }, one[0]);
       chips.appendChild(chip);
     });
     var label = make("label", { "for": "pick" }, "Follow a participant");
@@ -270,10 +269,12 @@
   /* --- genes: look any of them up ------------------------------------------------------------------------ */
 
   function read(column) {
+    if (column.all !== undefined) { return []; }
     if (column.texts) { return column.texts; }
     var parts = column.joined === "" ? [""] : column.joined.split(";");
     return column.known ? parts.map(function (i) { return column.known[Number(i)]; }) : parts;
   }
+  function numeric(column) { return column.format === "number" || column.format === "p" || column.format === "df"; }
   var MOST = 12;
   all(".lookup").forEach(function (box) {
     var key = box.getAttribute("data-for").slice(2), data = null, names = null;
@@ -286,6 +287,8 @@
     box.appendChild(said);
     box.appendChild(scroll);
     box.hidden = false;
+    var shown = document.getElementById("f-" + box.getAttribute("data-figure"));
+    if (shown) { shown.parentNode.insertBefore(box, shown.nextSibling); }
     function load() {
       if (data) { return; }
       data = json("every-" + key);
@@ -323,7 +326,7 @@
       var table = make("table", { "class": "data" }), head = table.createTHead().insertRow(), body = table.createTBody();
       data.columns.forEach(function (c) {
         var th = make("th", { scope: "col", "data-label": c.label });
-        if (c.joined !== undefined && !c.known) { th.className = "num"; }
+        if (numeric(c)) { th.className = "num"; }
         th.appendChild(make("span", { "class": "heading" }, c.label));
         head.appendChild(th);
       });
@@ -332,8 +335,8 @@
         row.setAttribute("tabindex", "0");
         data.columns.forEach(function (c, k) {
           var cell = row.insertCell();
-          cell.className = c.joined !== undefined && !c.known ? "num" : c.format;
-          cell.textContent = data.read[k][i];
+          cell.className = numeric(c) ? "num" : c.format;
+          cell.textContent = c.all !== undefined ? c.all : data.read[k][i];
         });
         ["focus", "click"].forEach(function (name) {
           row.addEventListener(name, function () {
