@@ -44,13 +44,13 @@ from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.links import link_sections
+from pdbiomarker.report.lookup import every_row
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.overrides import overrides_table
 from pdbiomarker.report.people import people_of
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
-from pdbiomarker.report.lookup import every_row
 from pdbiomarker.report.thumbnails import thumbnail_rows
 
 __all__ = ["TOP_GENES", "build"]

@@ -130,7 +130,10 @@ def _in_short(cohort: pd.DataFrame, ratio: bool) -> str:
 def _chances(row: pd.Series, ratio: bool) -> str:
     if pd.isna(row["p_if_inert"]) or row["verdict"] == "not evaluable":
         return ""
-    return f" ({_share(row['p_if_inert'])} if inert, {_share(row['p_if_target'])} at a true {_truth(row, ratio)})"
+    told = (
+        f"{_share(row['p_if_inert'])} if inert, {_share(row['p_if_target'])} at a true {_truth(row, ratio)}"
+    )
+    return f" ({told})"
 
 
 def _truth(row: pd.Series, ratio: bool) -> str:

@@ -1,11 +1,12 @@
 """The HTML writer: one file that needs no network, in which every text from the study stays text.
 
-Figures that show participants are inline SVG, checked element by element (:mod:`pdbiomarker.report.inline`),
-so that a reader can follow a participant through them; other figures and images are data URIs in ``img``
-elements, where nothing in them can run. The only script and the only style sheet are our own, allowed by their
-hashes; the content-security policy forbids everything else, inline style and evaluation of text among it, so
-the page could not reach a network if it wanted to. Data for the script stand in blocks of JSON, which no
-browser runs. Without the script the page is complete; with it, it can be searched, sorted and followed.
+Figures that show participants are inline SVG, checked element by element
+(:mod:`pdbiomarker.report.inline`), so that a reader can follow a participant through them; other figures and
+images are data URIs in ``img`` elements, where nothing in them can run. The only script and the only style
+sheet are our own, allowed by their hashes; the content-security policy forbids everything else, inline style
+and evaluation of text among it, so the page could not reach a network if it wanted to. Data for the script
+stand in blocks of JSON, which no browser runs. Without the script the page is complete; with it, it can be
+searched, sorted and followed.
 """
 
 from __future__ import annotations

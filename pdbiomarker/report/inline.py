@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator, Mapping
 from html import escape
 from typing import Final
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element  # noqa: TID251  (a type; defusedxml reads)
 
 from defusedxml import ElementTree
 
@@ -40,7 +40,7 @@ _FRACTION: Final = re.compile(r"-?\d+\.\d{3,}")
 _LETTER: Final = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*-[0-9a-f]+")
 
 
-class _Unknown(Exception):
+class _UnknownError(Exception):
     """Something in a drawing that no drawing of ours holds."""
 
 
@@ -79,7 +79,7 @@ class Inliner:
         try:
             root = ElementTree.fromstring(svg)
             text = _Writer(self, f"f{self._figures}").content(root)
-        except (ElementTree.ParseError, _Unknown):
+        except (ElementTree.ParseError, _UnknownError):
             # An element that we do not know stays outside of the page: the figure is shown as an image.
             del self._outlines[kept[0] :]
             self._letters = kept[1]
@@ -128,7 +128,7 @@ class _Writer:
         if tag in _DROPPED:
             return ""
         if tag not in _ELEMENTS:
-            raise _Unknown(tag)
+            raise _UnknownError(tag)
         attributes = self._looks(element)
         marks = read_marks(element.get("id", "")) if tag == "g" else []
         if len(marks) == 1:
@@ -180,10 +180,10 @@ class _Writer:
         link = _LINK.fullmatch(value)
         if link is not None:
             if link[1] not in self._ids:
-                raise _Unknown(value)
+                raise _UnknownError(value)
             return f"url(#{self._ids[link[1]]})"
         if not _PLAIN.fullmatch(value):
-            raise _Unknown(value)
+            raise _UnknownError(value)
         short = _FRACTION.sub(lambda found: f"{float(found[0]):.2f}".rstrip("0").rstrip("."), value)
         # A scale of .015625 or .085 keeps its digits: it multiplies.
         return " ".join((value if "scale" in value or "matrix" in value else short).split())
@@ -193,7 +193,7 @@ class _Writer:
             return "".join(value.split())
         if _tag(element) == "use" and value.startswith("#") and value[1:] in self._ids:
             return f"#{self._ids[value[1:]]}"
-        raise _Unknown(value[:40])
+        raise _UnknownError(value[:40])
 
 
 def _tag(element: Element) -> str:
@@ -202,7 +202,7 @@ def _tag(element: Element) -> str:
 
 def _known(name: str, names: frozenset[str]) -> str:
     if name not in names:
-        raise _Unknown(name)
+        raise _UnknownError(name)
     return name
 
 

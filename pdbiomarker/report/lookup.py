@@ -61,7 +61,7 @@ def _cell(value: object, column: Column) -> Cell:
 
 
 def axes_of(drawing: Drawing) -> dict[str, list[float]]:
-    """Where the first axes of a drawn figure stand (shares of the figure, from the upper left) and their limits."""
+    """Where the first axes of a drawn figure stand, in shares of it from the upper left, and their limits."""
     ax = drawing.axes[0]
     box = ax.get_position()
     return {
@@ -75,7 +75,8 @@ def packed(every: Every) -> dict[str, Any]:
     """The rows as compact JSON holds them: every value as tables write it, column by column.
 
     A column of one value holds it once. Numbers are joined to one text, text with few different values is a
-    list of these and a joined text of their numbers; places in the figure are rounded to hundredths, as a screen shows no more.
+    list of these and a joined text of their numbers; places in the figure are rounded to hundredths, as a
+    screen shows no more.
     """
     columns = [_column(column, values) for column, values in zip(every.columns, every.values, strict=True)]
     points = [_ENDS.join("" if v is None else str(round(100 * v)) for v in place) for place in every.places]
