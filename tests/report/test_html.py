@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import os
 import re
-import shutil
-import subprocess
 from html.parser import HTMLParser
 from pathlib import Path
 from types import ModuleType
@@ -350,27 +347,6 @@ def test_a_primary_signature_is_shown_once(fake: ModuleType) -> None:
     keys = [getattr(b, "key", None) for s in document.sections for b in s.blocks]
     named = [k for k in keys if k is not None]
     assert len(named) == len(set(named))
-
-
-@pytest.mark.browser
-def test_opens_in_chromium_without_complaint_and_runs_its_script(fake: ModuleType, tmp_path: Path) -> None:
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if browser is None:
-        if os.environ.get("CI"):
-            pytest.fail("Chromium is not installed")
-        pytest.skip("Chromium is not installed")
-    result = fake.make_result(genes=40, ids=fake.HOSTILE)
-    path = report(result.study, result, tmp_path / "review.html")
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run"]
-    flags += ["--disable-background-networking", "--disable-component-update", "--disable-sync"]
-    flags += [f"--user-data-dir={tmp_path / 'profile'}", "--enable-logging=stderr", "--dump-dom"]
-    done = subprocess.run(
-        [browser, *flags, path.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    complaints = [line for line in done.stderr.splitlines() if "CONSOLE" in line]
-    assert complaints == []
-    assert 'class="tools" hidden' not in done.stdout
-    assert 'class="tools"' in done.stdout
 
 
 def test_columns_write_every_kind_of_cell() -> None:

@@ -175,7 +175,11 @@
     row.scrollIntoView({ block: "center" });
     row.focus({ preventScroll: true });
   }
+  /* Thin lines and letters are hard to point at: lines get a wide invisible one, names their whole box. */
   function hits() {
+    all("svg.live [data-p]").forEach(function (e) {
+      if (e.tagName === "g" && !e.querySelector("path") && e.querySelector("use[href^='#l']")) { e.classList.add("word"); }
+    });
     all("svg.live [data-p] path[fill='none']").forEach(function (path) {
       var wide = path.cloneNode(false);
       ["stroke-dasharray", "opacity", "stroke-opacity", "id"].forEach(function (name) { wide.removeAttribute(name); });
