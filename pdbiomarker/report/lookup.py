@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os.path
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -74,8 +75,9 @@ def axes_of(drawing: Drawing) -> dict[str, list[float]]:
 def packed(every: Every) -> dict[str, Any]:
     """The rows as compact JSON holds them: every value as tables write it, column by column.
 
-    A column of one value holds it once. Numbers are joined to one text, text with few different values is a
-    list of these and a joined text of their numbers; places in the figure are rounded to hundredths, as a
+    A column of one value holds it once, and what all texts of a column start with stands once. Numbers are
+    joined to one text, text with few different values is a list of these and a joined text of their numbers;
+    places in the figure are rounded to hundredths, as a
     screen shows no more.
     """
     columns = [_column(column, values) for column, values in zip(every.columns, every.values, strict=True)]
@@ -94,7 +96,8 @@ def _column(column: Column, values: Sequence[Cell]) -> Mapping[str, Any]:
     if len(known) <= _FEW and len(known) * 4 < len(texts):
         at = {text: str(i) for i, text in enumerate(known)}
         return {**head, "known": known, "joined": _ENDS.join(at[text] for text in texts)}
-    return {**head, "texts": texts}
+    start = os.path.commonprefix(texts)
+    return {**head, "start": start, "texts": [text[len(start) :] for text in texts]}
 
 
 def text_of(content: object) -> str:

@@ -93,14 +93,18 @@ def test_points_of_one_artist_belong_to_their_participants() -> None:
 
 
 def test_points_that_cannot_be_told_apart_get_no_owner() -> None:
-    """Zero has no place on a log axis: fewer points are drawn than were marked, so none is named."""
-    fig = figure(3, 2)
-    ax = fig.add_subplot()
-    mark(ax.plot([0, 1, 2], [1, 1, 1], "o")[0], ["a", "b", "c"])
-    people = {mark_of(p): i for i, p in enumerate("abc")}
-    assert str(Inliner(people).write(render_svg(fig))).count("data-p") == 3
-    ax.set_xscale("log")
-    assert "data-p" not in str(Inliner(people).write(render_svg(fig)))
+    """Fewer points than marks: nobody knows which is missing, so none is named."""
+    points = '<defs><path id="m1" d="M 0 0"/></defs><use xlink:href="#m1" x="1" y="1"/>'
+    people = {mark_of(p): i for i, p in enumerate("ab")}
+
+    def written(marks: str, drawn: int) -> str:
+        inner = points + '<use xlink:href="#m1" x="2" y="1"/>' * (drawn - 1)
+        return str(Inliner(people).write(HEAD.format(f'<g id="who-{marks}">{inner}</g>').encode()))
+
+    both = f"{mark_of('a')}-{mark_of('b')}"
+    assert re.findall(r'data-p="(\d)"', written(both, 2)) == ["0", "1"]
+    assert "data-p" not in written(both, 1)
+    assert "data-p" not in written(both, 3)
 
 
 def test_two_figures_share_letters_and_no_ids(fake: ModuleType) -> None:

@@ -274,7 +274,7 @@
 
   function read(column) {
     if (column.all !== undefined) { return []; }
-    if (column.texts) { return column.texts; }
+    if (column.texts) { return column.texts.map(function (t) { return column.start + t; }); }
     var parts = column.joined === "" ? [""] : column.joined.split(";");
     return column.known ? parts.map(function (i) { return column.known[Number(i)]; }) : parts;
   }
