@@ -136,9 +136,10 @@ class _Page:
         width, height = drawing.get_size_inches()
         svg = render_svg(drawing)
         inline = self._inliner.write(svg)
+        data = b"" if inline is not None else self._inliner.smaller(svg)
         return {
             "inline": None if inline is None else Markup(inline),  # noqa: S704  (checked and escaped)
-            "src": f"data:image/svg+xml;base64,{base64.b64encode(svg).decode('ascii')}",
+            "src": f"data:image/svg+xml;base64,{base64.b64encode(data).decode('ascii')}",
             "box": f"0 0 {72 * width:g} {72 * height:g}",
             "width": round(width * 96),
             "height": round(height * 96),

@@ -87,6 +87,25 @@ class Inliner:
         self._figures += 1
         return text
 
+    @staticmethod
+    def smaller(svg: bytes) -> bytes:
+        """Write a drawing as a file of its own that takes a third of the room; as it is where it cannot be.
+
+        Parameters
+        ----------
+        svg : bytes
+            As :func:`pdbiomarker.plot.style.render_svg` draws it.
+        """
+        alone = Inliner({})
+        try:
+            root = ElementTree.fromstring(svg)
+            text = _Writer(alone, "f").content(root)
+        except (ElementTree.ParseError, _UnknownError):
+            return svg
+        size = _attributes({name: root.get(name, "") for name in ("width", "height", "viewBox")})
+        head = f'<svg xmlns="http://www.w3.org/2000/svg"{size} stroke-linejoin="round" stroke-linecap="butt">'
+        return f"{head}<defs>{alone.letters()}</defs>{text}</svg>".encode()
+
     def letters(self) -> str:
         """The outlines of all letters that the figures written so far use."""
         return "".join(self._outlines)

@@ -17,7 +17,7 @@ from pdbiomarker.report.content import Picture, ThumbnailRow
 __all__ = ["thumbnail_rows"]
 
 #: All images of a report together, in bytes of JPEG.
-BUDGET: Final = 9_000_000
+BUDGET: Final = 8_000_000
 _QUALITY: Final = 82
 _LONGEST: Final = 520
 #: A field may be opened large, so it keeps more pixels than an overview.
@@ -49,7 +49,7 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
     All overviews are reduced by one factor and all fields by another, so that two images of a kind side by
     side have the same magnification where their files have. The factors are chosen so that the longest side
     is at most 520 pixels (910 of a field, which a reader may enlarge) and everything together fits a budget
-    of 9 MB. A file that is missing or cannot be decoded leaves an empty place.
+    of 8 MB. A file that is missing or cannot be decoded leaves an empty place.
     """
     images: Mapping[str, Any] = getattr(result, "images", None) or {}
     visits = [str(v.name) for v in result.study.spec.visits]
