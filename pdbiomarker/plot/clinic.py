@@ -6,10 +6,12 @@ from typing import Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from pdbiomarker.plot.efficacy import side_legend
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import RATIO_KINDS, refuse
 from pdbiomarker.plot.style import (
     INK,
@@ -80,7 +82,8 @@ def change_by_dose(
             spots = place + 0.09 * _fan(len(own))
             for x, (person, y) in zip(spots, zip(own["participant_id"], own["y"], strict=True), strict=True):
                 color, marker = hue.color(str(person)), hue.marker(str(person))
-                ax.plot(x, y, marker, color=color, ms=6.5, alpha=0.85, mec="white", mew=0.6, zorder=3)
+                point = ax.plot(x, y, marker, color=color, ms=6.5, alpha=0.85, mec="white", mew=0.6, zorder=3)
+                mark(point, str(person))
             if len(own):
                 middle = float(own["y"].median())
                 ax.plot([place - 0.32, place + 0.32], [middle, middle], color=INK, lw=2.2, zorder=4)
@@ -144,9 +147,11 @@ def change_by_exposure(
         places = used["x"].where(used["x"] > 0, zero_at) if zero_at else used["x"]
         for person, x, y in zip(used["participant_id"], places, used["y"], strict=True):
             color, marker = hue.color(str(person)), hue.marker(str(person))
-            ax.plot(x, y, marker, color=color, ms=7, alpha=0.9, mec="white", mew=0.6, zorder=3)
+            drawn: list[Artist] = [
+                *ax.plot(x, y, marker, color=color, ms=7, alpha=0.9, mec="white", mew=0.6, zorder=3)
+            ]
             if few:
-                ax.annotate(
+                name_ = ax.annotate(
                     short_id(person),
                     (x, y),
                     xytext=(5, 3),
@@ -154,6 +159,8 @@ def change_by_exposure(
                     fontsize=7,
                     color=MUTED,
                 )
+                drawn.append(name_)
+            mark(drawn, str(person))
         ax.set_xlabel(plain(exposure_label or exposure.replace("_", " "), 70))
         _change_axis(ax, used["y"], kind)
         despine(ax)

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.patches import Patch
 
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import refuse
 from pdbiomarker.plot.style import (
     ACCENT,
@@ -200,7 +201,8 @@ def _bars(ax: Axes, have: pd.DataFrame, lost: pd.DataFrame, colors: _Colors) -> 
     people = [str(p) for p in have["participant_id"]]
     values = have["best_size_change_pct"].to_numpy(dtype=float)
     shown = np.minimum(values, _CAP_PCT)
-    ax.bar(np.arange(len(people)), shown, width=0.78, color=[colors.of(p) for p in people], zorder=3)
+    bars = ax.bar(np.arange(len(people)), shown, width=0.78, color=[colors.of(p) for p in people], zorder=3)
+    mark(bars, people)
     few = len(people) + len(lost) <= _MOST_LABELS
     for x, (value, top, response) in enumerate(zip(values, shown, have["best_response"], strict=True)):
         text = {"NON-CR/NON-PD": "NN", "MISSING": "–"}.get(str(response), str(response)) if few else ""
@@ -236,6 +238,7 @@ def _bars(ax: Axes, have: pd.DataFrame, lost: pd.DataFrame, colors: _Colors) -> 
     ax.set_xticks(
         [*range(len(people)), *places], [short_id(p) for p in ids] if len(ids) <= 70 else [""] * len(ids)
     )
+    mark(ax.get_xticklabels(), ids)
     turned = len(ids) > 12 or max(map(len, ids)) > 6
     ax.tick_params(axis="x", length=0, labelsize=name_size(ax, len(ids)), labelrotation=90 if turned else 0)
     ax.set_ylim(min(-40.0, float(shown.min()) - 12), max(30.0, float(shown.max()) + 14))
@@ -332,14 +335,17 @@ def _thread(ax: Axes, line: pd.DataFrame, color: str) -> None:
     days, change = line["study_day"].to_numpy(dtype=float), line["change_pct"].to_numpy(dtype=float)
     counted = line["counted"].astype(bool).to_numpy() if "counted" in line else np.ones(len(line), dtype=bool)
     stop = int(counted.sum())
-    ax.plot(days[:stop], change[:stop], color=color, lw=1.5, marker="o", ms=4, zorder=3)
+    drawn = ax.plot(days[:stop], change[:stop], color=color, lw=1.5, marker="o", ms=4, zorder=3)
     if stop < len(days):
         start = max(stop - 1, 0)
-        ax.plot(days[start:], change[start:], color=color, lw=1.0, ls=":", zorder=2)
-        ax.plot(days[stop:], change[stop:], color=color, lw=0, marker="o", mfc="white", ms=4, zorder=3)
+        drawn += ax.plot(days[start:], change[start:], color=color, lw=1.0, ls=":", zorder=2)
+        drawn += ax.plot(
+            days[stop:], change[stop:], color=color, lw=0, marker="o", mfc="white", ms=4, zorder=3
+        )
     if "response" in line:
         worse = counted & (line["response"] == "PD").to_numpy()
-        ax.plot(days[worse], change[worse], color="#D55E00", lw=0, marker="x", ms=8, mew=2, zorder=4)
+        drawn += ax.plot(days[worse], change[worse], color="#D55E00", lw=0, marker="x", ms=8, mew=2, zorder=4)
+    mark(drawn, str(line["participant_id"].iloc[0]))
 
 
 def _end_labels(ax: Axes, ends: Sequence[tuple[str, float, float, str]], low: float, high: float) -> None:
@@ -354,8 +360,8 @@ def _end_labels(ax: Axes, ends: Sequence[tuple[str, float, float, str]], low: fl
     placed = spread(wanted, 0.042 * (high - low), low, high)
     at = right + 0.02 * (right - left)
     for (person, day, y, _), label_y in zip(ends, placed, strict=True):
-        ax.plot([day, at], [min(y, high), label_y], color=GRID, lw=0.7, zorder=0)
-        ax.text(at, label_y, short_id(person), fontsize=7.5, va="center", color=INK)
+        thread = ax.plot([day, at], [min(y, high), label_y], color=GRID, lw=0.7, zorder=0)
+        mark([*thread, ax.text(at, label_y, short_id(person), fontsize=7.5, va="center", color=INK)], person)
 
 
 def swimmer(
@@ -452,15 +458,16 @@ def _swim(
     people = [str(p) for p in rows["participant_id"]]
     ends = rows["end_day"].to_numpy(dtype=float)
     shades = [_pale(colors.of(p)) for p in people]
-    ax.barh(range(len(people)), ends - 1, left=1, height=0.62, color=shades, zorder=2)
+    mark(ax.barh(range(len(people)), ends - 1, left=1, height=0.62, color=shades, zorder=2), people)
     going = rows["ongoing"].fillna(value=False).astype(bool) if "ongoing" in rows else [False] * len(rows)
     for y, (end, on) in enumerate(zip(ends, going, strict=True)):
         if on:
-            ax.plot([end], [y], marker=">", ms=7, color=INK, clip_on=False, zorder=5)
+            mark(ax.plot([end], [y], marker=">", ms=7, color=INK, clip_on=False, zorder=5), people[y])
     handles = [Line2D([], [], marker=">", ls="", color=INK, label="ongoing")] if any(going) else []
     handles += _marks(ax, {person: y for y, person in enumerate(people)}, doses, biopsies, events)
     ax.axvline(1, color=INK, lw=0.8)
     ax.set_yticks(range(len(people)), [short_id(p) for p in people])
+    mark(ax.get_yticklabels(), people)
     ax.tick_params(axis="y", length=0, labelsize=8)
     ax.set_ylim(-0.7, len(people) - 0.3)
     linear_axis(ax, "x")
@@ -491,7 +498,8 @@ def _marks(
         own = table[table["participant_id"].astype(str).isin(list(place)) & table["study_day"].notna()]
         if len(own):
             y = [place[str(p)] + shift for p in own["participant_id"]]
-            ax.plot(own["study_day"].to_numpy(dtype=float), y, ls="", **look)
+            points = ax.plot(own["study_day"].to_numpy(dtype=float), y, ls="", **look)
+            mark(points[0], own["participant_id"].tolist())
             handles.append(Line2D([], [], ls="", label=label, **look))
 
     if doses is not None:

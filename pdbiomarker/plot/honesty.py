@@ -12,6 +12,7 @@ from scipy import special, stats
 
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import Drawn, drawn_of, each_row, noise_words
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import LOG_KINDS, Result
 from pdbiomarker.plot.style import (
@@ -104,9 +105,10 @@ def _draw_regression(ax: Axes, one: Drawn, rows: pd.DataFrame, reliability: floa
     ax.plot(x, one.shown(line), color=MUTED, lw=1.2, ls=(0, (5, 3)), zorder=2)
     fit = np.polyfit(b, d, 1)
     ax.plot(_natural(one, np.sort(b)), one.shown(np.polyval(fit, np.sort(b))), color=ACCENT, lw=1.8, zorder=3)
-    ax.plot(
+    points = ax.plot(
         _natural(one, b), one.shown(d), ls="", marker="o", ms=6, color=ACCENT, mec="white", mew=0.7, zorder=4
     )
+    mark(points[0], rows["participant_id"].tolist())
     ax.axhline(0, color=INK, lw=0.8, zorder=2)
     shown = np.concatenate([one.shown(d), one.shown(line - half), one.shown(line + half), [0.0]])
     room = 0.05 * float(np.ptp(shown))

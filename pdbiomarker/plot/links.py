@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from pdbiomarker.link import RESPONSE_ORDER, Link, kaplan_meier
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.numbers import format_interval, format_number, p_equals
 from pdbiomarker.plot.select import RATIO_KINDS
 from pdbiomarker.plot.style import (
@@ -84,7 +85,7 @@ def exposure(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> A
             ax.plot(at, mean, color=ACCENT, zorder=2)
         places = _fanned(x, logs)
         for person, a, b in zip(used["participant_id"], places, y, strict=True):
-            ax.plot(
+            point = ax.plot(
                 [a],
                 [b],
                 hue.marker(str(person)) if hue else "o",
@@ -95,6 +96,7 @@ def exposure(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> A
                 color=hue.color(str(person)) if hue else ACCENT,
                 zorder=3,
             )
+            mark(point, str(person))
         if len(np.unique(x)) <= _LEVELS:
             _means(ax, x, y, logs)
         ax.axhline(0, color=INK, lw=0.9, zorder=0)
@@ -187,10 +189,11 @@ def response(link: Link, *, ax: Axes | None = None) -> Axes:
         groups = sorted(set(known["best_response"]), key=lambda g: (-RESPONSE_ORDER[g], g))
         groups += [""] if len(known) < len(used) else []
         for k, group in enumerate(groups):
-            y = np.sort(_shown(used.loc[used["best_response"] == group, "change"], kind))
+            own = used[used["best_response"] == group].sort_values("change", kind="stable")
+            y = _shown(own["change"], kind)
             offsets = np.linspace(0, 0.3, len(y)) if len(y) > 1 else np.zeros(1)
             colour = MUTED if not group else UP if RESPONSE_ORDER[group] >= 2 else DOWN
-            ax.plot(
+            points = ax.plot(
                 k + offsets,
                 y,
                 "o" if group else "x",
@@ -200,6 +203,7 @@ def response(link: Link, *, ax: Axes | None = None) -> Axes:
                 mew=0 if group else 1,
                 zorder=3,
             )
+            mark(points[0], own["participant_id"].tolist())
             if group:
                 _mean_mark(ax, k - 0.17, y)
         counts = [int((used["best_response"] == g).sum()) for g in groups]
@@ -307,7 +311,7 @@ def concordance(link: Link, *, ax: Axes | None = None) -> Axes:
         told = []
         for k, visit in enumerate(visits):
             own = used[used["visit"] == visit]
-            upper.plot(
+            points = upper.plot(
                 own["a"],
                 own["b"],
                 "os^Dv"[k % 5],
@@ -317,6 +321,7 @@ def concordance(link: Link, *, ax: Axes | None = None) -> Axes:
                 mew=0,
                 label=f"{visit} (n = {len(own)})",
             )
+            mark(points[0], own["participant_id"].tolist())
             told.append(f"{visit} {_value(link.row('Spearman correlation', visit))}")
         _ring(upper, used[used["discordant"]])
         assays = link.facts["assays"]
@@ -346,7 +351,7 @@ def _change_panel(ax: Axes, link: Link, used: pd.DataFrame, visits: list[str]) -
     x, y = ((wide[c][visits[-1]] - wide[c][visits[0]]).to_numpy(dtype=float) for c in ("a", "b"))
     ax.axhline(0, color=MUTED, lw=0.8, zorder=0)
     ax.axvline(0, color=MUTED, lw=0.8, zorder=0)
-    ax.plot(x, y, "o", color=ACCENT, ms=5.5, alpha=0.8, mew=0)
+    mark(ax.plot(x, y, "o", color=ACCENT, ms=5.5, alpha=0.8, mew=0)[0], wide.index.tolist())
     flagged = set(used.loc[used["discordant"], "participant_id"])
     at = [k for k, person in enumerate(wide.index) if person in flagged and np.isfinite(x[k] + y[k])]
     _ring(ax, pd.DataFrame({"a": x[at], "b": y[at], "participant_id": [wide.index[k] for k in at]}))
@@ -363,9 +368,10 @@ def _change_panel(ax: Axes, link: Link, used: pd.DataFrame, visits: list[str]) -
 
 
 def _ring(ax: Axes, rows: pd.DataFrame) -> None:
-    ax.plot(rows["a"], rows["b"], "o", ms=11, mfc="none", mec=INK, mew=1.1, zorder=4)
+    rings = ax.plot(rows["a"], rows["b"], "o", ms=11, mfc="none", mec=INK, mew=1.1, zorder=4)
+    mark(rings[0], rows["participant_id"].tolist())
     for row in rows.head(_NAMED).itertuples():
-        ax.annotate(
+        name = ax.annotate(
             short_id(row.participant_id),
             (row.a, row.b),
             xytext=(8, 5),
@@ -373,6 +379,7 @@ def _ring(ax: Axes, rows: pd.DataFrame) -> None:
             fontsize=8,
             color=INK,
         )
+        mark(name, str(row.participant_id))
 
 
 def blood(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> Axes:
@@ -396,7 +403,7 @@ def blood(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> Axes
         kinds, units = link.facts["kinds"], link.facts["units"]
         x, y = _shown(used["blood"], kinds[0]), _shown(used["tumor"], kinds[1])
         for person, a, b in zip(used["participant_id"], x, y, strict=True):
-            ax.plot(
+            point = ax.plot(
                 [a],
                 [b],
                 hue.marker(str(person)) if hue else "o",
@@ -407,6 +414,7 @@ def blood(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> Axes
                 color=hue.color(str(person)) if hue else ACCENT,
                 zorder=3,
             )
+            mark(point, str(person))
         ax.axhline(0, color=MUTED, lw=0.8, zorder=0)
         ax.axvline(0, color=MUTED, lw=0.8, zorder=0)
         _change_axis(ax, x, kinds[0], "x")

@@ -14,6 +14,7 @@ from scipy import special, stats
 
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import Drawn, noise_of, noise_words
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.numbers import format_interval, format_number, p_equals, p_name
 from pdbiomarker.plot.select import LOG_KINDS, RATIO_KINDS, Result, Selection, select, unit_of
 from pdbiomarker.plot.style import (
@@ -267,7 +268,7 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None, noise: Dra
         color = colors.color(person) if colors else ACCENT
         marker = colors.marker(person) if colors else "o"
         if both[i]:
-            ax.plot(
+            drawn = ax.plot(
                 [0, 1],
                 [shown_before[i], shown_after[i]],
                 color=color,
@@ -280,7 +281,10 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None, noise: Dra
             )
         else:
             x, y = (0, shown_before[i]) if np.isfinite(before[i]) else (1, shown_after[i])
-            ax.plot([x], [y], ls="", marker=marker, markersize=5.5, mfc="white", mec=color, mew=1.2, zorder=3)
+            drawn = ax.plot(
+                [x], [y], ls="", marker=marker, markersize=5.5, mfc="white", mec=color, mew=1.2, zorder=3
+            )
+        mark(drawn, person)
     centre_name = _draw_centres(ax, chosen.kind, before[both], after[both], factor)
     _label_people(ax, people, shown_after, colors)
     _legend(ax, people, colors, both=both, centre=centre_name)
@@ -431,8 +435,9 @@ def _label_people(ax: Axes, people: list[str], after: Floats, colors: Hue | None
     for i, y_to in zip(rows, placed, strict=True):
         color = colors.color(people[i]) if colors else MUTED
         y_data = ax.transData.inverted().transform(ax.transAxes.transform((0, y_to)))[1]
-        ax.plot([1.015, 1.07], [after[i], y_data], color=FAINT, lw=0.5, zorder=1)
-        ax.text(1.08, y_data, short_id(people[i]), fontsize=7, va="center", color=color, zorder=4)
+        thread = ax.plot([1.015, 1.07], [after[i], y_data], color=FAINT, lw=0.5, zorder=1)
+        name = ax.text(1.08, y_data, short_id(people[i]), fontsize=7, va="center", color=color, zorder=4)
+        mark([*thread, name], people[i])
 
 
 def _legend(

@@ -17,6 +17,7 @@ from pdbiomarker.clinical import pk
 from pdbiomarker.clinical.pk.convert import common_unit
 from pdbiomarker.clinical.pk.profiles import clean_samples
 from pdbiomarker.errors import Problems
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.style import (
     FAINT,
@@ -168,11 +169,12 @@ def _lines(
         values = part["concentration"] if log else part["concentration"].fillna(0.0)
         color = hue.color(str(person))
         x, y = _broken(part["time_h"], part["nominal"], values, doses.get(str(person), ()))
-        ax.plot(x / per, y, color=color, lw=0.8, alpha=faint, zorder=2)
+        drawn = ax.plot(x / per, y, color=color, lw=0.8, alpha=faint, zorder=2)
         if len(shown) == 1:
-            ax.plot(
+            drawn += ax.plot(
                 shown["time_h"] / per, shown["concentration"], "o", ms=3, color=color, alpha=0.45, zorder=2
             )
+        mark(drawn, str(person))
     for level in hue.levels:
         part = _of_level(means, level)
         given = {d for p, times in doses.items() if hue.level(p) == level for d in times}

@@ -9,6 +9,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import (
     FAINT,
@@ -62,7 +63,7 @@ def sexes(source: Result | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
         for key, name in (("F", "recorded female"), ("M", "recorded male"), ("", "sex not recorded")):
             own = [k for k, r in enumerate(recorded) if (r if r in colours else "") == key]
             if own:
-                ax.plot(
+                points = ax.plot(
                     seen["y_log2_cpm"].to_numpy(dtype=float)[own],
                     heights[own],
                     "o" if key == "F" else "s" if key == "M" else "^",
@@ -72,6 +73,7 @@ def sexes(source: Result | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                     markeredgewidth=0,
                     label=f"{name} ({len(own)})",
                 )
+                mark(points[0], seen["participant_id"].iloc[own].tolist())
         wrong = (seen["sex_check"] == "contradicts").to_numpy()
         _ring(ax, seen["y_log2_cpm"].to_numpy(dtype=float), heights, wrong, seen["library_id"].tolist())
         agrees = int((seen["sex_check"] == "agrees").sum())
@@ -125,7 +127,7 @@ def likeness(source: Result | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
             chosen = (seen["verdict"] == verdict).to_numpy()
             if chosen.any():
                 name = "only library of its participant" if verdict == "single" else verdict
-                ax.plot(
+                points = ax.plot(
                     at[chosen],
                     other[chosen],
                     marker,
@@ -135,6 +137,7 @@ def likeness(source: Result | pd.DataFrame, *, ax: Axes | None = None) -> Axes:
                     markeredgewidth=0,
                     label=f"{name} ({int(chosen.sum())})",
                 )
+                mark(points[0], seen.loc[chosen, "participant_id"].tolist())
         suspect = (seen["verdict"] == "suspect").to_numpy()
         ax.set_xlim(edge - 0.06, 1.04)
         ax.set_ylim(min(low, float(other.min())) - 0.06, 1.04)

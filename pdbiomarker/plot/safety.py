@@ -17,6 +17,7 @@ from matplotlib.ticker import MaxNLocator
 from pdbiomarker.clinical.ada import AdaSamples
 from pdbiomarker.clinical.escalation import parse_outcomes
 from pdbiomarker.clinical.safety import EscalationPath, SafetyData, by_kind
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.style import GRID, INK, MUTED, despine, empty, new_axes, plain, short_id, style, titles
 
 __all__ = ["ada_titres", "adverse_events", "decision_table", "escalation_path"]
@@ -445,12 +446,13 @@ def _heights(own: pd.DataFrame, rows: tuple[float, float]) -> np.ndarray:
 def _titre_line(ax: Axes, own: pd.DataFrame, name: str, rows: tuple[float, float]) -> None:
     color, quiet = _CATEGORY_COLORS[name], name in ("negative", "not evaluable")
     x, y = _weeks(own), _heights(own, rows)
-    ax.plot(x, y, color=color, lw=0.8 if quiet else 1.3, alpha=0.8, zorder=2 if quiet else 3)
+    drawn = ax.plot(x, y, color=color, lw=0.8 if quiet else 1.3, alpha=0.8, zorder=2 if quiet else 3)
     stands = own["titre_assumed"].to_numpy(dtype=bool)
     for which, face in ((~stands, color), (stands, "white")):
-        ax.plot(
+        drawn += ax.plot(
             x[which], y[which], ls="", marker=_CATEGORY_MARKERS[name], ms=4.5, mfc=face, mec=color, zorder=4
         )
+    mark(drawn, str(own["participant_id"].iloc[0]))
 
 
 def _titre_axis(ax: Axes, low: float, high: float, rows: tuple[float, float], untitred: bool) -> None:

@@ -41,7 +41,8 @@ from pdbiomarker.plot.style import (
 __all__ = ["volcano"]
 
 Floats = npt.NDArray[np.float64]
-_MAX_LOG_P: Final = 300.0
+#: Where the axis of -log10 p ends.
+MAX_LOG_P: Final = 300.0
 _OFFSETS: Final = (
     (6, 4),
     (-6, 4),
@@ -140,7 +141,7 @@ def _chosen(rows: pd.DataFrame, contrast: str | None, set_: str | None) -> pd.Da
 def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, title: str) -> None:
     x = tested["estimate"].to_numpy(dtype=float)
     p = tested["p"].to_numpy(dtype=float)
-    y = np.minimum(-np.log10(np.maximum(p, 10.0**-_MAX_LOG_P)), _MAX_LOG_P)
+    y = np.minimum(-np.log10(np.maximum(p, 10.0**-MAX_LOG_P)), MAX_LOG_P)
     q = tested["q"].to_numpy(dtype=float)
     called = np.isfinite(q) & (q < level)
     many = len(tested) > 3000
@@ -195,7 +196,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, tested: pd.DataFrame, level: float, titl
 def _label(ax: Axes, tested: pd.DataFrame, level: float, labels: int) -> None:
     """Name the features with the smallest p."""
     x, p, q = (tested[c].to_numpy(dtype=float) for c in ("estimate", "p", "q"))
-    y = np.minimum(-np.log10(np.maximum(p, 10.0**-_MAX_LOG_P)), _MAX_LOG_P)
+    y = np.minimum(-np.log10(np.maximum(p, 10.0**-MAX_LOG_P)), MAX_LOG_P)
     called = np.isfinite(q) & (q < level)
     order = np.lexsort((tested["feature"].to_numpy(dtype=str), p))[:labels]
     names = [

@@ -10,6 +10,7 @@ from matplotlib.patches import Patch
 
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import Drawn, noise_of, noise_words
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, Selection, not_evaluable, select
 from pdbiomarker.plot.style import (
@@ -112,6 +113,7 @@ def _draw(
     n = len(people)
     bars = [colors.color(p) if colors else ACCENT for p in people]
     drawn = ax.bar(np.arange(n), values, color=bars, width=0.78, zorder=3)
+    mark(drawn, people)
     limit = np.nan if noise is None else noise.limit
     for bar, value in zip(drawn, values, strict=True):
         bar.set_alpha(_PALE if abs(value) <= limit else None)
@@ -131,7 +133,7 @@ def _draw(
     if n <= 24:
         for x, value in enumerate(values):
             text = f"{format_number(2.0**value, 2)}×" if ratio else format_number(float(value), 2)
-            ax.annotate(
+            number = ax.annotate(
                 text,
                 (x, value),
                 xytext=(0, 3 if value >= 0 else -3),
@@ -142,6 +144,7 @@ def _draw(
                 zorder=6,
                 bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4, "lw": 0},
             )
+            mark(number, people[x])
     shown = lost if len(lost) <= 20 and n + len(lost) <= 70 else []
     if shown:
         _draw_lost(ax, n, shown)
@@ -153,6 +156,7 @@ def _draw(
     ax.set_xlim(-0.8, end + 0.8)
     turned = len(labels) > 12 or max(map(len, labels)) > 6
     ax.set_xticks(at, [short_id(p) for p in labels] if len(labels) <= 70 else [""] * len(labels))
+    mark(ax.get_xticklabels(), labels)
     ax.tick_params(
         axis="x", length=0, labelsize=name_size(ax, len(labels)), labelrotation=90 if turned else 0
     )
@@ -215,9 +219,9 @@ def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:
         lw=0,
         zorder=0,
     )
-    for i, (_, word, _) in enumerate(lost):
+    for i, (person, word, _) in enumerate(lost):
         x = n + 0.6 + i
-        ax.text(
+        place = ax.text(
             x,
             0.5,
             f"NE · {plain(word, 16)}",
@@ -230,6 +234,7 @@ def _draw_lost(ax: Axes, n: int, lost: list[tuple[str, str, str]]) -> None:
             zorder=5,
             bbox={"facecolor": "white", "edgecolor": GRID, "pad": 1.6, "lw": 0.5},
         )
+        mark(place, person)
 
 
 def _block_width(n: int) -> float:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -42,9 +44,11 @@ from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.links import drawn_by_dose, link_sections
+from pdbiomarker.report.lookup import every_row
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.options import model_options, pairing_options, span_of_pairs
 from pdbiomarker.report.overrides import overrides_table
+from pdbiomarker.report.people import people_of
 from pdbiomarker.report.pictures import batch_figures, heatmap_section, signature_figure
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
@@ -87,6 +91,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         Fact("Data cut-off", str(cutoff) if cutoff else "not stated"),
         Fact("Participants", str(len(study.participants))),
         Fact("Plan", str(getattr(result.plan, "hash", "") or result.provenance.get("plan_hash", ""))[:12]),
+        Fact("Data", _hash_of_inputs(result)[:12] or "hashes not recorded"),
         Fact("pdbiomarker", versions.get("pdbiomarker", "version not recorded")),
     )
     hue = _hue(result)
@@ -122,6 +127,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         found,
         none,
         tuple(s for s in sections if s is not None),
+        people_of(result, review),
     )
 
 
@@ -549,7 +555,9 @@ def _genes(result: Result) -> Section | None:
         caption = f"The {len(top)} genes with the smallest p. {_COMPLETE}"
         names = [("label", Column("gene", "name")), ("feature", Column("id", "id"))]
         columns = [*names, *((c, h) for c, h in _effects(rows) if c not in {"note", "effect_unit"})]
-        blocks.append(_table(_key("genes", assay, contrast), caption, top, columns, total=len(rows)))
+        table = _table(_key("genes", assay, contrast), caption, top, columns, total=len(rows))
+        every = every_row(rows, _effects(rows), _key("volcano", assay, contrast))
+        blocks.append(dataclasses.replace(table, every=every))
     return Section("genes", "Genes", tuple(blocks))
 
 
@@ -649,6 +657,14 @@ def _methods(result: Result) -> tuple[Block, ...]:
     return (Text(methods_text(result)), Text(("Limits:", *limits_text(result)), "note"))
 
 
+def _hash_of_inputs(result: Result) -> str:
+    """One hash for all input files: of the lines ``hash  file``, by file; empty where none was recorded."""
+    inputs = result.provenance.get("inputs") or {}
+    lines = sorted((relative_name(str(name)), str(digest)) for name, digest in inputs.items())
+    text = "".join(f"{digest}  {name}\n" for name, digest in lines)
+    return hashlib.sha256(text.encode("utf-8")).hexdigest() if lines else ""
+
+
 def _provenance(result: Result, versions: dict[str, str]) -> Section:
     blocks: list[Block] = []
     inputs = result.provenance.get("inputs") or {}
@@ -658,7 +674,11 @@ def _provenance(result: Result, versions: dict[str, str]) -> Section:
     ).sort_values("file", kind="stable")
     if len(frame):
         heads = [("file", Column("file", "id")), ("sha256", Column("SHA-256", "code"))]
-        blocks.append(_table("inputs", f"Input files and their hashes (n = {len(frame)}).", frame, heads))
+        caption = (
+            f"Input files and their hashes (n = {len(frame)}). All of them together, SHA-256 of the lines "
+        )
+        caption += f"'hash  file' in the order shown: {_hash_of_inputs(result)}."
+        blocks.append(_table("inputs", caption, frame, heads))
     else:
         blocks.append(Text(("The hashes of the input files were not recorded with this result.",)))
     if versions:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import ClassVar, Final, Literal
 
 from matplotlib.figure import Figure as Drawing
@@ -21,11 +21,14 @@ __all__ = [
     "Cell",
     "Column",
     "Document",
+    "Every",
     "Fact",
     "Figure",
     "KeyFinding",
     "Notice",
+    "Person",
     "Picture",
+    "RuleLine",
     "Section",
     "Table",
     "Text",
@@ -112,6 +115,28 @@ class Column:
 
 
 @dataclasses.dataclass(frozen=True)
+class Every:
+    """All rows behind a table that shows the first of them, for a format in which a reader can search.
+
+    Attributes
+    ----------
+    columns : tuple of Column
+        The first two name a row: its name and its id.
+    values : tuple of tuples
+        One for each column, as long as there are rows.
+    places : tuple of two tuples
+        x and y of each row in the figure, in its axes' units; None where it has none.
+    figure : str
+        The key of the figure whose first axes show all rows.
+    """
+
+    columns: tuple[Column, ...]
+    values: tuple[tuple[Cell, ...], ...]
+    places: tuple[tuple[float | None, ...], tuple[float | None, ...]]
+    figure: str
+
+
+@dataclasses.dataclass(frozen=True)
 class Table:
     """A table with its caption.
 
@@ -121,6 +146,8 @@ class Table:
         Whether a reader opens it when wanted.
     total : int or None
         Rows of the complete table when only the first are here; the caption then says where the rest is.
+    every : Every or None
+        Those rows, where a reader may look one up.
     """
 
     template: ClassVar[str] = "table"
@@ -130,6 +157,7 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     collapsed: bool = False
     total: int | None = None
+    every: Every | None = None
 
 
 @dataclasses.dataclass(frozen=True)
@@ -188,6 +216,53 @@ class Fact:
 
 
 @dataclasses.dataclass(frozen=True)
+class RuleLine:
+    """One decision rule on a feature.
+
+    Attributes
+    ----------
+    verdict, rule, asks, observed : str
+        What it says, its name, its criterion, and what was seen.
+    if_inert, if_target : str
+        How often it would say so if the drug did nothing, and at the true effect that it is to find.
+    note : str
+        Why it is not evaluable.
+    capped : str
+        Why its own verdict, which was go, counts as consider only.
+    """
+
+    verdict: str
+    rule: str
+    asks: str
+    observed: str
+    if_inert: str
+    if_target: str
+    note: str = ""
+    capped: str = ""
+
+
+@dataclasses.dataclass(frozen=True)
+class Person:
+    """A participant, for a format in which a reader can follow one.
+
+    Attributes
+    ----------
+    participant : str
+    facts : tuple of Fact
+        Such as the dose, and for each primary feature the change, or why there is none.
+    items : mapping of kind to ids
+        The participant's biopsies, slides and libraries: ``biopsy``, ``slide``, ``library``.
+    evaluable : bool
+        Whether any primary feature has a change of this participant.
+    """
+
+    participant: str
+    facts: tuple[Fact, ...]
+    items: Mapping[str, tuple[str, ...]]
+    evaluable: bool = True
+
+
+@dataclasses.dataclass(frozen=True)
 class KeyFinding:
     """The answer for one primary feature.
 
@@ -209,6 +284,8 @@ class KeyFinding:
         What `n_pairs` counts: evaluable pairs, or the participants of a contrast at one visit.
     decided : tuple of Fact
         What was decided: responders beyond noise, and the verdict of a rule with its error rates.
+    rules : tuple of RuleLine
+        The same verdicts one by one, for a format that has room for a table.
     """
 
     label: str
@@ -223,11 +300,12 @@ class KeyFinding:
     doubts: tuple[str, ...]
     counted: str = "evaluable pairs"
     decided: tuple[Fact, ...] = ()
+    rules: tuple[RuleLine, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
 class Document:
-    """A whole report."""
+    """A whole report; `people` are the participants of the study, in its order."""
 
     title: str
     facts: tuple[Fact, ...]
@@ -235,6 +313,7 @@ class Document:
     findings: tuple[KeyFinding, ...]
     no_findings: str
     sections: tuple[Section, ...]
+    people: tuple[Person, ...] = ()
 
 
 def numbered(document: Document) -> dict[str, str]:

@@ -21,14 +21,15 @@ from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
-from pdbiomarker.report.content import Block, Column, Fact, Figure, Section, Text
+from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
 from pdbiomarker.report.options import review_options
 
-__all__ = ["decision_facts", "decision_sections"]
+__all__ = ["decision_facts", "decision_sections", "rule_lines"]
 
 #: Features whose figures are drawn; the tables have all.
 _MOST: Final = 4
 _NOT_FOR: Final = "the rule is for "
+_VERDICTS: Final = ("go", "consider", "stop", "not evaluable")
 _PERCENT: Final = 100.0
 
 
@@ -44,7 +45,9 @@ def decision_sections(result: Result, review: Review | None) -> tuple[Section, .
     )
 
 
-def decision_facts(review: Review | None, reference: str, contrast: str) -> tuple[Fact, ...]:
+def decision_facts(
+    review: Review | None, reference: str, contrast: str, *, ratio: bool = True
+) -> tuple[Fact, ...]:
     """What was decided on a feature, for the front page: responders beyond noise, and the strongest verdict.
 
     Parameters
@@ -54,6 +57,8 @@ def decision_facts(review: Review | None, reference: str, contrast: str) -> tupl
         ``assay:feature``.
     contrast : str
         Of the finding; a review decides on one contrast.
+    ratio : bool
+        Whether the rules' true effects are ratios; else changes in units.
     """
     if review is None or reference not in review.features or contrast != review.contrast:
         return ()
@@ -69,30 +74,73 @@ def decision_facts(review: Review | None, reference: str, contrast: str) -> tupl
     cohort = review.verdicts(reference)
     cohort = cohort[~cohort["note"].astype(str).str.contains(_NOT_FOR)] if len(cohort) else cohort
     if len(cohort):
-        facts.append(Fact("decision", _in_short(cohort)))
+        facts.append(Fact("decision", _in_short(cohort, ratio)))
     return tuple(facts)
 
 
-def _in_short(cohort: pd.DataFrame) -> str:
+def rule_lines(
+    review: Review | None, reference: str, contrast: str, *, ratio: bool = True
+) -> tuple[RuleLine, ...]:
+    """Every rule that is for a feature, the strongest verdict first, for the front page.
+
+    Parameters
+    ----------
+    review : Review or None
+    reference : str
+        ``assay:feature``.
+    contrast : str
+        Of the finding; a review decides on one contrast.
+    ratio : bool
+        Whether the rules' true effects are ratios; else changes in units.
+    """
+    if review is None or reference not in review.features or contrast != review.contrast:
+        return ()
+    cohort = review.verdicts(reference)
+    lines = []
+    for verdict in _VERDICTS:
+        for _, row in cohort[cohort["verdict"] == verdict].iterrows() if len(cohort) else ():
+            if _NOT_FOR in str(row["note"]):
+                continue
+            told = verdict != "not evaluable" and pd.notna(row["p_if_inert"])
+            lines.append(
+                RuleLine(
+                    verdict=verdict,
+                    rule=str(row["rule"]),
+                    asks=str(row["criterion"] or ""),
+                    observed=str(row["observed"] or ""),
+                    if_inert=_share(row["p_if_inert"]) if told else "–",
+                    if_target=f"{_share(row['p_if_target'])} ({_truth(row, ratio)})" if told else "–",
+                    note=str(row["note"] or "").split("; ")[0] if verdict == "not evaluable" else "",
+                    capped=str(row["capped_by"] or ""),
+                )
+            )
+    return tuple(lines)
+
+
+def _in_short(cohort: pd.DataFrame, ratio: bool) -> str:
     """Every rule by its verdict, with the chance of that verdict if the drug is inert, and if it works."""
     told = []
-    for verdict in ("go", "consider", "stop", "not evaluable"):
+    for verdict in _VERDICTS:
         rows = cohort[cohort["verdict"] == verdict]
-        rules = [f"{row['rule']}{_chances(row)}" for _, row in rows.iterrows()]
+        rules = [f"{row['rule']}{_chances(row, ratio)}" for _, row in rows.iterrows()]
         told += [f"{verdict}: {', '.join(rules)}"] if rules else []
     caps = dict.fromkeys(part for text in cohort["capped_by"] if text for part in str(text).split("; "))
     capped = f". Capped from go: {'; '.join(caps)}" if caps else ""
     return f"{'; '.join(told)}{capped}. In brackets: the chance of that verdict."
 
 
-def _chances(row: pd.Series) -> str:
+def _chances(row: pd.Series, ratio: bool) -> str:
     if pd.isna(row["p_if_inert"]) or row["verdict"] == "not evaluable":
         return ""
-    return f" ({_share(row['p_if_inert'])} if inert, {_share(row['p_if_target'])} at a true {_truth(row)})"
+    told = (
+        f"{_share(row['p_if_inert'])} if inert, {_share(row['p_if_target'])} at a true {_truth(row, ratio)}"
+    )
+    return f" ({told})"
 
 
-def _truth(row: pd.Series) -> str:
-    return f"{row['target']:g}-fold" if row["target"] >= 1 else f"change of {row['target']:g}"
+def _truth(row: pd.Series, ratio: bool) -> str:
+    size = format_number(float(row["target"])) if row["target"] % 1 else f"{row['target']:g}"
+    return f"{size}-fold" if ratio else f"change of {size}"
 
 
 def _share(value: float) -> str:

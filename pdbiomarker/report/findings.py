@@ -37,7 +37,7 @@ from pdbiomarker.plot.select import (
     set_label,
 )
 from pdbiomarker.report.content import KeyFinding, Notice, Tone
-from pdbiomarker.report.decisions import decision_facts
+from pdbiomarker.report.decisions import decision_facts, rule_lines
 from pdbiomarker.report.privacy import clean
 from pdbiomarker.report.problems import Told, problems_of
 
@@ -78,8 +78,10 @@ def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFindi
     for _, row in primary_rows(result).iterrows():
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
         found = _finding(result, chosen)
-        decided = decision_facts(review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
-        findings.append(dataclasses.replace(found, decided=decided))
+        of = (review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
+        ratio = chosen.kind in RATIO_KINDS
+        decided, rules = decision_facts(*of, ratio=ratio), rule_lines(*of, ratio=ratio)
+        findings.append(dataclasses.replace(found, decided=decided, rules=rules))
     return tuple(findings)
 
 

@@ -1,28 +1,58 @@
 """The HTML writer: one file that needs no network, in which every text from the study stays text.
 
-Figures and images are data URIs in ``img`` elements, where nothing in them can run. The only script is our
-own, allowed by its hash; the content-security policy forbids everything else, so the page could not reach a
-network if it wanted to.
+Figures that show participants are inline SVG, checked element by element
+(:mod:`pdbiomarker.report.inline`), so that a reader can follow a participant through them; other figures and
+images are data URIs in ``img`` elements, where nothing in them can run. The only script and the only style
+sheet are our own, allowed by their hashes; the content-security policy forbids everything else, inline style
+and evaluation of text among it, so the page could not reach a network if it wanted to. Data for the script
+stand in blocks of JSON, which no browser runs. Without the script the page is complete; with it, it can be
+searched, sorted and followed.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Mapping
 from importlib import resources
 from typing import Any, Final
 
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
+from pdbiomarker.plot.marks import mark_of
 from pdbiomarker.plot.style import render_svg
-from pdbiomarker.report.content import Block, Cell, Column, Document, Figure, Picture, Section, numbered
+from pdbiomarker.report.content import (
+    Block,
+    Cell,
+    Column,
+    Document,
+    Figure,
+    Picture,
+    Section,
+    Table,
+    Thumbnails,
+    numbered,
+)
+from pdbiomarker.report.inline import Inliner
+from pdbiomarker.report.lookup import axes_of, packed, text_of
 
 __all__ = ["render_html"]
 
 _TEMPLATE: Final = "review.html.jinja"
 _SCRIPT: Final = "review.js"
 _STYLE: Final = "review.css"
+#: Headings of columns that name a participant, or what belongs to one.
+_KINDS: Final[Mapping[str, str]] = {
+    "participant": "participant",
+    "filed under": "participant",
+    "unit": "participant",
+    "biopsy": "biopsy",
+    "slide": "slide",
+    "library": "library",
+}
+#: Headings of columns that may hold the id of any of these.
+_ANY: Final = frozenset({"item"})
 
 
 def render_html(document: Document) -> str:
@@ -40,15 +70,19 @@ def render_html(document: Document) -> str:
     environment = Environment(
         autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
     )
-    environment.filters["picture"] = _picture
+    page = _Page(document)
+    environment.filters["picture"] = page.picture
+    environment.filters["owners"] = page.owners
+    environment.filters["person"] = page.person
+    environment.filters["width"] = page.width
     environment.filters["jpeg"] = _jpeg
     environment.filters["sort_value"] = _sort_value
     environment.filters["rows_of"] = _layout
-    script, css = _resource(_SCRIPT), _resource(_STYLE)
-    digest = base64.b64encode(hashlib.sha256(script.encode("utf-8")).digest()).decode("ascii")
+    environment.filters["lookup"] = lambda every: Markup(text_of(packed(every)))  # noqa: S704  (escaped JSON)
+    script, css = _resource(_SCRIPT), _resource(_STYLE) + page.widths()
     policy = (
-        f"default-src 'none'; style-src 'unsafe-inline'; img-src data:; script-src 'sha256-{digest}'; "
-        "base-uri 'none'; form-action 'none'"
+        f"default-src 'none'; style-src 'sha256-{_digest(css)}'; img-src data:; "
+        f"script-src 'sha256-{_digest(script)}'; base-uri 'none'; form-action 'none'"
     )
     template = environment.from_string(_resource(_TEMPLATE))
     return template.render(
@@ -57,11 +91,94 @@ def render_html(document: Document) -> str:
         script=Markup(script),  # noqa: S704  (our own file, not input)
         css=Markup(css),  # noqa: S704
         numbers=numbered(document),
+        people=Markup(text_of(page.people())),  # noqa: S704
+        letters=page.letters,
     )
 
 
 def _resource(name: str) -> str:
     return (resources.files("pdbiomarker.report") / "templates" / name).read_text(encoding="utf-8")
+
+
+def _digest(text: str) -> str:
+    return base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+
+
+class _Page:
+    """What the template asks of a document: drawings, whose a row is, widths."""
+
+    def __init__(self, document: Document) -> None:
+        self._people = document.people
+        self._numbers = {one.participant: i for i, one in enumerate(document.people)}
+        self._inliner = Inliner({mark_of(name): i for name, i in self._numbers.items()})
+        self._owners: dict[str, dict[str, int]] = {"participant": self._numbers}
+        for one in document.people:
+            for kind, items in one.items.items():
+                of = self._owners.setdefault(kind, {})
+                of.update(dict.fromkeys(items, self._numbers[one.participant]))
+        blocks = [block for section in document.sections for block in section.blocks]
+        self._searched = {b.every.figure for b in blocks if isinstance(b, Table) and b.every is not None}
+        pictures = [
+            picture
+            for block in blocks
+            if isinstance(block, Thumbnails)
+            for row in block.rows
+            for _, *both in row.images
+            for picture in both
+            if picture is not None
+        ]
+        shares = sorted({f"{100 * picture.share:.2f}" for picture in pictures})
+        self._widths = {share: f"w{i}" for i, share in enumerate(shares)}
+
+    def picture(self, figure: Figure) -> dict[str, Any]:
+        """Draw a figure: inline where it shows participants, else as a data URI; its size in CSS pixels."""
+        drawing = figure.draw()
+        width, height = drawing.get_size_inches()
+        svg = render_svg(drawing)
+        inline = self._inliner.write(svg)
+        data = b"" if inline is not None else self._inliner.smaller(svg)
+        return {
+            "inline": None if inline is None else Markup(inline),  # noqa: S704  (checked and escaped)
+            "src": f"data:image/svg+xml;base64,{base64.b64encode(data).decode('ascii')}",
+            "box": f"0 0 {72 * width:g} {72 * height:g}",
+            "width": round(width * 96),
+            "height": round(height * 96),
+            "axes": text_of(axes_of(drawing)) if figure.key in self._searched else None,
+        }
+
+    def letters(self) -> Markup:
+        """Outlines of the letters of the inline figures."""
+        return Markup(self._inliner.letters())  # noqa: S704
+
+    def people(self) -> list[list[Any]]:
+        """Participants for the script: the id, names and values of the facts, whether evaluable."""
+        return [
+            [one.participant, [[f.name, f.value] for f in one.facts], one.evaluable] for one in self._people
+        ]
+
+    def person(self, participant: str) -> int | None:
+        """The number of a participant."""
+        return self._numbers.get(participant)
+
+    def owners(self, table: Table) -> list[int | None]:
+        """Whose each row of a table is, where it is a participant's."""
+        owners: list[int | None] = [None] * len(table.rows)
+        for at, column in enumerate(table.columns):
+            heading = column.label.lower().removesuffix(" id")
+            kinds = list(self._owners) if heading in _ANY else [_KINDS.get(heading, "")]
+            for i, row in enumerate(table.rows):
+                if owners[i] is None and isinstance(row[at], str):
+                    found = {self._owners.get(kind, {}).get(str(row[at])) for kind in kinds} - {None}
+                    owners[i] = found.pop() if len(found) == 1 else None
+        return owners
+
+    def width(self, picture: Picture) -> str:
+        """The class that gives an image its share of the width."""
+        return self._widths[f"{100 * picture.share:.2f}"]
+
+    def widths(self) -> str:
+        """Rules for the widths of images."""
+        return "".join(f".{name} {{ width: {share}%; }}\n" for share, name in self._widths.items())
 
 
 def _layout(section: Section) -> list[tuple[Block, ...]]:
@@ -80,18 +197,6 @@ def _layout(section: Section) -> list[tuple[Block, ...]]:
             waiting = []
         rows.append((block,))
     return [*rows, tuple(waiting)] if waiting else rows
-
-
-def _picture(figure: Figure) -> dict[str, Any]:
-    """Draw a figure: its data URI and its natural size in CSS pixels."""
-    drawing = figure.draw()
-    width, height = drawing.get_size_inches()
-    data = base64.b64encode(render_svg(drawing)).decode("ascii")
-    return {
-        "src": f"data:image/svg+xml;base64,{data}",
-        "width": round(width * 96),
-        "height": round(height * 96),
-    }
 
 
 def _jpeg(picture: Picture) -> str:

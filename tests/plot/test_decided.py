@@ -162,9 +162,22 @@ def test_the_report_says_what_was_decided_and_tells_nothing_twice(result, review
     rates = review.responder_rates
     up = rates[rates["criterion"].str.startswith("beyond noise") & (rates["direction"] == "up")].iloc[0]
     assert facts["beyond noise"].startswith(f"{up['n']} up")
+    lines = {line.rule: line for line in document.findings[0].rules}
     for row in review.decisions.cohort.itertuples():
         assert row.rule in facts["decision"]
         assert row.verdict in facts["decision"]
+        line = lines.pop(row.rule)
+        assert (line.verdict, line.asks, line.observed) == (row.verdict, row.criterion, row.observed)
+        assert line.capped == row.capped_by
+        if row.verdict != "not evaluable" and pd.notna(row.p_if_inert):
+            assert float(line.if_inert.removesuffix(" %")) == pytest.approx(100 * row.p_if_inert, rel=0.06)
+            share, truth = line.if_target.removesuffix(")").split(" % (")
+            assert float(share) == pytest.approx(100 * row.p_if_target, rel=0.06)
+            assert float(truth.removesuffix("-fold")) == row.target
+    assert not lines
+    order = ["go", "consider", "stop", "not evaluable"]
+    ranks = [order.index(line.verdict) for line in document.findings[0].rules]
+    assert ranks == sorted(ranks)
     tables = {b.key: b for s in document.sections for b in s.blocks if b.template == "table"}
     assert len(tables["decisions-cohort"].rows) == len(review.decisions.cohort)
     assert len(tables["responders-ihc-cd8-density"].rows) == 10
