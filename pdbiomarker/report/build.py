@@ -22,6 +22,7 @@ from pdbiomarker.plot.select import (
     set_label,
 )
 from pdbiomarker.plot.truth import join_truth
+from pdbiomarker.report.agenda import with_agenda
 from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
 from pdbiomarker.report.blocks import plain_table as _plain_table
@@ -115,7 +116,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         notices(result),
         found,
         none,
-        tuple(s for s in sections if s is not None),
+        with_agenda([s for s in sections if s is not None], result, review),
     )
 
 

@@ -23,6 +23,7 @@ __all__ = [
     "Fact",
     "Figure",
     "KeyFinding",
+    "Level",
     "Notice",
     "Picture",
     "Section",
@@ -39,6 +40,8 @@ Cell = str | int | float | bool | None
 #: How a column is written.
 Format = Literal["text", "name", "id", "code", "number", "df", "p"]
 Tone = Literal["good", "caution", "neutral", "missing", "simulated"]
+#: Where the slides of a meeting show a block: among the messages, behind the divider, or not at all.
+Level = Literal["main", "appendix", "workbook"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,6 +67,12 @@ class Figure:
         Gives the drawing; called once per writer.
     wide : bool
         Whether it wants the full width; two figures that do not may share a row.
+    message : str
+        What it says, in a sentence with its number; empty where nobody wrote one.
+    level : {"main", "appendix", "workbook"}
+        Where the slides show it; the other formats show everything.
+    sources : tuple of str
+        Keys of tables, and names of complete results, that hold its numbers.
     """
 
     template: ClassVar[str] = "figure"
@@ -71,6 +80,9 @@ class Figure:
     caption: str
     draw: Callable[[], Drawing]
     wide: bool = True
+    message: str = ""
+    level: Level = "workbook"
+    sources: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -109,6 +121,8 @@ class Table:
         Whether a reader opens it when wanted.
     total : int or None
         Rows of the complete table when only the first are here; the caption then says where the rest is.
+    message, level
+        As of a figure.
     """
 
     template: ClassVar[str] = "table"
@@ -118,6 +132,8 @@ class Table:
     rows: tuple[tuple[Cell, ...], ...]
     collapsed: bool = False
     total: int | None = None
+    message: str = ""
+    level: Level = "workbook"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -130,10 +146,11 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class ThumbnailRow:
-    """One participant's images: per slide a title, an overview and a field."""
+    """One participant's images: per slide a title, an overview and a field; `message` puts it on a slide."""
 
     participant: str
     images: tuple[tuple[str, Picture | None, Picture | None], ...]
+    message: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -197,6 +214,8 @@ class KeyFinding:
         What `n_pairs` counts: evaluable pairs, or the participants of a contrast at one visit.
     decided : tuple of Fact
         What was decided: responders beyond noise, and the verdict of a rule with its error rates.
+    row : tuple of str
+        Assay, feature, contrast and analysis set: the row of the result that it tells.
     """
 
     label: str
@@ -211,6 +230,7 @@ class KeyFinding:
     doubts: tuple[str, ...]
     counted: str = "evaluable pairs"
     decided: tuple[Fact, ...] = ()
+    row: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -218,7 +218,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
             rows.append(
                 {
                     "label": _label(result, review, reference),
-                    "dose": row.dose,
+                    "dose": "" if pd.isna(row.dose) else f"{row.dose:g}",
                     "n_participants": row.n_participants,
                     "n_evaluable": row.n_evaluable,
                     "change": values[0],
@@ -227,7 +227,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
                 }
             )
     heads = [
-        *[*_feature(review), ("dose", Column("dose (mg)", "number"))],
+        *[*_feature(review), ("dose", Column("dose (mg)", "id"))],
         *[("n_participants", Column("participants", "number")), ("n_evaluable", Column("pairs", "number"))],
         *[("change", Column("mean change", "number")), ("interval", Column("95 % CI"))],
         ("beyond", Column("beyond noise, up")),

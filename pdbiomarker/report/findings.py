@@ -79,7 +79,8 @@ def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFindi
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
         found = _finding(result, chosen)
         decided = decision_facts(review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
-        findings.append(dataclasses.replace(found, decided=decided))
+        key = tuple(str(row[name]) for name in ("assay", "feature", "contrast", "set"))
+        findings.append(dataclasses.replace(found, decided=decided, row=key))
     return tuple(findings)
 
 

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure as Drawing
 from pdbiomarker import plot
 from pdbiomarker.change import PDResult
 from pdbiomarker.link import Link, Links, link_study
+from pdbiomarker.plot.numbers import format_interval, format_number, p_equals
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import Hue, figure, hue_of, style
 from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
@@ -96,7 +97,26 @@ def _figure(
     kind: str, link: Link, draw: Callable[[Axes], object], *, caption: str, height: float = 4.2
 ) -> Figure:
     told = f"{caption} {link.contrast}; strict analysis set. {link.note}"
-    return Figure(_key(kind, link), clean(told), _drawn(6.2, height, draw), wide=False)
+    drawing = _drawn(6.2, height, draw)
+    return Figure(_key(kind, link), clean(told), drawing, wide=False, message=_sentence(kind, link))
+
+
+def _sentence(kind: str, link: Link) -> str:
+    """What a link says, with its number; nothing where it was not told."""
+    rows = link.table[(link.table["status"] == "ok") & link.table["estimate"].notna()]
+    if kind == "landmark":
+        rows = rows[rows["quantity"].astype(str).str.contains("hazard ratio")]
+    elif kind in {"concordance", "blood"}:
+        rows = rows[rows["analysis"] == "changes"]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    limits = f" ({format_interval(row['low'], row['high'])})" if pd.notna(row["low"]) else ""
+    p = f", {p_equals('p', float(row['p']))}, not adjusted" if pd.notna(row["p"]) else ""
+    pair = f"{link.label} and {link.other_label}"
+    return (
+        f"{pair}: {row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
+    )
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:
