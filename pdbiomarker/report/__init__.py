@@ -134,7 +134,7 @@ def write_report(document: Document, result: Result, paths: Mapping[str, Path]) 
         if format_ == "html":
             data = page.encode("utf-8")
         elif format_ == "pdf":
-            data = render_pdf(page)
+            data = render_pdf(page, **_running(document))
         elif format_ == "pptx":
             data = render_deck(document)
         else:
@@ -143,6 +143,17 @@ def write_report(document: Document, result: Result, paths: Mapping[str, Path]) 
             partial.write_bytes(data)
         written.append(paths[format_])
     return written
+
+
+def _running(document: Document) -> dict[str, str]:
+    """What stands on every page of paper: the study with its cut-off, and whether the data are simulated."""
+    cutoff = next((fact.value for fact in document.facts if fact.name == "Data cut-off"), "not stated")
+    simulated = any(notice.tone == "simulated" for notice in document.notices)
+    title = document.title if len(document.title) <= 90 else f"{document.title[:89]}…"
+    return {
+        "running": f"{title} · data cut-off {cutoff[:30]}",
+        "mark": "SIMULATED DATA" if simulated else "",
+    }
 
 
 def _complete(result: Result) -> dict[str, pd.DataFrame]:

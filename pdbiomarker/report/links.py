@@ -104,6 +104,8 @@ def _figure(
 def _sentence(kind: str, link: Link) -> str:
     """What a link says, with its number; nothing where it was not told."""
     rows = link.table[(link.table["status"] == "ok") & link.table["estimate"].notna()]
+    if kind == "response":
+        rows = rows[rows["quantity"] == "order across groups"]
     if kind == "landmark":
         rows = rows[rows["quantity"].astype(str).str.contains("hazard ratio")]
     elif kind in {"concordance", "blood"}:
