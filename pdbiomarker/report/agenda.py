@@ -34,7 +34,7 @@ _MAIN: Final[tuple[tuple[str, int], ...]] = (
 )
 _APPENDIX: Final[tuple[str, ...]] = (
     *("cuts-items", "estimand", "unused", "problems-quarantine", "identity-suspects", "noise-table"),
-    *("variance-components", "curves-", "sensitivity-", "ada", "truth-primary"),
+    *("variance-components", "curves-"),
 )
 #: Sections whose figures of single features are for reading, not for the meeting.
 _NOT_SHOWN: Final = frozenset({"signatures", "change-exposure"})
@@ -120,7 +120,7 @@ def _level(section: str, key: str, used: dict[str, int]) -> Level:
             if used[start] > most or (section in _NOT_SHOWN and not key.startswith("forest-")):
                 return "workbook"
             return "main"
-    return "appendix" if key.startswith(_APPENDIX) and key != "ada-titres" else "workbook"
+    return "appendix" if key.startswith(_APPENDIX) else "workbook"
 
 
 def _sources(key: str) -> tuple[str, ...]:

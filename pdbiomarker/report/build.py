@@ -27,6 +27,7 @@ from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
 from pdbiomarker.report.blocks import plain_table as _plain_table
 from pdbiomarker.report.blocks import table_of as _table
+from pdbiomarker.report.checklist import checklist_section
 from pdbiomarker.report.clinic import clinical_sections
 from pdbiomarker.report.content import (
     Block,
@@ -43,6 +44,7 @@ from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.links import link_sections
+from pdbiomarker.report.listings import listings_section
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.overrides import overrides_table
 from pdbiomarker.report.privacy import relative_name
@@ -87,6 +89,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         Fact("pdbiomarker", versions.get("pdbiomarker", "version not recorded")),
     )
     hue = _hue(result)
+    linked = link_sections(result, hue)
     sections = (
         _front(result),
         estimand_section(result),
@@ -97,11 +100,13 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         _families(result),
         _signatures(result, hue),
         _genes(result),
-        *link_sections(result, hue),
+        *linked,
         *clinical_sections(result),
         _truth(result),
         _slides(result),
-        Section("methods", "Methods and limits", _methods(result)),
+        listings_section(result),
+        Section("methods", "Methods and limits", _methods(result, review, linked)),
+        checklist_section(result),
         _provenance(result, versions),
     )
     found = key_findings(result, review)
@@ -614,8 +619,11 @@ def _planted(result: Result, rows: pd.DataFrame) -> Table:
     return _table("truth-primary", caption, mine.assign(planted=effects), columns)
 
 
-def _methods(result: Result) -> tuple[Block, ...]:
-    return (Text(methods_text(result)), Text(("Limits:", *limits_text(result)), "note"))
+def _methods(result: Result, review: Review | None, linked: Sequence[Section]) -> tuple[Block, ...]:
+    keys = [str(getattr(b, "key", "")) for section in linked for b in section.blocks]
+    kinds = {key.removeprefix("link-") for key in keys if key.startswith("link-")}
+    text = methods_text(result, review, links=kinds)
+    return (Text(text), Text(("Limits:", *limits_text(result)), "note"))
 
 
 def _provenance(result: Result, versions: dict[str, str]) -> Section:

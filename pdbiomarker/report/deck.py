@@ -65,6 +65,8 @@ _BLANK: Final = 6
 #: Characters of text that a slide of small type in two columns holds.
 _CHARACTERS: Final = 3_600
 _LONGEST_TITLE: Final = 180
+#: So many slides of small type at most.
+_MOST_READ: Final = 2
 #: Sections whose paragraphs are slides of the appendix.
 _READ: Final = ("methods",)
 #: Sections that say themselves what they hold; their paragraphs are no gap.
@@ -365,8 +367,13 @@ class _Deck:
         """Write the paragraphs of a section in small type, in two columns."""
         paragraphs = [p for b in section.blocks if isinstance(b, Text) for p in b.paragraphs]
         pages = _pages_of_text(paragraphs)
-        for number, page in enumerate(pages, start=1):
+        for number, page in enumerate(pages[:_MOST_READ], start=1):
             more = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
+            more += (
+                "; the rest: review.html, and review.xlsx, sheet 'Text'"
+                if number == _MOST_READ < len(pages)
+                else ""
+            )
             slide = self._slide(f"{section.title}{more}", "")
             for column, texts in enumerate(_halves(page)):
                 left = MARGIN + column * (INNER / 2 + 0.1)
