@@ -27,6 +27,7 @@ __all__ = [
     "Document",
     "build",
     "compare_cuts",
+    "complete_results",
     "cuts_section",
     "formats_of",
     "render_html",
@@ -45,7 +46,13 @@ _RESULTS: Final[Mapping[str, str]] = {
     "biopsies": "biopsies",
     "pairs": "pairs",
     "robustness": "robustness",
+    "dispositions": "dispositions",
 }
+_REVIEWED: Final = (
+    *("responders", "responder_rates", "noise", "noise_components"),
+    *("dose_response", "dose_trend", "honesty_checks"),
+)
+_DECIDED: Final = ("cohort", "dose_levels", "participants", "operating", "curves")
 
 
 def report(study: Any, result: Result, path: str | Path, *, review: Review | None = None) -> Path:
@@ -86,7 +93,7 @@ def report(study: Any, result: Result, path: str | Path, *, review: Review | Non
     target = Path(path)
     (format_,) = formats_of([target.suffix.removeprefix(".")])
     decided = review_of_plan(result) if review is None and isinstance(result, PDResult) else review
-    return write_report(build(study, result, decided), result, {format_: target})[0]
+    return write_report(build(study, result, decided), result, {format_: target}, review=decided)[0]
 
 
 def formats_of(names: Iterable[str]) -> list[str]:
@@ -112,7 +119,9 @@ def formats_of(names: Iterable[str]) -> list[str]:
     return [name for name in FORMATS if name in wanted]
 
 
-def write_report(document: Document, result: Result, paths: Mapping[str, Path]) -> list[Path]:
+def write_report(
+    document: Document, result: Result, paths: Mapping[str, Path], *, review: Review | None = None
+) -> list[Path]:
     """Write a document in several formats: the same numbers, from the same objects.
 
     Parameters
@@ -122,6 +131,8 @@ def write_report(document: Document, result: Result, paths: Mapping[str, Path]) 
     result : PDResult
         Its complete tables go into the workbook.
     paths : mapping of format to Path
+    review : Review, optional
+        Its complete tables go into the workbook as well.
 
     Returns
     -------
@@ -138,7 +149,7 @@ def write_report(document: Document, result: Result, paths: Mapping[str, Path]) 
         elif format_ == "pptx":
             data = render_deck(document)
         else:
-            data = render_workbook(document, _complete(result))
+            data = render_workbook(document, complete_results(result, review))
         with atomic_path(paths[format_]) as partial:
             partial.write_bytes(data)
         written.append(paths[format_])
@@ -156,6 +167,23 @@ def _running(document: Document) -> dict[str, str]:
     }
 
 
-def _complete(result: Result) -> dict[str, pd.DataFrame]:
-    found = {name: getattr(result, attribute, None) for name, attribute in _RESULTS.items()}
-    return {name: frame for name, frame in found.items() if isinstance(frame, pd.DataFrame)}
+def complete_results(result: Result, review: Review | None = None) -> dict[str, pd.DataFrame]:
+    """Give the complete tables behind a report, by the names of their files in a results folder.
+
+    Parameters
+    ----------
+    result : PDResult
+    review : Review, optional
+    """
+    found: dict[str, object] = {
+        name: getattr(result, attribute, None) for name, attribute in _RESULTS.items()
+    }
+    if review is not None:
+        found |= {name: getattr(review, name, None) for name in _REVIEWED}
+        found |= {f"decisions_{name}": getattr(review.decisions, name, None) for name in _DECIDED}
+        found |= {f"honesty_{name.replace(' ', '_')}": frame for name, frame in review.details.items()}
+    found |= dict(getattr(result, "listings", {}))
+    found |= {f"qc_{name}": frame for name, frame in result.qc.items()}
+    found |= {f"clinical_{name}": frame for name, frame in getattr(result, "clinical", {}).items()}
+    found["truth"] = getattr(result, "truth", None)
+    return {name: frame for name, frame in found.items() if isinstance(frame, pd.DataFrame) and len(frame)}

@@ -57,13 +57,14 @@ def report_results(
     wanted = formats_of([suffix] if is_file else formats)
     _unchanged(root)
     result = read_result(root)
-    document = build(result.study, result, read_review(root))
+    review = read_review(root)
+    document = build(result.study, result, review)
     if against is not None:
         _unchanged(Path(against))
         section = cuts_section(compare_cuts(read_result(against), result))
         document = dataclasses.replace(document, sections=(section, *document.sections))
     paths = {name: target if is_file else target / f"review.{name}" for name in wanted}
-    return write_report(document, result, paths)
+    return write_report(document, result, paths, review=review)
 
 
 def diff_results(
