@@ -15,7 +15,8 @@ from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.report.build import build
 from pdbiomarker.report.content import Document
-from pdbiomarker.report.cuts import Cuts, compare_cuts, cuts_section
+from pdbiomarker.report.cuts import Cuts, compare_cuts
+from pdbiomarker.report.cuts_panel import cuts_section
 from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.pdf import render_pdf
