@@ -87,7 +87,7 @@ def with_agenda(
     used: dict[str, int] = {}
     out = []
     for section in sections:
-        blocks = []
+        blocks: list[Block] = []
         for block in section.blocks:
             if isinstance(block, Text):
                 blocks.append(block)

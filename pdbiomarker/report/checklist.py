@@ -82,8 +82,8 @@ def _values(frame: pd.DataFrame, *columns: str) -> str:
     """The different values of the first of these columns that there is, with how often each occurs."""
     for column in columns:
         if column in frame.columns:
-            counts = frame[column].dropna().astype(str)
-            counts = counts[counts != ""].value_counts().sort_index()
+            texts = frame[column].dropna().astype(str)
+            counts = texts[texts != ""].value_counts().sort_index()
             if len(counts):
                 told = [f"{value} ({n})" for value, n in counts.items()]
                 more = f" and {len(told) - _MOST_NAMED} more" if len(told) > _MOST_NAMED else ""

@@ -349,7 +349,8 @@ class _Deck:
     def divider(self) -> None:
         """Part what is shown from what is looked up."""
         slide = self._slide("")
-        bar = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, 0, 0, Inches(WIDTH), Inches(HEIGHT))
+        # Not over the foot and the mark of simulated data.
+        bar = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, 0, Inches(0.5), Inches(WIDTH), Inches(HEIGHT - 1.0))
         fill_shape(bar, _ACCENT)
         frame = box(slide, 0.8, 2.8, WIDTH - 1.6, 1.6)
         line(frame, "Appendix", size=40, bold=True, colour=_WHITE)

@@ -190,7 +190,7 @@ def _called(rows: pd.DataFrame, what: str) -> str:
 def _families(result: Result) -> dict[str, str]:
     table = result.table
     own = table[table["set"] == primary_set(table)]
-    told = {}
+    told: dict[str, str] = {}
     for family, rows in own.groupby("family", sort=False):
         if family != "primary":
             sentence = _called(rows, f"the family {family}")
@@ -201,7 +201,7 @@ def _families(result: Result) -> dict[str, str]:
 def _genes(result: Result) -> dict[str, str]:
     table = result.table
     own = table[(table["kind"] == "count") & (table["set"] == primary_set(table))]
-    told = {}
+    told: dict[str, str] = {}
     for (assay, contrast), rows in own.groupby(["assay", "contrast"], sort=False):
         tested = rows[rows["q"].notna()]
         called = tested[tested["q"].astype(float) < LEVEL]
