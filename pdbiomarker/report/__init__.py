@@ -15,7 +15,8 @@ from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
 from pdbiomarker.report.build import build
 from pdbiomarker.report.content import Document
-from pdbiomarker.report.cuts import Cuts, compare_cuts, cuts_section
+from pdbiomarker.report.cuts import Cuts, compare_cuts
+from pdbiomarker.report.cuts_panel import cuts_section
 from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.pdf import render_pdf
@@ -27,6 +28,7 @@ __all__ = [
     "Document",
     "build",
     "compare_cuts",
+    "complete_results",
     "cuts_section",
     "formats_of",
     "render_html",
@@ -45,7 +47,13 @@ _RESULTS: Final[Mapping[str, str]] = {
     "biopsies": "biopsies",
     "pairs": "pairs",
     "robustness": "robustness",
+    "dispositions": "dispositions",
 }
+_REVIEWED: Final = (
+    *("responders", "responder_rates", "noise", "noise_components"),
+    *("dose_response", "dose_trend", "honesty_checks"),
+)
+_DECIDED: Final = ("cohort", "dose_levels", "participants", "operating", "curves")
 
 
 def report(study: Any, result: Result, path: str | Path, *, review: Review | None = None) -> Path:
@@ -86,7 +94,7 @@ def report(study: Any, result: Result, path: str | Path, *, review: Review | Non
     target = Path(path)
     (format_,) = formats_of([target.suffix.removeprefix(".")])
     decided = review_of_plan(result) if review is None and isinstance(result, PDResult) else review
-    return write_report(build(study, result, decided), result, {format_: target})[0]
+    return write_report(build(study, result, decided), result, {format_: target}, review=decided)[0]
 
 
 def formats_of(names: Iterable[str]) -> list[str]:
@@ -117,6 +125,7 @@ def write_report(
     result: Result,
     paths: Mapping[str, Path],
     *,
+    review: Review | None = None,
     ended: Callable[[str, ResourceError | None], None] | None = None,
 ) -> list[Path]:
     """Write a document in several formats: the same numbers, from the same objects.
@@ -128,6 +137,8 @@ def write_report(
     result : PDResult
         Its complete tables go into the workbook.
     paths : mapping of format to Path
+    review : Review, optional
+        Its complete tables go into the workbook as well.
     ended : callable, optional
         Called with each format when it was written, or with what it lacked; the others are then written all
         the same. Without it, what a format lacks is raised.
@@ -144,11 +155,11 @@ def write_report(
             if format_ == "html":
                 data = page.encode("utf-8")
             elif format_ == "pdf":
-                data = render_pdf(page)
+                data = render_pdf(page, **_running(document))
             elif format_ == "pptx":
                 data = render_deck(document)
             else:
-                data = render_workbook(document, _complete(result))
+                data = render_workbook(document, complete_results(result, review))
         except ResourceError as error:
             if ended is None:
                 raise
@@ -162,6 +173,34 @@ def write_report(
     return written
 
 
-def _complete(result: Result) -> dict[str, pd.DataFrame]:
-    found = {name: getattr(result, attribute, None) for name, attribute in _RESULTS.items()}
-    return {name: frame for name, frame in found.items() if isinstance(frame, pd.DataFrame)}
+def _running(document: Document) -> dict[str, str]:
+    """What stands on every page of paper: the study with its cut-off, and whether the data are simulated."""
+    cutoff = next((fact.value for fact in document.facts if fact.name == "Data cut-off"), "not stated")
+    simulated = any(notice.tone == "simulated" for notice in document.notices)
+    title = document.title if len(document.title) <= 90 else f"{document.title[:89]}…"
+    return {
+        "running": f"{title} · data cut-off {cutoff[:30]}",
+        "mark": "SIMULATED DATA" if simulated else "",
+    }
+
+
+def complete_results(result: Result, review: Review | None = None) -> dict[str, pd.DataFrame]:
+    """Give the complete tables behind a report, by the names of their files in a results folder.
+
+    Parameters
+    ----------
+    result : PDResult
+    review : Review, optional
+    """
+    found: dict[str, object] = {
+        name: getattr(result, attribute, None) for name, attribute in _RESULTS.items()
+    }
+    if review is not None:
+        found |= {name: getattr(review, name, None) for name in _REVIEWED}
+        found |= {f"decisions_{name}": getattr(review.decisions, name, None) for name in _DECIDED}
+        found |= {f"honesty_{name.replace(' ', '_')}": frame for name, frame in review.details.items()}
+    found |= dict(getattr(result, "listings", {}))
+    found |= {f"qc_{name}": frame for name, frame in result.qc.items()}
+    found |= {f"clinical_{name}": frame for name, frame in getattr(result, "clinical", {}).items()}
+    found["truth"] = getattr(result, "truth", None)
+    return {name: frame for name, frame in found.items() if isinstance(frame, pd.DataFrame) and len(frame)}

@@ -24,10 +24,12 @@ from pdbiomarker.plot.select import (
     set_label,
 )
 from pdbiomarker.plot.truth import join_truth
+from pdbiomarker.report.agenda import with_agenda
 from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
 from pdbiomarker.report.blocks import plain_table as _plain_table
 from pdbiomarker.report.blocks import table_of as _table
+from pdbiomarker.report.checklist import checklist_section
 from pdbiomarker.report.clinic import clinical_sections
 from pdbiomarker.report.content import (
     Block,
@@ -44,6 +46,7 @@ from pdbiomarker.report.decisions import decision_sections
 from pdbiomarker.report.estimand import estimand_section
 from pdbiomarker.report.findings import USABLE, key_findings, notices, primary_rows
 from pdbiomarker.report.links import drawn_by_dose, link_sections
+from pdbiomarker.report.listings import listings_section
 from pdbiomarker.report.lookup import every_row
 from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.options import model_options, pairing_options, span_of_pairs
@@ -95,7 +98,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         Fact("pdbiomarker", versions.get("pdbiomarker", "version not recorded")),
     )
     hue = _hue(result)
-    links = link_sections(result, hue)
+    linked = link_sections(result, hue)
     sections = (
         _front(result),
         estimand_section(result),
@@ -107,11 +110,13 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         _families(result),
         _signatures(result, hue),
         _genes(result),
-        *links,
-        *clinical_sections(result, drawn_by_dose(result, links)),
+        *linked,
+        *clinical_sections(result, drawn_by_dose(result, linked)),
         _truth(result),
         _slides(result),
-        Section("methods", "Methods and limits", _methods(result)),
+        listings_section(result),
+        Section("methods", "Methods and limits", _methods(result, review, linked)),
+        checklist_section(result),
         _provenance(result, versions),
     )
     found = key_findings(result, review)
@@ -126,7 +131,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         notices(result),
         found,
         none,
-        tuple(s for s in sections if s is not None),
+        with_agenda([s for s in sections if s is not None], result, review),
         people_of(result, review),
     )
 
@@ -653,8 +658,11 @@ def _planted(result: Result, rows: pd.DataFrame) -> Table:
     return _table("truth-primary", caption, mine.assign(planted=effects), columns)
 
 
-def _methods(result: Result) -> tuple[Block, ...]:
-    return (Text(methods_text(result)), Text(("Limits:", *limits_text(result)), "note"))
+def _methods(result: Result, review: Review | None, linked: Sequence[Section]) -> tuple[Block, ...]:
+    keys = [str(getattr(b, "key", "")) for section in linked for b in section.blocks]
+    kinds = {key.removeprefix("link-") for key in keys if key.startswith("link-")}
+    text = methods_text(result, review, links=kinds)
+    return (Text(text), Text(("Limits:", *limits_text(result)), "note"))
 
 
 def _hash_of_inputs(result: Result) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "Fact",
     "Figure",
     "KeyFinding",
+    "Level",
     "Notice",
     "Person",
     "Picture",
@@ -43,6 +44,8 @@ Cell = str | int | float | bool | None
 #: How a column is written.
 Format = Literal["text", "name", "id", "code", "number", "df", "p"]
 Tone = Literal["good", "caution", "neutral", "missing", "simulated"]
+#: Where the slides of a meeting show a block: among the messages, behind the divider, or not at all.
+Level = Literal["main", "appendix", "workbook"]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -69,6 +72,12 @@ class Figure:
         that all writers share one drawing.
     wide : bool
         Whether it wants the full width; two figures that do not may share a row.
+    message : str
+        What it says, in a sentence with its number; empty where nobody wrote one.
+    level : {"main", "appendix", "workbook"}
+        Where the slides show it; the other formats show everything.
+    sources : tuple of str
+        Keys of tables, and names of complete results, that hold its numbers.
     """
 
     template: ClassVar[str] = "figure"
@@ -76,6 +85,9 @@ class Figure:
     caption: str
     draw: Callable[[], Drawing]
     wide: bool = True
+    message: str = ""
+    level: Level = "workbook"
+    sources: tuple[str, ...] = ()
 
     @property
     def title(self) -> str:
@@ -148,6 +160,8 @@ class Table:
         Rows of the complete table when only the first are here; the caption then says where the rest is.
     every : Every or None
         Those rows, where a reader may look one up.
+    message, level
+        As of a figure.
     """
 
     template: ClassVar[str] = "table"
@@ -158,6 +172,8 @@ class Table:
     collapsed: bool = False
     total: int | None = None
     every: Every | None = None
+    message: str = ""
+    level: Level = "workbook"
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,10 +186,11 @@ class Picture:
 
 @dataclasses.dataclass(frozen=True)
 class ThumbnailRow:
-    """One participant's images: per slide a title, an overview and a field."""
+    """One participant's images: per slide a title, an overview and a field; `message` puts it on a slide."""
 
     participant: str
     images: tuple[tuple[str, Picture | None, Picture | None], ...]
+    message: str = ""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -286,6 +303,8 @@ class KeyFinding:
         What was decided: responders beyond noise, and the verdict of a rule with its error rates.
     rules : tuple of RuleLine
         The same verdicts one by one, for a format that has room for a table.
+    row : tuple of str
+        Assay, feature, contrast and analysis set: the row of the result that it tells.
     """
 
     label: str
@@ -301,6 +320,7 @@ class KeyFinding:
     counted: str = "evaluable pairs"
     decided: tuple[Fact, ...] = ()
     rules: tuple[RuleLine, ...] = ()
+    row: tuple[str, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True)

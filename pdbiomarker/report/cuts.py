@@ -2,8 +2,8 @@
 
 Two results of one study are compared by their keys, never by the place of a row:
 
-- *items*: participants, biopsies, libraries and slides added, removed or changed, column by column, and input
-  files whose content changed;
+- *items*: participants, biopsies, libraries and slides added, removed or changed, column by column; values of
+  panels that were corrected in biopsies of both cuts; and input files whose content changed;
 - *pairs*: a participant's change in a feature of a panel, gained, lost or moved;
 - *results*: the rows of the results table whose estimate moved by more than a tolerance, whose n, status or
   adjusted verdict changed, that came or went.
@@ -25,11 +25,9 @@ import pandas as pd
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.plot.select import Result
-from pdbiomarker.report.blocks import cell_of
-from pdbiomarker.report.content import Block, Column, Format, Section, Table, Text
 from pdbiomarker.tables import write_table
 
-__all__ = ["Cuts", "compare_cuts", "cuts_section"]
+__all__ = ["ITEM_COLUMNS", "Cuts", "compare_cuts"]
 
 _SHEETS: Final[Mapping[str, str]] = {
     "participants": "participant",
@@ -43,12 +41,21 @@ _NOT_COMPARED: Final = frozenset({"line", "source", "collection_date", "first_do
 _ALLOWED_DAYS: Final = ("study_day_earliest", "study_day_latest")
 #: Sets whose changes are listed pair by pair; those of all others are changes of the first.
 _LISTED_SETS: Final = ("strict", "immune_evaluable", "all_biopsied")
+_PLURALS: Final[Mapping[str, str]] = {
+    "participant": "Participants",
+    "biopsy": "Biopsies",
+    "library": "Libraries",
+    "slide": "Slides",
+    "value": "Biopsies with values",
+    "file": "Files",
+}
+#: Assays of more features are no panels: their values and changes are not listed one by one.
+_PANEL: Final = 200
 _ALPHA: Final = 0.05
 _SAME: Final = 1e-9
 _RESULT_KEY: Final = ["assay", "feature", "contrast", "set"]
 _PAIR_KEY: Final = ["assay", "feature", "contrast", "set", "participant_id"]
 _MOST_NAMED: Final = 4
-_MOST_ROWS: Final = 200
 
 ITEM_COLUMNS: Final = ("kind", "item", "participant_id", "what", "column", "before", "after")
 PAIR_COLUMNS: Final = (*_PAIR_KEY, "what", "before", "after", "why")
@@ -107,17 +114,18 @@ class Cuts:
         told = []
         for kind in dict.fromkeys(self.items["kind"]):
             mine = self.items[self.items["kind"] == kind]
-            counts = [
-                f"{mine.loc[mine['what'] == what, 'item'].nunique()} {what}"
-                for what in ("added", "removed", "changed")
-                if (mine["what"] == what).any()
-            ]
-            told.append(f"{kind}: {', '.join(counts)}.")
+            counts = []
+            for what in ("added", "removed", "changed"):
+                items = list(dict.fromkeys(mine.loc[mine["what"] == what, "item"].astype(str)))
+                if items:
+                    counts.append(f"{len(items)} {what} ({_named(items)})")
+            told.append(f"{_PLURALS.get(str(kind), str(kind))}: {', '.join(counts)}.")
         strict = self.pairs[self.pairs["set"] == "strict"]
         for what in ("gained", "lost", "moved"):
-            people = strict.loc[strict["what"] == what, "participant_id"].nunique()
+            people = list(dict.fromkeys(strict.loc[strict["what"] == what, "participant_id"].astype(str)))
             if people:
-                told.append(f"Pairs {what} in panels: {people} participants.")
+                n = f"{len(people)} participant{'' if len(people) == 1 else 's'}"
+                told.append(f"Pairs {what} in panels: {n} ({_named(people)}).")
         told.append(
             f"Rows of results that moved by more than {self.tolerance:g} standard errors, or whose n, status "
             f"or verdict changed: {len(self.results)}."
@@ -131,6 +139,11 @@ class Cuts:
             written.append(Path(folder) / f"{name}.csv")
             write_table(getattr(self, name), written[-1])
         return written
+
+
+def _named(items: Sequence[str]) -> str:
+    more = f" and {len(items) - _MOST_NAMED} more" if len(items) > _MOST_NAMED else ""
+    return f"{', '.join(items[:_MOST_NAMED])}{more}"
 
 
 def compare_cuts(old: Result, new: Result, *, tolerance: float = 0.25) -> Cuts:
@@ -162,7 +175,8 @@ def compare_cuts(old: Result, new: Result, *, tolerance: float = 0.25) -> Cuts:
             value=str(new.study.spec.id),
         )
         problems.raise_if_any()
-    items = pd.DataFrame([*_items(old, new), *_files(old, new)], columns=list(ITEM_COLUMNS))
+    rows = [*_items(old, new), *_values(old, new), *_files(old, new)]
+    items = pd.DataFrame(rows, columns=list(ITEM_COLUMNS))
     general = _general(old, new)
     pairs = _pairs(old, new, items, general)
     return Cuts(_facts(old, new), items, pairs, _results(old, new, pairs, general, tolerance), tolerance)
@@ -236,7 +250,29 @@ def _text(frame: pd.DataFrame, item: object, column: str) -> str:
     value: Any = frame.at[item, column]
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return ""
-    return repr(float(value)) if isinstance(value, float | np.floating) else str(value)
+    return _number(float(value)) if isinstance(value, float | np.floating) else str(value)
+
+
+def _number(value: float) -> str:
+    """Write a number with every digit that it has, and no more."""
+    return "" if np.isnan(value) else repr(value).removesuffix(".0")
+
+
+def _values(old: Result, new: Result) -> Iterator[tuple[object, ...]]:
+    """Raw values of panels that differ, in biopsies and features that both cuts have."""
+    for assay in sorted(_panels(old) & _panels(new)):
+        before, after = (r.study.assays.get(assay) for r in (old, new))
+        if before is None or after is None:
+            continue
+        features = [f for f in after.var_names if f in before.var_names]
+        for biopsy in [b for b in after.obs_names if b in before.obs_names]:
+            first, second = (np.asarray(a[biopsy, features].X, dtype=float).ravel() for a in (before, after))
+            moved = ~((first == second) | (np.isnan(first) & np.isnan(second)))
+            moved &= ~(np.abs(first - second) <= _SAME * np.maximum(1.0, np.abs(first)))
+            owner = _owner(new, "value", pd.DataFrame({"biopsy_id": [biopsy]}, index=[biopsy]), biopsy)
+            for place in np.flatnonzero(moved):
+                told = (_number(float(first[place])), _number(float(second[place])))
+                yield ("value", str(biopsy), owner, "changed", f"{assay}:{features[place]}", *told)
 
 
 def _files(old: Result, new: Result) -> Iterator[tuple[object, ...]]:
@@ -282,9 +318,12 @@ def _pairs(old: Result, new: Result, items: pd.DataFrame, general: Sequence[str]
             what = "moved"
         else:
             continue
-        assay, _, contrast, _, participant = key
+        assay, feature, contrast, _, participant = key
         own = [lost.get((assay, contrast, participant), "")] if what == "lost" else []
-        why = [*filter(None, own), *touched.get(str(participant), [])][:_MOST_NAMED] or list(general)
+        mine = [
+            text for scope, text in touched.get(str(participant), []) if scope in {"", f"{assay}:{feature}"}
+        ]
+        why = [*filter(None, own), *mine][:_MOST_NAMED] or list(general)
         rows.append((*key, what, first, second, "; ".join(why) or "values of other biopsies (normalisation)"))
     return pd.DataFrame(rows, columns=list(PAIR_COLUMNS))
 
@@ -292,7 +331,7 @@ def _pairs(old: Result, new: Result, items: pd.DataFrame, general: Sequence[str]
 def _panels(result: Result) -> set[str]:
     """Assays whose changes are compared pair by pair: those that have robustness rows, panels."""
     features = result.table.groupby("assay")["feature"].nunique()
-    return {str(a) for a, n in features.items() if n <= 200}
+    return {str(a) for a, n in features.items() if n <= _PANEL}
 
 
 def _changes(frame: pd.DataFrame) -> dict[tuple[str, ...], float]:
@@ -311,15 +350,20 @@ def _reasons(result: Result) -> dict[tuple[str, str, str], str]:
     }
 
 
-def _touched(items: pd.DataFrame) -> dict[str, list[str]]:
-    """What changed of each participant, in words."""
-    told: dict[str, list[str]] = {}
+def _touched(items: pd.DataFrame) -> dict[str, list[tuple[str, str]]]:
+    """What changed of each participant, in words: with the feature that it is for, or for all of them."""
+    told: dict[str, list[tuple[str, str]]] = {}
     for kind, item, owner, what, column, before, after in items.astype(str).itertuples(
         index=False, name=None
     ):
-        if owner:
-            values = f" ({column}: {before or 'empty'} to {after or 'empty'})" if column else ""
-            told.setdefault(owner, []).append(f"{kind} {item} {what}{values}")
+        if not owner:
+            continue
+        values = f"{column}: {before or 'empty'} to {after or 'empty'}" if column else ""
+        if kind == "value":
+            told.setdefault(owner, []).append((column, f"value of biopsy {item} corrected ({values})"))
+        else:
+            words = f"{kind} {item} {what}" + (f" ({values})" if values else "")
+            told.setdefault(owner, []).append(("", words))
     return told
 
 
@@ -418,66 +462,3 @@ def _row(
         now["status"],
         "; ".join(why),
     )
-
-
-def cuts_section(cuts: Cuts) -> Section:
-    """Show what changed since the last cut as a section of the report.
-
-    Parameters
-    ----------
-    cuts : Cuts
-
-    Returns
-    -------
-    Section
-        With the facts of both cuts, and the tables of results, pairs and items.
-    """
-    if cuts.empty:
-        told: tuple[Block, ...] = (Text(("Nothing changed since the cut that this one is compared with.",)),)
-        return Section("cuts", "What changed since the last cut", told)
-    named = ("sheet or file", "item", "participant", "what", "column", "before", "after")
-    kinds: dict[str, Format] = {"item": "id", "participant_id": "id", "feature": "name", "label": "name"}
-    numbers = {"effect_before", "effect_after", "moved_se", "n_pairs_before", "n_pairs_after"}
-
-    def table(
-        key: str, caption: str, frame: pd.DataFrame, columns: Sequence[str], labels: Sequence[str]
-    ) -> Table:
-        heads = []
-        for column, label in zip(columns, labels, strict=True):
-            number = column in numbers or pd.api.types.is_float_dtype(frame[column])
-            kind: Format = (
-                "p" if column.startswith("q_") else ("number" if number else kinds.get(column, "text"))
-            )
-            heads.append(Column(label, kind))
-        rows = tuple(tuple(cell_of(v) for v in row) for row in frame[list(columns)].itertuples(index=False))
-        return Table(key, caption, tuple(heads), rows, collapsed=len(rows) > 14)
-
-    shown = ("label", "contrast", "set", "what", "effect_before", "effect_after", "moved_se")
-    more = ("n_pairs_before", "n_pairs_after", "q_before", "q_after", "why")
-    results = table(
-        "cuts-results",
-        f"Results that moved by more than {cuts.tolerance:g} standard errors of the earlier cut, or whose n, "
-        "status or verdict at .05 changed.",
-        cuts.results.head(_MOST_ROWS),
-        (*shown, *more),
-        (
-            *("feature", "contrast", "set", "what", "effect before", "after", "moved (SE)"),
-            *("n before", "n after", "adj. p before", "adj. p after", "why"),
-        ),
-    )
-    pairs = table(
-        "cuts-pairs",
-        "Pairs gained, lost or moved in panels: the change of each participant on the model scale.",
-        cuts.pairs[cuts.pairs["set"] == "strict"].head(_MOST_ROWS),
-        ("participant_id", "assay", "feature", "contrast", "what", "before", "after", "why"),
-        ("participant", "assay", "feature", "contrast", "what", "before", "after", "why"),
-    )
-    items = table(
-        "cuts-items", "What changed in the input.", cuts.items.head(_MOST_ROWS), ITEM_COLUMNS, named
-    )
-    facts = table(
-        "cuts-facts", "The two cuts.", cuts.facts, ("fact", "before", "after"), ("", "before", "after")
-    )
-    blocks = (Text(tuple(cuts.sentences())), facts, results, pairs, items)
-    kept = tuple(b for b in blocks if isinstance(b, Text) or b.rows)
-    return Section("cuts", "What changed since the last cut", kept)

@@ -1,7 +1,8 @@
 """The slide writer: 16:9, one message per slide, tables as native tables that can be edited.
 
-What does not fit on a slide is not made smaller until nobody can read it: a long table shows its first rows
-and names its sheet of the workbook.
+The deck is for a meeting: the answer first, then who, then one message a slide with its number in the title;
+behind a divider what is looked up. What is not on a slide is named on the last one, with the sheet of the
+workbook that holds it. Each slide's notes give its caption and where its numbers are.
 """
 
 from __future__ import annotations
@@ -9,10 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import io
-import math
-import re
-import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 from matplotlib.pyplot import close
@@ -20,14 +18,16 @@ from pptx import Presentation
 from pptx.dml.color import RGBColor
 from pptx.enum.shapes import MSO_SHAPE
 from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
-from pptx.util import Emu, Inches, Pt
+from pptx.util import Emu, Inches
 
 from pdbiomarker.plot.style import render_png
+from pdbiomarker.report.agenda import rank_of
 from pdbiomarker.report.content import (
     Column,
     Document,
     Figure,
     KeyFinding,
+    Level,
     Notice,
     Picture,
     Section,
@@ -39,24 +39,38 @@ from pdbiomarker.report.content import (
     numbered,
     sheet_names,
 )
+from pdbiomarker.report.deck_layout import (
+    HEIGHT,
+    INNER,
+    MARGIN,
+    WIDTH,
+    Layout,
+    box,
+    describe,
+    fill_shape,
+    line,
+    lines_of,
+    short,
+    without_clock,
+    write_cell,
+)
 
 __all__ = ["render_deck"]
 
-_WIDTH: Final = 13.333
-_HEIGHT: Final = 7.5
-_MARGIN: Final = 0.5
-_TOP: Final = 1.25
+_TOP: Final = 1.3
 _BOTTOM: Final = 6.95
-_INNER: Final = _WIDTH - 2 * _MARGIN
+#: Layouts of the default template: a slide with a title, and one without anything.
+_TITLED: Final = 5
 _BLANK: Final = 6
-#: A table goes on over so many slides at most, one that the report keeps closed stands on one; the workbook
-#: has the rest.
-_MOST_PAGES: Final = 2
-_CHARACTERS: Final = 1_300
-_LONGEST_MESSAGE: Final = 150
-#: Hashes and versions: nobody reads them from a wall.
-_FOR_THE_WORKBOOK: Final = frozenset({"provenance"})
-_FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
+#: Characters of text that a slide of small type in two columns holds.
+_CHARACTERS: Final = 3_600
+_LONGEST_TITLE: Final = 180
+#: So many slides of small type at most.
+_MOST_READ: Final = 2
+#: Sections whose paragraphs are slides of the appendix.
+_READ: Final = ("methods",)
+#: Sections that say themselves what they hold; their paragraphs are no gap.
+_SAID_ELSEWHERE: Final = frozenset({"methods", "provenance", "cuts"})
 
 _INK: Final = RGBColor(0x17, 0x25, 0x2D)
 _MUTED: Final = RGBColor(0x56, 0x65, 0x6D)
@@ -83,15 +97,22 @@ def render_deck(document: Document) -> bytes:
     Returns
     -------
     bytes
-        A title slide, one slide for each finding, then the sections: one figure or one table to a slide. The
-        same bytes for the same content.
+        A title slide, one slide for each finding, one for each block of level ``main``, a divider, those of
+        level ``appendix`` and the methods, and a list of what is not on slides. The same bytes for the same
+        content.
     """
     deck = _Deck(document)
     deck.front()
     for finding in document.findings:
         deck.finding(finding)
+    deck.blocks("main")
+    deck.gaps()
+    deck.divider()
+    deck.blocks("appendix")
     for section in document.sections:
-        deck.section(section)
+        if section.key in _READ:
+            deck.reading(section)
+    deck.left_out()
     return deck.finish()
 
 
@@ -100,183 +121,197 @@ class _Deck:
         self.document = document
         self.numbers = numbered(document)
         self.sheets = sheet_names(document)
+        self.cutoff = next((f.value for f in document.facts if f.name == "Data cut-off"), "not stated")
+        self.part = ""
         self.show = Presentation()
-        self.show.slide_width, self.show.slide_height = Inches(_WIDTH), Inches(_HEIGHT)
+        self.show.slide_width, self.show.slide_height = Inches(WIDTH), Inches(HEIGHT)
         about = self.show.core_properties
-        about.title, about.author, about.last_modified_by = document.title, "pdbiomarker", "pdbiomarker"
+        about.title, about.author, about.last_modified_by = document.title[:255], "pdbiomarker", "pdbiomarker"
         about.created = about.modified = dt.datetime(2000, 1, 1)  # no clock in the file
         about.revision = 1
 
-    # --- slides ----------------------------------------------------------------------------------------
+    # --- front -----------------------------------------------------------------------------------------
 
     def front(self) -> None:
         slide = self._slide("")
-        bar = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, 0, 0, Inches(0.22), Inches(_HEIGHT))
-        _fill(bar, _ACCENT)
-        box = _box(slide, 0.8, 1.2, _WIDTH - 1.6, 1.6)
-        _line(box, self.document.title, size=34, bold=True, colour=_ACCENT)
-        facts = "   ·   ".join(f"{fact.name}: {fact.value}" for fact in self.document.facts)
-        _line(_box(slide, 0.8, 2.75, _WIDTH - 1.6, 0.8), facts, size=16, colour=_MUTED)
-        top = 3.6
+        bar = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, 0, 0, Inches(0.22), Inches(HEIGHT))
+        fill_shape(bar, _ACCENT)
+        title = short(self.document.title, 200)
+        size = 34 if len(title) <= 60 else 22
+        line(box(slide, 0.8, 1.0, WIDTH - 1.6, 1.6), title, size=size, bold=True, colour=_ACCENT)
+        facts = "   ·   ".join(f"{fact.name}: {short(fact.value, 90)}" for fact in self.document.facts)
+        line(box(slide, 0.8, 2.65, WIDTH - 1.6, 0.8), facts, size=16, colour=_MUTED)
+        top = 3.5
         for notice in self.document.notices:
             top = self._notice(slide, notice, top)
         if not self.document.findings:
-            _line(_box(slide, 0.8, top + 0.1, _WIDTH - 1.6, 0.8), self.document.no_findings, size=18)
+            line(box(slide, 0.8, top + 0.1, WIDTH - 1.6, 0.8), self.document.no_findings, size=18)
+        self._notes(slide, "Title. Hashes and versions: review.xlsx, the sheets of the section Provenance.")
 
     def _notice(self, slide: Any, notice: Notice, top: float) -> float:
-        shown = notice.details[:4]
+        shown = [short(line_, 180) for line_ in notice.details[:4]]
         more = len(notice.details) - len(shown)
         lines = [*shown, *([f"and {more} more, in the report"] if more else [])]
-        height = 0.5 + sum(0.28 * _lines(line, 130) for line in lines)
-        if top + height > _HEIGHT - 0.2:
+        head = short(notice.text, 330)
+        height = 0.2 + 0.3 * lines_of(head, 105) + sum(0.28 * lines_of(text, 130) for text in lines)
+        if top + height > HEIGHT - 0.2:
             return top
-        box = _box(slide, 0.8, top, _WIDTH - 1.6, height)
-        _line(box, notice.text, size=16, bold=True, colour=_TONES[notice.tone])
-        for line in lines:
-            _line(box, f"• {line}", size=13, first=False)
+        frame = box(slide, 0.8, top, WIDTH - 1.6, height)
+        line(frame, head, size=16, bold=True, colour=_TONES[notice.tone])
+        for text in lines:
+            line(frame, f"• {text}", size=13, first=False)
         return top + height + 0.1
 
     def finding(self, finding: KeyFinding) -> None:
-        slide = self._slide(f"{finding.label}: {finding.headline}, {finding.comparison}")
+        slide = self._slide(f"{finding.label}: {finding.headline}, {finding.comparison}", "The answer")
         pill = slide.shapes.add_shape(
-            MSO_SHAPE.ROUNDED_RECTANGLE, Inches(_MARGIN), Inches(1.35), Inches(2.9), Inches(0.5)
+            MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.9), Inches(0.5)
         )
-        _fill(pill, _TONES[finding.tone])
-        _line(pill.text_frame, finding.verdict, size=18, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
-        places = (0.5, 4.1, 7.6, 10.1)
+        fill_shape(pill, _TONES[finding.tone])
+        line(pill.text_frame, finding.verdict, size=18, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
         measures = (
             ("effect", finding.headline),
             ("95 % CI", finding.interval),
             (finding.counted, finding.n_pairs),
             ("evidence", finding.p),
         )
-        for position, (left, (name, value)) in enumerate(zip(places, measures, strict=True)):
-            box = _box(slide, left, 2.05, 3.2, 1.2)
-            _line(box, name, size=14, colour=_MUTED)
-            _line(
-                box,
-                value,
-                size=36 if position == 0 else 24,
-                bold=True,
-                colour=_INK if position else _ACCENT,
-                first=False,
-            )
-        box = _box(slide, _MARGIN, 3.25, _INNER, 1.9)
-        _line(box, finding.sentence, size=18, after=6)
+        for left, (name, value) in zip((0.5, 4.2, 7.2, 9.3), measures, strict=True):
+            frame = box(slide, left, 2.0, 3.6, 1.1)
+            line(frame, name, size=14, colour=_MUTED)
+            size = 36 if name == "effect" and len(value) <= 12 else 22
+            colour = _ACCENT if name == "effect" else _INK
+            line(frame, value, size=size, bold=True, colour=colour, first=False)
+        frame = box(slide, MARGIN, 3.2, INNER, 2.1)
+        line(frame, short(finding.sentence, 420), size=18, after=6)
         for fact in finding.decided:
-            _line(box, f"{fact.name}: {fact.value}", size=14, first=False, after=3)
-        box = _box(slide, _MARGIN, 5.3, _INNER, 1.7)
-        for position, doubt in enumerate(finding.doubts[:4]):
-            told = f"Strongest reason to doubt it: {doubt}" if position == 0 else f"• {doubt}"
-            _line(box, told, size=16 if position == 0 else 14, bold=position == 0, first=position == 0)
-        if len(finding.doubts) > 4:
-            _line(
-                box, f"and {len(finding.doubts) - 4} more, in the report", size=14, colour=_MUTED, first=False
-            )
+            line(frame, f"{fact.name}: {short(fact.value, 520)}", size=14, first=False, after=3)
+        self._doubts(slide, finding)
+        self._notes(slide, f"{finding.sentence} {self._traced(finding)}")
 
-    def section(self, section: Section) -> None:
-        if section.key in _FOR_THE_WORKBOOK:
-            return
-        for block in section.blocks:
+    def _doubts(self, slide: Any, finding: KeyFinding) -> None:
+        frame = box(slide, MARGIN, 5.35, INNER, 1.6)
+        for position, doubt in enumerate(finding.doubts[:3]):
+            told = (
+                f"Strongest reason to doubt it: {short(doubt, 260)}"
+                if position == 0
+                else f"• {short(doubt, 200)}"
+            )
+            size = 16 if position == 0 else 13
+            line(frame, told, size=size, bold=position == 0, first=position == 0, after=3)
+        more = len(finding.doubts) - 3
+        if more > 0:
+            line(frame, f"and {more} more, in the report", size=13, colour=_MUTED, first=False)
+
+    def _traced(self, finding: KeyFinding) -> str:
+        row = ", ".join(finding.row)
+        return f"Numbers: review.xlsx, sheet 'Trace' ({row})." if row else ""
+
+    # --- blocks ----------------------------------------------------------------------------------------
+
+    def blocks(self, level: Level) -> None:
+        """Write the blocks of a level in the order of the meeting."""
+        found = [
+            (section, block)
+            for section in self.document.sections
+            for block in section.blocks
+            if isinstance(block, Thumbnails) or getattr(block, "level", "") == level
+        ]
+        for section, block in sorted(found, key=lambda pair: rank_of(pair[1])):
             if isinstance(block, Figure):
                 self._figure(section, block)
             elif isinstance(block, Table):
                 self._table(section, block)
-            elif isinstance(block, Thumbnails):
+            elif isinstance(block, Thumbnails) and level == "main":
                 for person in block.rows:
-                    self._person(section, block, person)
-            else:
-                self._text(section, block)
+                    if person.message:
+                        self._person(section, block, person)
 
     def _figure(self, section: Section, figure: Figure) -> None:
-        message, rest = _message(figure.caption)
+        message, rest = _message(figure)
         slide = self._slide(message, section.title)
         drawing = figure.draw()
         data = render_png(drawing, dpi=180)
         width, height = drawing.get_size_inches()
         close(drawing)
-        caption = 0.22 * _lines(rest, 175) + 0.25
-        scale = min(_INNER / width, (_BOTTOM - _TOP - caption) / height)
-        left = (_WIDTH - width * scale) / 2
+        caption = 0.2 * lines_of(rest, 178) + 0.2
+        scale = min(INNER / width, (_BOTTOM - _TOP - caption) / height)
+        left = (WIDTH - width * scale) / 2
         shape = slide.shapes.add_picture(
             io.BytesIO(data), Inches(left), Inches(_TOP), Inches(width * scale), Inches(height * scale)
         )
-        _describe(shape, figure.alt)
-        self._caption(slide, figure.key, rest, _TOP + height * scale + 0.05)
+        describe(shape, f"{message}. {figure.alt}")
+        self._caption(slide, figure.key, rest, _TOP + height * scale + 0.03)
+        sheets = ", ".join(repr(self.sheets.get(s, s)) for s in figure.sources)
+        told = f"Numbers: review.xlsx, sheets {sheets}." if sheets else ""
+        self._notes(slide, f"{self.numbers[figure.key]}. {figure.caption} {told}")
 
     def _caption(self, slide: Any, key: str, caption: str, top: float) -> None:
         told = f"{self.numbers[key]}. {caption}".strip()
-        _line(_box(slide, _MARGIN, top, _INNER, 0.6), told, size=12, colour=_MUTED)
-
-    def _text(self, section: Section, text: Text) -> None:
-        if text.style == "code":
-            return  # listings of versions and hashes: the workbook has them
-        for page in _pages_of_text(text.paragraphs):
-            slide = self._slide(section.title)
-            box = _box(slide, _MARGIN, _TOP, _INNER, _BOTTOM - _TOP)
-            for position, paragraph in enumerate(page):
-                _line(box, paragraph, size=16, first=position == 0, after=8)
+        line(box(slide, MARGIN, top, INNER, 0.5), short(told, 520), size=12, colour=_MUTED)
 
     def _person(self, section: Section, block: Thumbnails, person: ThumbnailRow) -> None:
-        """Both visits of a participant: the overview above, a field below, at one scale."""
-        for start in range(0, len(person.images), 2):
-            slide = self._slide(person.participant, section.title)
-            shown = person.images[start : start + 2]
-            for position, (title, overview, view) in enumerate(shown):
-                left = _MARGIN + position * (_INNER / 2 + 0.05)
-                _line(_box(slide, left, _TOP, _INNER / 2, 0.35), title, size=14, colour=_MUTED)
-                half = (_INNER / 2 - 0.2) / 2
-                for column, picture in enumerate((overview, view)):
-                    self._picture(
-                        slide, picture, left + column * (half + 0.1), half, f"{person.participant}, {title}"
-                    )
-            self._caption(slide, block.key, block.caption, 6.35)
+        """Both visits of a participant side by side: the overview, a field beside it, at one scale."""
+        shown = person.images[:2] if len(person.images) <= 2 else (person.images[0], person.images[-1])
+        slide = self._slide(person.message, section.title)
+        for position, (title, overview, view) in enumerate(shown):
+            left = MARGIN + position * (INNER / 2 + 0.05)
+            line(box(slide, left, _TOP, INNER / 2, 0.35), short(title, 80), size=14, colour=_MUTED)
+            widths = (0.4 * (INNER / 2 - 0.2), 0.6 * (INNER / 2 - 0.2))
+            for column, picture in enumerate((overview, view)):
+                said = f"{person.participant}, {title}, {'field' if column else 'overview'}"
+                at = left + column * (widths[0] + 0.1)
+                self._picture(slide, picture, at, widths[column], said)
+        pictured = sum(bool(row.message) for row in block.rows)
+        told = (
+            f"{pictured} of {len(block.rows)} participants are on slides; all in review.html. {block.caption}"
+        )
+        self._caption(slide, block.key, told, 6.2)
+        self._notes(slide, f"{self.numbers[block.key]}. {block.caption}")
 
     def _picture(self, slide: Any, picture: Picture | None, left: float, width: float, said: str) -> None:
         top = _TOP + 0.4
         if picture is None:
-            _line(_box(slide, left, top, width, 0.4), "no image", size=12, colour=_MUTED)
+            line(box(slide, left, top, width, 0.4), "no image", size=12, colour=_MUTED)
             return
         shape = slide.shapes.add_picture(
             io.BytesIO(picture.data), Inches(left), Inches(top), Inches(width * picture.share)
         )
-        limit = Inches(6.3 - top)
+        limit = Inches(6.15 - top)
         if shape.height > limit:
             shape.width, shape.height = Emu(int(shape.width * limit / shape.height)), limit
-        _describe(shape, said)
-
-    # --- tables ----------------------------------------------------------------------------------------
+        describe(shape, said)
 
     def _table(self, section: Section, table: Table) -> None:
-        layout = _Layout.of(table)
-        message, rest = _message(table.caption)
-        above = 0.22 * _lines(rest, 175) + 0.2
-        pages = layout.pages(above)
-        shown = pages[: 1 if table.collapsed else _MOST_PAGES]
-        for position, rows in enumerate(shown):
-            more = f" ({position + 1} of {len(shown)})" if len(shown) > 1 else ""
-            slide = self._slide(message + more, section.title)
-            self._caption(slide, table.key, rest, _TOP - 0.1)
-            self._grid(slide, layout, rows, _TOP - 0.1 + above)
-        left_out = self._left_out(table, layout, sum(len(rows) for rows in pages[len(shown) :]))
-        if left_out:
-            box = _box(slide, _MARGIN, _BOTTOM, _INNER, 0.35)
-            _line(box, left_out, size=11, colour=_MUTED)
+        message, rest = _message(table)
+        caption = f"{self.numbers[table.key]}. {rest}".strip()
+        above = 0.2 * lines_of(short(caption, 520), 178) + 0.15
+        top = _TOP - 0.1 + above
+        layout = Layout.of(table, _BOTTOM - top - 0.05)
+        slide = self._slide(message, section.title)
+        self._caption(slide, table.key, rest, _TOP - 0.12)
+        self._grid(slide, layout, top)
+        told = self._rest_of(table, layout)
+        if told:
+            line(box(slide, MARGIN, _BOTTOM - 0.12, INNER, 0.3), told, size=11, colour=_MUTED)
+        sheet = self.sheets.get(table.key, "")
+        self._notes(slide, f"{caption} Complete: review.xlsx, sheet {sheet!r}.")
 
-    def _left_out(self, table: Table, layout: _Layout, hidden: int) -> str:
-        told = []
-        if hidden:
-            told.append(f"{hidden} more rows")
+    def _rest_of(self, table: Table, layout: Layout) -> str:
+        """Say which rows and columns the slide does not show, and where they are."""
+        total = max(len(table.rows), table.total or 0)
+        told = [f"The first {layout.rows} of {total:,} rows"] if layout.rows < total else []
         if layout.hidden:
-            told.append("the columns " + ", ".join(c.label or "(no heading)" for c in layout.hidden))
-        return f"In the workbook, sheet {self.sheets[table.key]!r}: {' and '.join(told)}." if told else ""
+            told.append("without the columns " + ", ".join(c.label or "(no heading)" for c in layout.hidden))
+        where = f"review.xlsx, sheet {self.sheets.get(table.key, '')!r}"
+        words = short(", ".join(told), 130)
+        return f"{words[:1].upper()}{words[1:]}; all in {where}." if told else ""
 
-    def _grid(self, slide: Any, layout: _Layout, rows: Sequence[int], top: float) -> None:
-        heights = [layout.head_height, *(layout.heights[r] for r in rows)]
+    def _grid(self, slide: Any, layout: Layout, top: float) -> None:
+        heights = [layout.head_height, *layout.heights[: layout.rows]]
         shape = slide.shapes.add_table(
-            len(rows) + 1,
+            len(heights),
             len(layout.columns),
-            Inches(_MARGIN),
+            Inches(MARGIN),
             Inches(top),
             Inches(sum(layout.widths)),
             Inches(sum(heights)),
@@ -287,142 +322,148 @@ class _Deck:
         for row, height in enumerate(heights):
             grid.rows[row].height = Inches(height)
         for column, head in enumerate(layout.columns):
-            _cell(grid.cell(0, column), head.label, head, size=layout.size, bold=True, fill=_HEAD)
-        for row, source in enumerate(rows, start=1):
-            fill = _STRIPE if row % 2 else _WHITE
-            for column, head in enumerate(layout.columns):
-                _cell(grid.cell(row, column), layout.texts[source][column], head, size=layout.size, fill=fill)
+            write_cell(grid.cell(0, column), head.label, head, size=layout.size, bold=True, fill=_HEAD)
+            for row, texts in enumerate(layout.texts[: layout.rows], start=1):
+                fill = _STRIPE if row % 2 else _WHITE
+                write_cell(grid.cell(row, column), texts[column], head, size=layout.size, fill=fill)
+
+    # --- text ------------------------------------------------------------------------------------------
+
+    def gaps(self) -> None:
+        """Say in one slide what the parts say that have nothing to show."""
+        told = []
+        for section in self.document.sections:
+            if section.key in _SAID_ELSEWHERE or not all(isinstance(b, Text) for b in section.blocks):
+                continue
+            words = " ".join(p for b in section.blocks if isinstance(b, Text) for p in b.paragraphs)
+            told.append((section.title, words))
+        if not told:
+            return
+        slide = self._slide("What these data cannot show", "")
+        frame = box(slide, MARGIN, _TOP, INNER, _BOTTOM - _TOP)
+        for position, (title, words) in enumerate(told):
+            line(frame, title, size=14, bold=True, colour=_MUTED, first=position == 0)
+            line(frame, short(words, 400), size=16, first=False, after=8)
+        self._notes(slide, "Parts of the report that have no figure and no table.")
+
+    def divider(self) -> None:
+        """Part what is shown from what is looked up."""
+        slide = self._slide("")
+        # Not over the foot and the mark of simulated data.
+        bar = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, 0, Inches(0.5), Inches(WIDTH), Inches(HEIGHT - 1.0))
+        fill_shape(bar, _ACCENT)
+        frame = box(slide, 0.8, 2.8, WIDTH - 1.6, 1.6)
+        line(frame, "Appendix", size=40, bold=True, colour=_WHITE)
+        line(
+            frame,
+            "Question, exclusions, noise, methods, and where the rest is",
+            size=18,
+            colour=_WHITE,
+            first=False,
+        )
+        self._notes(slide, "What follows is to look things up.")
+        self.part = "Appendix · "
+
+    def reading(self, section: Section) -> None:
+        """Write the paragraphs of a section in small type, in two columns."""
+        paragraphs = [p for b in section.blocks if isinstance(b, Text) for p in b.paragraphs]
+        pages = _pages_of_text(paragraphs)
+        for number, page in enumerate(pages[:_MOST_READ], start=1):
+            more = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
+            more += (
+                "; the rest: review.html, and review.xlsx, sheet 'Text'"
+                if number == _MOST_READ < len(pages)
+                else ""
+            )
+            slide = self._slide(f"{section.title}{more}", "")
+            for column, texts in enumerate(_halves(page)):
+                left = MARGIN + column * (INNER / 2 + 0.1)
+                frame = box(slide, left, _TOP - 0.1, INNER / 2 - 0.1, _BOTTOM - _TOP + 0.1)
+                for position, paragraph in enumerate(texts):
+                    line(frame, paragraph, size=11, first=position == 0, after=5)
+            self._notes(slide, "Complete: review.html, and review.xlsx, sheet 'Text'.")
+
+    def left_out(self) -> None:
+        """Name what is on no slide, with the sheet or the page that holds it."""
+        rows = []
+        for section in self.document.sections:
+            blocks = [
+                b for b in section.blocks if not isinstance(b, Text | Thumbnails) and b.level == "workbook"
+            ]
+            tables = [self.sheets[b.key] for b in blocks if isinstance(b, Table)]
+            figures = [self.numbers[b.key].removeprefix("Figure ") for b in blocks if isinstance(b, Figure)]
+            if blocks:
+                rows.append((section.title, ", ".join(tables), ", ".join(figures)))
+        if not rows:
+            return
+        columns = (
+            Column("section", "name"),
+            Column("tables: sheets of review.xlsx"),
+            Column("figures: review.html, review.pdf"),
+        )
+        table = Table("left-out", "What is not on these slides, and where it is", columns, tuple(rows))
+        while table.rows:
+            layout = Layout.of(table, _BOTTOM - _TOP, most=24)
+            slide = self._slide(table.caption, "")
+            self._grid(slide, layout, _TOP)
+            told = "Complete results: review.xlsx, after the sheet 'Text'; its sheet 'Contents' names all."
+            self._notes(slide, told)
+            table = dataclasses.replace(table, rows=table.rows[layout.rows :])
 
     # --- parts -----------------------------------------------------------------------------------------
 
     def _slide(self, title: str, kicker: str = "") -> Any:
-        slide = self.show.slides.add_slide(self.show.slide_layouts[_BLANK])
-        if kicker:
-            _line(_box(slide, _MARGIN, 0.12, _INNER - 4.5, 0.3), kicker, size=12, colour=_MUTED)
+        layout = self.show.slide_layouts[_TITLED if title else _BLANK]
+        slide = self.show.slides.add_slide(layout)
+        kicker = f"{self.part}{kicker}".strip(" ·") if title else ""
         if title:
-            size = 26 if len(title) <= 70 else 20
-            box = _box(slide, _MARGIN, 0.35, _INNER, 0.8)
-            box.vertical_anchor = MSO_ANCHOR.MIDDLE
-            _line(box, _short(title, 170), size=size, bold=True, colour=_ACCENT)
-            foot = _box(slide, _MARGIN, 7.12, _INNER, 0.3)
-            cutoff = next((f.value for f in self.document.facts if f.name == "Data cut-off"), "not stated")
-            told = f"{_short(self.document.title, 110)}   ·   data cut-off {cutoff}"
-            told += f"   ·   {len(self.show.slides)}"
-            _line(foot, told, size=10, colour=_MUTED)
-            for notice in self.document.notices:
-                if notice.tone == "simulated":
-                    mark = _box(slide, _WIDTH - 4.4, 0.08, 3.9, 0.3)
-                    _line(
-                        mark,
-                        "SIMULATED DATA",
-                        size=12,
-                        bold=True,
-                        colour=_TONES["simulated"],
-                        align=PP_ALIGN.RIGHT,
-                    )
+            title = short(title, _LONGEST_TITLE)
+            size = 26 if len(title) <= 60 else 22 if len(title) <= 110 else 18
+            place = slide.shapes.title  # the outline and screen readers know a slide by its title
+            place.left, place.top = Inches(MARGIN), Inches(0.38)
+            place.width, place.height = Inches(INNER), Inches(0.85)
+            place.text_frame.word_wrap = True
+            place.text_frame.vertical_anchor = MSO_ANCHOR.MIDDLE
+            line(place.text_frame, title, size=size, bold=True, colour=_ACCENT)
+        if kicker:
+            line(box(slide, MARGIN, 0.12, INNER - 4.5, 0.3), kicker, size=12, colour=_MUTED)
+        told = f"{short(self.document.title, 110)}   ·   data cut-off {short(self.cutoff, 30)}"
+        told += f"   ·   {len(self.show.slides)}"
+        line(box(slide, MARGIN, 7.1, INNER, 0.3), told, size=11, colour=_MUTED)
+        if any(notice.tone == "simulated" for notice in self.document.notices):
+            mark = box(slide, WIDTH - 4.4, 0.08, 3.9, 0.3)
+            tone = _TONES["simulated"]
+            line(mark, "SIMULATED DATA", size=12, bold=True, colour=tone, align=PP_ALIGN.RIGHT)
         return slide
+
+    def _notes(self, slide: Any, text: str) -> None:
+        """Give a slide the notes that its speaker reads."""
+        slide.notes_slide.notes_text_frame.text = text.strip()
 
     def finish(self) -> bytes:
         buffer = io.BytesIO()
         self.show.save(buffer)
-        return _without_clock(buffer.getvalue())
+        return without_clock(buffer.getvalue())
 
 
-@dataclasses.dataclass(frozen=True)
-class _Layout:
-    """How a table stands on a slide: inches, and the size of its type in points."""
+def _message(block: Figure | Table) -> tuple[str, str]:
+    """Title of a slide, and what stands under or over the block.
 
-    columns: tuple[Column, ...]
-    hidden: tuple[Column, ...]
-    texts: tuple[tuple[str, ...], ...]
-    widths: tuple[float, ...]
-    size: int
-
-    @classmethod
-    def of(cls, table: Table) -> _Layout:
-        """Take as many columns as can be read: minor ones go first, then those at the right."""
-        order = [i for i, c in enumerate(table.columns) if not c.minor]
-        texts = [[c.write(v) for c, v in zip(table.columns, row, strict=True)] for row in table.rows]
-        size = 12
-        while True:
-            least, wanted = _column_widths(
-                [table.columns[i] for i in order], [[t[i] for i in order] for t in texts], size
-            )
-            if sum(least) <= _INNER:
-                break
-            if size > 9:
-                size -= 1
-            else:
-                order.pop()
-        spare = _INNER - sum(least)
-        need = sum(max(0.0, w - x) for w, x in zip(wanted, least, strict=True))
-        share = min(1.0, spare / need) if need else 0.0
-        widths = tuple(x + share * max(0.0, w - x) for w, x in zip(wanted, least, strict=True))
-        return cls(
-            tuple(table.columns[i] for i in order),
-            tuple(c for i, c in enumerate(table.columns) if i not in order),
-            tuple(tuple(t[i] for i in order) for t in texts),
-            widths,
-            size,
-        )
-
-    @property
-    def heights(self) -> list[float]:
-        return [self._height(row) for row in self.texts]
-
-    @property
-    def head_height(self) -> float:
-        return self._height([c.label for c in self.columns])
-
-    def _height(self, row: Iterable[str]) -> float:
-        per_inch = 1 / _em(self.size)
-        lines = max(
-            _lines(t, max(4, int((w - 0.16) * per_inch))) for t, w in zip(row, self.widths, strict=True)
-        )
-        return lines * self.size * 1.25 / 72 + 0.1
-
-    def pages(self, above: float) -> list[list[int]]:
-        """Rows by slide, under a caption that takes `above` inches."""
-        room = _BOTTOM - _TOP + 0.1 - above - self.head_height
-        pages: list[list[int]] = [[]]
-        used = 0.0
-        for row, height in enumerate(self.heights):
-            if pages[-1] and used + height > room:
-                pages.append([])
-                used = 0.0
-            pages[-1].append(row)
-            used += height
-        return pages
-
-
-def _em(size: int) -> float:
-    """Average width of a character in inches."""
-    return size * 0.6 / 72
-
-
-def _column_widths(
-    columns: Sequence[Column], texts: Sequence[Sequence[str]], size: int
-) -> tuple[list[float], list[float]]:
-    """Width of each column with its longest word unbroken, and with its longest text on one line."""
-    least, wanted = [], []
-    for position, column in enumerate(columns):
-        every = [column.label, *(row[position] for row in texts)]
-        word = max((len(w) for t in every for w in t.split()), default=1)
-        text = max((len(t) for t in every), default=1)
-        least.append(min(word, 22) * _em(size) + 0.18)
-        wanted.append(min(text, 70) * _em(size) + 0.18)
-    return least, wanted
-
-
-def _lines(text: str, width: int) -> int:
-    return max(1, sum(max(1, math.ceil(len(part) / width)) for part in text.splitlines() or [""]))
+    Without a sentence of its own a block has the first sentence of its caption as title.
+    """
+    if block.message:
+        return block.message, block.caption
+    first, dot, rest = block.caption.partition(". ")
+    if len(first) > _LONGEST_TITLE:
+        return short(first, _LONGEST_TITLE), block.caption
+    return first.rstrip("."), rest if dot else ""
 
 
 def _pages_of_text(paragraphs: Sequence[str]) -> list[list[str]]:
     pages: list[list[str]] = [[]]
     used = 0
     for paragraph in paragraphs:
-        size = len(paragraph) + 80
+        size = len(paragraph) + 90
         if pages[-1] and used + size > _CHARACTERS:
             pages.append([])
             used = 0
@@ -431,72 +472,14 @@ def _pages_of_text(paragraphs: Sequence[str]) -> list[list[str]]:
     return [page for page in pages if page]
 
 
-def _message(caption: str) -> tuple[str, str]:
-    """Part a caption into its first sentence, the message of a slide, and the rest."""
-    end = re.search(r"\.(?= |$)|;", caption)
-    if end is None or end.start() > _LONGEST_MESSAGE:
-        return _short(caption, _LONGEST_MESSAGE), caption
-    return caption[: end.start()], caption[end.end() :].strip()
-
-
-def _short(text: str, limit: int) -> str:
-    return text if len(text) <= limit else text[: limit - 1] + "…"
-
-
-def _box(slide: Any, left: float, top: float, width: float, height: float) -> Any:
-    frame = slide.shapes.add_textbox(Inches(left), Inches(top), Inches(width), Inches(height)).text_frame
-    frame.word_wrap = True
-    return frame
-
-
-def _line(
-    frame: Any,
-    text: str,
-    *,
-    size: int,
-    bold: bool = False,
-    colour: RGBColor = _INK,
-    first: bool = True,
-    align: PP_ALIGN = PP_ALIGN.LEFT,
-    after: int = 0,
-) -> None:
-    paragraph = frame.paragraphs[0] if first else frame.add_paragraph()
-    paragraph.alignment = align
-    paragraph.space_after = Pt(after)
-    run = paragraph.add_run()
-    run.text = text
-    run.font.size, run.font.bold, run.font.color.rgb = Pt(size), bold, colour
-
-
-def _cell(cell: Any, text: str, column: Column, *, size: int, fill: RGBColor, bold: bool = False) -> None:
-    cell.fill.solid()
-    cell.fill.fore_color.rgb = fill
-    cell.margin_left = cell.margin_right = Inches(0.07)
-    cell.margin_top = cell.margin_bottom = Inches(0.03)
-    align = PP_ALIGN.RIGHT if column.numeric else PP_ALIGN.LEFT
-    _line(cell.text_frame, text, size=size, bold=bold, align=align)
-
-
-def _fill(shape: Any, colour: RGBColor) -> None:
-    shape.fill.solid()
-    shape.fill.fore_color.rgb = colour
-    shape.line.fill.background()
-
-
-def _describe(picture: Any, text: str) -> None:
-    """Give a picture the text that a screen reader reads."""
-    picture._element.nvPicPr.cNvPr.set("descr", text)  # no public way
-
-
-def _without_clock(data: bytes) -> bytes:
-    """Pack the same parts with a fixed time: the bytes then depend on the content only."""
-    packed = io.BytesIO()
-    with (
-        zipfile.ZipFile(io.BytesIO(data)) as source,
-        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
-    ):
-        for name in source.namelist():
-            part = zipfile.ZipInfo(name, _FIXED_TIME)
-            part.compress_type = zipfile.ZIP_DEFLATED
-            target.writestr(part, source.read(name))
-    return packed.getvalue()
+def _halves(paragraphs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """Part paragraphs into two columns of about the same length, in their order."""
+    total = sum(map(len, paragraphs)) + 90 * len(paragraphs)
+    left: list[str] = []
+    used = 0
+    for paragraph in paragraphs:
+        if left and used + len(paragraph) / 2 > total / 2:
+            break
+        left.append(paragraph)
+        used += len(paragraph) + 90
+    return left, list(paragraphs[len(left) :])

@@ -81,7 +81,8 @@ def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFindi
         of = (review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
         ratio = chosen.kind in RATIO_KINDS
         decided, rules = decision_facts(*of, ratio=ratio), rule_lines(*of, ratio=ratio)
-        findings.append(dataclasses.replace(found, decided=decided, rules=rules))
+        key = tuple(str(row[name]) for name in ("assay", "feature", "contrast", "set"))
+        findings.append(dataclasses.replace(found, decided=decided, rules=rules, row=key))
     return tuple(findings)
 
 

@@ -12,6 +12,7 @@ from matplotlib.axes import Axes
 from pdbiomarker import plot
 from pdbiomarker.change import PDResult
 from pdbiomarker.link import Link, Links, link_study
+from pdbiomarker.plot.numbers import format_interval, format_number, p_equals
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import Hue, hue_of
 from pdbiomarker.report.blocks import drawn
@@ -102,7 +103,29 @@ def _figure(
     n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
     options = f"Options: contrast {link.contrast}; strict analysis set; p not adjusted."
     told = f"{caption[:-1]}; {n}. {link.note} {options}"
-    return Figure(_key(kind, link), clean(told), drawn(6.2, height, draw), wide=False)
+    return Figure(
+        _key(kind, link), clean(told), drawn(6.2, height, draw), wide=False, message=_sentence(kind, link)
+    )
+
+
+def _sentence(kind: str, link: Link) -> str:
+    """What a link says, with its number; nothing where it was not told."""
+    rows = link.table[(link.table["status"] == "ok") & link.table["estimate"].notna()]
+    if kind == "response":
+        rows = rows[rows["quantity"] == "order across groups"]
+    if kind == "landmark":
+        rows = rows[rows["quantity"].astype(str).str.contains("hazard ratio")]
+    elif kind in {"concordance", "blood"}:
+        rows = rows[rows["analysis"] == "changes"]
+    if rows.empty:
+        return ""
+    row = rows.iloc[0]
+    limits = f" ({format_interval(row['low'], row['high'])})" if pd.notna(row["low"]) else ""
+    p = f", {p_equals('p', float(row['p']))}, not adjusted" if pd.notna(row["p"]) else ""
+    pair = f"{link.label} and {link.other_label}"
+    return (
+        f"{pair}: {row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
+    )
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:

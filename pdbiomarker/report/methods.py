@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import pandas as pd
 
+from pdbiomarker.decide import Review
 from pdbiomarker.pairing import SETS, rule_text
 from pdbiomarker.plan import DEFAULT_CHOICE
 from pdbiomarker.plot.select import Result, set_label
+from pdbiomarker.report.methods_decided import decided_paragraphs
+from pdbiomarker.report.methods_trial import link_paragraph, references, trial_paragraphs
+from pdbiomarker.report.panels import panel_sentence, panels_of
 
 __all__ = ["limits_text", "methods_text", "versions_of"]
 
@@ -84,16 +88,37 @@ def versions_of(provenance: Mapping[str, Any]) -> dict[str, str]:
     return found
 
 
-def methods_text(result: Result) -> tuple[str, ...]:
-    """Write the methods: visits and pairs, scales, model, multiplicity, software; a paragraph each."""
+def methods_text(
+    result: Result, review: Review | None = None, *, links: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Write the methods as paragraphs that could stand in a paper; what was not used is not named.
+
+    Parameters
+    ----------
+    result : PDResult
+    review : Review, optional
+        Adds noise, responders, decision rules and checks.
+    links : collection of str
+        Kinds of links that were looked at: ``exposure, response, concordance, blood``.
+
+    Returns
+    -------
+    tuple of str
+        Visits and pairs, analysis sets, measurement, scales, models, multiplicity, noise, decisions, the
+        trial, links, software, references.
+    """
     plan, study = result.plan, result.study
     paragraphs = [
         _design(study, plan),
         _sets(result),
+        _measured(study),
         _scales(result),
         _model(plan),
         _other_models(result),
         _families(result),
+        *decided_paragraphs(result, review),
+        *trial_paragraphs(getattr(result, "clinical", {})),
+        link_paragraph(links),
     ]
     versions = versions_of(result.provenance)
     named = [
@@ -108,7 +133,9 @@ def methods_text(result: Result) -> tuple[str, ...]:
         "seed "
         f"{getattr(plan, 'seed', 'not recorded')}. The same input gives the same report, byte for byte."
     )
-    return tuple(p for p in paragraphs if p)
+    told = [p for p in paragraphs if p]
+    cited = references(told)
+    return (*told, cited) if cited else tuple(told)
 
 
 _OTHER_SETS: Final[Mapping[str, str]] = {
@@ -169,6 +196,20 @@ def _sets(result: Result) -> str:
         f"with both visits{others}{everyone}. In the files of results the sets are named "
         f"{', '.join(name for name in SETS if name in held)}."
     )
+
+
+def _measured(study: Any) -> str:
+    """How slides, libraries and tables became values, as far as the assays tell."""
+    told = []
+    for name, adata in getattr(study, "assays", {}).items():
+        facts = getattr(adata, "uns", {}).get("provenance", {})
+        for key, words in dict(facts).items():
+            if str(key).startswith("signature_") and key not in {"signature_method", "signature_reference"}:
+                told.append(f"{str(key).removeprefix('signature_')}: {str(words).rstrip('.')}.")
+        if str(facts.get("libraries_of_a_biopsy", "")) == "summed" and name not in told:
+            told.append(f"{name}: libraries of one biopsy were summed.")
+    told += [panel_sentence(panel) for panel in panels_of(study)]
+    return f"Measurement: {' '.join(dict.fromkeys(told))}" if told else ""
 
 
 def _scales(result: Result) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import hashlib
 import os
 import re
 import resource
@@ -10,6 +12,7 @@ import shutil
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Final
 
@@ -28,7 +31,9 @@ _FLAGS: Final = (
     "--disable-component-update",
     "--disable-sync",
     "--disable-extensions",
+    # The browser's own header would hold the clock and the path of the file; the pages have ours.
     "--no-pdf-header-footer",
+    "--generate-pdf-document-outline",
     # No name is ever resolved, whatever the page holds.
     "--host-resolver-rules=MAP * ~NOTFOUND",
 )
@@ -42,18 +47,23 @@ def browser() -> str | None:
     return next((found for name in _BROWSERS if (found := shutil.which(name))), None)
 
 
-def render_pdf(html: str) -> bytes:
+def render_pdf(html: str, *, running: str = "", mark: str = "") -> bytes:
     """Print a page of the HTML report to PDF (A4).
 
     Parameters
     ----------
     html : str
         As from :func:`pdbiomarker.report.html.render_html`.
+    running : str
+        What stands at the head of every page: the study and its data cut-off.
+    mark : str
+        What stands at the foot of every page beside its number, such as that the data are simulated.
 
     Returns
     -------
     bytes
-        The same for the same page and browser: the file carries no clock time.
+        The same for the same page and browser: the file carries no clock time. Headings are bookmarks, pages
+        are numbered, the heads of tables are repeated; what a click would open is open.
 
     Raises
     ------
@@ -65,7 +75,7 @@ def render_pdf(html: str) -> bytes:
         raise _failed("No Chromium or Chrome was found, which prints the PDF.")
     with tempfile.TemporaryDirectory(prefix="pdbiomarker-pdf-") as folder:
         page, printed = Path(folder) / "review.html", Path(folder) / "review.pdf"
-        page.write_text(html, encoding="utf-8", newline="\n")
+        page.write_text(_for_paper(html, running, mark), encoding="utf-8", newline="\n")
         flags = [*_FLAGS, f"--user-data-dir={folder}/profile", f"--print-to-pdf={printed}"]
         if hasattr(os, "geteuid") and os.geteuid() == 0:
             flags.append("--no-sandbox")  # it refuses to start for root otherwise
@@ -90,6 +100,22 @@ def _any_address_space() -> Iterator[None]:
         yield
     finally:
         resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+def _for_paper(html: str, running: str, mark: str) -> str:
+    """Add the style of pages to a page."""
+    style = (resources.files("pdbiomarker.report") / "templates" / "print.css").read_text(encoding="utf-8")
+    style = style.replace("%RUNNING%", _css_text(running)).replace("%MARK%", _css_text(mark))
+    text = f"@media print {{\n{style}}}"
+    allowed = base64.b64encode(hashlib.sha256(text.encode("utf-8")).digest()).decode("ascii")
+    page = html.replace("style-src ", f"style-src 'sha256-{allowed}' ", 1)
+    return page.replace("</head>", f"<style>{text}</style>\n</head>", 1)
+
+
+def _css_text(text: str) -> str:
+    """Write a text as a string of a style sheet: every sign but letters, digits and spaces as its number."""
+    told = "".join(c if c.isascii() and (c.isalnum() or c == " ") else f"\\{ord(c):06x} " for c in text)
+    return f'"{told}"'
 
 
 def _settled(data: bytes) -> bytes:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import datetime as dt
 import io
 import math
-from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Collection, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -28,7 +28,9 @@ from pdbiomarker.report.content import (
     numbered,
     sheet_names,
 )
+from pdbiomarker.report.meanings import MEANINGS
 from pdbiomarker.report.privacy import clean, shareable
+from pdbiomarker.report.trace import Traced, complete_names, trace_rows, used_by
 
 __all__ = ["MOST_ROWS", "render_workbook"]
 
@@ -111,29 +113,47 @@ def render_workbook(document: Document, results: Mapping[str, pd.DataFrame] | No
     Returns
     -------
     bytes
-        Sheets ``Summary``, ``Contents``, ``T1 ...`` (numbered as in the report), ``Text``, then the results.
-        The same bytes for the same content.
+        Sheets ``Summary``, ``Contents``, ``Trace`` (the cell behind every number of the front page),
+        ``T1 ...`` (numbered as in the report), ``Text``, ``Columns``, then the results. The same bytes for
+        the same content.
     """
+    frames = dict(results or {})
     book = _Book(document.title)
     _summary(book, document)
-    contents = book.sheet("Contents")
+    contents, trace = book.sheet("Contents"), book.sheet("Trace")
     names, numbers = sheet_names(document), numbered(document)
-    rows: list[tuple[str, str, str]] = []
+    complete, used = complete_names(frames, names), used_by(document)
+    where = {**names, **complete}
+    rows: list[_Line] = [_Line("Trace", "Front page", "The cell behind every number of the front page.")]
     for section in document.sections:
         for block in section.blocks:
             if isinstance(block, Table):
                 _table(book, names[block.key], f"{numbers[block.key]}. {block.caption}", block)
-                rows.append((names[block.key], section.title, block.caption))
+                told = f"{numbers[block.key]}. {block.caption}"
+                rows.append(_Line(names[block.key], section.title, told, used.get(block.key, ())))
             elif isinstance(block, Figure):
-                rows.append(
-                    ("", section.title, f"{numbers[block.key]} (in the other formats). {block.caption}")
-                )
+                held = [where[s] for s in block.sources if s in where]
+                told = f"{numbers[block.key]}, drawn in the other formats. {block.caption}"
+                rows.append(_Line(held[0] if held else "", section.title, told, (), held))
     _texts(book, document.sections)
-    rows.append(("Text", "All sections", "What the report says in words, paragraph by paragraph."))
-    for name, frame in (results or {}).items():
-        rows.append(_complete(book, name, frame))
+    rows.append(_Line("Text", "All sections", "What the report says in words, paragraph by paragraph."))
+    _columns(book, frames)
+    rows.append(_Line("Columns", "Complete results", "What the columns of the complete results mean."))
+    for name, frame in frames.items():
+        rows.append(_complete(book, complete[name], frame, used.get(name, ())))
+    _trace(book, trace, trace_rows(document, frames), set(complete.values()))
     _contents(book, contents, rows)
     return book.finish()
+
+
+class _Line(NamedTuple):
+    """One line of the contents: a sheet, where the report has it, what it holds, what rests on it."""
+
+    sheet: str
+    section: str
+    holds: str
+    used: Sequence[str] = ()
+    sources: Sequence[str] = ()
 
 
 def _summary(book: _Book, document: Document) -> None:
@@ -188,19 +208,54 @@ def _summary(book: _Book, document: Document) -> None:
             book.write(sheet, row, column, cell)
 
 
-def _contents(book: _Book, sheet: Any, rows: Sequence[tuple[str, str, str]]) -> None:
-    sheet.set_column(0, 0, 34)
-    sheet.set_column(1, 1, 34)
-    sheet.set_column(2, 2, 110)
-    for column, head in enumerate(("sheet", "section", "what it holds")):
+def _contents(book: _Book, sheet: Any, rows: Sequence[_Line]) -> None:
+    heads = (("sheet", 34), ("section", 34), ("what it holds", 100), ("used by", 40), ("numbers in", 50))
+    for column, (head, width) in enumerate(heads):
+        sheet.set_column(column, column, width)
         sheet.write_string(0, column, head, book.head)
-    sheet.freeze_panes(1, 0)
-    for row, (name, section, caption) in enumerate(rows, start=1):
-        if name:
+    sheet.freeze_panes(1, 1)
+    for row, line in enumerate(rows, start=1):
+        if line.sheet:
             # Our own sheet names only: a link inside this file.
-            sheet.write_url(row, 0, f"internal:'{name}'!A1", string=name)
-        book.write(sheet, row, 1, section)
-        book.write(sheet, row, 2, caption)
+            sheet.write_url(row, 0, f"internal:'{line.sheet}'!A1", string=line.sheet)
+        for column, text in enumerate(
+            (line.section, line.holds, ", ".join(line.used), ", ".join(line.sources)), start=1
+        ):
+            book.write(sheet, row, column, text or None)
+    sheet.autofilter(0, 0, len(rows), len(heads) - 1)
+
+
+def _trace(book: _Book, sheet: Any, rows: Sequence[Traced], known: Collection[str]) -> None:
+    """Write the cell behind each number of the front page, with a link to it."""
+    heads = (("feature", 36), ("number", 34), ("as the front page has it", 60), ("sheet", 24), ("row", 8),
+             ("column", 18), ("exact value", 18))  # fmt: skip
+    for column, (head, width) in enumerate(heads):
+        sheet.set_column(column, column, width)
+        sheet.write_string(0, column, head, book.head)
+    sheet.freeze_panes(1, 1)
+    for place, row in enumerate(rows, start=1):
+        for column, value in enumerate(row):
+            book.write(sheet, place, column, value)
+        if row.sheet in known:
+            sheet.write_url(place, 3, f"internal:'{row.sheet}'!A{row.row}", string=row.sheet)
+    if rows:
+        sheet.autofilter(0, 0, len(rows), len(heads) - 1)
+
+
+def _columns(book: _Book, frames: Mapping[str, pd.DataFrame]) -> None:
+    """Write what the columns of the complete results mean, with units."""
+    sheet = book.sheet("Columns")
+    for column, (head, width) in enumerate((("column", 28), ("unit", 28), ("meaning", 100), ("in", 60))):
+        sheet.set_column(column, column, width)
+        sheet.write_string(0, column, head, book.head)
+    sheet.freeze_panes(1, 1)
+    row = 0
+    for name, (unit, meaning) in MEANINGS.items():
+        held = [key for key, frame in frames.items() if name in frame.columns]
+        if held:
+            row += 1
+            for column, value in enumerate((name, unit, meaning, ", ".join(held))):
+                book.write(sheet, row, column, value)
 
 
 def _table(book: _Book, name: str, caption: str, table: Table) -> None:
@@ -234,19 +289,16 @@ def _texts(book: _Book, sections: Sequence[Section]) -> None:
                 book.write(sheet, row, 1, paragraph)
 
 
-def _complete(book: _Book, name: str, frame: pd.DataFrame) -> tuple[str, str, str]:
+def _complete(book: _Book, name: str, frame: pd.DataFrame, used: Sequence[str]) -> _Line:
     """Write a complete table; return its line of the contents."""
     flat = frame.reset_index() if frame.index.name else frame
     kept = shareable(flat)
     left = [str(c) for c in flat.columns if c not in kept.columns]
     told = f"Complete table, {len(kept):,} rows." + (f" Without {', '.join(left)}." if left else "")
     if len(kept) > MOST_ROWS:
-        return (
-            "",
-            "Complete results",
-            f"{name}: {len(kept):,} rows, too long for a sheet; see the results folder.",
-        )
-    sheet = book.sheet(name[:31])
+        told = f"{name}: {len(kept):,} rows, too long for a sheet; see the results folder."
+        return _Line("", "Complete results", told, used)
+    sheet = book.sheet(name)
     for column, label in enumerate(kept.columns):
         values = [_cell(v) for v in kept[label].tolist()]
         sheet.write_string(0, column, str(label), book.head)
@@ -256,7 +308,7 @@ def _complete(book: _Book, name: str, frame: pd.DataFrame) -> tuple[str, str, st
     sheet.freeze_panes(1, 1)
     if len(kept):
         sheet.autofilter(0, 0, len(kept), len(kept.columns) - 1)
-    return name[:31], "Complete results", told
+    return _Line(name, "Complete results", told, used)
 
 
 def _cell(value: object) -> Cell:

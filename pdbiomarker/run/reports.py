@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from pdbiomarker.change import PDResult
+from pdbiomarker.decide import Review
 from pdbiomarker.errors import Problem, Problems, ResourceError, VerificationError
 from pdbiomarker.provenance import read_manifest, sha256_json, verify
 from pdbiomarker.report import (
@@ -73,12 +74,13 @@ def report_results(
         _unchanged(Path(against))
     result = read_result(root)
     paths = {name: target if is_file else target / document_of(name) for name in wanted}
-    return write_report(_document(root, result, against), result, paths)
+    review = read_review(root)
+    return write_report(_document(result, review, against), result, paths, review=review)
 
 
-def _document(root: Path, result: PDResult, against: str | Path | None) -> Document:
+def _document(result: PDResult, review: Review | None, against: str | Path | None) -> Document:
     """Make the content of the report of a results folder; with an earlier cut, what changed comes first."""
-    document = build(result.study, result, read_review(root))
+    document = build(result.study, result, review)
     if against is None:
         return document
     section = cuts_section(compare_cuts(read_result(against), result))
@@ -164,7 +166,8 @@ def write_documents(
         else:
             lost.append(_unwritten(name, f" {str(error).partition(' Remedy:')[0]}"))
 
-    write_report(_document(out, result, against), result, paths, ended=ended)
+    review = read_review(out)
+    write_report(_document(result, review, against), result, paths, review=review, ended=ended)
     return lost
 
 

@@ -78,6 +78,7 @@ def test_every_difference_is_found_and_nothing_else(cuts: tuple[Path, Path]) -> 
         *(("participant", f"P{p}", "added", "") for p in ("09", "10")),
         *(("biopsy", f"P{p}-{v}", "added", "") for p in ("09", "10") for v in (0, 1)),
         ("biopsy", "P03-1", "changed", "viable_tumor_cells"),
+        ("value", "P05-1", "changed", "serum:CXCL9"),
     }
     files = found.items.loc[found.items["kind"] == "file", "item"]
     assert set(files) == {"study.yaml", "participants.csv", "biopsies.csv", "serum.csv"}
@@ -98,8 +99,13 @@ def test_reasons_name_what_changed(cuts: tuple[Path, Path]) -> None:
     rows = found.pairs[(found.pairs["set"] == "strict") & (found.pairs["feature"] == "CXCL9")]
     why = dict(zip(rows["participant_id"], rows["why"], strict=True))
     assert "viable_tumor_cells 40" in why["P03"]
-    assert "viable_tumor_cells: 200.0 to 40.0" in why["P03"]
+    assert "viable_tumor_cells: 200 to 40" in why["P03"]
     assert "biopsy P09-0 added" in why["P09"]
+    # The reason of a corrected value is that value, and of no other feature of the participant.
+    was, now = _value(4, 1, 1), _value(4, 1, 1) * 4
+    assert why["P05"] == f"value of biopsy P05-1 corrected (serum:CXCL9: {was!r} to {now!r})".replace(
+        ".0 ", " "
+    )
     strict = found.results[found.results["set"] == "strict"].set_index("feature")
     row = strict.loc["CXCL9"]
     assert (row["n_pairs_before"], row["n_pairs_after"]) == (8, 9)
@@ -176,7 +182,7 @@ def test_two_studies_are_refused(cuts: tuple[Path, Path], tmp_path: Path) -> Non
 def test_command_and_report_show_it(cuts: tuple[Path, Path], tmp_path: Path) -> None:
     done = CliRunner().invoke(app, ["diff", str(cuts[0]), str(cuts[1]), "-o", str(tmp_path / "d")])
     assert done.exit_code == 0, done.output
-    assert "Pairs lost in panels: 1 participants." in done.output
+    assert "Pairs lost in panels: 1 participant (P03)." in done.output
     written = pd.read_csv(tmp_path / "d" / "results.csv")
     assert len(written) == len(pb.diff_results(*cuts).results)
     flags = ["report", str(cuts[1]), "-o", str(tmp_path), "--format", "html,xlsx", "--against", str(cuts[0])]

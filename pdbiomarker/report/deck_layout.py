@@ -1,0 +1,232 @@
+"""What stands on a slide, in inches: tables that can be read, boxes, lines, cells; a file without a clock."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import math
+import zipfile
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+from pptx.dml.color import RGBColor
+from pptx.enum.text import PP_ALIGN
+from pptx.util import Inches, Pt
+
+from pdbiomarker.report.content import Column, Table
+
+__all__ = [
+    "HEIGHT",
+    "INNER",
+    "MARGIN",
+    "MOST_ROWS",
+    "WIDTH",
+    "Layout",
+    "box",
+    "describe",
+    "fill_shape",
+    "line",
+    "lines_of",
+    "short",
+    "without_clock",
+    "write_cell",
+]
+
+WIDTH: Final = 13.333
+HEIGHT: Final = 7.5
+MARGIN: Final = 0.5
+INNER: Final = WIDTH - 2 * MARGIN
+_FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
+_BOLD: Final = 1.15
+_INK: Final = RGBColor(0x17, 0x25, 0x2D)
+#: Sizes of type in points: what a room can read, and the least that is still read.
+_LARGEST: Final = 16
+_LEAST: Final = 10
+#: Rows of a table that a slide shows; one with a few more is shown whole.
+MOST_ROWS: Final = 12
+
+
+@dataclasses.dataclass(frozen=True)
+class Layout:
+    """How a table stands on a slide: inches, and the size of its type in points.
+
+    Attributes
+    ----------
+    rows : int
+        Rows that stand on the slide, the first ones.
+    hidden : tuple of Column
+        Columns that do not stand there.
+    """
+
+    columns: tuple[Column, ...]
+    hidden: tuple[Column, ...]
+    texts: tuple[tuple[str, ...], ...]
+    widths: tuple[float, ...]
+    size: int
+    rows: int
+
+    @classmethod
+    def of(cls, table: Table, room: float, *, most: int = MOST_ROWS) -> Layout:
+        """Choose the largest type in which the first rows fit into `room` inches of height.
+
+        Minor columns are left out; where the rest is too wide in the smallest type, those at the right are
+        too.
+        """
+        texts = [[c.write(v) for c, v in zip(table.columns, row, strict=True)] for row in table.rows]
+        texts = texts[: len(texts) if len(texts) <= most + 2 else most]
+        order = [i for i, c in enumerate(table.columns) if not c.minor] or [0]
+        size = _LARGEST
+        while True:
+            found = cls._at(table, texts, order, size)
+            if found is not None and found._fitting(room) == len(texts):
+                break
+            if size > _LEAST:
+                size -= 1
+            elif found is None:
+                order = order[:-1]
+            else:
+                break
+        return dataclasses.replace(found, rows=found._fitting(room))
+
+    @classmethod
+    def _at(
+        cls, table: Table, texts: Sequence[Sequence[str]], order: Sequence[int], size: int
+    ) -> Layout | None:
+        """Lay the columns out in one size of type; None where they are too wide."""
+        shown = [tuple(t[i] for i in order) for t in texts]
+        columns = tuple(table.columns[i] for i in order)
+        least, wanted = _column_widths(columns, shown, size)
+        if sum(least) > INNER and len(order) > 1:
+            return None
+        spare = max(0.0, INNER - sum(least))
+        need = sum(max(0.0, w - x) for w, x in zip(wanted, least, strict=True))
+        share = min(1.0, spare / need) if need else 0.0
+        widths = tuple(min(INNER, x + share * max(0.0, w - x)) for w, x in zip(wanted, least, strict=True))
+        hidden = tuple(c for i, c in enumerate(table.columns) if i not in order)
+        return cls(columns, hidden, tuple(shown), widths, size, len(shown))
+
+    @property
+    def heights(self) -> list[float]:
+        """Height of each row."""
+        return [self._height(row) for row in self.texts]
+
+    @property
+    def head_height(self) -> float:
+        """Height of the heading."""
+        return self._height([c.label for c in self.columns])
+
+    def _height(self, row: Iterable[str]) -> float:
+        per_inch = 1 / _em(self.size)
+        lines = max(
+            lines_of(t, max(4, int((w - 0.16) * per_inch))) for t, w in zip(row, self.widths, strict=True)
+        )
+        return lines * self.size * 1.22 / 72 + 0.1
+
+    def _fitting(self, room: float) -> int:
+        """Rows that fit under the heading: at least one."""
+        used, count = self.head_height, 0
+        for height in self.heights:
+            used += height
+            if used > room and count:
+                break
+            count += 1
+        return count
+
+
+def _em(size: int) -> float:
+    """Average width of a character in inches."""
+    return size * 0.61 / 72
+
+
+def _column_widths(
+    columns: Sequence[Column], texts: Sequence[Sequence[str]], size: int
+) -> tuple[list[float], list[float]]:
+    """Width of each column with its longest word unbroken, and with its longest text on one line."""
+    least, wanted = [], []
+    for position, column in enumerate(columns):
+        every = [column.label, *(row[position] for row in texts)]
+        # Headings are bold, and so wider.
+        head = max((len(w) for w in column.label.split()), default=1) * _BOLD
+        word = max(head, max((len(w) for t in every for w in t.split()), default=1))
+        text = max((len(t) for t in every), default=1)
+        least.append(min(word, 24) * _em(size) + 0.2)
+        wanted.append(min(max(text, head) + 1, 70) * _em(size) + 0.2)
+    return least, wanted
+
+
+def lines_of(text: str, width: int) -> int:
+    """Lines that a text takes at so many characters a line."""
+    return max(1, sum(max(1, math.ceil(len(part) / width)) for part in text.splitlines() or [""]))
+
+
+def short(text: str, limit: int) -> str:
+    """Cut a text to `limit` characters, at a word where there is one."""
+    if len(text) <= limit:
+        return text
+    cut = text[: limit - 1]
+    return (cut.rsplit(" ", 1)[0] if " " in cut[limit // 2 :] else cut) + "…"
+
+
+def box(slide: Any, left: float, top: float, width: float, height: float) -> Any:
+    """Add a box of text at a place in inches; give its text frame."""
+    frame = slide.shapes.add_textbox(Inches(left), Inches(top), Inches(width), Inches(height)).text_frame
+    frame.word_wrap = True
+    return frame
+
+
+def line(
+    frame: Any,
+    text: str,
+    *,
+    size: int,
+    bold: bool = False,
+    colour: RGBColor = _INK,
+    first: bool = True,
+    align: PP_ALIGN = PP_ALIGN.LEFT,
+    after: int = 0,
+) -> None:
+    """Write a paragraph in one face; the text stays text."""
+    paragraph = frame.paragraphs[0] if first else frame.add_paragraph()
+    paragraph.alignment = align
+    paragraph.space_after = Pt(after)
+    run = paragraph.add_run()
+    run.text = text
+    run.font.size, run.font.bold, run.font.color.rgb = Pt(size), bold, colour
+
+
+def write_cell(
+    cell: Any, text: str, column: Column, *, size: int, fill: RGBColor, bold: bool = False
+) -> None:
+    """Write one cell of a native table."""
+    cell.fill.solid()
+    cell.fill.fore_color.rgb = fill
+    cell.margin_left = cell.margin_right = Inches(0.07)
+    cell.margin_top = cell.margin_bottom = Inches(0.03)
+    align = PP_ALIGN.RIGHT if column.numeric else PP_ALIGN.LEFT
+    line(cell.text_frame, text, size=size, bold=bold, align=align)
+
+
+def fill_shape(shape: Any, colour: RGBColor) -> None:
+    """Fill a shape with one colour, without an outline."""
+    shape.fill.solid()
+    shape.fill.fore_color.rgb = colour
+    shape.line.fill.background()
+
+
+def describe(picture: Any, text: str) -> None:
+    """Give a picture the text that a screen reader reads."""
+    picture._element.nvPicPr.cNvPr.set("descr", text)  # no public way
+
+
+def without_clock(data: bytes) -> bytes:
+    """Pack the same parts with a fixed time: the bytes then depend on the content only."""
+    packed = io.BytesIO()
+    with (
+        zipfile.ZipFile(io.BytesIO(data)) as source,
+        zipfile.ZipFile(packed, "w", zipfile.ZIP_DEFLATED) as target,
+    ):
+        for name in source.namelist():
+            part = zipfile.ZipInfo(name, _FIXED_TIME)
+            part.compress_type = zipfile.ZIP_DEFLATED
+            target.writestr(part, source.read(name))
+    return packed.getvalue()
