@@ -5,12 +5,17 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
+from pdbiomarker import audit
 from pdbiomarker.errors import VerificationError
-from pdbiomarker.provenance import verify
+from pdbiomarker.provenance import MANIFEST, sha256_file, verify
 from pdbiomarker.report import FORMATS, Cuts, build, compare_cuts, cuts_section, formats_of, write_report
 from pdbiomarker.run.decisions import read_review
 from pdbiomarker.run.results import read_result
+
+#: What does not change a result: a file that was added, a sign-off.
+_ADDED_OR_SIGNED: Final = frozenset({"E-RUN-060", "E-AUDIT-003"})
 
 __all__ = ["diff_results", "report_results"]
 
@@ -63,7 +68,19 @@ def report_results(
         section = cuts_section(compare_cuts(read_result(against), result))
         document = dataclasses.replace(document, sections=(section, *document.sections))
     paths = {name: target if is_file else target / f"review.{name}" for name in wanted}
-    return write_report(document, result, paths)
+    written = write_report(document, result, paths)
+    _record(root, written, against=against is not None)
+    return written
+
+
+def _record(root: Path, written: Sequence[Path], *, against: bool) -> None:
+    """Tell the audit log of the folder which files a report put into it, so that they can be verified."""
+    here = root.resolve()
+    inside = [path.resolve() for path in written if path.resolve().is_relative_to(here)]
+    files = {path.relative_to(here).as_posix(): sha256_file(path) for path in inside}
+    if files:
+        detail = {"formats": sorted(path.suffix.lstrip(".") for path in inside), "against": against}
+        audit.append(root, "report", detail=detail, files=files, manifest=sha256_file(root / MANIFEST))
 
 
 def diff_results(
@@ -102,6 +119,10 @@ def diff_results(
 
 def _unchanged(root: Path) -> None:
     made_again = {*(f"review.{name}" for name in FORMATS), "run.log"}
-    edited = [p for p in verify(root) if p.severity == "error" and p.file not in made_again]
+    edited = [
+        p
+        for p in verify(root)
+        if p.severity == "error" and p.file not in made_again and p.code not in _ADDED_OR_SIGNED
+    ]
     if edited:
         raise VerificationError(edited)
