@@ -37,7 +37,19 @@ __all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
 BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
 _JOINED: Final = ("cells.parquet", "overlay", "qc.csv", "scores.csv", "sensitivity.csv")
-_OURS: Final = (DONE, LOCK, LOG, MANIFEST, AUDIT, SIGNOFFS, "assays", *_JOINED, "results", "review.html", "slides")
+_OURS: Final = (
+    DONE,
+    LOCK,
+    LOG,
+    MANIFEST,
+    AUDIT,
+    SIGNOFFS,
+    "assays",
+    *_JOINED,
+    "results",
+    "review.html",
+    "slides",
+)
 _FORMAT: Final = "pdbiomarker-results-1"
 
 

@@ -292,7 +292,7 @@ def again(arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
     def seen(value: Any) -> Any:
         if isinstance(value, list | tuple):
             return [seen(item) for item in value]
-        if not isinstance(value, str) or not os.path.isabs(value):
+        if not isinstance(value, str) or not Path(value).is_absolute():
             return value
         parts = Path(os.path.relpath(value, out.absolute())).parts
         ups = parts.count("..")
