@@ -58,17 +58,15 @@ def _check(slides: list[Path], *, as_json: bool) -> int:
             rows += pb.ihc.slide_holdings(slide)
         except ItemError as error:
             problems.append(dataclasses.replace(error.problem, severity="error"))
+    held = [row for row in rows if not row.kept]
     if as_json:
         found = [dataclasses.asdict(row) for row in rows]
         typer.echo(
             json.dumps({"holdings": found, "problems": [dataclasses.asdict(p) for p in problems]}, indent=1)
         )
     else:
-        for row in rows:
-            word = "kept" if row.kept else "left out"
-            typer.echo(f"{word:<9} {row.file}: {row.image or 'file'}: {row.what}, {row.bytes} bytes")
+        for row in held:
+            typer.echo(f"{row.file}: {row.image or 'file'}: {row.what}, {row.bytes} bytes")
         print_problems(problems)
-    held = [row for row in rows if not row.kept]
-    if not as_json:
-        typer.echo(f"{len(held)} of {len(rows)} things would be left out of a copy.")
+        typer.echo(f"{len(held)} of {len(rows)} tags and images would be left out of a copy.")
     return InputError.exit_code if held or problems else 0
