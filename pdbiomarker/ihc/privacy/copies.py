@@ -20,7 +20,8 @@ from pdbiomarker.ihc.privacy.holdings import (
     segment_bytes,
     slide_holdings,
 )
-from pdbiomarker.ihc.privacy.kept import ALLOWED, description_of, tags_of
+from pdbiomarker.ihc.privacy.kept import ALLOWED, DESCRIPTION, PROFILE, description_of, tags_of
+from pdbiomarker.ihc.privacy.profile import dropped_parts
 from pdbiomarker.ihc.privacy.segments import clean_segment
 from pdbiomarker.ihc.privacy.writing import Image, write_tiff
 from pdbiomarker.provenance import atomic_path
@@ -33,7 +34,6 @@ _SUFFIX: Final = {"svs": ".svs", "ome-tiff": ".ome.tiff", "tiff": ".tiff"}
 _SHORTEST: Final = 6
 _WORDS: Final = re.compile(rb"[\x20-\x7e]{%d,}" % _SHORTEST)
 _SEPARATORS: Final = re.compile(rb"[|=;\r\n<>\"]")
-_PIECE: Final = 1 << 24
 
 
 def deidentify(
@@ -187,8 +187,9 @@ def _words_found(facts: SlideFacts, copy: Path) -> list[str]:
     lost: set[bytes] = {facts.path.name.split(".")[0].encode()}
     for one in facts.layout.every():
         for code, tag in one.tags.items():
-            if code not in ALLOWED or tag.kind in {2, 7}:
-                for text in _WORDS.findall(tag.data):
+            told = dropped_parts(tag.data) if code == PROFILE else tag.data
+            if code not in ALLOWED or code in {DESCRIPTION, PROFILE}:
+                for text in _WORDS.findall(told):
                     lost |= {word.strip() for word in _SEPARATORS.split(text)}
     kept = {word.strip() for text in _WORDS.findall(own) for word in _SEPARATORS.split(text)}
     neutral = b"".join(

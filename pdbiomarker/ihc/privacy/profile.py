@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 from typing import Final
 
-__all__ = ["clean_profile"]
+__all__ = ["clean_profile", "dropped_parts"]
 
 _HEADER: Final = 128
 _MOST_TAGS: Final = 100
@@ -25,19 +25,36 @@ def clean_profile(profile: bytes) -> bytes:
     The header keeps version, class and colour spaces; maker, model, creator, date and id are zeroed. The
     description and copyright that the standard asks for are neutral words.
     """
+    parts: list[tuple[bytes, bytes]] = [(b"cprt", _text()), (b"desc", _description())]
+    own = _parts(profile)
+    parts += [(name, data) for name, data in own if _is_colour(name, data)]
+    return _built(profile[:_HEADER], sorted(parts)) if own else b""
+
+
+def dropped_parts(profile: bytes) -> bytes:
+    """Return the parts of a profile that :func:`clean_profile` leaves out, one behind the other."""
+    return b"\0".join(data for name, data in _parts(profile) if not _is_colour(name, data))
+
+
+def _is_colour(name: bytes, data: bytes) -> bool:
+    return name in _COLOUR and data[:4] in _NUMBERS
+
+
+def _parts(profile: bytes) -> list[tuple[bytes, bytes]]:
+    """Give the parts of a profile that lie in it; none when it cannot be followed."""
     if len(profile) < _HEADER + 4 or profile[36:40] != b"acsp":
-        return b""
+        return []
     count = struct.unpack(">I", profile[_HEADER : _HEADER + 4])[0]
     table = profile[_HEADER + 4 : _HEADER + 4 + 12 * count]
     if count > _MOST_TAGS or len(table) < 12 * count:
-        return b""
-    parts: list[tuple[bytes, bytes]] = [(b"cprt", _text()), (b"desc", _description())]
+        return []
+    found = []
     for i in range(count):
         name, start, length = struct.unpack(">4sII", table[12 * i : 12 * i + 12])
         data = profile[start : start + length]
-        if name in _COLOUR and len(data) == length and data[:4] in _NUMBERS:
-            parts.append((name, data))
-    return _built(profile[:_HEADER], sorted(parts))
+        if len(data) == length:
+            found.append((name, data))
+    return found
 
 
 def _built(head: bytes, parts: list[tuple[bytes, bytes]]) -> bytes:
