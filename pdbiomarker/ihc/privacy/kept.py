@@ -142,7 +142,7 @@ def _ome(xml: str, size: tuple[int, int, int], name: str) -> str:
 
 
 def _magnification(xml: str) -> str:
-    for node in ElementTree.fromstring(xml).iter():
+    for node in ElementTree.fromstring(xml, forbid_dtd=True).iter():
         text = node.get("NominalMagnification") or ""
         if _NUMBER.fullmatch(text):
             return text
