@@ -38,9 +38,11 @@ if TYPE_CHECKING:
     from pdbiomarker.run.power import PowerRequest, plan_power
     from pdbiomarker.run.reconciliation import reconcile_tables
     from pdbiomarker.run.reports import diff_results, report_results
+    from pdbiomarker.run.reproduction import Reproduction, reproduce
     from pdbiomarker.run.response import write_response
     from pdbiomarker.run.results import read_result
     from pdbiomarker.run.safety import escalate, write_ada, write_safety
+    from pdbiomarker.run.signing import sign_results
     from pdbiomarker.run.trial import clinical_tables, with_clinical
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -52,6 +54,7 @@ __all__ = [
     "PDResult",
     "Plan",
     "PowerRequest",
+    "Reproduction",
     "RunOutcome",
     "Study",
     "__version__",
@@ -89,9 +92,11 @@ __all__ = [
     "reconcile_tables",
     "report",
     "report_results",
+    "reproduce",
     "run_demo",
     "run_study",
     "show_plan",
+    "sign_results",
     "simulate_study",
     "to_adam",
     "verify",
@@ -110,6 +115,7 @@ _HOMES: Final = {
     "PDResult": "change",
     "Plan": "plan",
     "PowerRequest": "run.power",
+    "Reproduction": "run.reproduction",
     "RunOutcome": "run",
     "Study": "study",
     "accountability": "pairing",
@@ -136,9 +142,11 @@ _HOMES: Final = {
     "reconcile_tables": "run.reconciliation",
     "report": "report",
     "report_results": "run.reports",
+    "reproduce": "run.reproduction",
     "diff_results": "run.reports",
     "run_demo": "run.demo",
     "run_study": "run",
+    "sign_results": "run.signing",
     "simulate_study": "simulate",
     "to_adam": "change",
     "verify": "provenance",

@@ -457,6 +457,28 @@ _catalogue(
         9: "Two results folders are not of one study.",
         35: "A format of the report could not be written; the others were.",
         36: "The earlier results to compare with are those of the run itself.",
+        60: "A file of a results folder is not in its manifest.",
+        61: "A run cannot be repeated: its study or its way is not known.",
+        62: "Another run from the same inputs gives other bytes.",
+        63: "What a repeated run may depend on has changed.",
+    },
+)
+_catalogue(
+    "AUDIT",
+    {
+        1: "A line of the audit log was edited, removed, or is no record.",
+        2: "The audit log is cut short, missing, or does not name the manifest.",
+        3: "A sign-off is of another state of the folder, or cannot be read.",
+        4: "A name, role or meaning to be recorded cannot be used.",
+    },
+)
+_catalogue(
+    "PHI",
+    {
+        1: "A slide of this format cannot be freed of what names a person.",
+        2: "A slide holds what may name a person.",
+        3: "A copy of a slide still holds what may name a person.",
+        4: "The place for copies of slides, or for their names, cannot be used.",
     },
 )
 _catalogue(

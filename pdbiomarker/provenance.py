@@ -16,14 +16,9 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime as dt
 import fcntl
-import functools
-import hashlib
-import importlib.metadata
 import json
 import os
-import platform
 import re
 import secrets
 import signal
@@ -35,7 +30,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from pdbiomarker import audit
 from pdbiomarker.errors import FolderInUseError, Problem, Problems, StudyError
+from pdbiomarker.hashes import canonical_json, now_utc, sha256_file, sha256_json, sha256_text
+from pdbiomarker.versions import code_commit, code_version, environment, package_version
 
 __all__ = [
     "FolderLock",
@@ -43,11 +41,14 @@ __all__ = [
     "StepRecord",
     "atomic_path",
     "canonical_json",
+    "code_commit",
     "code_version",
     "completed",
     "environment",
     "is_complete",
     "mark_done",
+    "now_utc",
+    "package_version",
     "read_manifest",
     "remove_partial_files",
     "sha256_file",
@@ -71,47 +72,6 @@ _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RESERVED: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))]
 )
-
-
-# --- hashes --------------------------------------------------------------------------------------------
-
-
-def sha256_file(path: str | Path) -> str:
-    """Return the sha256 of a file's content as 64 hexadecimal digits.
-
-    Parameters
-    ----------
-    path : str or Path
-        A regular file; it is read in pieces of 1 MiB.
-
-    Raises
-    ------
-    OSError
-        When the file cannot be read.
-    """
-    with Path(path).open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
-
-
-def sha256_text(text: str) -> str:
-    """Return the sha256 of a text in UTF-8.
-
-    Examples
-    --------
-    >>> sha256_text("")[:8]
-    'e3b0c442'
-    """
-    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
-
-
-def canonical_json(value: object) -> str:
-    """Return JSON with sorted keys and no choice left to the writer; NaN and infinity are refused."""
-    return json.dumps(value, sort_keys=True, ensure_ascii=False, allow_nan=False, separators=(",", ":"))
-
-
-def sha256_json(value: object) -> str:
-    """Return the sha256 of the canonical JSON of a value made of dicts, lists, texts and numbers."""
-    return sha256_text(canonical_json(value))
 
 
 # --- whole files ---------------------------------------------------------------------------------------
@@ -215,70 +175,6 @@ def slug(name: str, taken: Iterable[str] = ()) -> str:
         if candidate.casefold() not in used:
             return candidate
     raise ValueError(f"the id {name!r} was given a folder before")
-
-
-# --- versions ------------------------------------------------------------------------------------------
-
-
-def environment() -> dict[str, Any]:
-    """Return what the numbers may depend on: package versions, Python, operating system, processor.
-
-    Nothing is imported to find out, and nothing names the user, the host or a path.
-
-    Returns
-    -------
-    dict
-        ``python``, ``implementation``, ``system``, ``machine``, ``cpu`` (text) and ``packages``
-        (name -> version of every installed distribution, sorted).
-    """
-    packages: dict[str, str] = {}
-    for distribution in importlib.metadata.distributions():
-        name = distribution.metadata["Name"]
-        if name:
-            packages.setdefault(re.sub(r"[-_.]+", "-", name).lower(), distribution.version)
-    return {
-        "python": platform.python_version(),
-        "implementation": platform.python_implementation(),
-        "system": f"{platform.system()} {platform.release()}",
-        "machine": platform.machine(),
-        "cpu": _processor(),
-        "packages": dict(sorted(packages.items())),
-    }
-
-
-def package_version() -> str:
-    """Return the installed version of pdbiomarker."""
-    return importlib.metadata.version("pdbiomarker")
-
-
-@functools.cache
-def code_version() -> str:
-    """Return the version of pdbiomarker with a hash of its code, such as ``0.1.0+code.3fa9c2d1b0aa``.
-
-    Two installations of one release have the same; a checkout that was edited has another, so results made
-    before the edit are never taken for those of the code after it.
-    """
-    package = Path(__file__).resolve().parent
-    reference = package / "_reference"
-    roots = (package, reference if reference.is_dir() else package.parent / "reference")
-    suffixes = (".py", ".yaml", ".csv", ".tsv", ".html", ".css", ".js", ".j2")
-    found = {
-        f"{root.name.lstrip('_')}/{path.relative_to(root).as_posix()}": path
-        for root in roots
-        for path in root.rglob("*")
-        if path.suffix in suffixes and "_reference" not in path.relative_to(root).parts
-    }
-    digest = sha256_json({name: sha256_file(path) for name, path in sorted(found.items())})
-    return f"{package_version()}+code.{digest[:12]}"
-
-
-def _processor() -> str:
-    try:
-        text = Path("/proc/cpuinfo").read_text(encoding="utf-8", errors="replace")
-    except OSError:
-        return platform.processor()
-    match = re.search(r"^model name\s*:\s*(.+)$", text, re.MULTILINE)
-    return match.group(1).strip() if match else platform.processor()
 
 
 # --- one run per folder --------------------------------------------------------------------------------
@@ -585,9 +481,27 @@ class Manifest:
 
 
 def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
-    """Write ``manifest.json``, with a sha256 of its own content, and return its path."""
+    """Write ``manifest.json``, with a sha256 of its own content, tie it to the audit log, return its path.
+
+    The `run` part names the last line of the log; a further line of the log then names the manifest.
+    """
     path = Path(folder) / MANIFEST
-    write_text(path, manifest.to_json())
+    lines = audit.read(folder)
+    head = {"line": len(lines), "sha256": lines[-1].sha256 if lines else ""}
+    tied = dataclasses.replace(manifest, run={**manifest.run, audit.AUDIT: head})
+    write_text(path, tied.to_json())
+    audit.append(
+        folder,
+        str(manifest.run.get("function", "manifest")),
+        detail={
+            "version": manifest.version,
+            "plan_sha256": manifest.parameters.get("plan_sha256"),
+            "inputs_sha256": sha256_json(dict(manifest.inputs)),
+            "outputs_sha256": sha256_json(dict(manifest.outputs)),
+            "quarantined": len(manifest.quarantine),
+        },
+        manifest=sha256_file(path),
+    )
     return path
 
 
@@ -632,7 +546,7 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def verify(folder: str | Path) -> list[Problem]:
-    """Compare every file of a results folder with its manifest.
+    """Compare every file of a results folder with its manifest and its audit log.
 
     Parameters
     ----------
@@ -642,8 +556,10 @@ def verify(folder: str | Path) -> list[Problem]:
     Returns
     -------
     list of Problem
-        E-RUN-003 for each file that is missing, differs from its hash, or is not in the manifest (the
-        latter only as a warning), and for a manifest that was edited. Empty when nothing changed.
+        E-RUN-003 for each file that is missing, differs from its hash, or is no regular file, for a manifest
+        that was edited, and for a record that is not of its outputs; E-RUN-060 for each file that neither
+        manifest nor log knows (a warning for what file managers leave); E-AUDIT-001 to 003 for the log and
+        the sign-offs. Empty when nothing changed.
 
     Raises
     ------
@@ -653,41 +569,123 @@ def verify(folder: str | Path) -> list[Problem]:
     root = Path(folder)
     manifest = read_manifest(root)
     problems = Problems()
-    remedy = "Run the study again into this folder: what changed is made again."
     if manifest.to_json().encode("utf-8") != (root / MANIFEST).read_bytes():
-        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=remedy, file=MANIFEST)
+        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
+    digest = sha256_file(root / MANIFEST)
     logs = manifest.run.get("files", {})
     expected = {**manifest.outputs, **(logs if isinstance(logs, dict) else {})}
+    expected |= _later_files(root, digest)
     for name in sorted(expected):
-        try:
-            _relative(root, name)
-            found = sha256_file(root / name)
-        except (OSError, ValueError):
-            problems.add("E-RUN-003", "The file is missing or cannot be read.", remedy=remedy, file=name)
-            continue
-        if found != expected[name]:
-            problems.add(
-                "E-RUN-003",
-                f"The file differs from the manifest, which has sha256 {expected[name]}.",
-                remedy=remedy,
-                file=name,
-                column="sha256",
-                value=found,
-            )
-    ours = {*expected, MANIFEST, LOCK}
-    for path in sorted(root.rglob("*")):
-        name = path.relative_to(root).as_posix()
-        if path.is_file() and name not in ours:
-            problems.add(
-                "E-RUN-003",
-                "The file is not in the manifest: it was put here after the run, or by hand.",
-                remedy="Keep other files outside the results folder.",
-                file=name,
-                severity="warning",
-            )
+        _verify_file(root, name, expected[name], problems)
+    _verify_records(root, manifest.outputs, problems)
+    _verify_others(root, {*expected, MANIFEST, audit.AUDIT, audit.SIGNOFFS}, problems)
+    head = manifest.run.get(audit.AUDIT)
+    problems.extend(audit.check(root, head=head if isinstance(head, dict) else None, manifest=digest))
+    _verify_signoffs(root, digest, problems)
     return list(problems)
 
 
-def now_utc() -> str:
-    """Return the time in UTC as ISO 8601, to the second: for the `run` part and the log only."""
-    return dt.datetime.now(dt.UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+_AGAIN: Final = "Run the study again into this folder: what changed is made again."
+#: What file managers leave behind by themselves.
+_DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
+
+
+def _later_files(root: Path, digest: str) -> dict[str, str]:
+    """Files that the log says were added since the manifest was written, such as further reports."""
+    found: dict[str, str] = {}
+    seen = False
+    for line in audit.read(root):
+        seen |= line.manifest == digest
+        if seen:
+            found |= {str(name): str(value) for name, value in line.files.items()}
+    found.pop(audit.SIGNOFFS, None)
+    return found
+
+
+def _verify_file(root: Path, name: str, expected: str, problems: Problems) -> None:
+    path = root / name
+    try:
+        _relative(root, name)
+        found = sha256_file(path) if path.is_file() and not path.is_symlink() else ""
+    except (OSError, ValueError):
+        found = ""
+    if not found:
+        problems.add(
+            "E-RUN-003",
+            "The file is missing, is no regular file, or cannot be read.",
+            remedy=_AGAIN,
+            file=name,
+        )
+        return
+    if found != expected:
+        problems.add(
+            "E-RUN-003",
+            f"The file differs from the manifest, which has sha256 {expected}.",
+            remedy=_AGAIN,
+            file=name,
+            column="sha256",
+            value=found,
+        )
+
+
+def _verify_records(root: Path, outputs: Mapping[str, str], problems: Problems) -> None:
+    """Hold the record of each step against the manifest: they tell of the same outputs."""
+    for name in sorted(outputs):
+        folder, _, file = name.rpartition("/")
+        if folder != DONE or not file.endswith(".json"):
+            continue
+        record = read_record(root, file.removesuffix(".json"))
+        told = {} if record is None else record.outputs
+        wrong = sorted(path for path, digest in told.items() if outputs.get(path) != digest)
+        if wrong:
+            problems.add(
+                "E-RUN-003",
+                f"The record of a step and the manifest have different hashes of {wrong[0]!r}.",
+                remedy=_AGAIN,
+                file=name,
+                value=wrong[0],
+            )
+
+
+def _verify_others(root: Path, known: set[str], problems: Problems) -> None:
+    """Name everything in the folder that is not known: files, links, pipes."""
+    for parent, folders, files in root.walk():  # does not follow links
+        links = [name for name in folders if (parent / name).is_symlink()]
+        for entry in sorted([*files, *links]):
+            name = (parent / entry).relative_to(root).as_posix()
+            if name in known:
+                continue
+            harmless = entry in _DROPPINGS or name == LOCK
+            problems.add(
+                "E-RUN-060",
+                "The file is not in the manifest: it was put here after the run, or by hand.",
+                remedy="Keep other files outside the results folder.",
+                file=name,
+                severity="warning" if harmless else "error",
+            )
+
+
+def _verify_signoffs(root: Path, digest: str, problems: Problems) -> None:
+    """Hold the sign-offs against the log, which has their hash, and against the manifest they are of."""
+    path = root / audit.SIGNOFFS
+    signed = [line.files[audit.SIGNOFFS] for line in audit.read(root) if audit.SIGNOFFS in line.files]
+    if not path.exists() and not path.is_symlink() and not signed:
+        return
+    remedy = "Take the file from a backup, or sign the folder again: pdbiomarker sign OUT."
+    own = path.is_file() and not path.is_symlink()
+    if not own or not signed or sha256_file(path) != signed[-1]:
+        problems.add(
+            "E-AUDIT-003",
+            "The sign-offs were edited, replaced or removed: the log has another hash of them.",
+            remedy=remedy,
+            file=audit.SIGNOFFS,
+        )
+        return
+    if json.loads(path.read_text(encoding="utf-8"))[-1]["manifest"] != digest:
+        problems.add(
+            "E-AUDIT-003",
+            "The last sign-off is of another state of the folder: it was made again since.",
+            remedy=remedy,
+            file=audit.SIGNOFFS,
+            severity="warning",
+        )

@@ -118,7 +118,7 @@ def copy(folder: Path, target: Path) -> Path:
 
 
 def fingerprint(out: Path) -> dict[str, str]:
-    """Hash of every file of a results folder, but run.log and the `run` part of the manifest."""
+    """Hash of every file of a results folder, but the logs and the `run` part of the manifest."""
     found = {}
     for path in sorted(p for p in out.rglob("*") if p.is_file()):
         name = path.relative_to(out).as_posix()
@@ -127,7 +127,7 @@ def fingerprint(out: Path) -> dict[str, str]:
             content = json.loads(data)
             del content["run"]
             data = json.dumps(content, sort_keys=True).encode()
-        if name != "run.log":
+        if name not in {"run.log", "audit.jsonl"}:
             found[name] = hashlib.sha256(data).hexdigest()
     return found
 

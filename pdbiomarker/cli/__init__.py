@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from pdbiomarker.cli import assays, clinic, decisions, documents, study
+from pdbiomarker.cli import assays, clinic, decisions, documents, provenance, slides, study
 from pdbiomarker.cli.shell import EXIT_CODES, Command, common, guarded
 
 __all__ = ["app", "main"]
@@ -39,7 +39,14 @@ _COMMANDS: Final[dict[str, tuple[Command, ...]]] = {
         clinic.reconcile,
     ),
     "Decisions": (decisions.decide, decisions.power),
-    "Results": (documents.report, documents.export, documents.diff, documents.verify, documents.version),
+    "Results": (documents.report, documents.export, documents.diff, documents.version),
+    "Provenance and privacy": (
+        provenance.verify,
+        provenance.reproduce,
+        provenance.audit,
+        provenance.sign,
+        slides.deidentify,
+    ),
 }
 for _panel, _commands in _COMMANDS.items():
     for _command in _commands:

@@ -1,4 +1,4 @@
-"""What a results folder can be turned into, compared with and checked against."""
+"""What a results folder can be turned into and compared with."""
 
 from __future__ import annotations
 
@@ -10,10 +10,8 @@ import typer
 
 import pdbiomarker as pb
 from pdbiomarker.cli.options import Against, Formats
-from pdbiomarker.cli.shell import print_problems
-from pdbiomarker.errors import InputError
 
-__all__ = ["diff", "export", "report", "verify", "version"]
+__all__ = ["diff", "export", "report", "version"]
 
 
 class Export(StrEnum):
@@ -87,18 +85,6 @@ def diff(
     cuts = pb.diff_results(old, new, out, tolerance=tolerance)
     for sentence in cuts.sentences():
         typer.echo(sentence)
-    return 0
-
-
-def verify(
-    results: Annotated[Path, typer.Argument(metavar="OUT", help="A results folder.")],
-) -> int:
-    """Compare every file of a results folder with its manifest; exit 3 when one differs."""
-    problems = pb.verify(results)
-    print_problems(problems)
-    if any(p.severity == "error" for p in problems):
-        return InputError.exit_code
-    typer.echo(f"{results}: every file is as the run left it.")
     return 0
 
 

@@ -14,6 +14,7 @@ import typer
 from rich.console import Console
 
 import pdbiomarker as pb
+from pdbiomarker.audit import USER_VARIABLE
 from pdbiomarker.errors import InputError, ItemError, PdBiomarkerError, Problem, ResourceError
 
 __all__ = ["EXIT_CODES", "Command", "common", "finish", "guarded", "print_problems", "say"]
@@ -31,10 +32,21 @@ _HANDLED: Final = {"debug": False}
 
 
 def common(
-    *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+    user: Annotated[
+        str | None,
+        typer.Option(
+            "--user",
+            metavar="NAME",
+            help="Who, for the audit log of the results folder. Default: PDBIOMARKER_USER, else nobody.",
+        ),
+    ] = None,
 ) -> None:
     """Take the options that come before the name of a command."""
     _HANDLED["debug"] = debug
+    if user is not None:
+        os.environ[USER_VARIABLE] = user
 
 
 def guarded[**P](command: Callable[P, int]) -> Callable[P, None]:

@@ -22,7 +22,7 @@ import pandas as pd
 from scipy import sparse
 
 from pdbiomarker.errors import AssayError, Problem, Problems
-from pdbiomarker.expression.h5ad import foreign_data
+from pdbiomarker.expression.hdf5 import foreign_data, pointer_fault, unsafe_items
 from pdbiomarker.tables import nearest
 
 __all__ = ["CellFile", "open_cells"]
@@ -157,6 +157,14 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
                 name,
                 outside[0],
             )
+        for place, why in unsafe_items(file):
+            _refuse(
+                "E-CELL-002",
+                f"The file is damaged, or not what it claims to be: {why}.",
+                "Write it again from its source.",
+                name,
+                place,
+            )
         yield _opened(file, name, layer)
 
 
@@ -225,18 +233,11 @@ def _pointers(matrix: h5py.Group | h5py.Dataset, name: str, n_cells: int, n_gene
         )
     shape = tuple(int(v) for v in matrix.attrs.get("shape", ()))
     pointers = np.asarray(matrix["indptr"][:], dtype=np.int64)
-    stored = matrix["data"].shape[0]
-    faults = [
-        (shape != (n_cells, n_genes), f"its shape is {shape}, obs and var say {(n_cells, n_genes)}"),
-        (pointers.size != n_cells + 1, f"there are {pointers.size} pointers for {n_cells} cells"),
-        (matrix["indices"].shape[0] != stored, f"{matrix['indices'].shape[0]} columns for {stored} counts"),
-        (pointers.size > 0 and pointers[0] != 0, "the first pointer is not 0"),
-        (bool((np.diff(pointers) < 0).any()), "pointers fall"),
-        (pointers.size > 0 and pointers[-1] != stored, f"the last pointer is not the {stored} counts stored"),
-    ]
-    for bad, why in faults:
-        if bad:
-            raise AssayError([_damaged(name, why)])
+    if shape != (n_cells, n_genes):
+        raise AssayError([_damaged(name, f"its shape is {shape}, obs and var say {(n_cells, n_genes)}")])
+    fault = pointer_fault(matrix, pointers, n_cells)
+    if fault:
+        raise AssayError([_damaged(name, fault)])
     return pointers
 
 

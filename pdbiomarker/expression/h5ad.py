@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple, cast
 
@@ -12,10 +12,11 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.expression.hdf5 import check_hdf5
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.expression.matrix import RawMatrix, matrix_of
 
-__all__ = ["H5adCounts", "foreign_data", "read_h5ad_counts"]
+__all__ = ["H5adCounts", "read_h5ad_counts"]
 
 #: More rows than this are cells, not libraries.
 MOST_LIBRARIES: Final = 5_000
@@ -28,22 +29,6 @@ class H5adCounts(NamedTuple):
     raw: RawMatrix
     place: str
     symbols: Sequence[str] | None
-
-
-def foreign_data(group: h5py.Group) -> Iterator[str]:
-    """Names, below a group, of links to other files and of data that are stored in other files."""
-    for name in group:
-        link = group.get(name, getlink=True)
-        if isinstance(link, h5py.ExternalLink):
-            yield f"{group.name.rstrip('/')}/{name}"
-            continue
-        if isinstance(link, h5py.SoftLink):
-            continue
-        item = group[name]
-        if isinstance(item, h5py.Group):
-            yield from foreign_data(item)
-        elif isinstance(item, h5py.Dataset) and (item.external or item.is_virtual):
-            yield str(item.name)
 
 
 def read_h5ad_counts(path: Path, name: str, problems: Problems) -> H5adCounts | None:
@@ -64,18 +49,11 @@ def read_h5ad_counts(path: Path, name: str, problems: Problems) -> H5adCounts | 
     """
     try:
         with h5py.File(path, "r") as file:
-            foreign = list(foreign_data(file))
+            before = len(problems.errors)
+            check_hdf5(file, name, problems)
+            if len(problems.errors) > before:
+                return None
             rows = len(file["obs"][file["obs"].attrs.get("_index", "_index")]) if "obs" in file else 0
-        for place in foreign:
-            problems.add(
-                "E-ASSAY-002",
-                "The file takes data from another file; that is not followed.",
-                remedy="Write a file that holds all of its data.",
-                file=name,
-                column=place,
-            )
-        if foreign:
-            return None
         if rows > MOST_LIBRARIES:
             problems.add(
                 "E-COUNT-033",

@@ -34,6 +34,7 @@ from pdbiomarker.ihc.outputs import (
     write_slide,
 )
 from pdbiomarker.ihc.panel import Panel, check_panel, read_panel
+from pdbiomarker.ihc.privacy import Holding, deidentify, slide_holdings
 from pdbiomarker.ihc.quantify import find_twins, quantify
 from pdbiomarker.ihc.regions import Regions, check_regions, read_regions, write_regions
 from pdbiomarker.ihc.score import (
@@ -69,6 +70,7 @@ __all__ = [
     "Calibration",
     "CellFinder",
     "Definition",
+    "Holding",
     "ImportedCells",
     "MaskRegions",
     "Panel",
@@ -91,6 +93,7 @@ __all__ = [
     "check_regions",
     "check_slide",
     "compartments_in",
+    "deidentify",
     "estimate_stains",
     "find_regions",
     "find_tissue",
@@ -120,6 +123,7 @@ __all__ = [
     "segment",
     "sensitivity_of_import",
     "slide_hash",
+    "slide_holdings",
     "slide_name",
     "stain_matrix",
     "stain_tables",

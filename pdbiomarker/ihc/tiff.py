@@ -124,6 +124,11 @@ class TiffReader:
         """Height and width of every level, the finest first."""
         return tuple((level.height, level.width) for level in self._levels)
 
+    @property
+    def directories(self) -> tuple[int, ...]:
+        """Where the directory of every level stands in the file, the finest first."""
+        return tuple(int(level.page.offset) for level in self._levels)
+
     # -- the plan ----------------------------------------------------------------------------------------
 
     def _pages(self) -> list[Any]:

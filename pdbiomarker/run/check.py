@@ -13,7 +13,7 @@ import h5py
 from pdbiomarker import expression, ihc
 from pdbiomarker.checks import check_file
 from pdbiomarker.errors import InputError, Problem, Problems
-from pdbiomarker.expression.h5ad import foreign_data
+from pdbiomarker.expression.hdf5 import check_hdf5
 from pdbiomarker.run.survey import slide_files, survey
 from pdbiomarker.study import check_assay
 from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
@@ -109,7 +109,7 @@ def _check_h5ad(path: Path) -> Problems:
         return problems
     try:
         with h5py.File(path, "r") as file:
-            outside = list(foreign_data(file))
+            check_hdf5(file, path.name, problems)
     except (OSError, RuntimeError) as error:
         problems.add(
             "E-ASSAY-002",
@@ -118,14 +118,6 @@ def _check_h5ad(path: Path) -> Problems:
             file=path.name,
         )
         return problems
-    for name in outside:
-        problems.add(
-            "E-ASSAY-002",
-            "The file takes data from another file; that is not followed.",
-            remedy="Write a file that holds all of its data.",
-            file=path.name,
-            column=name,
-        )
     if problems.errors:
         return problems
     try:

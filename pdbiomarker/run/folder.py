@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
+from pdbiomarker.audit import AUDIT, SIGNOFFS
 from pdbiomarker.errors import InputError, Problems, ResourceError, VerificationError
 from pdbiomarker.provenance import (
     DONE,
@@ -38,7 +39,19 @@ BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
 _JOINED: Final = ("cells.parquet", "overlay", "qc.csv", "scores.csv", "sensitivity.csv")
 _DOCUMENTS: Final = tuple(map(document_of, STEPS))
-_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", *_JOINED, "results", *_DOCUMENTS, "slides")
+_OURS: Final = (
+    DONE,
+    LOCK,
+    LOG,
+    MANIFEST,
+    AUDIT,
+    SIGNOFFS,
+    "assays",
+    *_JOINED,
+    "results",
+    *_DOCUMENTS,
+    "slides",
+)
 _FORMAT: Final = "pdbiomarker-results-1"
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
+from pdbiomarker import audit
 from pdbiomarker.change import PDResult
 from pdbiomarker.decide import Review
 from pdbiomarker.errors import Problem, Problems, ResourceError, VerificationError
-from pdbiomarker.provenance import read_manifest, sha256_json, verify
+from pdbiomarker.provenance import MANIFEST, read_manifest, sha256_file, sha256_json, verify
 from pdbiomarker.report import (
     FORMATS,
     Cuts,
@@ -25,6 +26,9 @@ from pdbiomarker.report.pdf import browser
 from pdbiomarker.run.decisions import read_review
 from pdbiomarker.run.documents import document_of
 from pdbiomarker.run.results import read_parts, read_result
+
+#: What does not change a result: a file that was added, a sign-off.
+_ADDED_OR_SIGNED: Final = frozenset({"E-RUN-060", "E-AUDIT-003"})
 
 __all__ = ["asked_report", "diff_results", "report_results", "write_documents"]
 
@@ -75,7 +79,9 @@ def report_results(
     result = read_result(root)
     paths = {name: target if is_file else target / document_of(name) for name in wanted}
     review = read_review(root)
-    return write_report(_document(result, review, against), result, paths, review=review)
+    written = write_report(_document(result, review, against), result, paths, review=review)
+    _record(root, written, against=against is not None)
+    return written
 
 
 def _document(result: PDResult, review: Review | None, against: str | Path | None) -> Document:
@@ -186,6 +192,16 @@ def _unwritten(name: str, why: str) -> Problem:
     )
 
 
+def _record(root: Path, written: Sequence[Path], *, against: bool) -> None:
+    """Tell the audit log of the folder which files a report put into it, so that they can be verified."""
+    here = root.resolve()
+    inside = [path.resolve() for path in written if path.resolve().is_relative_to(here)]
+    files = {path.relative_to(here).as_posix(): sha256_file(path) for path in inside}
+    if files:
+        detail = {"formats": sorted(path.suffix.lstrip(".") for path in inside), "against": against}
+        audit.append(root, "report", detail=detail, files=files, manifest=sha256_file(root / MANIFEST))
+
+
 def diff_results(
     old: str | Path, new: str | Path, out: str | Path | None = None, *, tolerance: float = 0.25
 ) -> Cuts:
@@ -222,6 +238,10 @@ def diff_results(
 
 def _unchanged(root: Path) -> None:
     made_again = {*(f"review.{name}" for name in FORMATS), "run.log"}
-    edited = [p for p in verify(root) if p.severity == "error" and p.file not in made_again]
+    edited = [
+        p
+        for p in verify(root)
+        if p.severity == "error" and p.file not in made_again and p.code not in _ADDED_OR_SIGNED
+    ]
     if edited:
         raise VerificationError(edited)

@@ -25,12 +25,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, Literal, Self
 
+from pdbiomarker import audit
 from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
 from pdbiomarker.provenance import (
     DONE,
     FolderLock,
     Manifest,
     StepRecord,
+    code_commit,
     code_version,
     completed,
     environment,
@@ -54,6 +56,10 @@ _TERMINATED: Final = 143
 _QUARANTINED: Final = 4
 _SLIDE_SECONDS: Final = 3600.0
 _SLIDE_SECONDS_PER_BYTE: Final = 3600.0 / (1 << 30)
+
+#: How far up and down from the results folder a path is still told.
+_UPS: Final = 2
+_DOWNS: Final = 2
 
 Until = Literal["assays", "change", "report"]
 
@@ -168,8 +174,9 @@ def travel(request: Request) -> RunOutcome:
             prepare_folder(request.out, basis, fresh=request.fresh, slides=slides)
             display.log_to(request.out / LOG)
             trip = _Trip(request, work, display)
-            trip.slides()
-            trip.analysis()
+            with _audited(request, work):
+                trip.slides()
+                trip.analysis()
             return trip.finish({"start": started, "seconds": round(time.monotonic() - clock, 3)})
 
 
@@ -188,6 +195,29 @@ def _make_folder(out: Path) -> None:
             file=str(out),
         )
         raise InputError(problems)
+
+
+@contextlib.contextmanager
+def _audited(request: Request, work: _Work) -> Iterator[None]:
+    """Tell the audit log that the work begins and, where it does not come to its end, that it stopped.
+
+    That it came to its end is told when the manifest is written. A run that is killed outright leaves a
+    beginning without an end.
+    """
+    told = {
+        "function": request.command,
+        "version": code_version(),
+        "plan_sha256": work.parameters.get("plan_sha256"),
+        "fresh": request.fresh,
+        "steps_before": len(recorded_steps(request.out)),
+    }
+    audit.append(request.out, "run started", detail=told)
+    try:
+        yield
+    except BaseException as error:
+        with contextlib.suppress(OSError):  # a full disk is told by the error itself
+            audit.append(request.out, "run stopped", detail={"why": type(error).__name__})
+        raise
 
 
 def _survey(request: Request, display: Display) -> _Work:
@@ -255,6 +285,26 @@ def _dry(request: Request, work: _Work) -> RunOutcome:
         f"about {work.bytes_needed / 1e6:.0f} MB of disk at most"
     )
     return RunOutcome(0, request.out, (), tuple(work.problems), todo=tuple(lines))
+
+
+def again(arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
+    """Return the arguments of a run with its paths seen from the results folder, for repeating it.
+
+    A path is kept where it lies close by, as a study beside its results does: the way to any other would
+    name folders of the user, so it is empty and has to be given again.
+    """
+
+    def seen(value: Any) -> Any:
+        if isinstance(value, list | tuple):
+            return [seen(item) for item in value]
+        if not isinstance(value, str) or not Path(value).is_absolute():
+            return value
+        parts = Path(os.path.relpath(value, out.absolute())).parts
+        ups = parts.count("..")
+        close = ups <= _UPS and len(parts) - ups <= _DOWNS
+        return {"path": "/".join(parts) if close else ""}
+
+    return {name: seen(value) for name, value in arguments.items()}
 
 
 class _Trip:
@@ -472,6 +522,8 @@ class _Trip:
                 "end": now_utc(),
                 "function": request.command,
                 "argv": command,
+                "again": again(request.arguments, out),
+                "commit": code_commit(),
                 "workers": request.workers,
                 "made": self._made,
                 "kept": len(self._kept),

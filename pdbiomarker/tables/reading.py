@@ -27,6 +27,9 @@ from pdbiomarker.errors import Problems
 from pdbiomarker.tables.columns import add_rows
 
 MAX_BYTES: Final = 256 * 2**20  # a sheet, unpacked; a count matrix has its own reader
+# A spreadsheet may unpack to so much, and beyond that to so many times its bytes: cells repeat, but not so.
+_FREE_BYTES: Final = 16 * 2**20
+_MAX_RATIO: Final = 100
 _DELIMITERS: Final = (",", ";", "\t")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xlsm")
@@ -253,10 +256,10 @@ def _spreadsheet_records(data: bytes, label: str, problems: Problems) -> Records
     try:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             size = sum(member.file_size for member in archive.infolist())
-        if size > MAX_BYTES:
+        if size > min(MAX_BYTES, max(_FREE_BYTES, _MAX_RATIO * len(data))):
             problems.add(
                 "E-FILE-005",
-                f"The spreadsheet unpacks to {size // 2**20} MB, more than {MAX_BYTES // 2**20} MB.",
+                f"The spreadsheet unpacks from {len(data) / 2**20:.1f} to {size // 2**20} MB; no table does.",
                 remedy="Save the sheet as CSV.",
                 file=label,
             )
