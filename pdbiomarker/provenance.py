@@ -63,7 +63,7 @@ DONE: Final = ".done"
 LOCK: Final = ".lock"
 MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
-_PARTIAL_PREFIX: Final = ".partial-"
+PARTIAL_PREFIX: Final = ".partial-"
 _SLUG_LENGTH: Final = 60
 _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -146,7 +146,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f"{_PARTIAL_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:16]}"
+    partial = target.parent / f"{PARTIAL_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:16]}"
     try:
         yield partial
         _flush(partial)
@@ -164,7 +164,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def remove_partial_files(folder: str | Path) -> None:
     """Remove temporary files that a killed run left anywhere below `folder`."""
-    for stray in sorted(Path(folder).rglob(f"{_PARTIAL_PREFIX}*")):
+    for stray in sorted(Path(folder).rglob(f"{PARTIAL_PREFIX}*")):
         if stray.is_file() and not stray.is_symlink():
             stray.unlink(missing_ok=True)
 

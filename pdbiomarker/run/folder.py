@@ -20,6 +20,7 @@ from pdbiomarker.provenance import (
     DONE,
     LOCK,
     MANIFEST,
+    PARTIAL_PREFIX,
     StepRecord,
     code_version,
     completed,
@@ -84,7 +85,7 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=link,
         )
     problems.raise_if_any()
-    entries = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else [out.name]
+    entries = _entries(out) if out.is_dir() else [out.name]
     if not entries:
         return
     before = _read_basis(out) if out.is_dir() else None
@@ -113,6 +114,14 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=new,
         )
     problems.raise_if_any(VerificationError)
+
+
+def _entries(out: Path) -> list[str]:
+    """Name what a folder holds, but for what a run leaves that was killed before it wrote its basis."""
+    found = sorted(p.name for p in out.iterdir() if p.name != LOCK)
+    done = out / DONE
+    unwritten = done.is_dir() and all(p.name.startswith(PARTIAL_PREFIX) for p in done.iterdir())
+    return [name for name in found if name != DONE] if unwritten else found
 
 
 def _links(out: Path) -> list[str]:
