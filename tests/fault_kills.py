@@ -87,9 +87,13 @@ def draw_events(events: Sequence[Event], n: int, *, seed: int) -> list[Kill]:
     victims: tuple[Who, ...] = ("group", "lead", "worker")
     kills = []
     for k in range(n):
-        stage = stages[k % len(stages)]
-        number = draw.choice([i for i, e in enumerate(events, start=1) if e.stage == stage])
-        kills.append(Kill(victims[(k // len(stages) + k) % 3], stage, event=number))
+        stage, victim = stages[k % len(stages)], victims[(k // len(stages) + k) % 3]
+        own = [(i, e) for i, e in enumerate(events, start=1) if e.stage == stage]
+        of_jobs = [i for i, e in own if e.who.startswith("pdbiomarker ")]
+        if victim == "worker" and not of_jobs:  # nothing but the lead writes in this stage
+            victim = "lead"
+        numbers = of_jobs if victim == "worker" else [i for i, _ in own]
+        kills.append(Kill(victim, stage, event=draw.choice(numbers)))
     return kills
 
 

@@ -303,8 +303,8 @@ def _work(connection: Connection, job: Job) -> None:
 def _end_with_the_run() -> None:
     """See to it that this process ends when the run is killed outright: nobody else would end it.
 
-    The server ends when no process holds its pipe any more, and we end with the server. It gave the pipe to us
-    as well, so we close it, or each would wait for the other.
+    The server ends when no process holds its pipe any more, and we end with the server. It gave the pipe to
+    us as well, so we close it, or each would wait for the other.
     """
     server = forkserver._forkserver
     pipe = getattr(server, "_forkserver_alive_fd", None)

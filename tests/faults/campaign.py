@@ -4,8 +4,8 @@ A small study is run once undisturbed. Then, in folders of their own, runs are e
 at events (before a file of the results folder is opened, renamed or removed; stages and victims in turn, the
 event within the stage drawn from the seed) and `t` of them at times (drawn from the seed within the stage's
 length; where exactly they hit depends on the machine). The same command, without flags, goes on at once.
-Every file must then be the undisturbed run's, but run.log and the `run` part of the manifest, and no temporary
-file may be left.
+Every file must then be the undisturbed run's, but run.log and the `run` part of the manifest, and no
+temporary file may be left.
 """
 
 from __future__ import annotations
