@@ -455,6 +455,9 @@ _catalogue(
         7: "The PDF of the report could not be printed.",
         8: "The report knows no such format.",
         9: "Two results folders are not of one study.",
+        50: "A run on another host has not let go of the folder.",
+        51: "The results folder has lost its records of what is complete.",
+        52: "A kept machine-code file was damaged and is made again.",
     },
 )
 _catalogue(

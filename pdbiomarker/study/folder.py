@@ -134,7 +134,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     libraries = libraries[~libraries.index.isin(out["library"])]
     frames = (
         order_by_ids(participants),
-        order_by_ids(biopsies, first=("participant_id", "study_day")),
+        _biopsies_in_order(biopsies, spec.visits),
         order_by_ids(libraries),
         order_by_ids(slides),
     )
@@ -149,6 +149,13 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         path=folder,
         lock=lock,
     )
+
+
+def _biopsies_in_order(biopsies: pd.DataFrame, visits: tuple[Visit, ...]) -> pd.DataFrame:
+    """Sort biopsies by participant and time: study day, else visit; then by id."""
+    rank = {visit.name: place for place, visit in enumerate(visits)}
+    placed = biopsies.assign(_rank=biopsies["visit"].map(rank).astype(float))
+    return order_by_ids(placed, first=("participant_id", "study_day", "_rank")).drop(columns="_rank")
 
 
 def _overrides(
