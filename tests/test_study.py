@@ -18,8 +18,8 @@ from pdbiomarker.checks import check_file
 from pdbiomarker.errors import AssayError, InputError, Problems, StudyError
 from pdbiomarker.study import Study, check_assay, read_study
 from pdbiomarker.study.folder import check_study
-from pdbiomarker.tables import id_key
 from pdbiomarker.study.ids import normal_id, skeleton
+from pdbiomarker.tables import id_key
 
 FILES = {
     "study.yaml": """\

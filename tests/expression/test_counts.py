@@ -366,7 +366,8 @@ def test_biopsy_ids_serve_as_library_ids_and_an_unsequenced_biopsy_is_no_fault(t
 def test_no_library_of_the_study_is_refused_with_both_sides(tmp_path):
     study = small_study(tmp_path / "s", {"libraries.csv": LIBRARIES})
     with pytest.raises(
-        AssayError, match=r"E-COUNT-007 .*claimed by a biopsy; the matrix has 'X', 'Y', the sheets '007', 'L1'"
+        AssayError,
+        match=r"E-COUNT-007 .*claimed by a biopsy; the matrix has 'X', 'Y', the sheets '007', 'L1'",
     ):
         expression.read_counts(write(tmp_path, "gene,X,Y\nG1,1,10\nG2,2,20\n"), study=study)
 

@@ -228,7 +228,7 @@ def _edit(path, name, change):
         ("X/indptr", lambda v: np.append(v[:-1], v[-1] + 7), "the last pointer"),
     ],
 )
-def test_damaged_matrices_are_refused(written, name, change, message):
+def test_fault_53_damaged_matrices_are_refused(written, name, change, message):
     """Read unchecked, such files lose counts, put them into other genes, or end the process."""
     _, path = written
     _edit(path, name, change)

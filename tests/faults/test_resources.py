@@ -1,4 +1,4 @@
-"""Disk and memory run out: named, nothing half-written, the old files whole, gone on with when there is room."""
+"""Disk and memory run out: named, nothing half-written, old files whole, gone on with when there is room."""
 
 from __future__ import annotations
 
@@ -85,13 +85,17 @@ def _json(path: Path, result: Any) -> None:
 
 def _geojson(path: Path, result: Any) -> None:
     n = 20_000
-    cells = pd.DataFrame({"x_um": np.arange(n) / 3, "y_um": np.arange(n) / 7, "area_um2": 30.0, "class": "c"})
+    cells = pd.DataFrame({"x_um": np.arange(n) / 3, "y_um": np.arange(n) / 7, "area_um2": 30.0, "class": 1})
     write_cells_geojson(cells, path, mpp=0.5, slide_id="S")
 
 
 def _excel(path: Path, result: Any) -> None:
     big = pd.concat([result.table] * 20, ignore_index=True)
     dataclasses.replace(result, table=big).to_excel(path)
+
+
+def _report(path: Path, result: Any) -> None:
+    report_results(result, path)
 
 
 WRITERS: dict[str, Callable[[Path, Any], None]] = {
@@ -101,14 +105,10 @@ WRITERS: dict[str, Callable[[Path, Any], None]] = {
     "facts.json": _json,
     "cells.geojson": _geojson,
     "tables.xlsx": _excel,
-    "review.html": lambda path, result: _report(path, result),
-    "review.pptx": lambda path, result: _report(path, result),
-    "review.xlsx": lambda path, result: _report(path, result),
+    "review.html": _report,
+    "review.pptx": _report,
+    "review.xlsx": _report,
 }
-
-
-def _report(path: Path, result: Any) -> None:
-    report_results(result, path)
 
 
 @pytest.mark.parametrize("name", WRITERS)

@@ -36,9 +36,8 @@ def _who() -> str:
 
 def _fill() -> None:
     """Leave no room on the disk of the results folder."""
-    descriptor = os.open(
-        os.path.join(os.path.dirname(_FOLDER.rstrip("/")), "filler"), os.O_WRONLY | os.O_CREAT
-    )
+    disk = _FOLDER.rstrip("/").rpartition("/")[0]
+    descriptor = os.open(f"{disk}/filler", os.O_WRONLY | os.O_CREAT)
     size = 1 << 20
     while size:
         try:
