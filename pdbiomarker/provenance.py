@@ -366,7 +366,7 @@ class FolderLock:
             raise FolderInUseError(
                 f"E-RUN-050 {self._path.parent}: a run on another host has not let go of the folder "
                 f"({_holder(text)}). Remedy: when it has ended there, remove the file {self._path} and give "
-                "the same command again: it goes on from there. Until then, wait, or give another folder to -o."
+                "the same command again: it goes on from there. Until then, wait, or use another folder."
             )
 
     def __exit__(
