@@ -3,9 +3,9 @@
 Usage: python benchmarks/bench_run.py [--study FOLDER] [--participants N] [--workers N]
 
 Without a study one is simulated (31 participants give 59 to 62 slides of the size of the demonstration). The
-memory is the largest sum over the processes of the run, each with its share of what they have in common (PSS),
-sampled four times a second; the CPU time is the sum over processes as last seen, so a little too small. On a
-machine that does other work, the wall time says more about that work.
+memory is the largest sum over the processes of the run, each with its share of what they have in common
+(PSS), sampled four times a second; the CPU time is the sum over processes as last seen, so a little too
+small. On a machine that does other work, the wall time says more about that work.
 """
 
 from __future__ import annotations
