@@ -64,7 +64,7 @@ DONE: Final = ".done"
 LOCK: Final = ".lock"
 MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
-_PARTIAL_PREFIX: Final = ".partial-"
+PARTIAL_PREFIX: Final = ".partial-"
 _SLUG_LENGTH: Final = 60
 _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -106,7 +106,7 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
     """
     target = Path(path)
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f"{_PARTIAL_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:16]}"
+    partial = target.parent / f"{PARTIAL_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:16]}"
     try:
         yield partial
         _flush(partial)
@@ -124,7 +124,7 @@ def write_text(path: str | Path, text: str) -> None:
 
 def remove_partial_files(folder: str | Path) -> None:
     """Remove temporary files that a killed run left anywhere below `folder`."""
-    for stray in sorted(Path(folder).rglob(f"{_PARTIAL_PREFIX}*")):
+    for stray in sorted(Path(folder).rglob(f"{PARTIAL_PREFIX}*")):
         if stray.is_file() and not stray.is_symlink():
             stray.unlink(missing_ok=True)
 
@@ -184,8 +184,10 @@ class FolderLock:
     """Hold a results folder for one run.
 
     The lock is the kernel's lock on ``<folder>/.lock``; the file tells who holds it (host, process id,
-    start of the process). The kernel lets go when the process ends, however it ends, so the lock of a
-    killed run is taken over and no file has to be removed by hand.
+    start of the process, since when). The kernel lets go when the process ends, however it ends, so the lock
+    of a run that was killed on this host is taken over and no file has to be removed by hand. The kernel
+    knows nothing of other hosts where a network drive does not tell it: the lock of another host stands
+    until it is removed.
 
     Parameters
     ----------
@@ -195,7 +197,8 @@ class FolderLock:
     Raises
     ------
     FolderInUseError
-        On entering, when another process holds the folder.
+        On entering: E-RUN-002, another process holds the folder, or the lock file belongs to another user;
+        E-RUN-050, a run on another host left its lock, or goes on there.
     """
 
     def __init__(self, folder: str | Path) -> None:
@@ -213,7 +216,7 @@ class FolderLock:
 
     def _acquire(self) -> None:
         while self._descriptor is None:
-            descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+            descriptor = self._open()
             try:
                 fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
@@ -223,13 +226,44 @@ class FolderLock:
                     f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
                     "Remedy: wait until it has ended, or give another folder to -o."
                 ) from None
+            self._check_host(descriptor)
             if _same_file(self._path, descriptor):
                 self._descriptor = descriptor
             else:  # the run before removed its lock between our two calls
                 os.close(descriptor)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _process_start(os.getpid())}
+        owner = {
+            "host": socket.gethostname(),
+            "pid": os.getpid(),
+            "start": _process_start(os.getpid()),
+            "since": now_utc(),
+        }
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
+
+    def _open(self) -> int:
+        try:
+            return os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
+        except PermissionError:
+            owner = f"user {self._path.stat().st_uid}" if self._path.exists() else "another user"
+            raise FolderInUseError(
+                f"E-RUN-002 {self._path}: the lock belongs to {owner} and cannot be opened. "
+                "Remedy: ask them whether their run has ended, or give another folder to -o."
+            ) from None
+
+    def _check_host(self, descriptor: int) -> None:
+        """Refuse the lock of another host: whether its run goes on cannot be seen from here."""
+        text = os.pread(descriptor, 4096, 0).decode("utf-8", "replace")
+        try:
+            host = str(json.loads(text)["host"])
+        except (ValueError, KeyError, TypeError):
+            return  # ours, before its owner was written
+        if host != socket.gethostname():
+            os.close(descriptor)
+            raise FolderInUseError(
+                f"E-RUN-050 {self._path.parent}: a run on another host has not let go of the folder "
+                f"({_holder(text)}). Remedy: when it has ended there, remove the file {self._path} and give "
+                "the same command again: it goes on from there. Until then, wait, or use another folder."
+            )
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -274,9 +308,18 @@ def _same_file(path: Path, descriptor: int) -> bool:
 def _holder(text: str) -> str:
     try:
         owner = json.loads(text)
-        return f"process {int(owner['pid'])} on {owner['host']}"
+        since = f", since {owner['since']}{_age(owner['since'])}" if "since" in owner else ""
+        return f"process {int(owner['pid'])} on {owner['host']}{since}"
     except (ValueError, KeyError, TypeError):
         return "owner unknown"
+
+
+def _age(since: str) -> str:
+    """How long ago a time was; empty where the clock says that it is yet to come."""
+    seconds = (dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(since)).total_seconds()
+    if seconds < 0:
+        return ""
+    return f", {seconds / 3600:.1f} hours ago" if seconds >= 5400 else f", {seconds / 60:.0f} minutes ago"
 
 
 def _process_start(pid: int) -> str:

@@ -84,7 +84,9 @@ def test_atomic_path_keeps_the_old_file_when_writing_fails(tmp_path: Path) -> No
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_a_file_killed_while_written_leaves_the_old_one_and_a_partial_that_is_swept(tmp_path: Path) -> None:
+def test_fault_41_a_file_killed_while_written_leaves_the_old_one_and_a_partial_one(
+    tmp_path: Path,
+) -> None:
     target = tmp_path / "table.csv"
     target.write_text("old", encoding="utf-8")
     script = textwrap.dedent(
@@ -104,7 +106,7 @@ def test_a_file_killed_while_written_leaves_the_old_one_and_a_partial_that_is_sw
     assert [p.name for p in tmp_path.iterdir()] == ["table.csv"]
 
 
-def test_a_file_made_under_umask_077_is_readable_by_its_owner(tmp_path: Path) -> None:
+def test_fault_50_a_file_made_under_umask_077_is_readable_by_its_owner(tmp_path: Path) -> None:
     before = os.umask(0o077)
     try:
         write_text(tmp_path / "x", "text")
@@ -138,7 +140,7 @@ def test_a_safe_id_stays_as_it_is(name: str) -> None:
     assert slug(name) == name
 
 
-def test_slugs_are_unique_also_where_case_does_not_count() -> None:
+def test_fault_59_slugs_are_unique_also_where_case_does_not_count() -> None:
     taken: list[str] = []
     for name in ["P1", "p1", "P1 ", "p1\t", "é1", "e1", *HOSTILE]:
         taken.append(slug(name, taken))
@@ -164,7 +166,7 @@ def test_environment_names_versions_and_no_person() -> None:
 # --- locks ---
 
 
-def test_a_second_holder_is_told_who_holds_the_folder(tmp_path: Path) -> None:
+def test_fault_48_a_second_holder_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     with FolderLock(tmp_path):
         with pytest.raises(FolderInUseError, match=rf"process {os.getpid()} on ") as caught:
             FolderLock(tmp_path).__enter__()
@@ -174,7 +176,7 @@ def test_a_second_holder_is_told_who_holds_the_folder(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
+def test_fault_48_the_lock_of_a_killed_process_is_taken_over(tmp_path: Path) -> None:
     script = textwrap.dedent(
         """
         import os, signal, sys
@@ -267,7 +269,7 @@ def test_a_damaged_output_makes_the_step_incomplete(done: Path, damage: str) -> 
 @pytest.mark.parametrize(
     "content", ["", "{", "[]", '{"step": 1}', '{"outputs": {"../x": "0"}, "key": "key1"}']
 )
-def test_a_record_that_cannot_be_read_makes_the_step_incomplete(done: Path, content: str) -> None:
+def test_fault_44_a_record_that_cannot_be_read_makes_the_step_incomplete(done: Path, content: str) -> None:
     (done / ".done" / "slide-s1.json").write_text(content, encoding="utf-8")
     assert not is_complete(done, "slide-s1", "key1")
 

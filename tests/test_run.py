@@ -266,7 +266,7 @@ def test_a_second_run_makes_nothing_again(study: Path, first: RunOutcome, out: P
         (".done/report.json", "truncate", ("report",)),
     ],
 )
-def test_a_damaged_output_is_made_again(
+def test_fault_44_45_a_damaged_output_is_made_again(
     study: Path, first: RunOutcome, out: Path, name: str, damage: str, made: tuple[str, ...]
 ) -> None:
     path = out / name
@@ -279,7 +279,7 @@ def test_a_damaged_output_is_made_again(
     assert fingerprint(out) == fingerprint(first.out)
 
 
-def test_an_input_replaced_by_one_with_an_older_date_is_read_again(
+def test_fault_46_an_input_replaced_by_one_with_an_older_date_is_read_again(
     study: Path, out: Path, tmp_path: Path
 ) -> None:
     other = copy(study, tmp_path / "study")
@@ -303,7 +303,7 @@ def test_a_slide_that_left_the_study_leaves_the_results(study: Path, out: Path, 
     assert verify(out) == []
 
 
-def test_a_changed_plan_study_or_version_is_refused_with_what_changed(plain: Path, tmp_path: Path) -> None:
+def test_fault_57_58_a_changed_plan_study_or_version_is_refused(plain: Path, tmp_path: Path) -> None:
     study, out = copy(plain, tmp_path / "study"), tmp_path / "out"
     run(study, out)
     (out / "mine.txt").write_text("mine", encoding="utf-8")
@@ -383,13 +383,13 @@ def test_the_study_folder_is_no_results_folder_and_is_not_written_to(plain: Path
     assert {p.name: p.stat().st_mtime_ns for p in plain.iterdir()} == before
 
 
-def test_two_runs_in_one_folder(study: Path, out: Path) -> None:
+def test_fault_48_two_runs_in_one_folder(study: Path, out: Path) -> None:
     with FolderLock(out), pytest.raises(FolderInUseError, match="E-RUN-002") as caught:
         run(study, out)
     assert caught.value.exit_code == 6
 
 
-def test_a_disk_without_room_is_refused_before_anything_is_written(
+def test_fault_42_a_disk_without_room_is_refused_before_anything_is_written(
     plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     usage = namedtuple("usage", "total used free")
@@ -595,7 +595,7 @@ def faulty(
     return done, root / "out"
 
 
-def test_faulty_items_are_quarantined_and_listed(
+def test_fault_47_faulty_items_are_quarantined_and_listed(
     faulty: tuple[subprocess.CompletedProcess[str], Path],
 ) -> None:
     done, out = faulty
@@ -629,7 +629,7 @@ def test_faulty_items_are_quarantined_and_listed(
     assert verify(out) == []
 
 
-def test_the_other_slides_have_the_same_bytes_as_without_the_faults(
+def test_fault_47_the_other_slides_have_the_same_bytes_as_without_the_faults(
     faulty: tuple[subprocess.CompletedProcess[str], Path], first: RunOutcome
 ) -> None:
     _, out = faulty
@@ -699,7 +699,7 @@ def killers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.syspath_prepend(tmp_path / "modules")
 
 
-def test_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_it_again(
+def test_fault_54_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_it_again(
     study: Path, first: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killers: None
 ) -> None:
     out = tmp_path / "out"
@@ -715,7 +715,7 @@ def test_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_it_again(
     assert fingerprint(out) == fingerprint(first.out)
 
 
-def test_jobs_end_each_in_their_own_way(killers: None, capfd: pytest.CaptureFixture[str]) -> None:
+def test_fault_54_jobs_end_each_in_their_own_way(killers: None, capfd: pytest.CaptureFixture[str]) -> None:
     told: list[tuple[str, int, int]] = []
 
     def tell(step: str, done: int, of: int) -> None:
@@ -753,7 +753,7 @@ def test_jobs_end_each_in_their_own_way(killers: None, capfd: pytest.CaptureFixt
     assert capfd.readouterr().out == ""  # what jobs print never reaches standard output
 
 
-def test_killed_outright_and_gone_on_with_gives_the_same_bytes(
+def test_fault_43_killed_outright_and_gone_on_with_gives_the_same_bytes(
     study: Path, first: RunOutcome, tmp_path: Path
 ) -> None:
     out = tmp_path / "out"
@@ -775,7 +775,7 @@ def test_killed_outright_and_gone_on_with_gives_the_same_bytes(
 
 
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
-def test_interrupted_it_ends_within_seconds_and_says_that_it_can_go_on(
+def test_fault_55_interrupted_it_ends_within_seconds_and_says_that_it_can_go_on(
     study: Path, tmp_path: Path, number: signal.Signals, code: int
 ) -> None:
     out = tmp_path / "out"

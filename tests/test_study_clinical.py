@@ -58,7 +58,7 @@ def test_every_sheet_is_read_typed_with_text_ids(study: Study) -> None:
     assert doses["start_typed"].dt.day.tolist() == [10, 7, 1]
     assert doses["study_day"].tolist() == [1, 29, 1]
     assert doses["end_study_day"].tolist() == [1, pd.NA, pd.NA]
-    assert study.clinical["lesions"]["role"].tolist() == ["target", "target", "non-target"]
+    assert study.clinical["lesions"]["role"].tolist() == ["non-target", "target", "target"]
     assert study.clinical["responses"]["response"].tolist() == ["PR"]
     assert study.clinical["ada"]["result"].tolist() == ["negative", "positive"]
     assert study.clinical["ada"]["study_day"].tolist() == [1, 29]
@@ -78,10 +78,10 @@ def test_trap_23_below_the_limit_in_three_spellings_is_one_thing(study: Study) -
 
 def test_partial_dates_stay_as_typed_and_are_told(study: Study) -> None:
     lesions, outcomes = study.clinical["lesions"], study.clinical["outcomes"]
-    assert lesions["date"].tolist() == ["2025-01-05", "2025-01-05", "2025-01"]
-    assert lesions["date_imputed"].tolist() == [None, None, "day"]
-    assert lesions["date_typed"].isna().tolist() == [False, False, True]
-    assert lesions["study_day"].tolist() == [-5, -5, pd.NA]
+    assert lesions["date"].tolist() == ["2025-01", "2025-01-05", "2025-01-05"]
+    assert lesions["date_imputed"].tolist() == ["day", None, None]
+    assert lesions["date_typed"].isna().tolist() == [True, False, False]
+    assert lesions["study_day"].tolist() == [pd.NA, -5, -5]
     assert outcomes["last_contact_date"].tolist() == ["2025-06-01", "2025-06"]
     told = [p for p in study.problems if p.code == "E-CLIN-008"]
     assert {(p.file, p.row, p.value) for p in told} == {
@@ -93,11 +93,11 @@ def test_partial_dates_stay_as_typed_and_are_told(study: Study) -> None:
 def test_trap_35_what_lies_after_the_cut_off_is_set_aside_with_its_row(study: Study) -> None:
     aside = study.clinical["set_aside"]
     assert aside[["sheet", "line", "participant_id", "column", "value"]].to_numpy().tolist() == [
-        ["adverse_events", 3, "P2", "start", "2025-07-02"],
         ["adverse_events", 2, "007", "end", "2025-07-05"],
+        ["adverse_events", 3, "P2", "start", "2025-07-02"],
         ["outcomes", 2, "007", "death_date", "2025-08-01"],
     ]
-    assert "term=Fever" in aside["row"].iloc[0]
+    assert "term=Fever" in aside["row"].iloc[1]
     assert study.clinical["adverse_events"]["term"].tolist() == ["Nausea"]
     assert study.clinical["adverse_events"]["end"].tolist() == [None]
     assert study.clinical["outcomes"]["death_date"].tolist() == [None, None]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import io
 import math
 from collections.abc import Sequence
 from pathlib import Path
@@ -64,16 +65,18 @@ def write_workbook(result: PDResult, path: str | Path) -> Path:
     cutoff = parse_date(result.study.spec.data_cutoff or "") or _NO_CUTOFF
     tables = _tables(result)
     target = Path(path)
+    content = io.BytesIO()  # in memory first: the writer hides that a disk is full
+    book = xlsxwriter.Workbook(content, _OPTIONS)
+    created = dt.datetime(cutoff.year, cutoff.month, cutoff.day)
+    book.set_properties({"title": result.study.spec.id, "created": created})
+    bold = book.add_format({"bold": True, "bottom": 1})
+    taken: list[str] = []
+    for name, table in tables.items():
+        taken.append(_sheet_name(name, taken))
+        _write(book.add_worksheet(taken[-1]), table, bold)
+    book.close()
     with atomic_path(target) as temporary:
-        book = xlsxwriter.Workbook(str(temporary), _OPTIONS)
-        created = dt.datetime(cutoff.year, cutoff.month, cutoff.day)
-        book.set_properties({"title": result.study.spec.id, "created": created})
-        bold = book.add_format({"bold": True, "bottom": 1})
-        taken: list[str] = []
-        for name, table in tables.items():
-            taken.append(_sheet_name(name, taken))
-            _write(book.add_worksheet(taken[-1]), table, bold)
-        book.close()
+        temporary.write_bytes(content.getvalue())
     return target
 
 

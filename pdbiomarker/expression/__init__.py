@@ -1,6 +1,6 @@
 """Matrices become assays: counts, nCounter lanes, tables of values; a few genes become a signature score."""
 
-from pdbiomarker.expression.assay import assay_files, has_expression, has_libraries, read_assay
+from pdbiomarker.expression.assay import assay_files, has_expression, has_libraries, in_order, read_assay
 from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
 from pdbiomarker.expression.enrichment import competitive, competitive_from_table, rotate, self_contained
 from pdbiomarker.expression.formats import CountSource
@@ -39,6 +39,7 @@ __all__ = [
     "has_expression",
     "has_libraries",
     "identity",
+    "in_order",
     "library_counts",
     "merge_genes",
     "problems_of",

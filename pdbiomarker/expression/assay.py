@@ -17,8 +17,17 @@ from pdbiomarker.expression.ncounter import (
     read_nsolver,
 )
 from pdbiomarker.study import AssaySpec, Study
+from pdbiomarker.tables import id_key
 
-__all__ = ["assay_files", "count_files", "has_expression", "has_libraries", "own_libraries", "read_assay"]
+__all__ = [
+    "assay_files",
+    "count_files",
+    "has_expression",
+    "has_libraries",
+    "in_order",
+    "own_libraries",
+    "read_assay",
+]
 
 
 def has_expression(spec: AssaySpec) -> bool:
@@ -82,13 +91,27 @@ def read_assay(study: Study, spec: AssaySpec) -> AnnData:
     Returns
     -------
     AnnData, biopsies x features
+        Biopsies in the order of the study, features in that of their names.
 
     Raises
     ------
     AssayError
         With every fault of its files.
     """
-    study = own_libraries(study, spec)
+    return in_order(_read(own_libraries(study, spec), spec), study)
+
+
+def in_order(adata: AnnData, study: Study) -> AnnData:
+    """Sort an assay: biopsies as in the study, features by name, whatever the order in its file."""
+    place = {str(biopsy): k for k, biopsy in enumerate(study.biopsies.index)}
+    biopsies = sorted(map(str, adata.obs_names), key=lambda b: (place.get(b, len(place)), b))
+    features = sorted(map(str, adata.var_names), key=id_key)
+    if biopsies == list(adata.obs_names) and features == list(adata.var_names):
+        return adata
+    return adata[biopsies, features].copy()
+
+
+def _read(study: Study, spec: AssaySpec) -> AnnData:
     options = LaneOptions(background=spec.background or "threshold", housekeeping=spec.housekeeping)
     if spec.rcc is not None:
         return read_ncounter(

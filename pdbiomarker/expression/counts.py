@@ -33,7 +33,7 @@ from pdbiomarker.expression.identifiers import check_ids, current_symbols
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.provenance import sha256_file, sha256_json
 from pdbiomarker.study import AssaySpec, Study
-from pdbiomarker.tables import nearest, read_table
+from pdbiomarker.tables import id_key, nearest, read_table
 
 __all__ = ["SHALLOW", "check_counts", "problems_of", "read_counts"]
 
@@ -341,7 +341,7 @@ def _by_biopsy(counts: _Counts, study: Study, name: str, problems: Problems) -> 
         raise AssayError(problems)
     counts = counts.keep(np.array(claimed, dtype=bool))
     members: dict[str, list[int]] = {}
-    for k, library in enumerate(counts.libraries):
+    for k, library in sorted(enumerate(counts.libraries), key=lambda pair: id_key(pair[1])):
         members.setdefault(owner[library], []).append(k)
     place = {str(biopsy): k for k, biopsy in enumerate(study.biopsies.index)}
     biopsies = sorted(members, key=lambda b: (place.get(b, len(place)), b))

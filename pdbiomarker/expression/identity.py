@@ -34,6 +34,7 @@ from pdbiomarker.expression.assay import count_files, has_libraries, own_librari
 from pdbiomarker.expression.counts import read_counts
 from pdbiomarker.expression.library_size import FloatArray, voom_log_cpm
 from pdbiomarker.study import AssaySpec, Study
+from pdbiomarker.tables import id_key
 
 __all__ = ["IDENTITY_COLUMNS", "Identity", "identity", "identity_genes", "library_counts", "sex_of"]
 
@@ -205,8 +206,8 @@ def library_counts(study: Study, spec: AssaySpec) -> AnnData:
     genes = None if spec.genes is None else study.resolve(spec.genes)
     where, source = count_files(study, spec)
     adata = read_counts(where, genes=genes, source=source)
-    claimed = [i for i in adata.obs_names if i in study.libraries.index]
-    adata = adata[claimed].copy()
+    claimed = sorted((i for i in adata.obs_names if i in study.libraries.index), key=id_key)
+    adata = adata[claimed, sorted(adata.var_names, key=id_key)].copy()
     biopsy = study.libraries.loc[claimed, "biopsy_id"].astype(str)
     people = study.biopsies.loc[biopsy, "participant_id"].astype(str)
     adata.obs["biopsy_id"] = biopsy.to_numpy(dtype=object)

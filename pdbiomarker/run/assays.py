@@ -56,6 +56,7 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 assays |= _scored(study, spec, {spec.name: counts}, told)
             elif spec.kind in expression.VALUE_KINDS and spec.file is not None:
                 values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
+                values = expression.in_order(values, study)
                 of_assay[spec.name] = list(expression.problems_of(values))
                 assays[spec.name] = values
             elif spec.h5ad is not None:

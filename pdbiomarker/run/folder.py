@@ -21,6 +21,7 @@ from pdbiomarker.provenance import (
     DONE,
     LOCK,
     MANIFEST,
+    PARTIAL_PREFIX,
     StepRecord,
     code_version,
     completed,
@@ -83,7 +84,8 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
     Raises
     ------
     InputError
-        E-RUN-006: `out` is a file, or a folder with other things in it.
+        E-RUN-006: `out` is a file, or a folder with other things in it; E-RUN-051: it is ours by its
+        manifest, but its records are gone (unless `fresh`).
     VerificationError
         E-RUN-001, once for everything that differs, unless `fresh`.
     """
@@ -99,10 +101,22 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=link,
         )
     problems.raise_if_any()
-    entries = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else [out.name]
+    entries = _entries(out) if out.is_dir() else [out.name]
     if not entries:
         return
     before = _read_basis(out) if out.is_dir() else None
+    if before is None and _has_manifest(out):
+        if fresh:
+            return
+        problems.add(
+            "E-RUN-051",
+            f"The folder has a manifest but not the records in {DONE}/ that say what is whole: it was copied "
+            "without its hidden files, or cleaned.",
+            remedy="Copy it again with its hidden files (cp -a), or give --fresh to make everything anew; "
+            "nothing was changed.",
+            file=str(out),
+        )
+        raise InputError(problems)
     if before is None:
         found = ", ".join(entries[:3]) + (", ..." if len(entries) > 3 else "")
         problems.add(
@@ -128,6 +142,24 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=new,
         )
     problems.raise_if_any(VerificationError)
+
+
+def _entries(out: Path) -> list[str]:
+    """Name what a folder holds, but for what a run leaves that was killed before it wrote its basis."""
+    found = sorted(p.name for p in out.iterdir() if p.name != LOCK)
+    done = out / DONE
+    unwritten = done.is_dir() and all(p.name.startswith(PARTIAL_PREFIX) for p in done.iterdir())
+    return [name for name in found if name != DONE] if unwritten else found
+
+
+def _has_manifest(out: Path) -> bool:
+    """Whether a folder holds the manifest of a run."""
+    if not (out / MANIFEST).is_file():
+        return False
+    try:
+        return bool(read_manifest(out).outputs)
+    except InputError:
+        return False
 
 
 def _links(out: Path) -> list[str]:

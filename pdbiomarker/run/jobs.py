@@ -300,12 +300,28 @@ def _work(connection: Connection, job: Job) -> None:
         connection.close()
 
 
+def _end_with_the_run() -> None:
+    """See to it that this process ends when the run is killed outright: nobody else would end it.
+
+    The server ends when no process holds its pipe any more, and we end with the server. It gave the pipe to
+    us as well, so we close it, or each would wait for the other.
+    """
+    server = forkserver._forkserver
+    pipe = getattr(server, "_forkserver_alive_fd", None)
+    if pipe is not None:
+        os.close(pipe)
+        setattr(server, "_forkserver_alive_fd", None)  # noqa: B010 - unknown to the type stubs
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    run = multiprocessing.parent_process()
+    if run is not None and not run.is_alive():  # it ended before that could take effect
+        os._exit(1)
+
+
 def _prepare(job: Job) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the terminal tells everyone; the run itself decides
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    if sys.platform == "linux":
-        # When the run is killed outright, the server that forked us ends, and we with it.
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    _end_with_the_run()
     physical = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     _, hard = resource.getrlimit(resource.RLIMIT_AS)
     limit = max(_LEAST_ADDRESS_SPACE, physical)

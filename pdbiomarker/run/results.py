@@ -233,9 +233,17 @@ def quarantine_table(problems: Sequence[Problem]) -> pd.DataFrame:
 
 
 def write_assay(adata: ad.AnnData, path: Path) -> Path:
-    """Write an assay so that the same assay gives the same bytes, and return the path."""
-    with atomic_path(path) as partial, h5py.File(partial, "w", track_order=False) as file:
+    """Write an assay so that the same assay gives the same bytes, and return the path.
+
+    It is laid out in memory first: on a full disk HDF5 cannot close a file, and goes on failing after the
+    error was told.
+    """
+    with h5py.File("assay", "w", driver="core", backing_store=False, track_order=False) as file:
         ad.io.write_elem(file, "/", _sorted(adata), dataset_kwargs={"track_times": False})
+        file.flush()
+        image = file.id.get_file_image()
+    with atomic_path(path) as partial:
+        partial.write_bytes(image)
     return path
 
 

@@ -38,7 +38,7 @@ from pdbiomarker.study import (
     shown_path,
 )
 from pdbiomarker.study.clinical import RULES_FILE
-from pdbiomarker.tables import add_rows, read_table, to_number
+from pdbiomarker.tables import add_rows, order_by_texts, read_table, to_number
 
 __all__ = [
     "SlideFile",
@@ -196,7 +196,7 @@ def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
     truth: pd.DataFrame | None = None
     if table is not None and {*keys, "true"} <= set(table.columns):
         effect = to_number(table["true"], file=TRUTH, problems=problems)
-        truth = table[keys].assign(effect=effect).dropna().reset_index(drop=True)
+        truth = order_by_texts(table[keys].assign(effect=effect).dropna()).reset_index(drop=True)
         if truth.duplicated(keys).any():
             problems.add("E-SHEET-005", "An assay, feature and contrast occur twice.", file=TRUTH)
     elif table is not None:

@@ -44,7 +44,7 @@ from pdbiomarker.run.exposure import exposure_tables
 from pdbiomarker.run.response import efficacy_tables
 from pdbiomarker.study import Study
 from pdbiomarker.study.people import study_day
-from pdbiomarker.tables import parse_date
+from pdbiomarker.tables import order_by_texts, parse_date
 
 __all__ = ["ClinicalOutcome", "clinical_tables", "with_clinical"]
 
@@ -204,9 +204,7 @@ def _in_order(study: Study) -> Study:
     """
     sorted_sheets = {}
     for name, frame in sorted(study.clinical.items()):
-        keys = [c for c in frame.columns if c != "line"]
-        texts = frame[keys].map(lambda value: "" if pd.isna(value) else str(value))
-        ordered = frame.loc[texts.sort_values(keys, kind="stable").index]
+        ordered = order_by_texts(frame)
         if "line" in ordered:
             ordered = ordered.set_axis(ordered["line"].astype(int), axis="index").rename_axis(None)
         sorted_sheets[name] = ordered

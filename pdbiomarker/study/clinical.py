@@ -20,7 +20,7 @@ from pdbiomarker.study.clinical_reading import Reading
 from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.study.items import leads_outside
 from pdbiomarker.study.sheets import Sheet, open_sheet
-from pdbiomarker.tables import nearest, read_table
+from pdbiomarker.tables import nearest, order_by_texts, read_table
 
 __all__ = [
     "ASIDE_COLUMNS",
@@ -123,8 +123,8 @@ def read_clinical(
     before = _set_aside_before(place / f"{SET_ASIDE}.csv", problems)
     if aside or len(before):
         tables[SET_ASIDE] = pd.concat([before, pd.DataFrame(aside, columns=list(ASIDE_COLUMNS))])
-        tables[SET_ASIDE] = tables[SET_ASIDE].reset_index(drop=True)
-    return ClinicalTables(tables, sheets)
+    ordered = {name: order_by_texts(table).reset_index(drop=True) for name, table in tables.items()}
+    return ClinicalTables(ordered, sheets)
 
 
 def read_clinical_sheet(

@@ -29,7 +29,7 @@ from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
-from pdbiomarker.tables import nearest, read_yaml
+from pdbiomarker.tables import nearest, order_by_ids, read_yaml
 
 PARTICIPANTS: Final = "participants.csv"
 BIOPSIES: Final = "biopsies.csv"
@@ -126,13 +126,18 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     slides = slides[~slides.index.isin(quarantined)]
     out = left_out(overrides)
     aside = {
-        kind: frame[frame.index.isin(out[kind])]
+        kind: order_by_ids(frame[frame.index.isin(out[kind])])
         for kind, frame in (("library", libraries), ("slide", slides))
         if out[kind]
     }
     slides = slides[~slides.index.isin(out["slide"])]
     libraries = libraries[~libraries.index.isin(out["library"])]
-    frames = (participants, biopsies, libraries, slides)
+    frames = (
+        order_by_ids(participants),
+        _biopsies_in_order(biopsies, spec.visits),
+        order_by_ids(libraries),
+        order_by_ids(slides),
+    )
     told = tuple(problems)
     return Study(
         spec,
@@ -144,6 +149,13 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         path=folder,
         lock=lock,
     )
+
+
+def _biopsies_in_order(biopsies: pd.DataFrame, visits: tuple[Visit, ...]) -> pd.DataFrame:
+    """Sort biopsies by participant and time: study day, else visit; then by id."""
+    rank = {visit.name: place for place, visit in enumerate(visits)}
+    placed = biopsies.assign(_rank=biopsies["visit"].map(rank).astype(float))
+    return order_by_ids(placed, first=("participant_id", "study_day", "_rank")).drop(columns="_rank")
 
 
 def _overrides(

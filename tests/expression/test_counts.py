@@ -337,12 +337,12 @@ def small_study(folder, files, study=None):
 def test_libraries_become_biopsies(tmp_path):
     study = small_study(tmp_path / "s", {"libraries.csv": LIBRARIES})
     adata = expression.read_counts(write(tmp_path, COUNTS), study=study)
-    assert adata.obs_names.tolist() == ["P1_pre", "P1_on", "007"]
-    assert adata.X.tolist() == [[110.0, 220.0], [1.0, 2.0], [5.0, 6.0]]
-    assert adata.obs["n_libraries"].tolist() == [2, 1, 1]
-    assert adata.obs["library_size"].tolist() == [330.0, 3.0, 11.0]
-    assert adata.obs["libraries"].tolist() == ["L1;L2", "L3", "007"]
-    assert adata.obs["batch"].tolist() == ["b1+b2", "b1", "b2"]
+    assert adata.obs_names.tolist() == ["007", "P1_pre", "P1_on"]
+    assert adata.X.tolist() == [[5.0, 6.0], [110.0, 220.0], [1.0, 2.0]]
+    assert adata.obs["n_libraries"].tolist() == [1, 2, 1]
+    assert adata.obs["library_size"].tolist() == [11.0, 330.0, 3.0]
+    assert adata.obs["libraries"].tolist() == ["007", "L1;L2", "L3"]
+    assert adata.obs["batch"].tolist() == ["b2", "b1+b2", "b1"]
     stray, lost = expression.problems_of(adata)
     assert (stray.code, stray.severity, stray.item, stray.column) == (
         "E-COUNT-007",
@@ -366,7 +366,8 @@ def test_biopsy_ids_serve_as_library_ids_and_an_unsequenced_biopsy_is_no_fault(t
 def test_no_library_of_the_study_is_refused_with_both_sides(tmp_path):
     study = small_study(tmp_path / "s", {"libraries.csv": LIBRARIES})
     with pytest.raises(
-        AssayError, match=r"E-COUNT-007 .*claimed by a biopsy; the matrix has 'X', 'Y', the sheets 'L1'"
+        AssayError,
+        match=r"E-COUNT-007 .*claimed by a biopsy; the matrix has 'X', 'Y', the sheets '007', 'L1'",
     ):
         expression.read_counts(write(tmp_path, "gene,X,Y\nG1,1,10\nG2,2,20\n"), study=study)
 

@@ -198,7 +198,7 @@ def test_biopsies_are_those_of_the_study(tmp_path):
     (spec,) = study.spec.assays
     assert spec.single_cell == LOOSE
     found = expression.read_cells(path, options=spec.single_cell, study=study)
-    assert found.assays["sc_composition"].obs_names.tolist() == ["B2", "B1"]  # the order of the sheet
+    assert found.assays["sc_composition"].obs_names.tolist() == ["B2", "B1"]  # the order of the visits
     (told,) = [p for p in found.problems if p.code == "E-CELL-005"]
     assert (told.severity, told.item) == ("quarantine", "B3")
     other = cells(("X1", "X2"))
@@ -228,7 +228,7 @@ def _edit(path, name, change):
         ("X/indptr", lambda v: np.append(v[:-1], v[-1] + 7), "the last pointer"),
     ],
 )
-def test_damaged_matrices_are_refused(written, name, change, message):
+def test_fault_53_damaged_matrices_are_refused(written, name, change, message):
     """Read unchecked, such files lose counts, put them into other genes, or end the process."""
     _, path = written
     _edit(path, name, change)
