@@ -455,6 +455,10 @@ _catalogue(
         7: "The PDF of the report could not be printed.",
         8: "The report knows no such format.",
         9: "Two results folders are not of one study.",
+        40: "The check of the study is missing, or its inputs changed since.",
+        41: "A step that this one builds on is not complete.",
+        42: "There is no such batch of slides.",
+        43: "The file system cannot lock files.",
     },
 )
 _catalogue(

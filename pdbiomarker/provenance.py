@@ -29,13 +29,14 @@ import secrets
 import signal
 import socket
 import threading
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pdbiomarker.errors import FolderInUseError, Problem, Problems, StudyError
+from pdbiomarker.errors import FolderInUseError, Problem, Problems, ResourceError, StudyError
 
 __all__ = [
     "FolderLock",
@@ -61,8 +62,11 @@ __all__ = [
 
 DONE: Final = ".done"
 LOCK: Final = ".lock"
+#: What steps that work side by side tell of themselves, while they work.
+JOBS: Final = ".jobs"
 MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
+_SWEEP_SECONDS: Final = 0.3
 _PARTIAL_PREFIX: Final = ".partial-"
 _SLUG_LENGTH: Final = 60
 _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -289,12 +293,15 @@ class FolderLock:
 
     The lock is the kernel's lock on ``<folder>/.lock``; the file tells who holds it (host, process id,
     start of the process). The kernel lets go when the process ends, however it ends, so the lock of a
-    killed run is taken over and no file has to be removed by hand.
+    killed run is taken over and no file has to be removed by hand. Steps of a run that work side by side
+    share the lock: any number of them holds it at a time, and none beside a holder that does not share.
 
     Parameters
     ----------
     folder : str or Path
         An existing folder.
+    shared : bool
+        Hold it beside others that share it.
 
     Raises
     ------
@@ -302,8 +309,9 @@ class FolderLock:
         On entering, when another process holds the folder.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, shared: bool = False) -> None:
         self._path = Path(folder) / LOCK
+        self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -316,22 +324,32 @@ class FolderLock:
         return self
 
     def _acquire(self) -> None:
+        end = time.monotonic() + _SWEEP_SECONDS
         while self._descriptor is None:
             descriptor = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                fcntl.flock(descriptor, self._how | fcntl.LOCK_NB)
+            except BlockingIOError:
                 holder = os.read(descriptor, 4096).decode("utf-8", "replace")
                 os.close(descriptor)
+                if time.monotonic() < end:  # it may be held for the moment in which its file is removed
+                    time.sleep(_SWEEP_SECONDS / 10)
+                    continue
                 raise FolderInUseError(
                     f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
                     "Remedy: wait until it has ended, or give another folder to -o."
                 ) from None
+            except OSError as error:
+                os.close(descriptor)
+                raise ResourceError(
+                    f"E-RUN-043 {self._path.parent}: the file system cannot lock files ({error.strerror}). "
+                    "Remedy: give a folder on another disk to -o, or have it mounted with flock."
+                ) from error
             if _same_file(self._path, descriptor):
                 self._descriptor = descriptor
             else:  # the run before removed its lock between our two calls
                 os.close(descriptor)
-        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": _process_start(os.getpid())}
+        owner = {"host": socket.gethostname(), "pid": os.getpid(), "start": process_start(os.getpid())}
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
 
@@ -341,10 +359,26 @@ class FolderLock:
         self._release()
 
     def _release(self) -> None:
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        if self._how == fcntl.LOCK_EX:
             self._path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+        os.close(self._descriptor)
+        self._descriptor = None
+        if self._how == fcntl.LOCK_SH:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the file of a shared lock that nobody holds any more."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        with contextlib.suppress(OSError):  # others hold it: the last of them removes the file
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(self._path, descriptor):
+                self._path.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -383,7 +417,7 @@ def _holder(text: str) -> str:
         return "owner unknown"
 
 
-def _process_start(pid: int) -> str:
+def process_start(pid: int) -> str:
     """Return the kernel's start time of a process, in ticks since boot; empty where there is no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -677,7 +711,7 @@ def verify(folder: str | Path) -> list[Problem]:
     ours = {*expected, MANIFEST, LOCK}
     for path in sorted(root.rglob("*")):
         name = path.relative_to(root).as_posix()
-        if path.is_file() and name not in ours:
+        if path.is_file() and name not in ours and not name.startswith(f"{JOBS}/"):
             problems.add(
                 "E-RUN-003",
                 "The file is not in the manifest: it was put here after the run, or by hand.",

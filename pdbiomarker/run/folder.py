@@ -11,13 +11,14 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 from pdbiomarker.errors import InputError, Problems, ResourceError, VerificationError
 from pdbiomarker.provenance import (
     DONE,
+    JOBS,
     LOCK,
     MANIFEST,
     StepRecord,
@@ -25,18 +26,19 @@ from pdbiomarker.provenance import (
     completed,
     forget,
     read_manifest,
+    read_record,
     recorded_steps,
     remove_output,
     remove_partial_files,
     write_text,
 )
 
-__all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
+__all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder", "renew_folder"]
 
 BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
 _JOINED: Final = ("cells.parquet", "overlay", "qc.csv", "scores.csv", "sensitivity.csv")
-_OURS: Final = (DONE, LOCK, LOG, MANIFEST, "assays", *_JOINED, "results", "review.html", "slides")
+_OURS: Final = (DONE, JOBS, LOCK, LOG, MANIFEST, "assays", *_JOINED, "results", "review.html", "slides")
 _FORMAT: Final = "pdbiomarker-results-1"
 
 
@@ -56,9 +58,9 @@ class Basis:
     plan: Mapping[str, Any]
     version: str = dataclasses.field(default_factory=code_version)
 
-    def to_json(self) -> str:
-        """Return the text of the record."""
-        content = {"format": _FORMAT, **dataclasses.asdict(self)}
+    def to_json(self, slides: int) -> str:
+        """Return the text of the record, and how many slides the study has."""
+        content = {"format": _FORMAT, **dataclasses.asdict(self), "slides": slides}
         return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -84,7 +86,7 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=link,
         )
     problems.raise_if_any()
-    entries = sorted(p.name for p in out.iterdir() if p.name != LOCK) if out.is_dir() else [out.name]
+    entries = sorted(p.name for p in out.iterdir() if p.name not in {JOBS, LOCK}) if out.is_dir() else [out.name]
     if not entries:
         return
     before = _read_basis(out) if out.is_dir() else None
@@ -147,7 +149,30 @@ def prepare_folder(out: Path, basis: Basis, *, fresh: bool, slides: Mapping[str,
     if fresh:
         records = [completed(out, step, key) for step, key in slides.items()]
         _remove_ours(out, [record for record in records if record is not None and record.outputs])
-    write_text(out / BASIS, basis.to_json())
+    write_text(out / BASIS, basis.to_json(len(slides)))
+
+
+def renew_folder(out: Path, basis: Basis, *, slides: Collection[str]) -> bool:
+    """Make a folder that was made on another basis ready for this one; tell whether it was; hold the lock.
+
+    Files of ours are removed, but for those of the slides to keep: whether these are what they should be is
+    seen by their keys when they are used.
+
+    Parameters
+    ----------
+    out : Path
+    basis : Basis
+    slides : collection of str
+        The steps of the slides of the study.
+    """
+    before = _read_basis(out)
+    renewed = before is not None and bool(_differences(before, basis))
+    remove_partial_files(out)
+    if renewed:
+        records = [read_record(out, step) for step in sorted(slides)]
+        _remove_ours(out, [record for record in records if record is not None])
+    write_text(out / BASIS, basis.to_json(len(slides)))
+    return renewed
 
 
 def check_space(out: Path, needed: int) -> None:
