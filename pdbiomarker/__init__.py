@@ -41,6 +41,8 @@ if TYPE_CHECKING:
     from pdbiomarker.run.response import write_response
     from pdbiomarker.run.results import read_result
     from pdbiomarker.run.safety import escalate, write_ada, write_safety
+    from pdbiomarker.run.status import Status, folder_status
+    from pdbiomarker.run.stepwise import StepOptions, run_step
     from pdbiomarker.run.trial import clinical_tables, with_clinical
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -53,6 +55,8 @@ __all__ = [
     "Plan",
     "PowerRequest",
     "RunOutcome",
+    "Status",
+    "StepOptions",
     "Study",
     "__version__",
     "accountability",
@@ -70,6 +74,7 @@ __all__ = [
     "escalate",
     "export_result",
     "expression",
+    "folder_status",
     "formula",
     "ihc",
     "import_exports",
@@ -90,6 +95,7 @@ __all__ = [
     "report",
     "report_results",
     "run_demo",
+    "run_step",
     "run_study",
     "show_plan",
     "simulate_study",
@@ -111,6 +117,8 @@ _HOMES: Final = {
     "Plan": "plan",
     "PowerRequest": "run.power",
     "RunOutcome": "run",
+    "Status": "run.status",
+    "StepOptions": "run.stepwise",
     "Study": "study",
     "accountability": "pairing",
     "assign_visits": "pairing",
@@ -137,7 +145,9 @@ _HOMES: Final = {
     "report": "report",
     "report_results": "run.reports",
     "diff_results": "run.reports",
+    "folder_status": "run.status",
     "run_demo": "run.demo",
+    "run_step": "run.stepwise",
     "run_study": "run",
     "simulate_study": "simulate",
     "to_adam": "change",

@@ -86,7 +86,9 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
             value=link,
         )
     problems.raise_if_any()
-    entries = sorted(p.name for p in out.iterdir() if p.name not in {JOBS, LOCK}) if out.is_dir() else [out.name]
+    entries = (
+        sorted(p.name for p in out.iterdir() if p.name not in {JOBS, LOCK}) if out.is_dir() else [out.name]
+    )
     if not entries:
         return
     before = _read_basis(out) if out.is_dir() else None

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
 from pdbiomarker.provenance import (
@@ -167,6 +167,7 @@ def travel(request: Request) -> RunOutcome:
 
 
 def make_folder(out: Path) -> None:
+    """Make the results folder; refuse one that cannot be written to (E-RUN-006)."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         writable = os.access(out, os.W_OK | os.X_OK)
@@ -467,7 +468,8 @@ class Trip:
             record = completed(self._out, step, made_from)
             if record is not None:
                 self._keep(record)
-                self._display.end(step, "complete before")
+                if only in (None, step):
+                    self._display.end(step, "complete before")
             elif wanted and only in (None, step):
                 record = self._make(step, {**task, "key": made_from})
             elif wanted:

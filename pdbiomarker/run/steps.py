@@ -75,9 +75,7 @@ Task = Mapping[str, Any]
 # --- before any work -----------------------------------------------------------------------------------
 
 
-def describe_study(
-    *, study: str, plan: str | None, tell: Tell, hash_slides: bool = True
-) -> dict[str, Any]:
+def describe_study(*, study: str, plan: str | None, tell: Tell, hash_slides: bool = True) -> dict[str, Any]:
     """Check a study folder and describe the work that it makes; see :func:`pdbiomarker.run.survey.describe`.
 
     Raises

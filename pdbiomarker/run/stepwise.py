@@ -39,7 +39,7 @@ from pdbiomarker.run.road import (
     value_of,
 )
 from pdbiomarker.run.sharing import JobNote, item_lock, shared_job, sweep_jobs
-from pdbiomarker.run.work import CHECK, SLIDES, Work, WorkFolder, look, slide_key
+from pdbiomarker.run.work import CHECK, SLIDES, Work, WorkFolder, look, look_of, slide_key
 
 __all__ = ["STEPS", "SUMMARY", "StepOptions", "run_step", "work_folder_of"]
 
@@ -254,7 +254,9 @@ def _slides(task: _Task, work: Work, display: Display) -> RunOutcome:
         _try_again(lost, task.options.tries_left)
         made = [s["step"] for s in slides if found.get(s["slide_id"], {}).pop("made", False)]
         name = slug(batch.replace("/", "of"))
-        task.folder.write_slides(name, found, map(lost_slide, lost))
+        done = [s["step"] for s in slides if s["slide_id"] in found]
+        looks = look_of(task.out, done)
+        task.folder.write_slides(name, found, map(lost_slide, lost), outputs=looks)
         out_of = sum(p.severity == "quarantine" for p in problems)
         kept = len(found) - len(made)
         said = [f"{len(slides)} of batch {batch}", *([f"{kept} complete before"] * (kept > 0))]
@@ -269,7 +271,13 @@ def _slide_jobs(task: _Task, slides: list[Mapping[str, Any]], note: JobNote) -> 
     out = str(task.out.absolute())
     return [
         # Twice the time of a slide, as another job may be at it.
-        Job(s["step"], function, {"slide": dict(s), "out": out}, 2 * slide_seconds(s), str(note.log.absolute()))
+        Job(
+            s["step"],
+            function,
+            {"slide": dict(s), "out": out},
+            2 * slide_seconds(s),
+            str(note.log.absolute()),
+        )
         for s in slides
     ]
 
@@ -314,22 +322,20 @@ def _settled(task: _Task, work: Work, display: Display) -> tuple[Work, list[Prob
 def _analysis(task: _Task, work: Work, display: Display) -> RunOutcome:
     """Take one of the steps after the slides."""
     step, out = task.step, task.out
+    made: list[Path] = []
     with shared_job(out, step, None) as note, item_lock(out, step, wait=False):
         display.log_to(note.log)
-        clinical = any(name.startswith("clinical/") for name in work.inputs)
-        made: list[Path] = []
-        if step == "clinical" and not clinical:
+        if step == "clinical" and not any(name.startswith("clinical/") for name in work.inputs):
             display.end(step, "the study has no clinical sheets")
-        else:
-            whole, lost = _settled(task, work, display)
-            trip = Trip(task.request(), whole, display, log=note.log, aloud=step == "change")
-            trip.gather(lost, whole=step == "change")
-            trip.analysis(only=step)
-        first = out / _FIRST.get(step, "")
-        if step in _FIRST and first.is_file():
-            os.utime(first)
-            made.append(first)
-        made.append(task.folder.write_step(step, {"step": step}))
+            return RunOutcome(0, out, (task.folder.write_step(step, {}),), ())
+        whole, lost = _settled(task, work, display)
+        trip = Trip(task.request(), whole, display, log=note.log, aloud=step == "change")
+        trip.gather(lost, whole=step == "change")
+        trip.analysis(only=step)
+        if step in _FIRST:
+            made.append(out / _FIRST[step])
+            os.utime(made[0])
+        made.append(task.folder.write_step(step, look_of(out, [step])))
     return RunOutcome(0, out, tuple(made), (), (step,))
 
 
@@ -351,9 +357,8 @@ def _manifest(task: _Task, work: Work, display: Display) -> RunOutcome:
 def _summarise(task: _Task, outcome: RunOutcome) -> None:
     """Leave a few lines on how it ended, for those who do not read the log."""
     lost = [p for p in outcome.problems if p.severity == "quarantine"]
-    first = f"{task.out.name}: finished, nothing quarantined (exit status 0 of pdbiomarker run)."
-    if lost:
-        first = f"{task.out.name}: finished with {len(lost)} quarantined items (exit status 4 of pdbiomarker run):"
+    said = f"with {len(lost)} quarantined items (exit status 4)" if lost else "(exit status 0)"
+    first = f"{task.out.name}: finished {said}"
     lines = [first, *(f"  {problem}" for problem in lost)]
     task.folder.path.mkdir(parents=True, exist_ok=True)
     (task.folder.path / SUMMARY).write_text("".join(f"{line}\n" for line in lines), encoding="utf-8")

@@ -518,7 +518,8 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
     -------
     dict
         ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
-        ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides), ``bytes_needed``.
+        ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides),
+        ``bytes_needed``.
     """
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))

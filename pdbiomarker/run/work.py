@@ -20,9 +20,9 @@ from pathlib import Path
 from typing import Any, Final, Self
 
 from pdbiomarker.errors import InputError, Problem, Problems
-from pdbiomarker.provenance import code_version, sha256_file, sha256_json, write_text
+from pdbiomarker.provenance import DONE, code_version, read_record, sha256_file, sha256_json, write_text
 
-__all__ = ["CHECK", "SLIDES", "Work", "WorkFolder", "look", "pick_slides", "slide_key"]
+__all__ = ["CHECK", "SLIDES", "Work", "WorkFolder", "look", "look_of", "pick_slides", "slide_key"]
 
 CHECK: Final = "check.json"
 SCATTER: Final = "scatter.json"
@@ -71,6 +71,15 @@ def slide_key(slide: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
     )
 
 
+def look_of(out: Path, steps: Iterable[str]) -> dict[str, Look]:
+    """Tell how the records of steps and their outputs look, by path below the results folder."""
+    names: list[str] = []
+    for step in steps:
+        record = read_record(out, step)
+        names += [f"{DONE}/{step}.json", *(record.outputs if record is not None else ())]
+    return {name: look(out / name) for name in names}
+
+
 def look(path: str | Path) -> Look:
     """Give size and time of change of a file, of a folder those of its files together."""
     file = Path(path)
@@ -91,7 +100,9 @@ def pick_slides(slides: Sequence[Mapping[str, Any]], part: str) -> list[Mapping[
         E-RUN-042: the text is no such part.
     """
     this, _, of = part.partition("/")
-    if not (this.isascii() and this.isdigit() and of.isascii() and of.isdigit() and 1 <= int(this) <= int(of)):
+    if not (
+        this.isascii() and this.isdigit() and of.isascii() and of.isdigit() and 1 <= int(this) <= int(of)
+    ):
         raise no_batch(part)
     whole = sum(slide["bytes"] + 1 for slide in slides)
     chosen, before = [], 0
@@ -157,21 +168,30 @@ class WorkFolder:
         """Read how the workflow cut the slides; None where it did not, or with another version."""
         return self._read(SCATTER)
 
-    def write_slides(self, batch: str, slides: Mapping[str, Any], lost: Iterable[Problem]) -> None:
+    def write_slides(
+        self, batch: str, slides: Mapping[str, Any], lost: Iterable[Problem], *, outputs: Mapping[str, Look]
+    ) -> None:
         """Keep what a batch found: by slide id ``inputs``, ``key`` and ``looks``; and what was lost, why."""
-        self._write(
-            f"{SLIDES}/{batch}.json",
-            {"slides": dict(slides), "lost": [dataclasses.asdict(problem) for problem in lost]},
-        )
+        told = [dataclasses.asdict(problem) for problem in lost]
+        content = {"slides": dict(slides), "lost": told, "outputs": dict(outputs)}
+        self._write(f"{SLIDES}/{batch}.json", content)
 
-    def write_step(self, step: str, content: Mapping[str, Any]) -> Path:
-        """Say that a step is complete."""
-        return self._write(f"{step}.json", content)
+    def write_step(self, step: str, outputs: Mapping[str, Look]) -> Path:
+        """Say that a step is complete, and how what it left looked then."""
+        return self._write(f"{step}.json", {"step": step, "outputs": dict(outputs)})
+
+    def outputs(self) -> dict[str, dict[str, Look]]:
+        """Give, by file of this folder, how the outputs of its step looked when it was complete."""
+        names = [path.name for path in self.path.glob("*.json") if path.name not in {CHECK, SCATTER}]
+        names += [f"{SLIDES}/{path.name}" for path in (self.path / SLIDES).glob("*.json")]
+        contents = {name: self._read(name) for name in sorted(names)}
+        return {name: dict(c["outputs"]) for name, c in contents.items() if c is not None and "outputs" in c}
 
     def _write(self, name: str, content: Mapping[str, Any]) -> Path:
         whole = {"format": _FORMAT, "version": code_version(), **content}
         path = self.path / name
-        write_text(path, json.dumps(whole, sort_keys=True, indent=1, ensure_ascii=False) + "\n")
+        # The order of keys stays: some results keep it, too.
+        write_text(path, json.dumps(whole, indent=1, ensure_ascii=False) + "\n")
         return path
 
     def _read(self, name: str) -> dict[str, Any] | None:
@@ -205,7 +225,9 @@ class WorkFolder:
             except OSError:
                 same = False
             if not same:
-                problems.extend(_unchecked("The file was changed since the study was checked.", name).problems)
+                problems.extend(
+                    _unchecked("The file was changed since the study was checked.", name).problems
+                )
         problems.raise_if_any()
         return work
 
