@@ -459,6 +459,7 @@ _catalogue(
         41: "A step that this one builds on is not complete.",
         42: "There is no such batch of slides.",
         43: "The file system cannot lock files.",
+        44: "The path of a folder holds braces, which the workflow cannot take.",
     },
 )
 _catalogue(

@@ -92,11 +92,14 @@ class Scatter:
         Every file of the study but those of the batches.
     clinical : bool
         Whether it has clinical sheets.
+    token : str
+        Changes when any file of the study changes, by size or time.
     """
 
     batches: Mapping[str, Batch]
     inputs: tuple[str, ...]
     clinical: bool
+    token: str
 
 
 def cut(slides: Sequence[Mapping[str, Any]], cost: Cost) -> list[list[Mapping[str, Any]]]:
@@ -154,14 +157,16 @@ def scatter(
             content = _survey(arguments, prices)
         except InputError:
             named = [folder / name for name in _SUMMARY if (folder / name).is_file()]
-            return Scatter({}, tuple(map(str, named)), clinical=False)
+            return Scatter({}, tuple(map(str, named)), clinical=False, token="")
         kept.write_scatter(content)
     slides = {slide["slide_id"]: slide for slide in content["slides"]}
     batches = {
         name: _batch([slides[slide_id] for slide_id in ids], prices)
         for name, ids in content["batches"].items()
     }
-    return Scatter(batches, tuple(content["inputs"]), clinical=bool(content["clinical"]))
+    seen = [code_version(), [look(path) for path in content["inputs"]], [b.token for b in batches.values()]]
+    token = sha256_json(seen)[:16]
+    return Scatter(batches, tuple(content["inputs"]), clinical=bool(content["clinical"]), token=token)
 
 
 def _is_current(content: Mapping[str, Any], arguments: Mapping[str, Any], cost: Cost) -> bool:

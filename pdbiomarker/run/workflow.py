@@ -5,11 +5,11 @@ The rules hold no logic; they take everything from :class:`Jobs`, made from the 
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from pdbiomarker.errors import Problems
 from pdbiomarker.run.scatter import Batch, Cost, Scatter, scatter
 from pdbiomarker.run.stepwise import SUMMARY
 
@@ -29,16 +29,22 @@ class Jobs:
         The configuration, as its schema has it, with defaults.
     remote : bool
         In a job itself: the results folder is not looked over again.
+
+    Raises
+    ------
+    InputError
+        E-RUN-044: the path of the results or work folder holds braces.
     """
 
     def __init__(self, config: Mapping[str, Any], *, remote: bool = False) -> None:
         self._config = config
-        self.study = os.path.abspath(str(config["study"]))
-        self.out = os.path.abspath(str(config["results"]))
+        self.study = str(Path(config["study"]).absolute())
+        self.out = str(Path(config["results"]).absolute())
         given = str(config.get("work") or "")
-        self.work = os.path.abspath(given) if given else f"{self.out}.work"
+        self.work = str(Path(given).absolute()) if given else f"{self.out}.work"
         plan = str(config.get("plan") or "")
-        self._plan = os.path.abspath(plan) if plan else None
+        self._plan = str(Path(plan).absolute()) if plan else None
+        _check_braces(self.out, self.work)
         slides = config["slides"]
         self.threads = int(slides["threads"])
         self.retries = int(config["retries"])
@@ -55,24 +61,24 @@ class Jobs:
     # --- files ---
 
     def in_work(self, name: str) -> str:
-        """Give a file of the work folder as a pattern: braces of the folder's path are no wildcards."""
-        return f"{_literal(self.work)}/{name}"
+        """Give a file of the work folder; the name may hold wildcards."""
+        return f"{self.work}/{name}"
 
     def in_results(self, name: str) -> str:
-        """Give a file of the results folder as a pattern."""
-        return f"{_literal(self.out)}/{name}"
+        """Give a file of the results folder."""
+        return f"{self.out}/{name}"
 
     def inputs(self, *_: object) -> list[str]:
         """Give every file of the study but slides, regions and their panels; a function of Snakemake."""
-        return list(self._scatter.inputs)
+        return _expressible(self._scatter.inputs)
 
     def files(self, wildcards: Any) -> list[str]:
         """Give the slides, regions and panel files of a batch."""
-        return list(self._batch(wildcards).files)
+        return _expressible(self._batch(wildcards).files)
 
     def slides(self, *_: object) -> list[str]:
         """Give every file that is measured: the check reads headers of slides, and regions."""
-        return list(dict.fromkeys(f for batch in self._scatter.batches.values() for f in batch.files))
+        return _expressible(f for batch in self._scatter.batches.values() for f in batch.files)
 
     def batches(self, *_: object) -> list[str]:
         """Give what each batch leaves in the work folder."""
@@ -96,6 +102,10 @@ class Jobs:
     def token(self, wildcards: Any) -> str:
         """Give a text that changes when the slides of a batch must be looked at again."""
         return self._batch(wildcards).token
+
+    def check_token(self, *_: object) -> str:
+        """Give a text that changes when any file of the study does, also to one of an older date."""
+        return self._scatter.token
 
     # --- resources ---
 
@@ -138,5 +148,20 @@ class Jobs:
         )
 
 
-def _literal(path: str) -> str:
-    return path.replace("{", "{{").replace("}", "}}")
+def _expressible(paths: Iterable[str]) -> list[str]:
+    """Give the paths that Snakemake does not take for patterns; the tokens tell of the others."""
+    return [path for path in dict.fromkeys(paths) if "{" not in path and "}" not in path]
+
+
+def _check_braces(*paths: str) -> None:
+    """Refuse folders that Snakemake would take for patterns; the study folder may have any name."""
+    problems = Problems()
+    for path in paths:
+        if "{" in path or "}" in path:
+            problems.add(
+                "E-RUN-044",
+                "Snakemake takes braces in the path of a results or work folder for wildcards.",
+                remedy="Give a path without braces; that of the study may have them.",
+                file=path,
+            )
+    problems.raise_if_any()

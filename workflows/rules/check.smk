@@ -7,6 +7,7 @@ rule check:
         JOBS.in_work("check.json"),
     params:
         arguments=JOBS.check_arguments,
+        token=JOBS.check_token,
     log:
         JOBS.in_work("logs/check.log"),
     benchmark:
