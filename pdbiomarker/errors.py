@@ -459,7 +459,7 @@ _catalogue(
         41: "A step that this one builds on is not complete.",
         42: "There is no such batch of slides.",
         43: "The file system cannot lock files.",
-        44: "The path of a folder holds braces, which the workflow cannot take.",
+        44: "The path of a folder holds what Snakemake would read as a wildcard or a command.",
     },
 )
 _catalogue(

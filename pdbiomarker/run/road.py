@@ -347,6 +347,11 @@ class Trip:
         note = f"{len(work.slides) - failed} measured" + (f", {failed} quarantined" if failed else "")
         display.end("slides", note + (f", {len(self._kept)} complete before" if self._kept else ""))
 
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The steps that were carried out."""
+        return tuple(self._made)
+
     def gather(self, lost: Sequence[Problem], *, whole: bool) -> None:
         """Take the slides as steps of their own left them.
 

@@ -336,7 +336,7 @@ def _analysis(task: _Task, work: Work, display: Display) -> RunOutcome:
             made.append(out / _FIRST[step])
             os.utime(made[0])
         made.append(task.folder.write_step(step, look_of(out, [step])))
-    return RunOutcome(0, out, tuple(made), (), (step,))
+    return RunOutcome(0, out, tuple(made), (), trip.made)
 
 
 def _manifest(task: _Task, work: Work, display: Display) -> RunOutcome:

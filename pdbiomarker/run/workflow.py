@@ -18,6 +18,9 @@ __all__ = ["Jobs"]
 #: A job of a scheduler starts Snakemake again and loads the libraries before it works.
 _START_MINUTES: Final = 5
 _SLACK: Final = 2.0
+#: Snakemake reads braces in any path as wildcards; and the SLURM executor puts the inputs of a job, between double
+#: quotes, into a shell's command line (--wait-for-files), where the others would be carried out.
+_UNSAFE: Final = frozenset('{}$`"\\!\n\r')
 
 
 class Jobs:
@@ -33,7 +36,7 @@ class Jobs:
     Raises
     ------
     InputError
-        E-RUN-044: the path of the results or work folder holds braces.
+        E-RUN-044: the path of the results or work folder holds what Snakemake cannot take.
     """
 
     def __init__(self, config: Mapping[str, Any], *, remote: bool = False) -> None:
@@ -44,7 +47,7 @@ class Jobs:
         self.work = str(Path(given).absolute()) if given else f"{self.out}.work"
         plan = str(config.get("plan") or "")
         self._plan = str(Path(plan).absolute()) if plan else None
-        _check_braces(self.out, self.work)
+        _check_names(self.out, self.work)
         slides = config["slides"]
         self.threads = int(slides["threads"])
         self.retries = int(config["retries"])
@@ -149,19 +152,21 @@ class Jobs:
 
 
 def _expressible(paths: Iterable[str]) -> list[str]:
-    """Give the paths that Snakemake does not take for patterns; the tokens tell of the others."""
-    return [path for path in dict.fromkeys(paths) if "{" not in path and "}" not in path]
+    """Give the paths that Snakemake can be told of; the tokens tell of the others."""
+    return [path for path in dict.fromkeys(paths) if not _UNSAFE & set(path)]
 
 
-def _check_braces(*paths: str) -> None:
-    """Refuse folders that Snakemake would take for patterns; the study folder may have any name."""
+def _check_names(*paths: str) -> None:
+    """Refuse folders that Snakemake must be told of and cannot; the study folder may have any name."""
     problems = Problems()
     for path in paths:
-        if "{" in path or "}" in path:
+        found = sorted(_UNSAFE & set(path))
+        if found:
             problems.add(
                 "E-RUN-044",
-                "Snakemake takes braces in the path of a results or work folder for wildcards.",
-                remedy="Give a path without braces; that of the study may have them.",
+                "Snakemake takes braces for wildcards, and its executors give paths to a shell in which "
+                f"{' '.join(map(repr, found))} would be carried out.",
+                remedy="Give results, work folder and working directory other names; the study may have any.",
                 file=path,
             )
     problems.raise_if_any()

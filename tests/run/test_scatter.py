@@ -49,8 +49,8 @@ def test_400_slides_are_not_400_jobs() -> None:
     minutes = [sum(cost.minutes(s["bytes"]) for s in batch) / cost.threads for batch in batches]
     assert [s for batch in batches for s in batch] == slides(400)
     assert 80 <= len(batches) <= 180  # about 6,800 core minutes of slides
-    assert max(minutes) <= cost.minutes_per_job
-    assert min(minutes[:-1]) >= cost.minutes_per_job / 3
+    assert all(m <= cost.minutes_per_job or len(b) == 1 for m, b in zip(minutes, batches, strict=True))
+    assert np.mean(minutes) >= cost.minutes_per_job / 2
 
 
 def test_small_slides_share_a_job_and_a_large_one_has_its_own() -> None:
@@ -123,8 +123,10 @@ def test_what_the_rules_ask_for(study: Path, tmp_path: Path, monkeypatch: pytest
     assert jobs.slides_runtime(wildcards, 3) == 3 * jobs.slides_runtime(wildcards, 1)
     assert [jobs.tries_left(wildcards, attempt) for attempt in (1, 2, 3)] == [2, 1, 0]
     assert jobs.mem_mb("change")(wildcards, 2) == 16000
-    assert [Path(path).name for path in jobs.files(wildcards)] == [
-        f"P0{p}-{v}.tif" for p in "12" for v in "ST"
+    assert jobs.files(wildcards) == []  # Snakemake would read {b} and $( ): the token alone tells of these
+    plain = Jobs({**CONFIG, "study": str(copy(study, tmp_path / "it's plain")), "results": "out"})
+    assert [Path(path).parts[-3:] for path in plain.files(wildcards)] == [
+        ("it's plain", "slides", f"P0{p}-{v}.tif") for p in "12" for v in "ST"
     ]
     given = Jobs(
         {**CONFIG, "study": str(study), "results": "out", "plan": "-p.yaml", "when_changed": "refuse"}
@@ -132,7 +134,10 @@ def test_what_the_rules_ask_for(study: Path, tmp_path: Path, monkeypatch: pytest
     assert given.check_arguments()[-2:] == ["--plan", f"{tmp_path}/-p.yaml"]
 
 
+@pytest.mark.parametrize("name", ["{b}", "$(x)", "`x`", 'a"b', "a\\b"])
 @pytest.mark.parametrize("key", ["results", "work"])
-def test_braces_that_snakemake_would_read_are_refused(study: Path, tmp_path: Path, key: str) -> None:
+def test_folders_that_snakemake_would_read_otherwise_are_refused(
+    study: Path, tmp_path: Path, key: str, name: str
+) -> None:
     with pytest.raises(InputError, match="E-RUN-044"):
-        Jobs({**CONFIG, "study": str(study), "results": f"{tmp_path}/o", key: f"{tmp_path}/{{b}}"})
+        Jobs({**CONFIG, "study": str(study), "results": f"{tmp_path}/o", key: f"{tmp_path}/{name}"})

@@ -21,7 +21,7 @@ from pdbiomarker.run import stepwise
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import pace_of
 from pdbiomarker.run.sharing import item_lock, jobs_of, shared_job
-from pdbiomarker.run.work import WorkFolder, pick_slides
+from pdbiomarker.run.work import pick_slides
 
 LATER = ("change", "decide", "clinical", "report", "manifest")
 
@@ -132,7 +132,6 @@ def test_one_row_of_the_slide_sheet_measures_that_slide(study: Path, stepped: Pa
     here, out = copy(study, tmp_path / "study"), copy(stepped, tmp_path / "out")
     replace(here / "slides.csv", "P02-S.tif,B2", "P02-S.tif,B7")
     with pytest.raises(InputError, match="E-RUN-040"):
-        WorkFolder(f"{stepped}.work").read_check()  # of the study that did not change
         step("slides", here, out)
     step("check", here, out)
     assert step("slides", here, out).steps_made == ("slide-P02-S",)
@@ -192,7 +191,7 @@ def test_what_a_step_needs_is_named(study: Path, tmp_path: Path) -> None:
         with pytest.raises(InputError, match="E-RUN-042"):
             step("slides", here, out, batch=batch)
     step("slides", here, out)
-    with pytest.raises(InputError, match="E-RUN-041.*'change'"):
+    with pytest.raises(InputError, match=r"E-RUN-041.*'change'"):
         step("decide", here, out)
     replace(here / "participants.csv", "P01,10", "P01,11")
     with pytest.raises(InputError, match=r"E-RUN-040 participants\.csv"):

@@ -1,18 +1,25 @@
 #!/usr/bin/env bash
 # A SLURM cluster of one node, all of it in one folder, without systemd and without slurmdbd.
 #
-#   tests/slurm/cluster.sh start DIR    as root; prints nothing; then: export SLURM_CONF=DIR/slurm.conf
+#   tests/slurm/cluster.sh start DIR    as root; prints nothing
 #   tests/slurm/cluster.sh stop DIR     ends its jobs and daemons
 #
 # Needs slurm-wlm and munge: apt-get install --no-install-recommends slurm-wlm munge
-# DIR must have a short path (a socket lies in it) that the user `munge` can reach. Nothing outside DIR is touched.
+# DIR must have a short path (a socket lies in it) that the user `munge` can reach. Outside DIR there is one link,
+# /etc/slurm/slurm.conf, while the cluster runs: Snakemake takes SLURM_CONF away from its jobs, so that they look
+# there. A machine that has such a file has a SLURM already, and is left alone.
 set -euo pipefail
 
 act=$1
+link=/etc/slurm/slurm.conf
 dir=$(readlink -f "$2")
 export PATH=$PATH:/usr/sbin:/sbin SLURM_CONF=$dir/slurm.conf
 
 start() {
+  if [ -e "$link" ]; then
+    echo "$link is there: this machine has a SLURM already" >&2
+    return 1
+  fi
   mkdir -p "$dir"/{munge,state,spool,log}
   head -c 1024 /dev/urandom > "$dir/munge/key"
   chown -R munge:munge "$dir/munge"
@@ -49,6 +56,8 @@ MailProg=/bin/true
 NodeName=localhost CPUs=$(nproc) RealMemory=$(awk '/MemTotal/ {print int($2 / 1024 * 0.9)}' /proc/meminfo) State=UNKNOWN
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE State=UP
 CONF
+  mkdir -p "$(dirname "$link")"
+  ln -sfn "$SLURM_CONF" "$link"
   runuser -u munge -- "$(command -v munged)" --force --socket="$dir/munge/socket" --key-file="$dir/munge/key" \
     --pid-file="$dir/munge/pid" --log-file="$dir/munge/log" --seed-file="$dir/munge/seed"
   slurmctld -f "$SLURM_CONF"
@@ -80,6 +89,7 @@ stop() {
       kill -9 "$pid" 2>/dev/null || true
     fi
   done
+  if [ "$(readlink "$link" || true)" = "$SLURM_CONF" ]; then rm "$link"; fi
 }
 
 "$act"
