@@ -18,8 +18,8 @@ __all__ = ["Jobs"]
 #: A job of a scheduler starts Snakemake again and loads the libraries before it works.
 _START_MINUTES: Final = 5
 _SLACK: Final = 2.0
-#: Snakemake reads braces in any path as wildcards; and the SLURM executor puts the inputs of a job, between double
-#: quotes, into a shell's command line (--wait-for-files), where the others would be carried out.
+#: Snakemake reads braces in any path as wildcards; and the SLURM executor puts the inputs of a job, between
+#: double quotes, into a shell's command line (--wait-for-files), where the others would be carried out.
 _UNSAFE: Final = frozenset('{}$`"\\!\n\r')
 
 
