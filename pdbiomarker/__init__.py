@@ -43,6 +43,8 @@ if TYPE_CHECKING:
     from pdbiomarker.run.results import read_result
     from pdbiomarker.run.safety import escalate, write_ada, write_safety
     from pdbiomarker.run.signing import sign_results
+    from pdbiomarker.run.status import Status, folder_status
+    from pdbiomarker.run.stepwise import StepOptions, run_step
     from pdbiomarker.run.trial import clinical_tables, with_clinical
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, read_study
@@ -56,6 +58,8 @@ __all__ = [
     "PowerRequest",
     "Reproduction",
     "RunOutcome",
+    "Status",
+    "StepOptions",
     "Study",
     "__version__",
     "accountability",
@@ -73,6 +77,7 @@ __all__ = [
     "escalate",
     "export_result",
     "expression",
+    "folder_status",
     "formula",
     "ihc",
     "import_exports",
@@ -94,6 +99,7 @@ __all__ = [
     "report_results",
     "reproduce",
     "run_demo",
+    "run_step",
     "run_study",
     "show_plan",
     "sign_results",
@@ -117,6 +123,8 @@ _HOMES: Final = {
     "PowerRequest": "run.power",
     "Reproduction": "run.reproduction",
     "RunOutcome": "run",
+    "Status": "run.status",
+    "StepOptions": "run.stepwise",
     "Study": "study",
     "accountability": "pairing",
     "assign_visits": "pairing",
@@ -144,7 +152,9 @@ _HOMES: Final = {
     "report_results": "run.reports",
     "reproduce": "run.reproduction",
     "diff_results": "run.reports",
+    "folder_status": "run.status",
     "run_demo": "run.demo",
+    "run_step": "run.stepwise",
     "run_study": "run",
     "sign_results": "run.signing",
     "simulate_study": "simulate",

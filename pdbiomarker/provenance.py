@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime as dt
 import fcntl
 import json
 import os
@@ -24,6 +25,7 @@ import secrets
 import signal
 import socket
 import threading
+import time
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -31,7 +33,7 @@ from types import TracebackType
 from typing import Any, Final, Self
 
 from pdbiomarker import audit
-from pdbiomarker.errors import FolderInUseError, Problem, Problems, StudyError
+from pdbiomarker.errors import FolderInUseError, Problem, Problems, ResourceError, StudyError
 from pdbiomarker.hashes import canonical_json, now_utc, sha256_file, sha256_json, sha256_text
 from pdbiomarker.versions import code_commit, code_version, environment, package_version
 
@@ -62,8 +64,11 @@ __all__ = [
 
 DONE: Final = ".done"
 LOCK: Final = ".lock"
+#: What steps that work side by side tell of themselves, while they work.
+JOBS: Final = ".jobs"
 MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
+_SWEEP_SECONDS: Final = 0.3
 PARTIAL_PREFIX: Final = ".partial-"
 _SLUG_LENGTH: Final = 60
 _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -187,12 +192,15 @@ class FolderLock:
     start of the process, since when). The kernel lets go when the process ends, however it ends, so the lock
     of a run that was killed on this host is taken over and no file has to be removed by hand. The kernel
     knows nothing of other hosts where a network drive does not tell it: the lock of another host stands
-    until it is removed.
+    until it is removed. Steps of a run that work side by side share the lock: any number of them holds it at
+    a time, on any hosts, and none beside a holder that does not share.
 
     Parameters
     ----------
     folder : str or Path
         An existing folder.
+    shared : bool
+        Hold it beside others that share it.
 
     Raises
     ------
@@ -201,8 +209,9 @@ class FolderLock:
         E-RUN-050, a run on another host left its lock, or goes on there.
     """
 
-    def __init__(self, folder: str | Path) -> None:
+    def __init__(self, folder: str | Path, *, shared: bool = False) -> None:
         self._path = Path(folder) / LOCK
+        self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
@@ -215,28 +224,40 @@ class FolderLock:
         return self
 
     def _acquire(self) -> None:
+        end = time.monotonic() + _SWEEP_SECONDS
         while self._descriptor is None:
             descriptor = self._open()
             try:
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
+                fcntl.flock(descriptor, self._how | fcntl.LOCK_NB)
+            except BlockingIOError:
                 holder = os.read(descriptor, 4096).decode("utf-8", "replace")
                 os.close(descriptor)
+                if time.monotonic() < end:  # it may be held for the moment in which its file is removed
+                    time.sleep(_SWEEP_SECONDS / 10)
+                    continue
                 raise FolderInUseError(
                     f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
                     "Remedy: wait until it has ended, or give another folder to -o."
                 ) from None
+            except OSError as error:
+                os.close(descriptor)
+                raise ResourceError(
+                    f"E-RUN-043 {self._path.parent}: the file system cannot lock files ({error.strerror}). "
+                    "Remedy: give a folder on another disk to -o, or have it mounted with flock."
+                ) from error
             self._check_host(descriptor)
             if _same_file(self._path, descriptor):
                 self._descriptor = descriptor
             else:  # the run before removed its lock between our two calls
                 os.close(descriptor)
-        owner = {
+        owner: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
-            "start": _process_start(os.getpid()),
+            "start": process_start(os.getpid()),
             "since": now_utc(),
         }
+        if self._how == fcntl.LOCK_SH:
+            owner = {"shared": "steps of a run", "since": now_utc()}  # of no host: .jobs names each holder
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
 
@@ -271,10 +292,26 @@ class FolderLock:
         self._release()
 
     def _release(self) -> None:
-        if self._descriptor is not None:
+        if self._descriptor is None:
+            return
+        if self._how == fcntl.LOCK_EX:
             self._path.unlink(missing_ok=True)
-            os.close(self._descriptor)
-            self._descriptor = None
+        os.close(self._descriptor)
+        self._descriptor = None
+        if self._how == fcntl.LOCK_SH:
+            self._sweep()
+
+    def _sweep(self) -> None:
+        """Remove the file of a shared lock that nobody holds any more."""
+        try:
+            descriptor = os.open(self._path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
+        except OSError:
+            return
+        with contextlib.suppress(OSError):  # others hold it: the last of them removes the file
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if _same_file(self._path, descriptor):
+                self._path.unlink(missing_ok=True)
+        os.close(descriptor)
 
 
 @contextlib.contextmanager
@@ -308,6 +345,8 @@ def _same_file(path: Path, descriptor: int) -> bool:
 def _holder(text: str) -> str:
     try:
         owner = json.loads(text)
+        if "shared" in owner:
+            return "steps of a run that share it"
         since = f", since {owner['since']}{_age(owner['since'])}" if "since" in owner else ""
         return f"process {int(owner['pid'])} on {owner['host']}{since}"
     except (ValueError, KeyError, TypeError):
@@ -322,7 +361,7 @@ def _age(since: str) -> str:
     return f", {seconds / 3600:.1f} hours ago" if seconds >= 5400 else f", {seconds / 60:.0f} minutes ago"
 
 
-def _process_start(pid: int) -> str:
+def process_start(pid: int) -> str:
     """Return the kernel's start time of a process, in ticks since boot; empty where there is no /proc."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
@@ -696,7 +735,7 @@ def _verify_others(root: Path, known: set[str], problems: Problems) -> None:
         links = [name for name in folders if (parent / name).is_symlink()]
         for entry in sorted([*files, *links]):
             name = (parent / entry).relative_to(root).as_posix()
-            if name in known:
+            if name in known or name.startswith(f"{JOBS}/"):
                 continue
             harmless = entry in _DROPPINGS or name == LOCK
             problems.add(

@@ -25,6 +25,8 @@ COMMANDS = (
     "run",
     "change",
     "simulate",
+    "step",
+    "status",
     "quantify",
     "import",
     "expression",
@@ -43,7 +45,7 @@ COMMANDS = (
     "verify",
     "version",
 )
-PANELS = ("The whole road", "Assays", "The trial", "Decisions", "Results")
+PANELS = ("The whole road", "Many machines", "Assays", "The trial", "Decisions", "Results")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,7 @@ from typing import Final
 
 import typer
 
-from pdbiomarker.cli import assays, clinic, decisions, documents, provenance, slides, study
+from pdbiomarker.cli import assays, clinic, cluster, decisions, documents, provenance, slides, study
 from pdbiomarker.cli.shell import EXIT_CODES, Command, common, guarded
 
 __all__ = ["app", "main"]
@@ -29,6 +29,7 @@ app.callback()(common)
 #: Every command, in the order and under the headings of ``pdbiomarker --help``.
 _COMMANDS: Final[dict[str, tuple[Command, ...]]] = {
     "The whole road": (study.demo, study.check, study.run, study.change, study.simulate),
+    "Many machines": (cluster.step, cluster.status),
     "Assays": (assays.quantify, assays.import_, assays.expression),
     "The trial": (
         clinic.exposure,

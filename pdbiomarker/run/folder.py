@@ -11,7 +11,7 @@ import contextlib
 import dataclasses
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +19,7 @@ from pdbiomarker.audit import AUDIT, SIGNOFFS
 from pdbiomarker.errors import InputError, Problems, ResourceError, VerificationError
 from pdbiomarker.provenance import (
     DONE,
+    JOBS,
     LOCK,
     MANIFEST,
     PARTIAL_PREFIX,
@@ -27,6 +28,7 @@ from pdbiomarker.provenance import (
     completed,
     forget,
     read_manifest,
+    read_record,
     recorded_steps,
     remove_output,
     remove_partial_files,
@@ -34,7 +36,7 @@ from pdbiomarker.provenance import (
 )
 from pdbiomarker.run.documents import STEPS, document_of
 
-__all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder"]
+__all__ = ["LOG", "Basis", "check_folder", "check_space", "prepare_folder", "renew_folder"]
 
 BASIS: Final = f"{DONE}/basis"
 LOG: Final = "run.log"
@@ -42,6 +44,7 @@ _JOINED: Final = ("cells.parquet", "overlay", "qc.csv", "scores.csv", "sensitivi
 _DOCUMENTS: Final = tuple(map(document_of, STEPS))
 _OURS: Final = (
     DONE,
+    JOBS,
     LOCK,
     LOG,
     MANIFEST,
@@ -72,9 +75,9 @@ class Basis:
     plan: Mapping[str, Any]
     version: str = dataclasses.field(default_factory=code_version)
 
-    def to_json(self) -> str:
-        """Return the text of the record."""
-        content = {"format": _FORMAT, **dataclasses.asdict(self)}
+    def to_json(self, slides: int) -> str:
+        """Return the text of the record, and how many slides the study has."""
+        content = {"format": _FORMAT, **dataclasses.asdict(self), "slides": slides}
         return json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
 
 
@@ -146,7 +149,7 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
 
 def _entries(out: Path) -> list[str]:
     """Name what a folder holds, but for what a run leaves that was killed before it wrote its basis."""
-    found = sorted(p.name for p in out.iterdir() if p.name != LOCK)
+    found = sorted(p.name for p in out.iterdir() if p.name not in {JOBS, LOCK})
     done = out / DONE
     unwritten = done.is_dir() and all(p.name.startswith(PARTIAL_PREFIX) for p in done.iterdir())
     return [name for name in found if name != DONE] if unwritten else found
@@ -194,7 +197,30 @@ def prepare_folder(out: Path, basis: Basis, *, fresh: bool, slides: Mapping[str,
     if fresh:
         records = [completed(out, step, key) for step, key in slides.items()]
         _remove_ours(out, [record for record in records if record is not None and record.outputs])
-    write_text(out / BASIS, basis.to_json())
+    write_text(out / BASIS, basis.to_json(len(slides)))
+
+
+def renew_folder(out: Path, basis: Basis, *, slides: Collection[str]) -> bool:
+    """Make a folder that was made on another basis ready for this one; tell whether it was; hold the lock.
+
+    Files of ours are removed, but for those of the slides to keep: whether these are what they should be is
+    seen by their keys when they are used.
+
+    Parameters
+    ----------
+    out : Path
+    basis : Basis
+    slides : collection of str
+        The steps of the slides of the study.
+    """
+    before = _read_basis(out)
+    renewed = before is not None and bool(_differences(before, basis))
+    remove_partial_files(out)
+    if renewed:
+        records = [read_record(out, step) for step in sorted(slides)]
+        _remove_ours(out, [record for record in records if record is not None])
+    write_text(out / BASIS, basis.to_json(len(slides)))
+    return renewed
 
 
 def check_space(out: Path, needed: int) -> None:

@@ -1,7 +1,7 @@
 """What a person sees while a run works: on standard error, never on standard output, and in ``run.log``.
 
-On a terminal, one bar per step with items done, elapsed time and time left; elsewhere (a pipe, a batch
-job), one line per step when it ends.
+On a terminal, one bar per step with items done, elapsed time, rate and time left; elsewhere (a pipe, a batch
+job), one line per step when it ends, and of a long step one line a minute. The log gets that line, too.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import sys
 import time
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import (
@@ -22,12 +22,38 @@ from rich.progress import (
     TaskID,
     TextColumn,
     TimeElapsedColumn,
-    TimeRemainingColumn,
 )
 
 from pdbiomarker.provenance import now_utc
 
-__all__ = ["Display"]
+__all__ = ["Display", "pace_of"]
+
+_LINE_SECONDS: Final = 60.0
+
+
+def pace_of(done: int, left: int, seconds: float) -> str:
+    """Give rate and time left, such as ``4.1 a minute, about 7 min left``; empty while nothing is known.
+
+    Parameters
+    ----------
+    done : int
+        Items done in `seconds`; those that were complete before do not count.
+    left : int
+        Items left.
+    seconds : float
+    """
+    if done <= 0 or seconds <= 0:
+        return ""
+    rate = f"{60 * done / seconds:.3g} a minute"
+    return f"{rate}, about {_duration(left * seconds / done)} left" if left > 0 else rate
+
+
+def _duration(seconds: float) -> str:
+    if seconds < 90:
+        return f"{max(1, round(seconds))} s"
+    if seconds < 90 * 60:
+        return f"{seconds / 60:.0f} min"
+    return f"{seconds / 3600:.1f} h"
 
 
 class Display:
@@ -49,12 +75,14 @@ class Display:
                 BarColumn(bar_width=24),
                 MofNCompleteColumn(),
                 TimeElapsedColumn(),
-                TimeRemainingColumn(),
+                TextColumn("{task.fields[pace]}"),
                 console=self._console,
             )
         self._shown = shown
         self._tasks: dict[str, TaskID] = {}
         self._started: dict[str, float] = {}
+        self._first: dict[str, tuple[float, int]] = {}
+        self._told: dict[str, float] = {}
         self._log: Path | None = None
         self._waiting: list[str] = []
 
@@ -81,15 +109,24 @@ class Display:
         self._started.setdefault(step, time.monotonic())
         if self._bars is not None:
             if step not in self._tasks:
-                self._tasks[step] = self._bars.add_task(step, total=1 if total is None else total)
+                self._tasks[step] = self._bars.add_task(step, total=1 if total is None else total, pace="")
             elif total is not None:
                 self._bars.update(self._tasks[step], total=total)
 
     def at(self, step: str, done: int, of: int) -> None:
         """Say how far a step is."""
         self.begin(step, of)
+        now = time.monotonic()
+        began, before = self._first.setdefault(step, (now, done))
+        pace = pace_of(done - before, of - done, now - began)
         if self._bars is not None:
-            self._bars.update(self._tasks[step], completed=done, total=of)
+            self._bars.update(self._tasks[step], completed=done, total=of, pace=pace)
+        if now - self._told.setdefault(step, began) >= _LINE_SECONDS and pace and done < of:
+            self._told[step] = now
+            line = f"{step}: {done} of {of}, {pace}"
+            self._keep(line)
+            if self._bars is None and self._shown:
+                print(line, file=sys.stderr, flush=True)  # noqa: T201 - progress for pipes and batch jobs
 
     def end(self, step: str, note: str = "") -> None:
         """End a step, with a few words on what it found."""

@@ -23,7 +23,7 @@ import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal, Self
+from typing import Any, Final, Literal
 
 from pdbiomarker import audit
 from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
@@ -49,8 +49,21 @@ from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_k
 from pdbiomarker.run.folder import BASIS, LOG, Basis, check_folder, check_space, prepare_folder
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
+from pdbiomarker.run.sharing import sweep_jobs
+from pdbiomarker.run.work import Work
 
-__all__ = ["Request", "RunOutcome", "travel", "value_of"]
+__all__ = [
+    "Request",
+    "RunOutcome",
+    "Trip",
+    "forget_other_slides",
+    "lost_slide",
+    "make_folder",
+    "slide_seconds",
+    "terminable",
+    "travel",
+    "value_of",
+]
 
 _TERMINATED: Final = 143
 _QUARANTINED: Final = 4
@@ -126,26 +139,6 @@ class RunOutcome:
     todo: tuple[str, ...] = ()
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Work:
-    """The description of the work, from the survey (JSON)."""
-
-    study: Mapping[str, Any]
-    plan: Mapping[str, Any]
-    inputs: Mapping[str, str]
-    slides: Sequence[Mapping[str, Any]]
-    parameters: Mapping[str, Any]
-    problems: Sequence[Problem]
-    key: str
-    bytes_needed: int
-    report: Mapping[str, Any] = dataclasses.field(default_factory=dict)
-
-    @classmethod
-    def of(cls, described: Mapping[str, Any]) -> Self:
-        problems = tuple(Problem(**row) for row in described["problems"])
-        return cls(**{**described, "problems": problems})
-
-
 def travel(request: Request) -> RunOutcome:
     """Carry out a request from its first step to its last.
 
@@ -161,26 +154,28 @@ def travel(request: Request) -> RunOutcome:
         Interrupted, or terminated (143): the same request goes on from there.
     """
     started, clock = now_utc(), time.monotonic()
-    with Display(shown=request.progress) as display, _terminable(display):
+    with Display(shown=request.progress) as display, terminable(display):
         work = _survey(request, display)
         basis = Basis(work.study, work.plan)
         check_folder(request.out, basis, fresh=request.fresh)
         check_space(request.out, work.bytes_needed)
         if request.dry_run:
             return _dry(request, work)
-        _make_folder(request.out)
+        make_folder(request.out)
         with FolderLock(request.out):
             slides = {slide["step"]: slide["key"] for slide in work.slides}
             prepare_folder(request.out, basis, fresh=request.fresh, slides=slides)
+            sweep_jobs(request.out, request.out / LOG)
             display.log_to(request.out / LOG)
-            trip = _Trip(request, work, display)
+            trip = Trip(request, work, display)
             with _audited(request, work):
                 trip.slides()
                 trip.analysis()
             return trip.finish({"start": started, "seconds": round(time.monotonic() - clock, 3)})
 
 
-def _make_folder(out: Path) -> None:
+def make_folder(out: Path) -> None:
+    """Make the results folder; refuse one that cannot be written to (E-RUN-006)."""
     try:
         out.mkdir(parents=True, exist_ok=True)
         writable = os.access(out, os.W_OK | os.X_OK)
@@ -198,7 +193,7 @@ def _make_folder(out: Path) -> None:
 
 
 @contextlib.contextmanager
-def _audited(request: Request, work: _Work) -> Iterator[None]:
+def _audited(request: Request, work: Work) -> Iterator[None]:
     """Tell the audit log that the work begins and, where it does not come to its end, that it stopped.
 
     That it came to its end is told when the manifest is written. A run that is killed outright leaves a
@@ -220,11 +215,11 @@ def _audited(request: Request, work: _Work) -> Iterator[None]:
         raise
 
 
-def _survey(request: Request, display: Display) -> _Work:
+def _survey(request: Request, display: Display) -> Work:
     display.begin("check")
     job = Job("check", request.survey, request.arguments)
     (ended,) = run_jobs([job], tell=display.at)
-    work = _Work.of(value_of(ended))
+    work = Work.of(value_of(ended))
     display.end("check", f"{len(work.inputs)} files, {len(work.slides)} slides")
     return work
 
@@ -247,7 +242,7 @@ def value_of(ended: Ended) -> Any:
 
 
 @contextlib.contextmanager
-def _terminable(display: Display) -> Iterator[None]:
+def terminable(display: Display) -> Iterator[None]:
     """Turn SIGTERM into an orderly end, as Ctrl-C is one; say that the run can go on."""
 
     def terminate(number: int, frame: object) -> None:
@@ -269,7 +264,7 @@ def _terminable(display: Display) -> Iterator[None]:
             signal.signal(signal.SIGTERM, before)
 
 
-def _dry(request: Request, work: _Work) -> RunOutcome:
+def _dry(request: Request, work: Work) -> RunOutcome:
     lines, todo = [], 0
     for slide in work.slides:
         if is_complete(request.out, slide["step"], slide["key"]):
@@ -307,18 +302,77 @@ def again(arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
     return {name: seen(value) for name, value in arguments.items()}
 
 
-class _Trip:
-    """One run into one folder, while the lock is held."""
+def _not_complete(step: str) -> InputError:
+    problems = Problems()
+    problems.add(
+        "E-RUN-041",
+        f"The step {step!r} is not complete, or what it was made from was changed since.",
+        remedy=f"Take the step {step!r} first.",
+        value=step,
+    )
+    return InputError(problems)
 
-    def __init__(self, request: Request, work: _Work, display: Display) -> None:
+
+def slide_seconds(slide: Mapping[str, Any]) -> float:
+    """Give the time after which the measuring of a slide is given up."""
+    return _SLIDE_SECONDS + float(slide["bytes"]) * _SLIDE_SECONDS_PER_BYTE
+
+
+def forget_other_slides(out: Path, work: Work) -> None:
+    """Remove what was measured of slides that are not in the study any more."""
+    wanted = {slide["step"] for slide in work.slides}
+    for step in recorded_steps(out):
+        if step.startswith("slide-") and step not in wanted:
+            forget(out, step)
+
+
+def lost_slide(ended: Ended) -> Problem:
+    """Say why the job of a slide left no record."""
+    slide = ended.job.arguments["slide"]
+    if ended.how == "defect":
+        last = str(ended.value).strip().rpartition("\n")[2]
+        code, why = "E-SLIDE-001", f"The slide could not be measured: {last}"
+        remedy = "Look at run.log; open the slide in a viewer; report the fault with the log."
+    else:
+        code, why = "E-RUN-005", f"The slide was not measured: {ended.value}."
+        remedy = "Free memory or use fewer --workers; the same command tries the slide again."
+    place = (slide["sheet"], slide["line"], "path", slide["name"])
+    return Problem(code, why, remedy, *place, severity="quarantine", item=slide["slide_id"])
+
+
+class Trip:
+    """One run into one folder, while the lock is held.
+
+    Parameters
+    ----------
+    request : Request
+    work : Work
+    display : Display
+    log : Path, optional
+        What the jobs print; default: ``run.log``.
+    aloud : bool
+        Say what is known of the study and its slides.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        work: Work,
+        display: Display,
+        *,
+        log: Path | None = None,
+        aloud: bool = True,
+    ) -> None:
+        self._aloud = aloud
         self._request, self._work, self._display = request, work, display
         self._out = request.out
+        self._log = (request.out / LOG if log is None else log).absolute()
         self._problems: list[Problem] = list(work.problems)
         self._records: dict[str, StepRecord] = {}
         self._made: list[str] = []
         self._kept: list[str] = []
         self._files: list[str] = []
-        for problem in work.problems:
+        for problem in work.problems if aloud else ():
             display.say(f"{problem.severity}: {problem}")
         for row in work.report.get("lacking", ()):
             if not (self._out / row["item"]).exists():
@@ -327,10 +381,7 @@ class _Trip:
     def slides(self) -> None:
         """Measure every slide that is not complete; quarantine those that cannot be measured."""
         work, display = self._work, self._display
-        wanted = {slide["step"] for slide in work.slides}
-        for step in recorded_steps(self._out):
-            if step.startswith("slide-") and step not in wanted:
-                forget(self._out, step)
+        forget_other_slides(self._out, work)
         jobs: dict[str, Job] = {}
         for slide in work.slides:
             record = completed(self._out, slide["step"], slide["key"])
@@ -348,19 +399,62 @@ class _Trip:
             done += 1
             self._slide_ended(ended)
             display.at("slides", done, len(work.slides))
-        order = {slide["slide_id"]: place for place, slide in enumerate(work.slides)}
-        self._problems.sort(key=lambda p: order.get(p.item or "", -1))  # not in the order they ended
+        self._order()
         failed = len(work.slides) - sum(1 for s in work.slides if self._is_good(s["step"]))
         note = f"{len(work.slides) - failed} measured" + (f", {failed} quarantined" if failed else "")
         display.end("slides", note + (f", {len(self._kept)} complete before" if self._kept else ""))
 
-    def _slide_job(self, slide: Mapping[str, Any]) -> Job:
-        seconds = _SLIDE_SECONDS + slide["bytes"] * _SLIDE_SECONDS_PER_BYTE
-        arguments = {"slide": dict(slide), "out": str(self._out.absolute())}
-        return Job(slide["step"], "pdbiomarker.run.steps:measure_slide", arguments, seconds, str(self._log()))
+    @property
+    def made(self) -> tuple[str, ...]:
+        """The steps that were carried out."""
+        return tuple(self._made)
 
-    def _log(self) -> Path:
-        return self._out.absolute() / LOG
+    def gather(self, lost: Sequence[Problem], *, whole: bool) -> None:
+        """Take the slides as steps of their own left them.
+
+        Parameters
+        ----------
+        lost : sequence of Problem
+            Why slides without a record were not measured.
+        whole : bool
+            Hash every output of the slides again.
+
+        Raises
+        ------
+        InputError
+            E-RUN-041: slides that were neither measured nor lost.
+        """
+        reasons = {problem.item: problem for problem in lost}
+        problems = Problems()
+        for slide in self._work.slides:
+            step, key = slide["step"], slide["key"]
+            record = completed(self._out, step, key) if whole else read_record(self._out, step)
+            if record is not None and record.key == key:
+                self._keep(record)
+            elif slide["slide_id"] in reasons:
+                self._tell(reasons[slide["slide_id"]])
+            else:
+                problems.add(
+                    "E-RUN-041",
+                    "The slide is not measured, or what was left of it was changed since.",
+                    remedy="Take the step 'slides' again: what is complete is not measured again.",
+                    file=slide["sheet"],
+                    row=slide["line"],
+                    value=slide["name"],
+                    item=slide["slide_id"],
+                )
+        problems.raise_if_any()
+        self._order()
+
+    def _order(self) -> None:
+        """Put what is told of slides in their order, not in that in which they ended."""
+        order = {slide["slide_id"]: place for place, slide in enumerate(self._work.slides)}
+        self._problems.sort(key=lambda p: order.get(p.item or "", -1))
+
+    def _slide_job(self, slide: Mapping[str, Any]) -> Job:
+        arguments = {"slide": dict(slide), "out": str(self._out.absolute())}
+        function = "pdbiomarker.run.steps:measure_slide"
+        return Job(slide["step"], function, arguments, slide_seconds(slide), str(self._log))
 
     def _slide_ended(self, ended: Ended) -> None:
         step = ended.job.name
@@ -371,27 +465,9 @@ class _Trip:
             self._made.append(step)
             self._keep(record, new=True)
             return
-        slide = ended.job.arguments["slide"]
         if ended.how == "defect":
-            last = str(ended.value).strip().rpartition("\n")[2]
-            code, why = "E-SLIDE-001", f"The slide could not be measured: {last}"
-            remedy = "Look at run.log; open the slide in a viewer; report the fault with the log."
             self._display.say(str(ended.value).strip())
-        else:
-            code, why = "E-RUN-005", f"The slide was not measured: {ended.value}."
-            remedy = "Free memory or use fewer --workers; the same command tries the slide again."
-        problem = Problem(
-            code,
-            why,
-            remedy,
-            slide["sheet"],
-            slide["line"],
-            "path",
-            slide["name"],
-            severity="quarantine",
-            item=slide["slide_id"],
-        )
-        self._tell(problem)
+        self._tell(lost_slide(ended))
 
     def _keep(self, record: StepRecord, *, new: bool = False) -> None:
         self._records[record.step] = record
@@ -404,13 +480,26 @@ class _Trip:
     def _tell(self, problem: Problem) -> None:
         if problem not in self._problems:
             self._problems.append(problem)
-            self._display.say(f"{problem.severity}: {problem}")
+            if self._aloud:
+                self._display.say(f"{problem.severity}: {problem}")
 
     def _is_good(self, step: str) -> bool:
         return step in self._records and bool(self._records[step].outputs)
 
-    def analysis(self) -> None:
-        """Make the assays, the paired change, the decisions and the report where they are not complete."""
+    def analysis(self, *, only: str | None = None) -> None:
+        """Make the assays, the paired change, the decisions and the report where they are not complete.
+
+        Parameters
+        ----------
+        only : str, optional
+            Make this step alone; those before it must be complete, those after it are left as they are. Where
+            it is none of them, all must be complete.
+
+        Raises
+        ------
+        InputError
+            E-RUN-041: with `only`, a step before it is not complete.
+        """
         request, work = self._request, self._work
         told = [dataclasses.asdict(p) for p in self._problems]
         measured = [slide for slide in work.slides if self._is_good(slide["step"])]
@@ -440,12 +529,20 @@ class _Trip:
             record = completed(self._out, step, made_from)
             if record is not None:
                 self._keep(record)
-                self._display.end(step, "complete before")
-            elif wanted:
+                if only in (None, step):
+                    self._display.end(step, "complete before")
+            elif wanted and only in (None, step):
                 record = self._make(step, {**task, "key": made_from})
+            elif wanted:
+                raise _not_complete(step)
             before = record
+            if step == only:
+                return
         if request.until != "assays":
-            self._report(task, key if before is None else sha256_json([key, before.outputs]))
+            made_from = key if before is None else sha256_json([key, before.outputs])
+            self._report(task, made_from, make=only in (None, "report"))
+        if only == "report":
+            return
         for step in recorded_steps(self._out):
             if not step.startswith("slide-") and step not in self._records:
                 forget(self._out, step, keep=self._files)
@@ -454,7 +551,7 @@ class _Trip:
         """Carry out one step after the slides."""
         forget(self._out, step, keep=self._files)
         self._display.begin(step)
-        job = Job(step, f"pdbiomarker.run.steps:make_{step}", {"task": dict(task)}, log=str(self._log()))
+        job = Job(step, f"pdbiomarker.run.steps:make_{step}", {"task": dict(task)}, log=str(self._log))
         (ended,) = run_jobs([job], tell=self._display.at)
         note = str(value_of(ended))
         record = read_record(self._out, step)
@@ -465,8 +562,11 @@ class _Trip:
         self._display.end(step, note)
         return record
 
-    def _report(self, task: Mapping[str, Any], made_from: str) -> None:
-        """Write the report in the formats that are asked for and not there; keep others that are true."""
+    def _report(self, task: Mapping[str, Any], made_from: str, *, make: bool = True) -> None:
+        """Write the report in the formats that are asked for and not there; keep others that are true.
+
+        Without `make` they have to be there, but for those that this machine could not write.
+        """
         out, asked = self._out, self._work.report
         key = report_key(made_from, asked.get("against"))
         lacking = []
@@ -481,13 +581,16 @@ class _Trip:
                 self._display.say(
                     f"{document_of(name)} is out of date and is removed: --format makes it again"
                 )
+        if not make:
+            self._excuse(lacking)
+            return
         if not lacking:
             return
         for name in lacking:
             forget(out, STEPS[name], keep=self._files)
         self._display.begin("report", len(lacking))
         arguments = {"task": {**task, "key": key, "formats": lacking}}
-        job = Job("report", "pdbiomarker.run.steps:make_report", arguments, log=str(self._log()))
+        job = Job("report", "pdbiomarker.run.steps:make_report", arguments, log=str(self._log))
         (ended,) = run_jobs([job], tell=self._display.at)
         told = value_of(ended)
         for name in lacking:
@@ -497,6 +600,15 @@ class _Trip:
                 self._keep(record, new=True)
         self._display.end("report", told["note"])
         for row in told["problems"]:
+            self._tell(Problem(**row))
+
+    def _excuse(self, lacking: Sequence[str]) -> None:
+        """Tell of formats that this machine cannot write; refuse to go on without others."""
+        known = {str(row["item"]): row for row in self._work.report.get("lacking", ())}
+        for name in lacking:
+            row = known.get(document_of(name))
+            if row is None:
+                raise _not_complete("report")
             self._tell(Problem(**row))
 
     def finish(self, run: Mapping[str, Any]) -> RunOutcome:

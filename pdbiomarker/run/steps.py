@@ -24,7 +24,7 @@ from pdbiomarker.change import PDResult, pd_change
 from pdbiomarker.decide import review_of_plan
 from pdbiomarker.errors import InputError, ItemError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
-from pdbiomarker.provenance import forget, mark_done, sha256_json
+from pdbiomarker.provenance import forget, is_complete, mark_done, sha256_file, sha256_json
 from pdbiomarker.run.assays import count_assays, expression_tables
 from pdbiomarker.run.decisions import write_review
 from pdbiomarker.run.demo import PARTIAL_STUDY
@@ -40,6 +40,7 @@ from pdbiomarker.run.results import (
     write_clinical,
     write_result,
 )
+from pdbiomarker.run.sharing import item_lock
 from pdbiomarker.run.survey import (
     describe,
     expected_assay,
@@ -50,6 +51,7 @@ from pdbiomarker.run.survey import (
     survey_slides,
 )
 from pdbiomarker.run.trial import clinical_tables, with_clinical
+from pdbiomarker.run.work import look, slide_key
 from pdbiomarker.simulate import simulate_study
 from pdbiomarker.study import Study, read_study, shown_path
 from pdbiomarker.tables import read_table, to_typed, write_table
@@ -57,12 +59,14 @@ from pdbiomarker.tables import read_table, to_typed, write_table
 __all__ = [
     "describe_slides",
     "describe_study",
+    "hash_slide",
     "make_assays",
     "make_change",
     "make_clinical",
     "make_decide",
     "make_report",
     "measure_slide",
+    "measure_slide_shared",
     "simulate_trial",
 ]
 
@@ -78,6 +82,7 @@ def describe_study(
     plan: str | None,
     formats: Sequence[str] = ("html",),
     against: str | None = None,
+    hash_slides: bool = True,
     tell: Tell,
 ) -> dict[str, Any]:
     """Check a study folder and describe the work that it makes; see :func:`pdbiomarker.run.survey.describe`.
@@ -91,7 +96,7 @@ def describe_study(
     read, _ = found.settled()
     report = asked_report(formats, against, read.spec.id)
     lacking = [dataclasses.asdict(problem) for problem in report["lacking"]]
-    return {**describe(found, tell), "report": {**report, "lacking": lacking}}
+    return {**describe(found, tell, hash_slides=hash_slides), "report": {**report, "lacking": lacking}}
 
 
 def describe_slides(
@@ -134,6 +139,35 @@ def measure_slide(*, slide: Task, out: str, tell: Tell) -> None:
     outputs = ihc.write_slide(found, slide["slide_id"], folder)
     problems = [_problem_row(p, slide) for p in found.problems]
     mark_done(root, slide["step"], slide["key"], outputs=outputs, facts={"problems": problems})
+
+
+def measure_slide_shared(*, slide: Task, out: str, tell: Tell) -> dict[str, Any]:
+    """Measure one slide that is not complete, while others work in the same results folder.
+
+    Returns
+    -------
+    dict
+        As from :func:`hash_slide`, and ``made``: whether it was measured now.
+    """
+    root = Path(out)
+    with item_lock(root, slide["step"], wait=True):
+        found = hash_slide(slide=slide, tell=tell)
+        made = not is_complete(root, slide["step"], found["key"])
+        if made:
+            forget(root, slide["step"])
+            measure_slide(slide={**slide, "key": found["key"]}, out=out, tell=tell)
+    return {**found, "made": made}
+
+
+def hash_slide(*, slide: Task, tell: Tell) -> dict[str, Any]:
+    """Hash a slide and its regions: ``inputs`` (name -> sha256), ``key``, and how the files ``look``."""
+    del tell
+    looks = {slide["file"]: look(slide["file"])}
+    inputs = {slide["name"]: ihc.slide_hash(slide["file"])}
+    if slide["regions"] is not None:
+        looks[slide["regions"]] = look(slide["regions"])
+        inputs[slide["regions_name"]] = sha256_file(slide["regions"])
+    return {"inputs": inputs, "key": slide_key(slide, inputs), "looks": looks}
 
 
 def _problem_row(problem: Problem, slide: Task) -> dict[str, Any]:

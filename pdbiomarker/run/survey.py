@@ -27,6 +27,7 @@ from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, 
 from pdbiomarker.run.censored import censored_problems
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
+from pdbiomarker.run.work import slide_key
 from pdbiomarker.study import (
     CLINICAL,
     LOCK_FILE,
@@ -523,26 +524,40 @@ def _slides_study(sheet: pd.DataFrame, file: Path, panel: str | None, problems: 
 # --- the work ------------------------------------------------------------------------------------------
 
 
-def describe(found: Survey, tell: Tell) -> dict[str, Any]:
+def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str, Any]:
     """Describe the work that a study makes, as JSON; raise when it is refused.
+
+    Parameters
+    ----------
+    found : Survey
+    tell : callable
+    hash_slides : bool
+        False: slides and regions are not read; those who measure them add their hashes to ``inputs``, and
+        the key of each slide (:func:`pdbiomarker.run.work.slide_key`).
 
     Returns
     -------
     dict
-        ``study, plan`` (as understood), ``inputs`` (path -> sha256), ``slides`` (one dict each),
-        ``parameters``, ``problems``, ``key`` (hash of all but the slides), ``bytes_needed``.
+        ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
+        ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides),
+        ``bytes_needed``.
     """
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))
     files |= {name: (study.path or Path()) / name for name in decision_files(plan)}
     inputs: dict[str, str] = {}
-    slide_names = {slide.name for slide in slide_files(study)}
-    for done, (name, path) in enumerate(sorted(files.items()), start=1):
-        inputs[name] = (ihc.slide_hash if name in slide_names else sha256_file)(path)
-        tell("check", done, len(files))
     twins = {problem.item for problem in found.problems if problem.code == _TWIN}
-    slides = [slide for slide in _slides(study, inputs) if slide["slide_id"] not in twins]
-    measured = {name for slide in slide_files(study) for name in (slide.name, slide.regions)}
+    every = slide_files(study)
+    slide_names = {slide.name for slide in every}
+    measured = {name for slide in every for name in (slide.name, slide.regions)}
+    left = {name for slide in every if slide.slide_id not in twins for name in (slide.name, slide.regions)}
+    for done, (name, path) in enumerate(sorted(files.items()), start=1):
+        if hash_slides or name not in left:
+            inputs[name] = (ihc.slide_hash if name in slide_names else sha256_file)(path)
+        tell("check", done, len(files))
+    slides = [slide for slide in _slides(study) if slide["slide_id"] not in twins]
+    if hash_slides:
+        slides = [{**slide, "key": slide_key(slide, inputs)} for slide in slides]
     shared = {name: digest for name, digest in inputs.items() if name not in measured}
     spec = study_facts(study.spec)
     measured_counts = {
@@ -559,6 +574,7 @@ def describe(found: Survey, tell: Tell) -> dict[str, Any]:
         "study": spec,
         "plan": plan_facts(plan),
         "inputs": inputs,
+        "files": {name: str(path.absolute()) for name, path in sorted(files.items())},
         "slides": slides,
         "parameters": {
             "study": spec["id"],
@@ -691,26 +707,24 @@ def _slide_name(slide_id: str, path: str, folder: Path) -> str:
     return shown if inside else f"{slide_id}: {shown}"
 
 
-def _slides(study: Study, inputs: Mapping[str, str]) -> list[dict[str, Any]]:
-    """Describe the measuring of each slide; its key holds everything that the outcome depends on."""
+def _slides(study: Study) -> list[dict[str, Any]]:
+    """Describe the measuring of each slide."""
     taken: list[str] = []
     slides = []
     folder = (study.path or Path()).absolute()
     for slide in slide_files(study):
         name = slug(slide.slide_id, taken)
         taken.append(name)
-        region = "" if slide.regions is None else inputs[slide.regions]
-        panel = ihc.read_panel(slide.panel).hash
-        key = [code_version(), slide.slide_id, inputs[slide.name], panel, slide.mpp, region, slide.origin]
         slides.append(
             {
                 **dataclasses.asdict(slide),
                 "file": str(slide.file),
                 "regions": None if slide.regions is None else str(folder / slide.regions),
+                "regions_name": slide.regions,
+                "panel_sha256": ihc.read_panel(slide.panel).hash,
                 "slug": name,
                 "step": f"slide-{name}",
                 "bytes": slide.file.stat().st_size,
-                "key": sha256_json(key),
             }
         )
     return slides
