@@ -28,7 +28,7 @@ import pyarrow.parquet
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.tables import read_table
+from pdbiomarker.tables import read_at_most, read_table
 
 __all__ = [
     "FRACTION",
@@ -50,6 +50,10 @@ TEXT, NEGATIVE, FRACTION, MISSING = 1, 2, 3, 4
 
 #: An unpacked table larger than this is refused: 60,000 genes x 5,000 libraries are about 1.5 GB.
 MAX_BYTES: Final = 4 * 2**30
+#: A packed file of more than `_SMALL` bytes that holds this many times its size is refused: counts pack to a
+#: tenth, a mostly empty matrix to a hundredth.
+MAX_RATIO: Final = 400
+_SMALL: Final = 2**26
 #: Ragged lines that are reported one by one.
 _MAX_LINES: Final = 20
 #: Doubles hold integers exactly up to here.
@@ -141,10 +145,20 @@ def read_bytes(path: Path, name: str, problems: Problems) -> bytes | None:
             )
             return None
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = read_at_most(stream, MAX_BYTES + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(MAX_BYTES + 1)
+                most = max(MAX_RATIO * len(data), _SMALL)
+                data = read_at_most(packed, min(most, MAX_BYTES) + 1)
+            if len(data) > most:
+                problems.add(
+                    "E-FILE-005",
+                    f"The count matrix unpacks to more than {MAX_RATIO} times its size: no counts are that "
+                    "repetitive.",
+                    remedy="Check that this is a genes x libraries table; pack it again from its source.",
+                    file=name,
+                )
+                return None
     except FileNotFoundError:
         problems.add(
             "E-FILE-001",

@@ -5,7 +5,7 @@ Ids such as ``007``, ``1E5``, ``NA`` or ``TRUE`` stay as typed; every fault is r
 
 from pdbiomarker.tables.columns import add_rows, is_number, nearest, parse_date, to_date, to_number, to_typed
 from pdbiomarker.tables.partial_dates import PartialDate, parse_partial_date, to_partial_date
-from pdbiomarker.tables.reading import read_table
+from pdbiomarker.tables.reading import read_at_most, read_table
 from pdbiomarker.tables.writing import write_table
 from pdbiomarker.tables.yaml import YamlDocument, load_yaml, read_yaml, to_yaml, validate_yaml
 
@@ -18,6 +18,7 @@ __all__ = [
     "nearest",
     "parse_date",
     "parse_partial_date",
+    "read_at_most",
     "read_table",
     "read_yaml",
     "to_date",

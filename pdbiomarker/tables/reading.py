@@ -17,7 +17,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import openpyxl
 import pandas as pd
@@ -30,6 +30,8 @@ MAX_BYTES: Final = 256 * 2**20  # a sheet, unpacked; a count matrix has its own 
 _DELIMITERS: Final = (",", ";", "\t")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xlsm")
+
+_CHUNK: Final = 2**20
 
 #: First bytes of things that are often saved under a table's name.
 _MAGIC: Final[tuple[tuple[bytes, str, str], ...]] = (
@@ -97,10 +99,10 @@ def _read_bytes(file: Path, label: str, problems: Problems) -> bytes | None:
         return None
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = read_at_most(stream, MAX_BYTES + 1)
         if file.name.casefold().endswith(".gz"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(MAX_BYTES + 1)
+                data = read_at_most(packed, MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         problems.add(
             "E-FILE-005",
@@ -126,6 +128,16 @@ def _read_bytes(file: Path, label: str, problems: Problems) -> bytes | None:
         )
         return None
     return data
+
+
+def read_at_most(stream: BinaryIO | gzip.GzipFile, most: int) -> bytes:
+    """Read to the end, or `most` bytes; ``stream.read(most)`` would take that much memory at once."""
+    parts: list[bytes] = []
+    left = most
+    while left > 0 and (part := stream.read(min(_CHUNK, left))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _reason(error: BaseException) -> str:

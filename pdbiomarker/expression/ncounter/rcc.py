@@ -23,7 +23,7 @@ import numpy as np
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.tables import is_number
+from pdbiomarker.tables import is_number, read_at_most
 
 __all__ = ["CONTROLS", "Lane", "Probe", "class_of", "code_sets", "probe_name", "rcc_files", "read_rcc"]
 
@@ -285,10 +285,10 @@ def _text(path: Path, problems: Problems) -> str | None:
         return None
     try:
         with path.open("rb") as stream:
-            data = stream.read(_LIMIT + 1)
+            data = read_at_most(stream, _LIMIT + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(_LIMIT + 1)
+                data = read_at_most(packed, _LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
         problems.add(
             "E-FILE-005",
