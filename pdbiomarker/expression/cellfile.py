@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from pdbiomarker.errors import AssayError, Problem, Problems
-from pdbiomarker.expression.h5ad import foreign_data
+from pdbiomarker.errors import AssayError, PdBiomarkerError, Problem, Problems
+from pdbiomarker.expression.h5ad import foreign_data, sparse_fault
 from pdbiomarker.tables import nearest
 
 __all__ = ["CellFile", "open_cells"]
@@ -76,8 +76,9 @@ class CellFile:
                 self.name,
                 name,
             )
-        values: Any = ad.io.read_elem(obs[name])
-        texts = np.asarray(values, dtype=object)
+        with _told(self.name):
+            values: Any = ad.io.read_elem(obs[name])
+            texts = np.asarray(values, dtype=object)
         return np.array([None if pd.isna(v) else str(v) for v in texts], dtype=object)
 
     def slices(self, values: int = SLICE) -> Iterator[tuple[int, sparse.csr_array]]:
@@ -102,12 +103,14 @@ class CellFile:
 
     def _slice(self, start: int, stop: int) -> sparse.csr_array:
         if self._pointers is None:
-            dense = np.asarray(self._matrix[start:stop], dtype=np.float64)
+            with _told(self.name):
+                dense = np.asarray(self._matrix[start:stop], dtype=np.float64)
             _check_counts(dense, self.name, start)
             return sparse.csr_array(dense)
         first, last = int(self._pointers[start]), int(self._pointers[stop])
-        columns = np.asarray(self._matrix["indices"][first:last], dtype=np.int64)
-        data = np.asarray(self._matrix["data"][first:last], dtype=np.float64)
+        with _told(self.name):
+            columns = np.asarray(self._matrix["indices"][first:last], dtype=np.int64)
+            data = np.asarray(self._matrix["data"][first:last], dtype=np.float64)
         if columns.size and (columns.min() < 0 or columns.max() >= len(self.genes)):
             bad = int(columns[(columns < 0) | (columns >= len(self.genes))][0])
             _refuse(
@@ -148,7 +151,8 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
     except OSError as error:
         raise AssayError([_damaged(name, f"it is no HDF5 file ({error})")]) from error
     with file:
-        outside = list(foreign_data(file))
+        with _told(name):
+            outside = list(foreign_data(file))
         if outside:
             _refuse(
                 "E-CELL-001",
@@ -157,7 +161,20 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
                 name,
                 outside[0],
             )
-        yield _opened(file, name, layer)
+        with _told(name):
+            opened = _opened(file, name, layer)
+        yield opened
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn what h5py and anndata raise over a damaged file into an error that names it."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        if isinstance(error, PdBiomarkerError):
+            raise
+        raise AssayError([_damaged(name, f"it is no sound HDF5 file ({type(error).__name__}: {error})")]) from error
 
 
 def _opened(file: h5py.File, name: str, layer: str | None) -> CellFile:
@@ -209,6 +226,8 @@ def _texts(item: h5py.Dataset | h5py.Group) -> list[str]:
 def _pointers(matrix: h5py.Group | h5py.Dataset, name: str, n_cells: int, n_genes: int) -> IntArray | None:
     """Row pointers of a sparse matrix, checked; None for a dense one."""
     if isinstance(matrix, h5py.Dataset):
+        if matrix.dtype.kind not in "iufb":
+            raise AssayError([_damaged(name, f"the matrix holds {matrix.dtype}, not numbers")])
         if matrix.shape != (n_cells, n_genes):
             why = f"the matrix is {matrix.shape}, obs and var say {(n_cells, n_genes)}"
             raise AssayError([_damaged(name, why)])
@@ -223,21 +242,10 @@ def _pointers(matrix: h5py.Group | h5py.Dataset, name: str, n_cells: int, n_gene
             "X",
             kind,
         )
-    shape = tuple(int(v) for v in matrix.attrs.get("shape", ()))
-    pointers = np.asarray(matrix["indptr"][:], dtype=np.int64)
-    stored = matrix["data"].shape[0]
-    faults = [
-        (shape != (n_cells, n_genes), f"its shape is {shape}, obs and var say {(n_cells, n_genes)}"),
-        (pointers.size != n_cells + 1, f"there are {pointers.size} pointers for {n_cells} cells"),
-        (matrix["indices"].shape[0] != stored, f"{matrix['indices'].shape[0]} columns for {stored} counts"),
-        (pointers.size > 0 and pointers[0] != 0, "the first pointer is not 0"),
-        (bool((np.diff(pointers) < 0).any()), "pointers fall"),
-        (pointers.size > 0 and pointers[-1] != stored, f"the last pointer is not the {stored} counts stored"),
-    ]
-    for bad, why in faults:
-        if bad:
-            raise AssayError([_damaged(name, why)])
-    return pointers
+    why = sparse_fault(matrix, (n_cells, n_genes))
+    if why:
+        raise AssayError([_damaged(name, why)])
+    return np.asarray(matrix["indptr"][:], dtype=np.int64)
 
 
 def _check_counts(data: npt.NDArray[np.float64], name: str, start: int) -> None:

@@ -56,7 +56,7 @@ MAX_RATIO: Final = 400
 _SMALL: Final = 2**26
 #: Ragged lines that are reported one by one.
 _MAX_LINES: Final = 20
-#: Doubles hold integers exactly up to here.
+#: Doubles hold every integer below this exactly; 2^53 + 1 is read as 2^53.
 _MAX_EXACT: Final = 2.0**53
 
 _NUMBER: Final = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -568,7 +568,7 @@ def _from_text(column: pa.ChunkedArray) -> tuple[FloatArray, npt.NDArray[np.bool
 
 def _faults(numbers: FloatArray, text: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
     faults = np.zeros(numbers.size, dtype=np.int8)
-    finite = np.isfinite(numbers) & (np.abs(numbers) <= _MAX_EXACT)
+    finite = np.isfinite(numbers) & (np.abs(numbers) < _MAX_EXACT)
     faults[~finite] = MISSING
     faults[finite & (numbers != np.floor(numbers))] = FRACTION
     faults[finite & (numbers < 0)] = NEGATIVE

@@ -357,7 +357,7 @@ def read_panel(name_or_path: str | Path | Panel) -> Panel:
     panel = _read(name_or_path, problems)
     problems.raise_if_any(AssayError)
     if panel is None:
-        problems.add("E-PANEL-001", "The panel cannot be read.", file=str(name_or_path))
+        problems.add("E-PANEL-001", "The panel cannot be read.", remedy="Check the file.", file=str(name_or_path))
         raise AssayError(problems)
     return panel
 

@@ -13,7 +13,7 @@ import h5py
 from pdbiomarker import expression, ihc
 from pdbiomarker.checks import check_file
 from pdbiomarker.errors import InputError, Problem, Problems
-from pdbiomarker.expression.h5ad import foreign_data
+from pdbiomarker.expression.h5ad import damaged_matrices, foreign_data
 from pdbiomarker.run.survey import slide_files, survey
 from pdbiomarker.study import check_assay
 from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
@@ -110,7 +110,8 @@ def _check_h5ad(path: Path) -> Problems:
     try:
         with h5py.File(path, "r") as file:
             outside = list(foreign_data(file))
-    except (OSError, RuntimeError) as error:
+            damaged = [] if outside else list(damaged_matrices(file))
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         problems.add(
             "E-ASSAY-002",
             f"The file cannot be read as HDF5 ({error}).",
@@ -123,6 +124,14 @@ def _check_h5ad(path: Path) -> Problems:
             "E-ASSAY-002",
             "The file takes data from another file; that is not followed.",
             remedy="Write a file that holds all of its data.",
+            file=path.name,
+            column=name,
+        )
+    for name, why in damaged:
+        problems.add(
+            "E-ASSAY-002",
+            f"A matrix of the file is damaged: {why}.",
+            remedy="Write it again from its source.",
             file=path.name,
             column=name,
         )

@@ -73,12 +73,14 @@ def _plan_of_study(folder: Path) -> Plan:
     return Plan.read(folder / "plan.yaml", read_study(folder))
 
 
-def _assay_of_study(name: str) -> Callable[[Path], Any]:
-    def read(folder: Path) -> Any:
-        study = read_study(folder)
-        return expression.read_assay(study, study.spec.assay(name))
+def _counts_of_study(folder: Path) -> Any:
+    study = read_study(folder)
+    return expression.read_assay(study, study.spec.assay("rna"))
 
-    return read
+
+def _values_of_study(folder: Path) -> Any:
+    study = read_study(folder)
+    return expression.read_values(folder / "flow.csv", study=study, spec=study.spec.assay("flow"))
 
 
 def _cells_of(path: Path) -> Any:
@@ -98,8 +100,8 @@ READERS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "contrast": _raising(_contrast_of),
     "lock": _telling(lambda path, problems: read_lock(path if path.is_dir() else path.parent, "BAD-1", problems)),
     "counts": _raising(expression.read_counts, expression.problems_of),
-    "assay of a study": _raising(_assay_of_study("rna"), expression.problems_of),
-    "values of a study": _raising(_assay_of_study("flow"), expression.problems_of),
+    "assay of a study": _raising(_counts_of_study, expression.problems_of),
+    "values of a study": _raising(_values_of_study, expression.problems_of),
     "gene sets": _telling(lambda path, problems: expression.read_gene_sets(path, problems=problems)),
     "single cells": _raising(_cells_of, lambda found: found.problems),
     "RCC file": _checking("rcc"),

@@ -158,6 +158,7 @@ def read_datasets(
             told.add(
                 "E-CDISC-015",
                 f"The file is not read: for {guess}, {chosen[str(guess)]} was asked for.",
+                remedy="Nothing need be done, if that was meant.",
                 file=file.name,
                 severity="warning",
             )
