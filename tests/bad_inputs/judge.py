@@ -21,7 +21,7 @@ from typing import Any
 import numpy as np
 
 from bad_inputs.case import At, Case
-from bad_inputs.readers import OURS, READERS, Found
+from bad_inputs.readers import OURS, READERS, Found, warm
 from pdbiomarker.errors import Problem
 
 #: No reader may take longer (seconds), or more memory than this beyond what the interpreter holds.
@@ -34,6 +34,8 @@ _OF_A_FILE = re.compile(r"E-(FILE-\d+|COUNT-00[1239]|COUNT-010|COUNT-016|COUNT-0
 
 def run_case(case: Case) -> list[str]:
     """Make and read the input of a case; give what is wrong, nothing where all is as it should be."""
+    if case.reader.startswith("slide"):
+        warm()
     with tempfile.TemporaryDirectory(prefix="bad") as name:
         root = Path(name)
         (root / "in").mkdir()

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import tempfile
 from collections.abc import Callable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final
+
+from small_study import draw_slide
 
 from pdbiomarker import expression, ihc
 from pdbiomarker.clinical.cdisc import import_cdisc, read_dataset
@@ -89,6 +93,13 @@ def _cells_of(path: Path) -> Any:
 
 def _measured(path: Path) -> Any:
     return quantify_slide(path, "cd8", options=SlideOptions(overlay=False))
+
+
+@cache
+def warm() -> None:
+    """Compile what slides need, so that no case is charged for it."""
+    with tempfile.TemporaryDirectory() as folder:
+        _measured(draw_slide(Path(folder) / "warm.tif", seed=1, positive=20))
 
 
 READERS: Final[Mapping[str, Callable[[Path], Found]]] = {
