@@ -21,7 +21,6 @@ from typing import BinaryIO, Final
 
 import openpyxl
 import pandas as pd
-from openpyxl.utils.exceptions import InvalidFileException
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.tables.columns import add_rows
@@ -289,7 +288,7 @@ def _spreadsheet_records(data: bytes, label: str, problems: Problems) -> Records
                     records.append((line, fields))
             others = [other.title for other in book.worksheets[1:]]
             book.close()
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError) as error:
+    except Exception as error:  # whatever a foreign or damaged workbook makes its readers raise
         problems.add(
             "E-FILE-005",
             "The file is not a readable XLSX spreadsheet" + _reason(error),

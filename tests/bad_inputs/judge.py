@@ -27,9 +27,11 @@ from pdbiomarker.errors import Problem
 #: No reader may take longer (seconds), or more memory than this beyond what the interpreter holds.
 LONGEST = 20.0
 MEMORY = 2 * 2**30
+#: Making an input may take a while the first time: compiled code, a whole run of a small study.
+_PATIENCE = 240.0
 #: Codes whose place is the file as a whole.
 _OF_A_FILE = re.compile(r"E-(FILE-\d+|COUNT-00[1239]|COUNT-010|COUNT-016|COUNT-033|SLIDE-\d+|LANE-\d+|CELL-\d+|"
-                        r"CELLS-\d+|REGION-\d+|CDISC-\d+|ASSAY-002|STUDY-002|SHEET-0(03|09|11|18|19)|RUN-003)")  # fmt: skip
+                        r"CELLS-\d+|REGION-\d+|CDISC-\d+|ASSAY-002|STUDY-002|SHEET-0(03|09|11|18|19)|CLIN-001|RUN-003)")  # fmt: skip
 
 
 def run_case(case: Case) -> list[str]:
@@ -193,7 +195,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,), daemon=True)
+        self._process = context.Process(target=_serve, args=(theirs,))
         self._process.start()
         theirs.close()
         self._pipe.recv()
@@ -202,10 +204,10 @@ class Worker:
         """Give what is wrong with a case; a hang and a death of the process are faults too."""
         self._pipe.send(case_id)
         try:
-            if self._pipe.poll(2 * LONGEST):
+            if self._pipe.poll(_PATIENCE):
                 verdict: list[str] = self._pipe.recv()
                 return verdict
-            reason = f"it hangs: no answer in {2 * LONGEST:g} s"
+            reason = f"it hangs: no answer in {_PATIENCE:g} s"
         except EOFError:
             self._process.join()
             reason = f"the process died, exit code {self._process.exitcode}"
