@@ -174,7 +174,9 @@ def _told(name: str) -> Iterator[None]:
     except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
         if isinstance(error, PdBiomarkerError):
             raise
-        raise AssayError([_damaged(name, f"it is no sound HDF5 file ({type(error).__name__}: {error})")]) from error
+        raise AssayError(
+            [_damaged(name, f"it is no sound HDF5 file ({type(error).__name__}: {error})")]
+        ) from error
 
 
 def _opened(file: h5py.File, name: str, layer: str | None) -> CellFile:

@@ -205,7 +205,11 @@ def _check_spread(
     expected: Collection[str],
 ) -> None:
     """Tell a matrix whose columns differ as genes do, and whose rows are as alike as libraries are."""
-    if len(libraries) <= max(len(genes), _COLUMNS_TO_JUDGE) or len(genes) < 2 or set(expected) & set(libraries):
+    if (
+        len(libraries) <= max(len(genes), _COLUMNS_TO_JUDGE)
+        or len(genes) < 2
+        or set(expected) & set(libraries)
+    ):
         return
     if any(problem.code == "E-COUNT-010" for problem in problems):
         return

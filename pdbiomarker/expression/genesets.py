@@ -241,7 +241,10 @@ def _text(path: Path, problems: Problems) -> str:
         problems.add("E-FILE-001", "There is no such file.", remedy="Correct the path.", file=path.name)
     elif path.stat().st_size > _MAX_BYTES:
         problems.add(
-            "E-FILE-005", "The file is larger than 256 MB: it is no GMT file.", remedy="Name a GMT file.", file=path.name
+            "E-FILE-005",
+            "The file is larger than 256 MB: it is no GMT file.",
+            remedy="Name a GMT file.",
+            file=path.name,
         )
     else:
         try:

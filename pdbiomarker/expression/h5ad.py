@@ -75,8 +75,9 @@ def sparse_fault(matrix: h5py.Group, shape: tuple[int, int], *, by_row: bool = T
     stated = tuple(int(v) for v in matrix.attrs.get("shape", ()))
     if stated != shape:
         return f"its shape is {stated}, obs and var say {shape}"
-    if lines != shape[0 if by_row else 1]:
-        return f"there are {lines + 1} pointers for {shape[0 if by_row else 1]} {'rows' if by_row else 'columns'}"
+    expected = shape[0] if by_row else shape[1]
+    if lines != expected:
+        return f"there are {lines + 1} pointers for {expected} {'rows' if by_row else 'columns'}"
     if columns != stored:
         return f"there are {columns} column numbers for {stored} values"
     pointers = np.asarray(matrix["indptr"][:], dtype=np.int64)

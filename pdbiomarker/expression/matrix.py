@@ -466,7 +466,8 @@ def _without_empty_rows(table: pa.Table, lines: IntArray) -> tuple[pa.Table, Int
 def _read_parquet(data: bytes, name: str, problems: Problems) -> RawMatrix | None:
     try:
         table = pyarrow.parquet.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
+        return _of_parquet(table, name, problems)
+    except (pa.ArrowException, OSError, ValueError) as error:  # names, texts and metadata are read lazily
         problems.add(
             "E-FILE-005",
             f"The Parquet file cannot be read: {type(error).__name__}; it is damaged or cut short.",
@@ -474,6 +475,9 @@ def _read_parquet(data: bytes, name: str, problems: Problems) -> RawMatrix | Non
             file=name,
         )
         return None
+
+
+def _of_parquet(table: pa.Table, name: str, problems: Problems) -> RawMatrix | None:
     index = [c for c in _pandas_index(table) if c in table.column_names]
     first = index[0] if index else (table.column_names[0] if table.num_columns else "")
     if table.num_columns < 2 or table.num_rows == 0:

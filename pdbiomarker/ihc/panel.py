@@ -78,8 +78,8 @@ class StainVectors(_Frozen):
             raise ValueError("A stain vector is zero. Remedy: Give optical densities in red, green and blue")
         if first @ second > np.cos(np.radians(_LEAST_ANGLE)) * lengths:
             raise ValueError(
-                f"The two stain vectors are less than {_LEAST_ANGLE} degrees apart: the stains cannot be told "
-                "from each other. Remedy: Estimate the vectors from slides of the single stains"
+                f"The two stain vectors are less than {_LEAST_ANGLE} degrees apart: no stain can be told from "
+                "the other. Remedy: Estimate the vectors from slides of the single stains"
             )
         return self
 
@@ -357,7 +357,9 @@ def read_panel(name_or_path: str | Path | Panel) -> Panel:
     panel = _read(name_or_path, problems)
     problems.raise_if_any(AssayError)
     if panel is None:
-        problems.add("E-PANEL-001", "The panel cannot be read.", remedy="Check the file.", file=str(name_or_path))
+        problems.add(
+            "E-PANEL-001", "The panel cannot be read.", remedy="Check the file.", file=str(name_or_path)
+        )
         raise AssayError(problems)
     return panel
 

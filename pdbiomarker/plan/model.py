@@ -442,7 +442,8 @@ class _Checks:
             for event in self.plan.events:
                 check_event(study, event, found)
             self.problems.extend(
-                dataclasses.replace(p, row=_line(self.document, p.column)) if p.file == FILE else p for p in found
+                dataclasses.replace(p, row=_line(self.document, p.column)) if p.file == FILE else p
+                for p in found
             )
 
     def _refuse(self, code: str, message: str, remedy: str, place: tuple[str, ...], value: object) -> None:

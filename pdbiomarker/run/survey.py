@@ -177,9 +177,19 @@ def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
         effect = to_number(table["true"], file=TRUTH, problems=problems)
         truth = table[keys].assign(effect=effect).dropna().reset_index(drop=True)
         if truth.duplicated(keys).any():
-            problems.add("E-SHEET-005", "An assay, feature and contrast occur twice.", remedy="Keep one row.", file=TRUTH)
+            problems.add(
+                "E-SHEET-005",
+                "An assay, feature and contrast occur twice.",
+                remedy="Keep one row.",
+                file=TRUTH,
+            )
     elif table is not None:
-        problems.add("E-SHEET-001", "The columns are not assay, feature, contrast and true.", remedy="Name them so.", file=TRUTH)
+        problems.add(
+            "E-SHEET-001",
+            "The columns are not assay, feature, contrast and true.",
+            remedy="Name them so.",
+            file=TRUTH,
+        )
     if not problems.errors:
         return truth, []
     first = problems.errors[0]

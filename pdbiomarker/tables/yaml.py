@@ -139,7 +139,9 @@ def _read_text(file: Path, label: str, problems: Problems) -> str | None:
         )
         return None
     if not text.strip():
-        problems.add("E-FILE-004", "The file is empty.", remedy="Write its keys, or remove the file.", file=label)
+        problems.add(
+            "E-FILE-004", "The file is empty.", remedy="Write its keys, or remove the file.", file=label
+        )
         return None
     return text
 

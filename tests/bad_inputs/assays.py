@@ -13,11 +13,10 @@ import h5py
 import numpy as np
 import pandas as pd
 import scipy.io
-from rcc_set import draw, rcc_text
-from scipy import sparse
-
 from bad_inputs.case import At, Case, Expect, handled, left_out, refused, told
 from bad_inputs.seeds import GENES, LIBRARIES, STUDY, counts, matrix, one, packed, study_with, write
+from rcc_set import draw, rcc_text
+from scipy import sparse
 
 N = len(GENES)
 
@@ -182,7 +181,9 @@ def _parquet() -> bytes:
 
 def _of_study() -> list[Case]:
     def case(what: str, trust: str, how: str, text: str, expect: Expect) -> Case:
-        return Case(f"counts/{what}", "assay of a study", how, study_with({"counts.csv": text}), expect, trust)
+        return Case(
+            f"counts/{what}", "assay of a study", how, study_with({"counts.csv": text}), expect, trust
+        )
 
     return [
         case("unclaimed library", "19", "the matrix has L9, which no biopsy claims", matrix(None, GENES, [*LIBRARIES[:5], "L9"]),
@@ -202,8 +203,17 @@ def _values() -> list[Case]:
     good = "feature," + ",".join(ids) + "\nCD8,1,2,3,4,5,6\nCD4,2,3,4,5,6,7\n"
 
     def case(what: str, trust: str, how: str, text: str, expect: Expect, extra: str = "") -> Case:
-        yaml = STUDY["study.yaml"].replace("  rna:", f"  flow: {{kind: score, file: flow.csv{extra}}}\n  rna:")
-        return Case(f"values/{what}", "values of a study", how, study_with({"study.yaml": yaml, "flow.csv": text}), expect, trust)
+        yaml = STUDY["study.yaml"].replace(
+            "  rna:", f"  flow: {{kind: score, file: flow.csv{extra}}}\n  rna:"
+        )
+        return Case(
+            f"values/{what}",
+            "values of a study",
+            how,
+            study_with({"study.yaml": yaml, "flow.csv": text}),
+            expect,
+            trust,
+        )
 
     return [
         case("sound", "", "two features of six biopsies", good, handled(lambda a: a.X.sum(), 48.0, "the sum of the cells")),

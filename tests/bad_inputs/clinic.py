@@ -15,12 +15,11 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from bad_inputs.case import At, Case, Expect, handled, refused, told
+from bad_inputs.seeds import one, study_with, with_cell, without_column
 from cdisc_files import PEOPLE, exposures
 from cdisc_files import write as write_dataset
 from small_study import copy, small_study
-
-from bad_inputs.case import At, Case, Expect, handled, refused, told
-from bad_inputs.seeds import one, study_with, with_cell, without_column
 
 # --- clinical sheets ---------------------------------------------------------------------------------------
 
@@ -61,7 +60,9 @@ SHEETS = {
 
 def _clinical() -> list[Case]:
     def case(sheet: str, what: str, trust: str, how: str, text: str, expect: Expect) -> Case:
-        return Case(f"{sheet}/{what}", "study folder", how, study_with({f"clinical/{sheet}.csv": text}), expect, trust)
+        return Case(
+            f"{sheet}/{what}", "study folder", how, study_with({f"clinical/{sheet}.csv": text}), expect, trust
+        )
 
     cases = []
     needed = {
@@ -70,19 +71,95 @@ def _clinical() -> list[Case]:
     }  # fmt: skip
     for sheet, text in SHEETS.items():
         file = f"clinical/{sheet}.csv"
-        cases.append(case(sheet, "sound", "", "two rows as they should be", text, handled(lambda s, n=sheet: len(s.clinical[n]), 2, "rows of the sheet")))
-        cases.append(case(sheet, "unknown participant", "19", "a participant who is not enrolled", with_cell(text, 2, "participant_id", "P9"), refused(At("E-SHEET-006", f"{file}:2 [participant_id]", "P9"))))
-        cases.append(case(sheet, "no participant", "19", "an empty participant_id", with_cell(text, 2, "participant_id", ""), refused(At("E-SHEET-004", f"{file}:2 [participant_id]"))))
-        cases.append(case(sheet, "no column participant_id", "17", "the column is gone", without_column(text, "participant_id"), refused(At("E-SHEET-001", f"{file}:1 [participant_id]"))))
+        cases.append(
+            case(
+                sheet,
+                "sound",
+                "",
+                "two rows as they should be",
+                text,
+                handled(lambda s, n=sheet: len(s.clinical[n]), 2, "rows of the sheet"),
+            )
+        )
+        cases.append(
+            case(
+                sheet,
+                "unknown participant",
+                "19",
+                "a participant who is not enrolled",
+                with_cell(text, 2, "participant_id", "P9"),
+                refused(At("E-SHEET-006", f"{file}:2 [participant_id]", "P9")),
+            )
+        )
+        cases.append(
+            case(
+                sheet,
+                "no participant",
+                "19",
+                "an empty participant_id",
+                with_cell(text, 2, "participant_id", ""),
+                refused(At("E-SHEET-004", f"{file}:2 [participant_id]")),
+            )
+        )
+        cases.append(
+            case(
+                sheet,
+                "no column participant_id",
+                "17",
+                "the column is gone",
+                without_column(text, "participant_id"),
+                refused(At("E-SHEET-001", f"{file}:1 [participant_id]")),
+            )
+        )
         first = text.splitlines()[1]
-        cases.append(case(sheet, "row twice", "18", "the first row stands again", f"{text}{first}\n", refused(At("E-SHEET-016", f"{file}:4 [participant_id]"))))
+        cases.append(
+            case(
+                sheet,
+                "row twice",
+                "18",
+                "the first row stands again",
+                f"{text}{first}\n",
+                refused(At("E-SHEET-016", f"{file}:4 [participant_id]")),
+            )
+        )
         for column in needed.get(sheet, ()):
-            cases.append(case(sheet, f"no column {column}", "17", "a needed column is gone", without_column(text, column), refused(At("E-SHEET-001", f"{file}:1 [{column}]"))))
+            cases.append(
+                case(
+                    sheet,
+                    f"no column {column}",
+                    "17",
+                    "a needed column is gone",
+                    without_column(text, column),
+                    refused(At("E-SHEET-001", f"{file}:1 [{column}]")),
+                )
+            )
             code = "E-SHEET-017"
             if column == "concentration":  # nothing was measured: a row of its own, not a fault
-                cases.append(case(sheet, "empty concentration", "15", "nothing was measured", with_cell(text, 2, column, ""), handled(lambda s: float(s.clinical["concentrations"]["concentration"].iloc[0]), float("nan"), "missing, not 0")))
+                cases.append(
+                    case(
+                        sheet,
+                        "empty concentration",
+                        "15",
+                        "nothing was measured",
+                        with_cell(text, 2, column, ""),
+                        handled(
+                            lambda s: float(s.clinical["concentrations"]["concentration"].iloc[0]),
+                            float("nan"),
+                            "missing, not 0",
+                        ),
+                    )
+                )
                 continue
-            cases.append(case(sheet, f"empty {column}", "19", "a needed cell is empty", with_cell(text, 2, column, ""), refused(At(code, f"{file}:2 [{column}]"), beside=("E-CLIN-003", "E-CLIN-004"))))
+            cases.append(
+                case(
+                    sheet,
+                    f"empty {column}",
+                    "19",
+                    "a needed cell is empty",
+                    with_cell(text, 2, column, ""),
+                    refused(At(code, f"{file}:2 [{column}]"), beside=("E-CLIN-003", "E-CLIN-004")),
+                )
+            )
     cells = [
         ("doses", "start", "03/02/2025", "E-SHEET-012", "20"), ("doses", "amount", "-10", "E-SHEET-008", ""), ("doses", "amount", "ten", "E-SHEET-007", ""),
         ("doses", "unit", "tablets", "E-CLIN-005", ""), ("doses", "unit", "ng/mL", "E-CLIN-005", ""), ("doses", "cycle", "1.5", "E-SHEET-007", ""),
@@ -99,7 +176,16 @@ def _clinical() -> list[Case]:
     ]  # fmt: skip
     for sheet, column, text, code, trust in cells:
         file = f"clinical/{sheet}.csv"
-        cases.append(case(sheet, f"{column} {text.replace('/', '.')}", trust, f"the {column} of line 2 is {text!r}", with_cell(SHEETS[sheet], 2, column, text), refused(At(code, f"{file}:2 [{column}]", text))))
+        cases.append(
+            case(
+                sheet,
+                f"{column} {text.replace('/', '.')}",
+                trust,
+                f"the {column} of line 2 is {text!r}",
+                with_cell(SHEETS[sheet], 2, column, text),
+                refused(At(code, f"{file}:2 [{column}]", text)),
+            )
+        )
     cases += [
         case("concentrations", "below the limit", "21", "'<0.5' and 'BLQ'", with_cell(with_cell(SHEETS["concentrations"], 2, "concentration", "<0.5"), 3, "concentration", "BLQ"), handled(lambda s: s.clinical["concentrations"]["blq"].tolist(), [True, True], "what the laboratory typed")),
         case("responses", "after the cut-off", "20", "a response of 2026", with_cell(SHEETS["responses"], 2, "date", "2026-03-20"), told(At("E-CLIN-007", "clinical/responses.csv:2 [date]"), get=lambda s: len(s.clinical["responses"]), want=1, oracle="the row is set aside")),
@@ -134,8 +220,29 @@ def _cdisc() -> list[Case]:
     def put(key: str, value: Any) -> Callable[[dict[str, Any]], None]:
         return lambda content: content.__setitem__(key, value)
 
-    cases = [case(f"sound {form}", "15", f"two participants as {form}", lambda form=form: _bytes(form), ids, f"dm.{form}") for form in ("xpt", "json", "parquet", "csv")]
-    cases += [case(f"{form} cut at {share:.0%}", "33", f"the first {share:.0%}", lambda form=form, share=share: _bytes(form)[: int(share * len(_bytes(form)))], bad, f"dm.{form}") for form in ("xpt", "json", "parquet") for share in (0.1, 0.5, 0.9)]
+    cases = [
+        case(
+            f"sound {form}",
+            "15",
+            f"two participants as {form}",
+            lambda form=form: _bytes(form),
+            ids,
+            f"dm.{form}",
+        )
+        for form in ("xpt", "json", "parquet", "csv")
+    ]
+    cases += [
+        case(
+            f"{form} cut at {share:.0%}",
+            "33",
+            f"the first {share:.0%}",
+            lambda form=form, share=share: _bytes(form)[: int(share * len(_bytes(form)))],
+            bad,
+            f"dm.{form}",
+        )
+        for form in ("xpt", "json", "parquet")
+        for share in (0.1, 0.5, 0.9)
+    ]
     cases += [
         case("XPT of junk", "33", "the first card and noise", lambda: _bytes("xpt")[:80] + np.random.default_rng(1).bytes(2000), bad),
         case("XPT with a flipped bit in the names", "33", "one bit of the namestr header", lambda: _flip(_bytes("xpt"), 560), refused(At("E-CDISC-001"))),
@@ -201,7 +308,7 @@ def _negative_dose(folder: Path) -> Path:
 @cache
 def _results() -> Path:
     """A finished run of a small study without slides, made once for each process."""
-    from pdbiomarker.run import change_study  # noqa: PLC0415 -- heavy
+    from pdbiomarker.run import change_study
 
     root = Path(tempfile.mkdtemp(prefix="badresults"))
     atexit.register(shutil.rmtree, root, ignore_errors=True)
@@ -242,7 +349,9 @@ def _results_cases() -> list[Case]:
         return Case(f"results/{what}", "results, verified", how, _harmed(name, change), expect, trust)
 
     def back(what: str, trust: str, how: str, name: str, change: Any, expect: Expect) -> Case:
-        return Case(f"results/{what}, read back", "results, read back", how, _harmed(name, change), expect, trust)
+        return Case(
+            f"results/{what}, read back", "results, read back", how, _harmed(name, change), expect, trust
+        )
 
     table = "results/pd_change.csv"
     json_file = "results/study.json"

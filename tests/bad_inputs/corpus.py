@@ -58,7 +58,9 @@ def page() -> str:
     row = [total[outcome] for outcome in OUTCOMES]
     parts.append("| **all** | " + " | ".join(map(str, row)) + f" | {sum(row)} |\n")
     for group in groups:
-        parts.append(f"\n## {group}\n\n| input | how it is made | outcome | told, or known by |\n|---|---|---|---|\n")
+        parts.append(
+            f"\n## {group}\n\n| input | how it is made | outcome | told, or known by |\n|---|---|---|---|\n"
+        )
         parts += [_row(case) for case in CASES if case.id.partition("/")[0] == group]
     return "".join(parts)
 

@@ -36,14 +36,14 @@ if __name__ == "__main__":
 
 import imagecodecs
 import numpy as np
-from cdisc_files import PEOPLE
-from cdisc_files import write as write_dataset
-from rcc_set import draw, rcc_text
-
 from bad_inputs import assays, clinic, settings, sheets, slides
 from bad_inputs.judge import LONGEST, _strict_warnings, bound_memory
 from bad_inputs.readers import OURS, READERS, warm
 from bad_inputs.seeds import STUDY, matrix, packed, write
+from cdisc_files import PEOPLE
+from cdisc_files import write as write_dataset
+from rcc_set import draw, rcc_text
+
 from pdbiomarker.reference import reference_path
 
 #: Values that break readers: limits of integers, what is not finite, words of other languages.
@@ -137,7 +137,7 @@ def _lane() -> bytes:
 
 
 def _tiff_mask() -> bytes:
-    import tifffile  # noqa: PLC0415 -- one target
+    import tifffile
 
     stream = io.BytesIO()
     tifffile.imwrite(stream, np.tri(300, 300, dtype=np.uint8), compression="zlib")
@@ -394,7 +394,9 @@ class Fuzzer:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=600, help="for all targets together")
     parser.add_argument("--only", default="", help="targets whose name holds this")
     parser.add_argument("--seed", type=int, default=1)

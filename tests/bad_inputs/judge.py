@@ -19,9 +19,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-
 from bad_inputs.case import At, Case
 from bad_inputs.readers import OURS, READERS, Found, warm
+
 from pdbiomarker.errors import Problem
 
 #: No reader may take longer (seconds), or more memory than this beyond what the interpreter holds.
@@ -173,7 +173,7 @@ def bound_memory() -> None:
 
 
 def _serve(pipe: Connection) -> None:
-    from bad_inputs.corpus import CASES  # noqa: PLC0415 -- the child reads the corpus, the parent need not
+    from bad_inputs.corpus import CASES
 
     cases = {case.id: case for case in CASES}
     if sys.platform == "linux":

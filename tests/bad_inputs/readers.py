@@ -36,7 +36,9 @@ class Found:
     problems: tuple[Problem, ...] = ()
 
 
-def _raising(read: Callable[[Path], Any], told: Callable[[Any], Any] | None = None) -> Callable[[Path], Found]:
+def _raising(
+    read: Callable[[Path], Any], told: Callable[[Any], Any] | None = None
+) -> Callable[[Path], Found]:
     def reader(path: Path) -> Found:
         try:
             value = read(path)
@@ -66,11 +68,13 @@ def _checking(as_: str) -> Callable[[Path], Found]:
 
 
 def _formula_of(path: Path) -> Any:
-    return parse(path.read_text(encoding="utf-8"))
+    return parse(path.read_text(encoding="utf-8", errors="replace"))
 
 
 def _contrast_of(path: Path) -> Any:
-    return parse_contrast(path.read_text(encoding="utf-8"), ["screening", "C2D1"], columns={"dose_mg": None})
+    return parse_contrast(
+        path.read_text(encoding="utf-8", errors="replace"), ["screening", "C2D1"], columns={"dose_mg": None}
+    )
 
 
 def _plan_of_study(folder: Path) -> Plan:
@@ -109,7 +113,9 @@ READERS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "plan": _raising(Plan.read),
     "formula": _raising(_formula_of),
     "contrast": _raising(_contrast_of),
-    "lock": _telling(lambda path, problems: read_lock(path if path.is_dir() else path.parent, "BAD-1", problems)),
+    "lock": _telling(
+        lambda path, problems: read_lock(path if path.is_dir() else path.parent, "BAD-1", problems)
+    ),
     "counts": _raising(expression.read_counts, expression.problems_of),
     "assay of a study": _raising(_counts_of_study, expression.problems_of),
     "values of a study": _raising(_values_of_study, expression.problems_of),

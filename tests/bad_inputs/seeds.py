@@ -7,7 +7,6 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
-
 from bad_inputs.case import Make
 
 STUDY: Mapping[str, str] = {
@@ -45,8 +44,7 @@ STUDY: Mapping[str, str] = {
         "P3,P3-T,C2D1,29,2025-03-05,skin,1,650,75,no\n"
     ),
     "libraries.csv": (
-        "library_id,biopsy_id,batch\n"
-        "L1,P1-S,R1\nL2,P1-T,R1\nL3,P2-S,R2\nL4,P2-T,R2\nL5,P3-S,R1\nL6,P3-T,R1\n"
+        "library_id,biopsy_id,batch\nL1,P1-S,R1\nL2,P1-T,R1\nL3,P2-S,R2\nL4,P2-T,R2\nL5,P3-S,R1\nL6,P3-T,R1\n"
     ),
     "slides.csv": (
         "slide_id,biopsy_id,path,mpp,batch,scanner\n"

@@ -6,6 +6,7 @@ from typing import Any
 
 from bad_inputs.case import At, Case, Expect, handled, refused, told
 from bad_inputs.seeds import STUDY, edited, one, study_with
+
 from pdbiomarker.reference import reference_path
 
 YAML, PLAN = "study.yaml", "plan.yaml"
@@ -184,7 +185,7 @@ def _formulas() -> list[Case]:
     cases = []
     for name, text in HOSTILE.items():
         code = codes.get(name, "E-FORMULA-002" if name in functions else "E-FORMULA-001")
-        trust = "3" if "E-FORMULA-004" == code or name in {"power 100", "long", "deep"} else "1"
+        trust = "3" if code == "E-FORMULA-004" or name in {"power 100", "long", "deep"} else "1"
         cases.append(
             Case(f"formula/{name}", "formula", f"`{text[:48]}`" if text.isprintable() else ascii(text), one("f.txt", text), refused(At(code)), trust)
         )  # fmt: skip
@@ -292,7 +293,7 @@ def _files() -> list[Case]:
 
 def _locked(change: Any) -> Any:
     def make(folder: Any) -> Any:
-        from pdbiomarker.run.lock import lock_plan  # noqa: PLC0415 -- three cases need it
+        from pdbiomarker.run.lock import lock_plan
 
         made = study_with({})(folder)
         lock_plan(made, by="AB", date="2025-07-01")

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import openpyxl
-
 from bad_inputs.case import At, Case, Expect, handled, left_out, refused, told
 from bad_inputs.seeds import STUDY, cell, edited, one, packed, study_with, with_cell, without_column, write
 
@@ -90,14 +89,14 @@ def _ids() -> list[Case]:
         want = "Pé" if what == "decomposed" else "P1"
         make = study_with({PEOPLE: STUDY[PEOPLE].replace("\nP1,", f"\n{text},"), BIOPSIES: STUDY[BIOPSIES].replace("\nP1,", f"\n{want},")})  # fmt: skip
         cases.append(
-            _case(f"participants/id with {what}", "16", f"the id is typed {ascii(text)}", make,
+            _case(f"participants/id with {what}", "16", f"the id is typed {text!a}", make,
                   told(At("E-SHEET-009", "participants.csv:2 [participant_id]", "P"),
                        get=lambda s: (_people(s)[0], _owner(s)), want=(want, want),
                        oracle="Unicode's compatibility form, without what cannot be seen"))
         )  # fmt: skip
     for what, text in {"BEL": "P\x07", "ESC": "P\x1b[2J", "right-to-left": "P\u202e1"}.items():
         cases.append(
-            _case(f"participants/control character {what}", "9", f"an id holds {ascii(text)}",
+            _case(f"participants/control character {what}", "9", f"an id holds {text!a}",
                   study_with({PEOPLE: STUDY[PEOPLE].replace("\nP1,", f"\n{text},")}),
                   refused(At("E-SHEET-010", "participants.csv:2 [participant_id]"), beside=("E-SHEET-006",)))
         )  # fmt: skip
@@ -145,7 +144,11 @@ def _keys() -> list[Case]:
             _case(f"{stem}/id twice", "18", f"line 3 has the {key} of line 2", cell(file, 3, key, same),
                   refused(At("E-SHEET-005", f"{file}:3 [{key}]", same), beside=("E-SHEET-006",)))
         )  # fmt: skip
-    refs = ((BIOPSIES, "participant_id", "P11"), (LIBRARIES, "biopsy_id", "P1-X"), (SLIDES, "biopsy_id", "P1-X"))
+    refs = (
+        (BIOPSIES, "participant_id", "P11"),
+        (LIBRARIES, "biopsy_id", "P1-X"),
+        (SLIDES, "biopsy_id", "P1-X"),
+    )
     for file, column, text in refs:
         cases.append(
             _case(f"{file.removesuffix('.csv')}/unknown {column}", "19", f"line 2 names {text}",
@@ -328,7 +331,7 @@ def _together() -> list[Case]:
 
 
 def _visit_reasons(study: Any) -> list[str]:
-    from pdbiomarker.pairing import assign_visits  # noqa: PLC0415 -- one case needs it
+    from pdbiomarker.pairing import assign_visits
 
     table = assign_visits(study)
     own = table[table["participant_id"] == "P1"]
@@ -463,7 +466,7 @@ def _as_file() -> list[Case]:
 
 
 def _zip_slip(folder: Path) -> Path:
-    import zipfile  # noqa: PLC0415 -- one case needs it
+    import zipfile
 
     path = folder / "participants.xlsx"
     with zipfile.ZipFile(path, "w") as archive:
@@ -472,7 +475,7 @@ def _zip_slip(folder: Path) -> Path:
 
 
 def _pipe(folder: Path) -> Path:
-    import os  # noqa: PLC0415 -- one case needs it
+    import os
 
     os.mkfifo(folder / "pipe.csv")
     return folder / "pipe.csv"

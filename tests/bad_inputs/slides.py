@@ -14,12 +14,11 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import tifffile
+from bad_inputs.case import At, Case, Expect, handled, left_out, refused, told
+from bad_inputs.seeds import one
 from pictures import write_tiff
 from scipy.ndimage import gaussian_filter
 from small_study import draw_slide
-
-from bad_inputs.case import At, Case, Expect, handled, left_out, refused, told
-from bad_inputs.seeds import one
 
 SIDE, TILE = 512, 128
 

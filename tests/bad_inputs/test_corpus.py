@@ -7,10 +7,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-
 from bad_inputs.case import Case
 from bad_inputs.corpus import CASES, OUTCOMES, page
 from bad_inputs.judge import Worker
+
 from pdbiomarker.errors import CATALOGUE
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -62,7 +62,11 @@ def test_every_problem_of_a_file_says_what_to_do() -> None:
     lacking = []
     for path in sorted((ROOT / "pdbiomarker").rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "add"):
+            if not (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr == "add"
+            ):
                 continue
             first = node.args[0] if node.args else None
             code = isinstance(first, ast.Constant) and str(first.value).startswith("E-")

@@ -8,11 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
-
 from bad_inputs.fuzz import TARGETS, WORDS, Fuzzer
 from bad_inputs.readers import OURS, READERS, Found
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 #: The same examples on every run.
 BOUNDED = settings(max_examples=60, derandomize=True, deadline=None, database=None)
@@ -23,7 +22,9 @@ _JSON = st.recursive(
     lambda inner: st.one_of(
         st.lists(inner, max_size=5),
         st.dictionaries(
-            st.sampled_from(["type", "features", "geometry", "coordinates", "properties", "classification", "name"]),
+            st.sampled_from(
+                ["type", "features", "geometry", "coordinates", "properties", "classification", "name"]
+            ),
             inner,
             max_size=5,
         ),
@@ -43,7 +44,9 @@ def fuzzer() -> Iterator[Fuzzer]:
 def test_mutated_files(fuzzer: Fuzzer, name: str) -> None:
     """The same inputs on every run; longer by hand: python tests/bad_inputs/fuzz.py --seconds 600."""
     tried = fuzzer.fuzz(name, times=TARGETS[name].times)
-    assert not tried.faults, "\n".join(f"--only {name!r} --at {number}: {why}" for number, why in tried.faults)
+    assert not tried.faults, "\n".join(
+        f"--only {name!r} --at {number}: {why}" for number, why in tried.faults
+    )
     assert tried.inputs == TARGETS[name].times
 
 
@@ -66,7 +69,12 @@ def test_any_cells(rows: list[list[str]], delimiter: str) -> None:
 @BOUNDED
 @given(st.binary(max_size=200))
 def test_any_bytes(data: bytes) -> None:
-    for reader, name in (("table", "a.csv"), ("counts", "c.csv"), ("RCC file", "a.RCC"), ("regions", "a.geojson")):
+    for reader, name in (
+        ("table", "a.csv"),
+        ("counts", "c.csv"),
+        ("RCC file", "a.RCC"),
+        ("regions", "a.geojson"),
+    ):
         read(reader, name, data)
 
 
@@ -89,7 +97,11 @@ def test_any_formula(text: str) -> None:
 @given(_JSON)
 def test_any_json(document: object) -> None:
     text = json.dumps(document)
-    for reader, name in (("regions", "a.geojson"), ("cell export", "a.geojson"), ("CDISC dataset", "dm.json")):
+    for reader, name in (
+        ("regions", "a.geojson"),
+        ("cell export", "a.geojson"),
+        ("CDISC dataset", "dm.json"),
+    ):
         read(reader, name, text)
 
 
@@ -97,10 +109,10 @@ def test_any_json(document: object) -> None:
 @given(st.lists(st.text(st.characters(codec="utf-8"), min_size=1, max_size=8), min_size=1, max_size=5))
 def test_ids_come_back_as_written(ids: list[str]) -> None:
     """What is written by our writer is read as the same texts, but for what cannot be part of an id."""
-    import pandas as pd  # noqa: PLC0415 -- one test
+    import pandas as pd
 
-    from pdbiomarker.errors import Problems  # noqa: PLC0415
-    from pdbiomarker.tables import read_table, write_table  # noqa: PLC0415
+    from pdbiomarker.errors import Problems
+    from pdbiomarker.tables import read_table, write_table
 
     kept = [text for text in ids if text.strip() and "\x00" not in text]
     with tempfile.TemporaryDirectory() as folder:

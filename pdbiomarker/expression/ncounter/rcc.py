@@ -316,7 +316,12 @@ def _text(path: Path, problems: Problems) -> str | None:
         )
         return None
     if len(data) > _LIMIT:
-        problems.add("E-FILE-005", "The file is larger than 16 MB: it is no RCC file.", remedy="Name the lane's file.", file=path.name)
+        problems.add(
+            "E-FILE-005",
+            "The file is larger than 16 MB: it is no RCC file.",
+            remedy="Name the lane's file.",
+            file=path.name,
+        )
         return None
     try:
         return data.decode("utf-8-sig")
