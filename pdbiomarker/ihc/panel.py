@@ -78,8 +78,8 @@ class StainVectors(_Frozen):
             raise ValueError("A stain vector is zero. Remedy: Give optical densities in red, green and blue")
         if first @ second > np.cos(np.radians(_LEAST_ANGLE)) * lengths:
             raise ValueError(
-                f"The two stain vectors are less than {_LEAST_ANGLE} degrees apart: no stain can be told from "
-                "the other. Remedy: Estimate the vectors from slides of the single stains"
+                f"The two stain vectors are less than {_LEAST_ANGLE} degrees apart: neither can be told "
+                "from the other. Remedy: Estimate the vectors from slides of the single stains"
             )
         return self
 

@@ -438,9 +438,10 @@ def _sheet_of(slides: Sequence[Path], mpp: float | None, problems: Problems) -> 
     first: dict[str | None, Path] = {}
     for name, path in zip(names, slides, strict=True):
         if first.setdefault(name, path) is not path:
+            both = " and ".join(repr(f"{one.parent.name}/{one.name}") for one in (first[name], path))
             problems.add(
                 "E-SHEET-005",
-                f"The slides {first[name].name!r} and {path.name!r} would both be called {name!r}.",
+                f"The slides {both} would both be called {name!r}.",
                 remedy="Rename one of the files, or give a slide sheet with an id for each slide.",
                 file=path.name,
                 value=name,
