@@ -51,7 +51,7 @@ Fold = Annotated[float, Field(ge=1, strict=False)]
 
 
 class _Closed(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True, allow_inf_nan=False)
 
 
 class Participant(_Closed):

@@ -21,8 +21,8 @@ import numpy.typing as npt
 import pandas as pd
 from scipy import sparse
 
-from pdbiomarker.errors import AssayError, Problem, Problems
-from pdbiomarker.expression.hdf5 import foreign_data, pointer_fault, unsafe_items
+from pdbiomarker.errors import AssayError, PdBiomarkerError, Problem, Problems
+from pdbiomarker.expression.hdf5 import foreign_data, parts_fault, pointer_fault, unsafe_items
 from pdbiomarker.tables import nearest
 
 __all__ = ["CellFile", "open_cells"]
@@ -76,8 +76,9 @@ class CellFile:
                 self.name,
                 name,
             )
-        values: Any = ad.io.read_elem(obs[name])
-        texts = np.asarray(values, dtype=object)
+        with _told(self.name):
+            values: Any = ad.io.read_elem(obs[name])
+            texts = np.asarray(values, dtype=object)
         return np.array([None if pd.isna(v) else str(v) for v in texts], dtype=object)
 
     def slices(self, values: int = SLICE) -> Iterator[tuple[int, sparse.csr_array]]:
@@ -102,12 +103,14 @@ class CellFile:
 
     def _slice(self, start: int, stop: int) -> sparse.csr_array:
         if self._pointers is None:
-            dense = np.asarray(self._matrix[start:stop], dtype=np.float64)
+            with _told(self.name):
+                dense = np.asarray(self._matrix[start:stop], dtype=np.float64)
             _check_counts(dense, self.name, start)
             return sparse.csr_array(dense)
         first, last = int(self._pointers[start]), int(self._pointers[stop])
-        columns = np.asarray(self._matrix["indices"][first:last], dtype=np.int64)
-        data = np.asarray(self._matrix["data"][first:last], dtype=np.float64)
+        with _told(self.name):
+            columns = np.asarray(self._matrix["indices"][first:last], dtype=np.int64)
+            data = np.asarray(self._matrix["data"][first:last], dtype=np.float64)
         if columns.size and (columns.min() < 0 or columns.max() >= len(self.genes)):
             bad = int(columns[(columns < 0) | (columns >= len(self.genes))][0])
             _refuse(
@@ -148,7 +151,8 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
     except OSError as error:
         raise AssayError([_damaged(name, f"it is no HDF5 file ({error})")]) from error
     with file:
-        outside = list(foreign_data(file))
+        with _told(name):
+            outside = list(foreign_data(file))
         if outside:
             _refuse(
                 "E-CELL-001",
@@ -157,7 +161,9 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
                 name,
                 outside[0],
             )
-        for place, why in unsafe_items(file):
+        with _told(name):
+            unsafe = list(unsafe_items(file))
+        for place, why in unsafe:
             _refuse(
                 "E-CELL-002",
                 f"The file is damaged, or not what it claims to be: {why}.",
@@ -165,7 +171,22 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
                 name,
                 place,
             )
-        yield _opened(file, name, layer)
+        with _told(name):
+            opened = _opened(file, name, layer)
+        yield opened
+
+
+@contextmanager
+def _told(name: str) -> Iterator[None]:
+    """Turn what h5py and anndata raise over a damaged file into an error that names it."""
+    try:
+        yield
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError, IndexError) as error:
+        if isinstance(error, PdBiomarkerError):
+            raise
+        raise AssayError(
+            [_damaged(name, f"it is no sound HDF5 file ({type(error).__name__}: {error})")]
+        ) from error
 
 
 def _opened(file: h5py.File, name: str, layer: str | None) -> CellFile:
@@ -217,6 +238,8 @@ def _texts(item: h5py.Dataset | h5py.Group) -> list[str]:
 def _pointers(matrix: h5py.Group | h5py.Dataset, name: str, n_cells: int, n_genes: int) -> IntArray | None:
     """Row pointers of a sparse matrix, checked; None for a dense one."""
     if isinstance(matrix, h5py.Dataset):
+        if matrix.dtype.kind not in "iufb":
+            raise AssayError([_damaged(name, f"the matrix holds {matrix.dtype}, not numbers")])
         if matrix.shape != (n_cells, n_genes):
             why = f"the matrix is {matrix.shape}, obs and var say {(n_cells, n_genes)}"
             raise AssayError([_damaged(name, why)])
@@ -231,6 +254,9 @@ def _pointers(matrix: h5py.Group | h5py.Dataset, name: str, n_cells: int, n_gene
             "X",
             kind,
         )
+    kind_fault = parts_fault(matrix)
+    if kind_fault:
+        raise AssayError([_damaged(name, kind_fault)])
     shape = tuple(int(v) for v in matrix.attrs.get("shape", ()))
     pointers = np.asarray(matrix["indptr"][:], dtype=np.int64)
     if shape != (n_cells, n_genes):

@@ -42,6 +42,11 @@ _CORNER: Final = re.compile(
 _ORDINARY: Final = re.compile(r"[!-~]*")
 #: No logarithm or z-score of anything sequenced is above this.
 _LOG_CEILING: Final = 30.0
+#: A matrix without known ids looks transposed when it has more columns than this and than rows, their sums
+#: spread this many times wider than those of the rows, and by more than this (log2, one standard deviation).
+_COLUMNS_TO_JUDGE: Final = 20
+_TIMES_WIDER: Final = 2.0
+_LEAST_SPREAD: Final = 1.0
 #: Share of fractions among the values other than 0 from which the matrix as a whole is judged.
 _MOSTLY: Final = 0.5
 
@@ -70,6 +75,7 @@ def check_matrix(
     libraries = clean_ids(raw.libraries, "library id", name, problems=problems)
     _check_shift(raw, genes, libraries, name, problems, expected=expected)
     _check_orientation(genes, libraries, name, problems, expected=expected)
+    _check_spread(raw, genes, libraries, name, problems, expected=expected)
     _check_genes(raw, genes, name, problems)
     _check_libraries(libraries, name, problems)
     _check_cells(raw, genes, libraries, name, problems)
@@ -186,6 +192,38 @@ def _check_orientation(
             remedy="Give one row for each gene and one column for each library.",
             file=name,
             row=1,
+        )
+
+
+def _check_spread(
+    raw: RawMatrix,
+    genes: Sequence[str],
+    libraries: Sequence[str],
+    name: str,
+    problems: Problems,
+    *,
+    expected: Collection[str],
+) -> None:
+    """Tell a matrix whose columns differ as genes do, and whose rows are as alike as libraries are."""
+    if (
+        len(libraries) <= max(len(genes), _COLUMNS_TO_JUDGE)
+        or len(genes) < 2
+        or set(expected) & set(libraries)
+    ):
+        return
+    if any(problem.code == "E-COUNT-010" for problem in problems):
+        return
+    counts = np.where(raw.faults == 0, raw.values, 0.0)
+    rows, columns = (np.log2(counts.sum(axis=axis) + 1).std() for axis in (1, 0))
+    if columns > _TIMES_WIDER * rows and columns > _LEAST_SPREAD:
+        problems.add(
+            "E-COUNT-010",
+            f"The matrix looks transposed: its {len(libraries)} columns differ in their sums by a factor of "
+            f"{2**columns:.1f} (one standard deviation), its {len(genes)} rows by {2**rows:.1f}.",
+            remedy="Give one row for each gene and one column for each library, unless this is so.",
+            file=name,
+            row=1,
+            severity="warning",
         )
 
 

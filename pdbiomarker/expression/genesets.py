@@ -13,6 +13,7 @@ from typing import Final, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from pdbiomarker.errors import AssayError, Problems
+from pdbiomarker.expression.identifiers import date_in
 from pdbiomarker.reference import list_reference, reference_path
 from pdbiomarker.tables import nearest, read_yaml
 
@@ -195,6 +196,18 @@ def read_gene_sets(path: str | Path, *, problems: Problems | None = None) -> lis
                 value=name,
             )
             continue
+        for gene in genes:
+            if (meant := date_in(gene)) is not None:
+                told.add(
+                    "E-COUNT-013",
+                    f"The gene {gene!r} of the set {name!r} is a date that a spreadsheet made of a symbol"
+                    f"{f': probably {meant}' if meant else ''}.",
+                    remedy="Take the set from its source again, without a spreadsheet.",
+                    file=path.name,
+                    row=number,
+                    value=gene,
+                    severity="warning",
+                )
         once = tuple(dict.fromkeys(genes))
         if len(once) < len(genes):
             twice = next(g for g in once if genes.count(g) > 1)
@@ -228,7 +241,10 @@ def _text(path: Path, problems: Problems) -> str:
         problems.add("E-FILE-001", "There is no such file.", remedy="Correct the path.", file=path.name)
     elif path.stat().st_size > _MAX_BYTES:
         problems.add(
-            "E-FILE-005", "The file is larger than 256 MB: it is no GMT file.", remedy="", file=path.name
+            "E-FILE-005",
+            "The file is larger than 256 MB: it is no GMT file.",
+            remedy="Name a GMT file.",
+            file=path.name,
         )
     else:
         try:

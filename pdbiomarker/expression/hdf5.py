@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from pdbiomarker.errors import Problems
 
-__all__ = ["check_hdf5", "foreign_data", "pointer_fault", "sparse_faults", "unsafe_items"]
+__all__ = ["check_hdf5", "foreign_data", "parts_fault", "pointer_fault", "sparse_faults", "unsafe_items"]
 
 #: An array may promise so much whatever is stored of it, bytes.
 _FREE: Final = 64 * 2**20
@@ -28,6 +28,9 @@ _MAX_ITEMS: Final = 100_000
 #: Bytes of a text of any length, in memory, at least.
 _POINTER: Final = 16
 _SLICE: Final = 4_000_000
+_PARTS: Final = ("indptr", "indices", "data")
+#: Of the encoding of sparse matrices in AnnData files.
+_VERSION: Final = "0.1.0"
 _SPARSE: Final = {"csr_matrix": 0, "csc_matrix": 1}
 
 
@@ -133,9 +136,10 @@ def sparse_faults(file: h5py.File) -> Iterator[tuple[str, str]]:
 
 
 def _sparse_fault(matrix: h5py.Group, major: int) -> str:
-    parts = [matrix.get(name) for name in ("indptr", "indices", "data")]
-    if not all(isinstance(part, h5py.Dataset) and len(part.shape or ()) == 1 for part in parts):
-        return "the sparse matrix lacks indptr, indices or data"
+    fault = parts_fault(matrix)
+    if fault:
+        return fault
+    parts = [matrix[name] for name in _PARTS]
     shape = [int(n) for n in np.ravel(matrix.attrs.get("shape", ()))]
     if len(shape) != 2 or min(shape) < 0:
         return "the sparse matrix has no shape of two numbers"
@@ -147,6 +151,17 @@ def _sparse_fault(matrix: h5py.Group, major: int) -> str:
             bad = numbers[(numbers < 0) | (numbers >= shape[1 - major])][0]
             return f"the matrix names position {bad} of {shape[1 - major]}"
     return fault
+
+
+def parts_fault(matrix: h5py.Group) -> str:
+    """Say what is wrong with the arrays of a sparse matrix, by their headers."""
+    parts = [matrix.get(name) for name in _PARTS]
+    if not all(isinstance(part, h5py.Dataset) and len(part.shape or ()) == 1 for part in parts):
+        return f"the sparse matrix lacks {' or '.join(_PARTS)}"
+    if any(part.dtype.kind not in kinds for part, kinds in zip(parts, ("iu", "iu", "iufb"), strict=True)):
+        return f"{', '.join(_PARTS)} of the sparse matrix are not all numbers"
+    version = str(matrix.attrs.get("encoding-version", _VERSION))
+    return "" if version == _VERSION else f"its encoding is version {version}; {_VERSION} is read"
 
 
 def pointer_fault(matrix: h5py.Group, pointers: npt.NDArray[np.int64], rows: int) -> str:

@@ -174,7 +174,7 @@ def check_ids(ids: Sequence[str], name: str, problems: Problems) -> dict[str, in
             file=name,
             severity="warning",
         )
-    plain = Counter(without_version(i) for i in ids)
+    plain = Counter(without_version(i) for i in dict.fromkeys(ids))  # ids given twice are told elsewhere
     again = [i for i, n in plain.items() if n > 1]
     if again:
         problems.add(

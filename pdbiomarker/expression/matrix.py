@@ -28,7 +28,7 @@ import pyarrow.parquet
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.tables import read_table
+from pdbiomarker.tables import read_at_most, read_table
 
 __all__ = [
     "FRACTION",
@@ -50,9 +50,13 @@ TEXT, NEGATIVE, FRACTION, MISSING = 1, 2, 3, 4
 
 #: An unpacked table larger than this is refused: 60,000 genes x 5,000 libraries are about 1.5 GB.
 MAX_BYTES: Final = 4 * 2**30
+#: A packed file of more than `_SMALL` bytes that holds this many times its size is refused: counts pack to a
+#: tenth, a mostly empty matrix to a hundredth.
+MAX_RATIO: Final = 400
+_SMALL: Final = 2**26
 #: Ragged lines that are reported one by one.
 _MAX_LINES: Final = 20
-#: Doubles hold integers exactly up to here.
+#: Doubles hold every integer below this exactly; 2^53 + 1 is read as 2^53.
 _MAX_EXACT: Final = 2.0**53
 
 _NUMBER: Final = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
@@ -141,10 +145,20 @@ def read_bytes(path: Path, name: str, problems: Problems) -> bytes | None:
             )
             return None
         with path.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = read_at_most(stream, MAX_BYTES + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(MAX_BYTES + 1)
+                most = max(MAX_RATIO * len(data), _SMALL)
+                data = read_at_most(packed, min(most, MAX_BYTES) + 1)
+            if len(data) > most:
+                problems.add(
+                    "E-FILE-005",
+                    f"The count matrix unpacks to more than {MAX_RATIO} times its size: no counts are that "
+                    "repetitive.",
+                    remedy="Check that this is a genes x libraries table; pack it again from its source.",
+                    file=name,
+                )
+                return None
     except FileNotFoundError:
         problems.add(
             "E-FILE-001",
@@ -452,7 +466,8 @@ def _without_empty_rows(table: pa.Table, lines: IntArray) -> tuple[pa.Table, Int
 def _read_parquet(data: bytes, name: str, problems: Problems) -> RawMatrix | None:
     try:
         table = pyarrow.parquet.read_table(pa.BufferReader(data))
-    except (pa.ArrowException, OSError) as error:
+        return _of_parquet(table, name, problems)
+    except (pa.ArrowException, OSError, ValueError) as error:  # names, texts and metadata are read lazily
         problems.add(
             "E-FILE-005",
             f"The Parquet file cannot be read: {type(error).__name__}; it is damaged or cut short.",
@@ -460,6 +475,9 @@ def _read_parquet(data: bytes, name: str, problems: Problems) -> RawMatrix | Non
             file=name,
         )
         return None
+
+
+def _of_parquet(table: pa.Table, name: str, problems: Problems) -> RawMatrix | None:
     index = [c for c in _pandas_index(table) if c in table.column_names]
     first = index[0] if index else (table.column_names[0] if table.num_columns else "")
     if table.num_columns < 2 or table.num_rows == 0:
@@ -554,7 +572,7 @@ def _from_text(column: pa.ChunkedArray) -> tuple[FloatArray, npt.NDArray[np.bool
 
 def _faults(numbers: FloatArray, text: npt.NDArray[np.bool_]) -> npt.NDArray[np.int8]:
     faults = np.zeros(numbers.size, dtype=np.int8)
-    finite = np.isfinite(numbers) & (np.abs(numbers) <= _MAX_EXACT)
+    finite = np.isfinite(numbers) & (np.abs(numbers) < _MAX_EXACT)
     faults[~finite] = MISSING
     faults[finite & (numbers != np.floor(numbers))] = FRACTION
     faults[finite & (numbers < 0)] = NEGATIVE

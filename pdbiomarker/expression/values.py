@@ -197,7 +197,12 @@ def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, pr
                     value=text,
                 )
     if faults > _MOST:
-        problems.add("E-SHEET-007", f"{faults - _MOST} more cells are not numbers.", file=file)
+        problems.add(
+            "E-SHEET-007",
+            f"{faults - _MOST} more cells are not numbers.",
+            remedy="See the first ones.",
+            file=file,
+        )
     return _Cells(x, side)
 
 

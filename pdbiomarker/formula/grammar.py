@@ -364,6 +364,7 @@ class _Parser:
     def unexpected(self, message: str, remedy: str = "") -> FormulaError:
         token = self.token
         found = "the end" if token.kind == "end" else shown(token.text)
+        remedy = remedy or "Correct what stands at this position, or before it."
         return refusal(self.text, token.at, f"{message}; found {found}.", remedy=remedy)
 
     def formula(self) -> Node:

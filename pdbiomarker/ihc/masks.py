@@ -133,7 +133,7 @@ def read_mask(
 
     try:
         image, stated = _pixels(file)
-    except (OSError, ValueError, tifffile.TiffFileError, cv2.error, struct.error) as error:
+    except Exception as error:  # whatever a foreign or damaged image makes its decoder raise
         refuse(f"The mask cannot be read ({error}).", "Give a PNG or TIFF of one channel and 8 bits.")
         return None
     steps = shape[0] / image.shape[0], shape[1] / image.shape[1]

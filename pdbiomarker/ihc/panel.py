@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
+import numpy as np
 import yaml
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -35,6 +36,9 @@ __all__ = [
     "read_panel",
 ]
 
+#: Below this angle (degrees) unmixing multiplies noise by more than 11 (1 / sin).
+_LEAST_ANGLE: Final = 5
+
 Share = Annotated[float, Field(ge=0, le=1)]
 Vector = tuple[Share, Share, Share]
 Grey = Annotated[float, Field(ge=1, le=255)]
@@ -56,7 +60,7 @@ Score = Literal[
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class StainVectors(_Frozen):
@@ -65,6 +69,19 @@ class StainVectors(_Frozen):
     hematoxylin: Vector = (0.65, 0.70, 0.29)
     dab: Vector = (0.27, 0.57, 0.78)
     source: str = ""
+
+    @model_validator(mode="after")
+    def _apart(self) -> StainVectors:
+        first, second = (np.asarray(v, dtype=np.float64) for v in (self.hematoxylin, self.dab))
+        lengths = np.linalg.norm(first) * np.linalg.norm(second)
+        if lengths == 0:
+            raise ValueError("A stain vector is zero. Remedy: Give optical densities in red, green and blue")
+        if first @ second > np.cos(np.radians(_LEAST_ANGLE)) * lengths:
+            raise ValueError(
+                f"The two stain vectors are less than {_LEAST_ANGLE} degrees apart: neither can be told "
+                "from the other. Remedy: Estimate the vectors from slides of the single stains"
+            )
+        return self
 
 
 class Scale(_Frozen):
@@ -340,7 +357,9 @@ def read_panel(name_or_path: str | Path | Panel) -> Panel:
     panel = _read(name_or_path, problems)
     problems.raise_if_any(AssayError)
     if panel is None:
-        problems.add("E-PANEL-001", "The panel cannot be read.", file=str(name_or_path))
+        problems.add(
+            "E-PANEL-001", "The panel cannot be read.", remedy="Check the file.", file=str(name_or_path)
+        )
         raise AssayError(problems)
     return panel
 

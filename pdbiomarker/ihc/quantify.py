@@ -152,21 +152,43 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
         if "mpp" in table:
             table["mpp"] = to_number(table["mpp"], file=name, problems=problems)
         if "slide_id" not in table:
-            problems.add("E-SHEET-001", "The column 'slide_id' is missing.", file=name, column="slide_id")
+            problems.add(
+                "E-SHEET-001",
+                "The column 'slide_id' is missing.",
+                remedy="Add it.",
+                file=name,
+                column="slide_id",
+            )
         problems.raise_if_any(StudyError)
         frame = table.set_index("slide_id")
     for column in ("biopsy_id", "path"):
         if column not in frame:
-            problems.add("E-SHEET-001", f"The column {column!r} is missing.", file=name, column=column)
+            problems.add(
+                "E-SHEET-001",
+                f"The column {column!r} is missing.",
+                remedy="Add it.",
+                file=name,
+                column=column,
+            )
     for slide_id in frame.index[frame.index.duplicated()]:
         problems.add(
-            "E-SHEET-005", "The slide id occurs twice.", file=name, column="slide_id", value=slide_id
+            "E-SHEET-005",
+            "The slide id occurs twice.",
+            remedy="Give each slide an id of its own.",
+            file=name,
+            column="slide_id",
+            value=slide_id,
         )
     problems.raise_if_any(StudyError)
     for column in ("biopsy_id", "path"):
         for slide_id in frame.index[frame[column].isna()]:
             problems.add(
-                "E-SHEET-017", f"The slide has no {column}.", file=name, column=column, value=slide_id
+                "E-SHEET-017",
+                f"The slide has no {column}.",
+                remedy="Fill the cell.",
+                file=name,
+                column=column,
+                value=slide_id,
             )
     if study is not None:
         unknown = frame.index[~frame["biopsy_id"].isin(study.biopsies.index)]
@@ -174,6 +196,7 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
             problems.add(
                 "E-SHEET-006",
                 "The slide's biopsy is not in biopsies.csv.",
+                remedy="Correct the id, or add the biopsy.",
                 file=name,
                 column="biopsy_id",
                 value=frame.at[slide_id, "biopsy_id"],

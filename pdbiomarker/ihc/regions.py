@@ -280,7 +280,7 @@ def _polygons(feature: Any, name: str, file: str, problems: Problems) -> Iterato
     for part in parts:
         try:
             rings = [np.asarray(ring, dtype=np.float64) for ring in part]
-        except (TypeError, ValueError):
+        except (TypeError, ValueError, OverflowError):
             _invalid("its coordinates are not pairs of numbers", name, file, problems)
             continue
         reason = "it has no ring" if not rings else next((r for r in map(_ring_fault, rings) if r), "")

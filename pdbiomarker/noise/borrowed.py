@@ -22,7 +22,7 @@ FILE = "noise.yaml"
 
 
 class _Entry(BaseModel):
-    model_config = ConfigDict(extra="forbid", strict=True)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     feature: str = Field(min_length=1)
     scale: Literal["log2", "logit", "identity", "percentage points"]

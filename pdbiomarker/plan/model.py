@@ -274,7 +274,13 @@ class Plan:
             content = validate_yaml(_PlanFile, document, code="E-PLAN-001", problems=problems)
         if content is None or document is None:
             raise PlanError(problems)
-        plan = _complete(content, study)
+        try:
+            plan = _complete(content, study)
+        except PlanError as error:
+            # The rest of the plan is checked without them, so that every fault is told at once.
+            told = [dataclasses.replace(p, file=document.file) for p in error.problems]
+            problems.extend(dataclasses.replace(p, row=_line(document, p.column)) for p in told)
+            plan = _complete(content.model_copy(update={"looks": None, "intercurrent": {}}), study)
         _Checks(plan, document, problems).run(study)
         problems.raise_if_any(PlanError)
         return plan
@@ -372,6 +378,11 @@ def _check_looks(looks: Mapping[str, Any], problems: Problems) -> None:
         )
 
 
+def _line(document: YamlDocument, column: str | None) -> int | None:
+    """Give the line of a key such as ``looks.look``."""
+    return document.line(tuple((column or "").split(".")))
+
+
 def _complete(content: _PlanFile, study: Study | None) -> Plan:
     visits = () if study is None else study.spec.visit_names
     baseline = content.baseline or (visits[0] if visits else "")
@@ -427,8 +438,13 @@ class _Checks:
         if study is not None and formula is not None:
             self._columns(formula, study)
         if study is not None:
+            found = Problems()
             for event in self.plan.events:
-                check_event(study, event, self.problems)
+                check_event(study, event, found)
+            self.problems.extend(
+                dataclasses.replace(p, row=_line(self.document, p.column)) if p.file == FILE else p
+                for p in found
+            )
 
     def _refuse(self, code: str, message: str, remedy: str, place: tuple[str, ...], value: object) -> None:
         self.problems.add(

@@ -110,7 +110,7 @@ def _check_h5ad(path: Path) -> Problems:
     try:
         with h5py.File(path, "r") as file:
             check_hdf5(file, path.name, problems)
-    except (OSError, RuntimeError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError, AttributeError) as error:
         problems.add(
             "E-ASSAY-002",
             f"The file cannot be read as HDF5 ({error}).",

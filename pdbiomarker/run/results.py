@@ -347,6 +347,9 @@ def _cell(value: Any) -> str | float | int | bool | None:
     return float(value) if isinstance(value, float | np.floating) else str(value)
 
 
+#: What a file that was edited or cut short makes its reader raise.
+_BROKEN: Final = (OSError, ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError)
+
 # --- reading back --------------------------------------------------------------------------------------
 
 
@@ -382,11 +385,12 @@ def read_parts(out: Path) -> PDResult:
     try:
         content = json.loads((out / _RESULTS / _STUDY).read_text(encoding="utf-8"))
         return _with_clinical(_assembled(out, content), out)
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except _BROKEN as error:
+        said = str(error).split("\n")[0].replace(f"{out}/", "")  # no path of the disk
         problems = Problems()
         problems.add(
             "E-FILE-005",
-            f"The results cannot be read back ({type(error).__name__}: {error}).",
+            f"The results cannot be read back ({type(error).__name__}: {said}).",
             remedy="Run `pdbiomarker verify` on the folder, then the study again into it.",
             file=f"{_RESULTS}/{_STUDY}",
         )

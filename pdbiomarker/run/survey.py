@@ -199,9 +199,19 @@ def read_truth(study: Study) -> tuple[pd.DataFrame | None, list[Problem]]:
         effect = to_number(table["true"], file=TRUTH, problems=problems)
         truth = order_by_texts(table[keys].assign(effect=effect).dropna()).reset_index(drop=True)
         if truth.duplicated(keys).any():
-            problems.add("E-SHEET-005", "An assay, feature and contrast occur twice.", file=TRUTH)
+            problems.add(
+                "E-SHEET-005",
+                "An assay, feature and contrast occur twice.",
+                remedy="Keep one row.",
+                file=TRUTH,
+            )
     elif table is not None:
-        problems.add("E-SHEET-001", "The columns are not assay, feature, contrast and true.", file=TRUTH)
+        problems.add(
+            "E-SHEET-001",
+            "The columns are not assay, feature, contrast and true.",
+            remedy="Name them so.",
+            file=TRUTH,
+        )
     if not problems.errors:
         return truth, []
     first = problems.errors[0]
@@ -436,7 +446,7 @@ def survey_slides(
             ihc.read_panel(panel)
         except InputError as error:
             problems.extend(error.problems)
-    sheet = read_table(file, problems=problems) if slides is None else _sheet_of(slides, mpp)
+    sheet = read_table(file, problems=problems) if slides is None else _sheet_of(slides, mpp, problems)
     study = None if sheet is None else _slides_study(sheet, file, panel, problems)
     if study is not None and not problems.errors:
         study = _beside(study, file, slides=slides is not None, regions=regions)
@@ -444,9 +454,22 @@ def survey_slides(
     return Survey(None if problems.errors else study, plan, None, {}, problems)
 
 
-def _sheet_of(slides: Sequence[Path], mpp: float | None) -> pd.DataFrame:
-    """Make a slide sheet of slides given by name; paths start from the folder of the first."""
+def _sheet_of(slides: Sequence[Path], mpp: float | None, problems: Problems) -> pd.DataFrame | None:
+    """Make a slide sheet of slides given by name, or None; paths start from the folder of the first."""
     names: list[str | None] = [ihc.slide_name(path.name) for path in slides]
+    first: dict[str | None, Path] = {}
+    for name, path in zip(names, slides, strict=True):
+        if first.setdefault(name, path) is not path:
+            both = " and ".join(repr(f"{one.parent.name}/{one.name}") for one in (first[name], path))
+            problems.add(
+                "E-SHEET-005",
+                f"The slides {both} would both be called {name!r}.",
+                remedy="Rename one of the files, or give a slide sheet with an id for each slide.",
+                file=path.name,
+                value=name,
+            )
+    if len(first) < len(slides):
+        return None
     where = [
         Path(os.path.relpath(path.absolute(), slides[0].absolute().parent)).as_posix() for path in slides
     ]
@@ -634,6 +657,7 @@ class SlideFile:
         Its path for messages and the manifest: relative to the study folder, never absolute.
     file : Path
     sheet : str
+        The sheet; of a slide given by its name, that.
     line : int or None
         Where it stands in the sheet.
     panel : str
@@ -668,15 +692,19 @@ def slide_files(study: Study) -> list[SlideFile]:
         if spec is None or not (folder / path).is_file():
             continue
         panel, mpp, line = row["panel"], row["mpp"], row.get("line")
+        name = _slide_name(str(slide_id), str(path), folder)
+        sheet = spec.slides or ("slides.csv" if (folder / "slides.csv").exists() else "biopsies.csv")
+        if spec.slides is None and not study.spec.visits:  # given by name: there is no sheet
+            sheet, line = name, None
         region = _region_of(folder, spec.regions, str(slide_id))
         found.append(
             SlideFile(
                 slide_id=str(slide_id),
                 biopsy_id=str(row["biopsy_id"]),
                 assay=spec.name,
-                name=_slide_name(str(slide_id), str(path), folder),
+                name=name,
                 file=folder / path,
-                sheet=spec.slides or ("slides.csv" if (folder / "slides.csv").exists() else "biopsies.csv"),
+                sheet=sheet,
                 line=None if line is None or pd.isna(line) else int(line),
                 panel=panel_file(study, str(panel)),
                 mpp=None if pd.isna(mpp) else float(mpp),

@@ -401,6 +401,8 @@ class Reading:
     def _check_unique(self) -> None:
         """Refuse a record that occurs twice: the same row (E-SHEET-016), or the same key (E-CLIN-003)."""
         key = ["participant_id", *self.rules.key]
+        if any(column not in self.done for column in key if column in self.rules.needed):
+            return  # without a part of their key, records cannot be told apart
         values = [self.done[column].astype(object).tolist() for column in key if column in self.done]
         first: dict[tuple[str, ...], int] = {}
         same: list[tuple[int, str | None, str]] = []

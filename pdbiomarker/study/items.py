@@ -129,7 +129,10 @@ def read_slides(
     """
     ids = read_ids(sheet, "slide_id")
     owners = read_ids(sheet, "biopsy_id")
-    check_unique(sheet, ids)
+    if sheet.label("slide_id") == sheet.label("path"):
+        _check_stems(sheet, ids)
+    else:
+        check_unique(sheet, ids)
     if biopsies is not None:
         check_known(sheet, owners, map(str, biopsies.index.dropna()), what="biopsies.csv")
     paths = _paths(sheet, ids, owners, folder)
@@ -151,6 +154,25 @@ def read_slides(
         "mpp": mpp,
     }
     return by_id({**done, **read_others(sheet, done)}, "slide_id")
+
+
+def _check_stems(sheet: Sheet, ids: pd.Series) -> None:
+    """Refuse files whose names, which are the slides' ids, differ in their folder or suffix only."""
+    first: dict[str, tuple[int, str]] = {}
+    clashes: list[tuple[int, str | None, str]] = []
+    for line, slide, path in zip(ids.index, ids.tolist(), sheet.column("path").tolist(), strict=True):
+        if slide is None or path is None:
+            continue
+        other = first.setdefault(slide, (int(line), path))
+        if other[1] != path:  # one file named twice is told with its path
+            said = f"The files {other[1]!r} (line {other[0]}) and {path!r} would both be the slide {slide!r}."
+            clashes.append((int(line), path, said))
+    sheet.tell(
+        "E-SHEET-005",
+        "slide_id",
+        clashes,
+        remedy="Rename one of the files, or write a slides.csv with an id for each slide.",
+    )
 
 
 def _paths(sheet: Sheet, ids: pd.Series, owners: pd.Series, folder: Path) -> pd.Series:

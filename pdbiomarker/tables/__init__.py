@@ -6,7 +6,7 @@ Ids such as ``007``, ``1E5``, ``NA`` or ``TRUE`` stay as typed; every fault is r
 from pdbiomarker.tables.columns import add_rows, is_number, nearest, parse_date, to_date, to_number, to_typed
 from pdbiomarker.tables.order import id_key, order_by_ids, order_by_texts
 from pdbiomarker.tables.partial_dates import PartialDate, parse_partial_date, to_partial_date
-from pdbiomarker.tables.reading import read_table
+from pdbiomarker.tables.reading import read_at_most, read_table
 from pdbiomarker.tables.writing import write_table
 from pdbiomarker.tables.yaml import YamlDocument, load_yaml, read_yaml, to_yaml, validate_yaml
 
@@ -22,6 +22,7 @@ __all__ = [
     "order_by_texts",
     "parse_date",
     "parse_partial_date",
+    "read_at_most",
     "read_table",
     "read_yaml",
     "to_date",

@@ -17,11 +17,10 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 import openpyxl
 import pandas as pd
-from openpyxl.utils.exceptions import InvalidFileException
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.tables.columns import add_rows
@@ -33,6 +32,8 @@ _MAX_RATIO: Final = 100
 _DELIMITERS: Final = (",", ";", "\t")
 _ESCAPED = re.compile(r"'+[=+\-@\t\r]")
 _SPREADSHEET_SUFFIXES: Final = (".xlsx", ".xlsm")
+
+_CHUNK: Final = 2**20
 
 #: First bytes of things that are often saved under a table's name.
 _MAGIC: Final[tuple[tuple[bytes, str, str], ...]] = (
@@ -100,10 +101,10 @@ def _read_bytes(file: Path, label: str, problems: Problems) -> bytes | None:
         return None
     try:
         with file.open("rb") as stream:
-            data = stream.read(MAX_BYTES + 1)
+            data = read_at_most(stream, MAX_BYTES + 1)
         if file.name.casefold().endswith(".gz"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(MAX_BYTES + 1)
+                data = read_at_most(packed, MAX_BYTES + 1)
     except (OSError, EOFError, zlib.error) as error:
         problems.add(
             "E-FILE-005",
@@ -129,6 +130,16 @@ def _read_bytes(file: Path, label: str, problems: Problems) -> bytes | None:
         )
         return None
     return data
+
+
+def read_at_most(stream: BinaryIO | gzip.GzipFile, most: int) -> bytes:
+    """Read to the end, or `most` bytes; ``stream.read(most)`` would take that much memory at once."""
+    parts: list[bytes] = []
+    left = most
+    while left > 0 and (part := stream.read(min(_CHUNK, left))):
+        parts.append(part)
+        left -= len(part)
+    return b"".join(parts)
 
 
 def _reason(error: BaseException) -> str:
@@ -280,7 +291,7 @@ def _spreadsheet_records(data: bytes, label: str, problems: Problems) -> Records
                     records.append((line, fields))
             others = [other.title for other in book.worksheets[1:]]
             book.close()
-    except (zipfile.BadZipFile, InvalidFileException, KeyError, ValueError, IndexError, OSError) as error:
+    except Exception as error:  # whatever a foreign or damaged workbook makes its readers raise
         problems.add(
             "E-FILE-005",
             "The file is not a readable XLSX spreadsheet" + _reason(error),

@@ -139,7 +139,9 @@ def _read_text(file: Path, label: str, problems: Problems) -> str | None:
         )
         return None
     if not text.strip():
-        problems.add("E-FILE-004", "The file is empty.", remedy="See docs/study_folder.md.", file=label)
+        problems.add(
+            "E-FILE-004", "The file is empty.", remedy="Write its keys, or remove the file.", file=label
+        )
         return None
     return text
 
@@ -289,6 +291,20 @@ def _scalar(text: str) -> str | int | float | bool | None:
     return text
 
 
+#: Where the keys of a kind of file are described, by the area of its code.
+_PAGES: Final[Mapping[str, str]] = {
+    "LOCK": "docs/methods/estimand.md",
+    "NOISE": "docs/methods/noise.md",
+    "PANEL": "docs/methods/ihc_scores.md",
+    "RULE": "docs/methods/decisions.md",
+    "SURV": "docs/methods/survival.md",
+}
+
+
+def _page(code: str) -> str:
+    return _PAGES.get(code.split("-")[1], "docs/study_folder.md")
+
+
 def validate_yaml[Model: BaseModel](
     model: type[Model], document: YamlDocument, *, code: str, problems: Problems
 ) -> Model | None:
@@ -369,7 +385,7 @@ def _tell(
         known = list(_fields(model, place[:-1]))
         message, remedy = f"The key {key!r} is unknown.", nearest(str(place[-1]), known)
     elif kind == "missing":
-        message, remedy, value = f"The key {key!r} is missing.", "Add it; see docs/study_folder.md.", None
+        message, remedy, value = f"The key {key!r} is missing.", f"Add it; see {_page(code)}.", None
     elif kind in {"literal_error", "enum"}:
         message = "The value is not one of those allowed."
         remedy = f"Allowed: {detail['ctx']['expected']}."
@@ -377,7 +393,7 @@ def _tell(
         said = str(detail["msg"]).removeprefix("Value error, ").rstrip(".")
         head, _, rest = said.partition(" Remedy: ")
         message = _SAID.get(kind, head.rstrip(".") + ".")
-        remedy = f"{rest}." if rest else "See docs/study_folder.md."
+        remedy = f"{rest}." if rest else f"See {_page(code)}."
     shown = value if isinstance(value, str | int | float | bool) else None
     problems.add(
         code, message, remedy=remedy, file=document.file, row=document.line(place), column=key, value=shown

@@ -179,6 +179,9 @@ def typed_columns(frame: pd.DataFrame) -> pd.DataFrame:
     index = frame.index
     if not pd.api.types.is_integer_dtype(index) or (len(index) and int(index[0]) == 0):
         index = pd.RangeIndex(1, len(frame) + 1)
+    if not frame.columns.is_unique:
+        twice = frame.columns[frame.columns.duplicated()][0]
+        raise ValueError(f"two variables are called {twice}")
     columns = {str(name): _column(frame[name]).set_axis(index) for name in frame.columns}
     return pd.DataFrame(columns, index=index, columns=[str(name) for name in frame.columns])
 

@@ -30,6 +30,16 @@ _DATES: Final = frozenset({"date", "datetime", "time"})
 _KNOWN: Final = _NUMBERS | _TEXTS | _DATES | {"boolean"}
 
 
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse an object with two keys of one name: which of them counts would be a guess."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice!r} stands twice in one object")
+    return found
+
+
 def read_dataset_json(text: str, *, file: str, problems: Problems) -> Dataset | None:
     """Read a Dataset-JSON document.
 
@@ -48,7 +58,7 @@ def read_dataset_json(text: str, *, file: str, problems: Problems) -> Dataset | 
         None when anything was refused.
     """
     try:
-        document = json.loads(text)
+        document = json.loads(text, object_pairs_hook=_once)
     except (ValueError, RecursionError) as error:
         problems.add(
             "E-CDISC-001",

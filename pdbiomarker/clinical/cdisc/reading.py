@@ -158,6 +158,7 @@ def read_datasets(
             told.add(
                 "E-CDISC-015",
                 f"The file is not read: for {guess}, {chosen[str(guess)]} was asked for.",
+                remedy="Nothing need be done, if that was meant.",
                 file=file.name,
                 severity="warning",
             )
@@ -261,9 +262,10 @@ def _read(path: Path, problems: Problems) -> Dataset | None:
     try:
         return {"xpt": _from_xpt, "sas7bdat": _from_sas7bdat, "parquet": _from_parquet}[is_](path, problems)
     except _READ_ERRORS as error:
+        said = str(error).split("\n")[0].replace(f"{path.parent}/", "").rstrip(".")
         problems.add(
             "E-CDISC-001",
-            f"{_CALLED[is_].capitalize()} that cannot be read: it is damaged or cut short ({error}).",
+            f"{_CALLED[is_].capitalize()} that cannot be read: it is damaged or cut short ({said}).",
             remedy="Check that the file is complete; copy or export it again.",
             file=label,
         )
@@ -304,7 +306,7 @@ def _from_json(path: Path, problems: Problems) -> Dataset | None:
 def _from_parquet(path: Path, problems: Problems) -> Dataset | None:
     del problems
     with _quiet():
-        table = pq.read_table(path)
+        table = pq.ParquetFile(path).read()
         frame = table.to_pandas(date_as_object=True)
     labels = {field.name: (field.metadata or {}).get(b"label", b"").decode() for field in table.schema}
     label = (table.schema.metadata or {}).get(b"label", b"").decode()

@@ -138,7 +138,12 @@ def assessments_of(
         response = "" if is_base and not text else _response(text, line_of(label), problems)
         if span is None and not text_of(frame["date"].iloc[place]):
             problems.add(
-                "E-SHEET-017", "An assessment has no date.", file=file, row=line_of(label), column="date"
+                "E-SHEET-017",
+                "An assessment has no date.",
+                remedy="Give its date as YYYY-MM-DD.",
+                file=file,
+                row=line_of(label),
+                column="date",
             )
         if span is None or response is None:
             continue

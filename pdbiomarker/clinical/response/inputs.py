@@ -188,11 +188,25 @@ def _lesion(cells: pd.Series, span: PartialDate | None, row: int | None, problem
     for column, text in (("participant_id", person), ("lesion_id", name)):
         if not text:
             wrong = True
-            problems.add("E-SHEET-004", "An id is missing.", file=_FILE, row=row, column=column)
+            problems.add(
+                "E-SHEET-004",
+                "An id is missing.",
+                remedy="Fill the cell.",
+                file=_FILE,
+                row=row,
+                column=column,
+            )
     diameter, usable = _diameter(text_of(cells.get("diameter_mm")), row, problems)
     if span is None and not text_of(cells["date"]):
         wrong = True
-        problems.add("E-SHEET-017", "An assessment has no date.", file=_FILE, row=row, column="date")
+        problems.add(
+            "E-SHEET-017",
+            "An assessment has no date.",
+            remedy="Give its date as YYYY-MM-DD.",
+            file=_FILE,
+            row=row,
+            column="date",
+        )
     if wrong or not usable or span is None:
         return None
     state = _STATES[state_text]

@@ -23,7 +23,8 @@ import numpy as np
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.tables import is_number
+from pdbiomarker.study.ids import control_character
+from pdbiomarker.tables import is_number, read_at_most
 
 __all__ = ["CONTROLS", "Lane", "Probe", "class_of", "code_sets", "probe_name", "rcc_files", "read_rcc"]
 
@@ -232,9 +233,26 @@ def _codes(
     counts: list[float] = []
     for number, row in enumerate(rows[1:], start=first + 1):
         if len(row) != len(_COLUMNS):
-            problems.add("E-SHEET-003", "The row does not have four fields.", file=file, row=number)
+            problems.add(
+                "E-SHEET-003",
+                "The row does not have four fields.",
+                remedy="Export the lane again from the instrument.",
+                file=file,
+                row=number,
+                value=",".join(row)[:80],
+            )
             continue
         code, count = (row[0], row[1]), row[3].strip()
+        if any(control_character(field) for field in row):
+            problems.add(
+                "E-SHEET-010",
+                "The row holds a control or invisible character: the file is damaged.",
+                remedy="Export the lane again from the instrument.",
+                file=file,
+                row=number,
+                value=ascii(",".join(row))[:80],
+            )
+            continue
         other = seen.setdefault(code, number)
         if other != number:
             problems.add(
@@ -285,10 +303,10 @@ def _text(path: Path, problems: Problems) -> str | None:
         return None
     try:
         with path.open("rb") as stream:
-            data = stream.read(_LIMIT + 1)
+            data = read_at_most(stream, _LIMIT + 1)
         if data.startswith(b"\x1f\x8b"):
             with gzip.GzipFile(fileobj=io.BytesIO(data)) as packed:
-                data = packed.read(_LIMIT + 1)
+                data = read_at_most(packed, _LIMIT + 1)
     except (OSError, EOFError, zlib.error) as error:
         problems.add(
             "E-FILE-005",
@@ -298,7 +316,12 @@ def _text(path: Path, problems: Problems) -> str | None:
         )
         return None
     if len(data) > _LIMIT:
-        problems.add("E-FILE-005", "The file is larger than 16 MB: it is no RCC file.", file=path.name)
+        problems.add(
+            "E-FILE-005",
+            "The file is larger than 16 MB: it is no RCC file.",
+            remedy="Name the lane's file.",
+            file=path.name,
+        )
         return None
     try:
         return data.decode("utf-8-sig")

@@ -58,6 +58,12 @@ _SLIDE_SUFFIXES: Final = (
     ".mrxs",
     ".scn",
     ".czi",
+    ".svslide",
+    ".bif",
+    ".dcm",
+    ".png",
+    ".jpg",
+    ".jpeg",
 )
 _CELL_COLUMNS: Final = (
     "slide",
@@ -318,7 +324,11 @@ def _files(paths: Sequence[str | Path], problems: Problems) -> list[Path]:
             found += known
             for other in (p for p in inside if p not in known):
                 problems.add(
-                    "E-FILE-005", "The file is no export that is read.", file=other.name, severity="warning"
+                    "E-FILE-005",
+                    "The file is no export that is read.",
+                    remedy="Nothing need be done; CSV, TSV, GeoJSON and Parquet are read.",
+                    file=other.name,
+                    severity="warning",
                 )
         elif path.is_file():
             found.append(path)

@@ -93,7 +93,7 @@ def _place(feature: Mapping[str, Any]) -> tuple[float, float, float] | None:
             continue
         try:
             found = _measure(geometry)
-        except (TypeError, ValueError, IndexError):
+        except (TypeError, ValueError, IndexError, OverflowError):
             return None
         return found if found is not None and all(np.isfinite(found)) else None
     return None
