@@ -92,18 +92,23 @@
     if (column) { column.addEventListener("change", apply); }
     tools.hidden = false;
   });
-  function hint(scroll) {
-    var wide = scroll.scrollWidth > scroll.clientWidth + 2, frame = scroll.parentNode;
+  function room(scroll) {
+    var over = scroll.scrollWidth - scroll.clientWidth;
+    return [scroll, over > 2, over > 2 && scroll.scrollLeft < over - 2];
+  }
+  function hint(measured) {
+    var scroll = measured[0], wide = measured[1], frame = scroll.parentNode;
     scroll.classList.toggle("wide", wide);
     if (!frame.classList.contains("frame")) { return; }
-    frame.classList.toggle("more", wide && scroll.scrollLeft + scroll.clientWidth < scroll.scrollWidth - 2);
+    frame.classList.toggle("more", measured[2]);
     var said = frame.nextElementSibling;
     if (wide && !(said && said.classList.contains("sideways"))) {
       frame.parentNode.insertBefore(make("p", { "class": "sideways" }, "The table goes on to the right: scroll sideways."), frame.nextSibling);
     } else if (!wide && said && said.classList.contains("sideways")) { said.remove(); }
   }
-  function hints() { all(".scroll").forEach(hint); }
-  all(".scroll").forEach(function (s) { s.addEventListener("scroll", function () { hint(s); }, { passive: true }); });
+  /* Everything is measured before anything is changed: the page is laid out once. */
+  function hints() { all(".scroll").map(room).forEach(hint); }
+  all(".scroll").forEach(function (s) { s.addEventListener("scroll", function () { hint(room(s)); }, { passive: true }); });
   all("details.listing").forEach(function (d) { d.addEventListener("toggle", hints); });
   window.addEventListener("resize", hints);
 
@@ -352,7 +357,7 @@
       });
       scroll.appendChild(table);
       body.rows[0].classList.add("lit");
-      hint(scroll);
+      hint(room(scroll));
     }
     input.addEventListener("focus", load);
     input.addEventListener("input", function () {
