@@ -7,6 +7,7 @@ of such a call by noise alone. Nothing is computed here: a review holds it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -301,6 +302,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
     verdicts = _worded(result, review, "dose_levels")
     if len(verdicts):
         keep = verdicts[~verdicts["note"].astype(str).str.contains(_NOT_FOR)]
+        keep = keep.assign(unit=[re.sub(r"^dose_mg = (.+)$", r"\1 mg", str(u)) for u in keep["unit"]])
         heads = [("unit", Column("dose level", "name")), *_columns(review)]
         caption = "Rules by dose level, for rules that were made for a few participants at a dose."
         blocks.append(table_of("decisions-doses", caption, keep, heads, collapsed=True))
