@@ -90,7 +90,7 @@ def _chances(row: pd.Series) -> str:
 
 
 def _truth(row: pd.Series) -> str:
-    return f"{row['target']:g}-fold" if row["target"] >= 1 else f"change of {row['target']:g}"
+    return f"{row['target']:.3g}-fold" if row["target"] >= 1 else f"change of {row['target']:.3g}"
 
 
 def _share(value: float) -> str:
@@ -190,7 +190,7 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
-        "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:g}"
+        "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:.3g}"
         for row in each_row(rows)
     ]
     verdicts = [
