@@ -64,7 +64,7 @@ _BOTTOM: Final = 6.95
 _TITLED: Final = 5
 _BLANK: Final = 6
 #: Characters of text that a slide of small type in two columns holds.
-_CHARACTERS: Final = 3_400
+_CHARACTERS: Final = 5_600
 #: A longer paragraph goes on over the end of a column.
 _LONGEST_PIECE: Final = 420
 _LONGEST_TITLE: Final = 180
@@ -406,7 +406,7 @@ class _Deck:
         )
         table = Table("left-out", "What is not on these slides, and where it is", columns, tuple(rows))
         while table.rows:
-            layout = Layout.of(table, _BOTTOM - _TOP, most=24)
+            layout = Layout.of(table, _BOTTOM - _TOP - 0.5, most=24)
             slide = self._slide(table.caption, "")
             self._grid(slide, layout, _TOP)
             told = "Complete results: review.xlsx, after the sheet 'Text'; its sheet 'Contents' names all."
