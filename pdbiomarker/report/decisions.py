@@ -140,8 +140,7 @@ def _chances(row: pd.Series, ratio: bool) -> str:
 
 
 def _truth(row: pd.Series, ratio: bool) -> str:
-    size = format_number(float(row["target"])) if row["target"] % 1 else f"{row['target']:g}"
-    return f"{size}-fold" if ratio else f"change of {size}"
+    return f"{row['target']:.3g}-fold" if ratio else f"change of {row['target']:.3g}"
 
 
 def _share(value: float) -> str:
@@ -246,7 +245,7 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
-        "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:g}"
+        "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:.3g}"
         for row in each_row(rows)
     ]
     verdicts = [

@@ -10,6 +10,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import io
+import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -63,7 +64,9 @@ _BOTTOM: Final = 6.95
 _TITLED: Final = 5
 _BLANK: Final = 6
 #: Characters of text that a slide of small type in two columns holds.
-_CHARACTERS: Final = 3_600
+_CHARACTERS: Final = 5_600
+#: A longer paragraph goes on over the end of a column.
+_LONGEST_PIECE: Final = 420
 _LONGEST_TITLE: Final = 180
 #: So many slides of small type at most.
 _MOST_READ: Final = 2
@@ -178,7 +181,7 @@ class _Deck:
         for left, (name, value) in zip((0.5, 4.2, 7.2, 9.3), measures, strict=True):
             frame = box(slide, left, 2.0, 3.6, 1.1)
             line(frame, name, size=14, colour=_MUTED)
-            size = 36 if name == "effect" and len(value) <= 12 else 22
+            size = 36 if name == "effect" and len(value) <= 12 else 22 if len(value) <= 18 else 16
             colour = _ACCENT if name == "effect" else _INK
             line(frame, value, size=size, bold=True, colour=colour, first=False)
         frame = box(slide, MARGIN, 3.2, INNER, 2.1)
@@ -367,7 +370,7 @@ class _Deck:
     def reading(self, section: Section) -> None:
         """Write the paragraphs of a section in small type, in two columns."""
         paragraphs = [p for b in section.blocks if isinstance(b, Text) for p in b.paragraphs]
-        pages = _pages_of_text(paragraphs)
+        pages = _pages_of_text([piece for p in paragraphs for piece in _pieces(p)])
         for number, page in enumerate(pages[:_MOST_READ], start=1):
             more = f" ({number} of {len(pages)})" if len(pages) > 1 else ""
             more += (
@@ -403,7 +406,7 @@ class _Deck:
         )
         table = Table("left-out", "What is not on these slides, and where it is", columns, tuple(rows))
         while table.rows:
-            layout = Layout.of(table, _BOTTOM - _TOP, most=24)
+            layout = Layout.of(table, _BOTTOM - _TOP - 0.5, most=24)
             slide = self._slide(table.caption, "")
             self._grid(slide, layout, _TOP)
             told = "Complete results: review.xlsx, after the sheet 'Text'; its sheet 'Contents' names all."
@@ -457,6 +460,16 @@ def _message(block: Figure | Table) -> tuple[str, str]:
     if len(first) > _LONGEST_TITLE:
         return short(first, _LONGEST_TITLE), block.caption
     return first.rstrip("."), rest if dot else ""
+
+
+def _pieces(paragraph: str) -> list[str]:
+    """Cut a long paragraph at the ends of its sentences or parts."""
+    pieces = [""]
+    for part in re.split(r"(?<=[.;]) ", paragraph):
+        if pieces[-1] and len(pieces[-1]) + len(part) > _LONGEST_PIECE:
+            pieces.append("")
+        pieces[-1] += f" {part}" if pieces[-1] else part
+    return pieces
 
 
 def _pages_of_text(paragraphs: Sequence[str]) -> list[list[str]]:

@@ -15,7 +15,7 @@ import pandas as pd
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.numbers import format_interval, format_number, p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, flow_of, primary_set
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_units, flow_of, primary_set
 from pdbiomarker.report.blocks import key_of
 from pdbiomarker.report.findings import LEVEL, USABLE, primary_rows
 
@@ -113,11 +113,12 @@ def _features(result: Result, review: Review | None) -> dict[str, str]:
     told: dict[str, str] = {}
     table = result.table
     own = table[(table["set"] == primary_set(table)) & (table["kind"] != "count")]
+    own = own.assign(effect_unit=effect_units(result, own)) if "effect_unit" in own else own
     for _, row in own.iterrows():
         reference, contrast = f"{row['assay']}:{row['feature']}", str(row["contrast"])
         told[key_of("paired", reference, contrast)] = effect_in_words(row)
         told[key_of("waterfall", reference, contrast)] = _each(result, row, review)
-    rows = primary_rows(result)
+    rows = own[own["family"] == "primary"]
     if len(rows) == 1:
         told["primary-forest"] = told["primary-effects"] = _over_sets(result, rows.iloc[0])
     elif len(rows):
@@ -243,6 +244,7 @@ def _decided(result: Result, review: Review) -> dict[str, str]:
     told |= _noise(review, labels)
     for reference in review.features:
         rows = primary_rows(result)
+        rows = rows.assign(effect_unit=effect_units(result, rows)) if "effect_unit" in rows else rows
         mine = rows[(rows["assay"] + ":" + rows["feature"]) == reference]
         if len(mine):
             told[key_of("sensitivity", reference)] = _over_sets(result, mine.iloc[0])

@@ -124,7 +124,7 @@ def _rates(cohort: pd.DataFrame) -> str:
     for _, row in cohort.iterrows():
         if pd.isna(row["p_if_inert"]):
             continue
-        true = f"{row['target']:g}-fold" if row["target"] >= 1 else f"a change of {row['target']:g}"
+        true = f"{row['target']:.3g}-fold" if row["target"] >= 1 else f"a change of {row['target']:.3g}"
         chances = (
             f"{_share(row['p_if_inert'])} if the drug is inert, {_share(row['p_if_target'])} at a true {true}"
         )

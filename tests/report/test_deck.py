@@ -26,6 +26,7 @@ from pdbiomarker.report.messages import effect_in_words
 from pdbiomarker.report.methods import methods_text
 from pdbiomarker.report.trace import trace_rows
 from pdbiomarker.report.workbook import render_workbook
+from pdbiomarker.study import Declared
 
 #: Names that are commands, markup, paths, long, or written from the right.
 EVIL = (
@@ -261,7 +262,8 @@ def test_items_without_an_answer_are_for_a_person(result: Any) -> None:
         {"clone": ["SP57", "SP57", "SP57"], "scanner": ["A", "B", "B"], "lot": ["", "", ""]},
         index=pd.Index(["S1", "S2", "S3"], name="slide_id"),
     )
-    study = SimpleNamespace(**{**vars(result.study), "slides": slides})
+    spec = SimpleNamespace(**vars(result.study.spec), declared=Declared())
+    study = SimpleNamespace(**{**vars(result.study), "slides": slides, "spec": spec, "lock": None})
     section = checklist_section(dataclasses.replace(result, study=study))
     assert section is not None
     assert "our own" in section.title
