@@ -23,7 +23,7 @@ def write_links(
     out : Path
         The results folder.
     only, without : collection of str
-        Kinds to write, where not all: response waits for the clinical sheets, which are read after the change.
+        Kinds to write, where not all: response waits for the clinical sheets, read after the change.
 
     Returns
     -------
