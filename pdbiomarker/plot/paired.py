@@ -185,8 +185,8 @@ def paired_by(
         for k, (panel, level, n) in enumerate(zip(panels, present, pairs, strict=True)):
             said = f"{plain(level, 16)}{unit_of_level if level != 'not recorded' else ''}\n{n} pairs"
             panel.annotate(
-                said, (0.5, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points", ha="center",
-                va="bottom", fontsize=9, fontweight="bold", color=levels.color_of_level(level),
+                said, (0.5, 1), xycoords="axes fraction", xytext=(0, 4), textcoords="offset points",
+                ha="center", va="bottom", fontsize=9, fontweight="bold", color=levels.color_of_level(level),
             )  # fmt: skip
             _draw_limits(panel, result, chosen, named=k == 0)
             if k:

@@ -10,6 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 from matplotlib.transforms import ScaledTranslation, Transform
 
+from pdbiomarker.plot.decided import each_row
 from pdbiomarker.plot.numbers import format_interval, format_number, format_p, p_name
 from pdbiomarker.plot.select import Result, contrast_visits, effect_units, primary_set, refuse, set_label
 from pdbiomarker.plot.style import (
@@ -89,7 +90,7 @@ def signatures(
 
 
 def _draw(ax: Axes, rows: pd.DataFrame) -> None:
-    for y, row in enumerate(rows.itertuples()):
+    for y, row in enumerate(each_row(rows)):
         if not (row.status in _USABLE and np.isfinite(row.effect)):
             why = row.note if isinstance(row.note, str) and row.note else str(row.status).replace("_", " ")
             ax.annotate(

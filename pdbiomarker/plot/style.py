@@ -207,7 +207,7 @@ def words_of(fig: Figure) -> tuple[str, str]:
 
 
 def describe(ax: Axes, text: str) -> None:
-    """Add what is seen, in words and numbers, to what :func:`words_of` tells of titled axes; nothing is drawn."""
+    """Add what is seen, in words and numbers, to what :func:`words_of` tells of titled axes."""
     ax.set_label(f"{_ended(str(ax.get_label()))} {_ended(plain(text, 600))}")
 
 

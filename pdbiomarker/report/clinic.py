@@ -192,8 +192,9 @@ def _swimmer(tables: Tables) -> Figure:
     hue = "dose_mg" if bars["dose_mg"].nunique() > 1 else None
     caption = (
         f"Time on study, one bar a participant, in study days; n = {len(bars)}. Triangles: biopsies, open "
-        "when inadequate; ticks: doses received; first CR, PR and progression that count. Options: end is the "
-        "end of treatment or when last seen; response by RECIST 1.1, rules in results/clinical_response_rules.csv."
+        "when inadequate; ticks: doses received; first CR, PR and progression that count. Options: a bar "
+        "ends at the end of treatment or when last seen; response by RECIST 1.1, rules in "
+        "results/clinical_response_rules.csv."
     )
     lines = len(bars) if len(bars) <= _ONE_COLUMN else (len(bars) + 1) // 2
     size = (9.2 if lines == len(bars) else 13.0, max(3.0, 1.5 + 0.21 * lines))
@@ -265,8 +266,9 @@ def _concentrations(tables: Tables, samples: pd.DataFrame, name: str) -> Figure:
     dose = {str(p): float(d) for p, d in zip(doses["participant_id"], doses["dose"], strict=True)}
     caption = (
         f"Concentration of {name or 'the drug'} over time; n = {_count(samples)} participants, "
-        f"{len(samples)} samples. Thin: participants; thick: geometric means by dose; gap: an unsampled dose. "
-        "Options: nominal times for means; below the LLOQ 0 in the linear panel, left out of the log panel."
+        f"{len(samples)} samples. Thin: participants; thick: geometric means by dose; gap: an unsampled "
+        "dose. Options: nominal times for means; below the LLOQ 0 in the linear panel, "
+        "left out of the log panel."
     )
     return Figure(
         key_of("concentration", name),

@@ -7,6 +7,7 @@ of such a call by noise alone. Nothing is computed here: a review holds it.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from typing import Final
 
@@ -253,6 +254,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
     verdicts = _worded(result, review, "dose_levels")
     if len(verdicts):
         keep = verdicts[~verdicts["note"].astype(str).str.contains(_NOT_FOR)]
+        keep = keep.assign(unit=[re.sub(r"^dose_mg = (.+)$", r"\1 mg", str(u)) for u in keep["unit"]])
         heads = [("unit", Column("dose level", "name")), *_columns(review)]
         caption = "Rules by dose level, for rules that were made for a few participants at a dose."
         blocks.append(table_of("decisions-doses", caption, keep, heads, collapsed=True))
@@ -394,7 +396,8 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
             else f"n = {len(parts)} components"
         )
         picture = (
-            f"Variance of one biopsy's value taken apart: share of each component, whiskers its 95 % limits; {n}. "
+            "Variance of one biopsy's value taken apart: share of each component, whiskers its 95 % limits; "
+            f"{n}. "
             "Options: restricted maximum likelihood on the model scale; replicate biopsies of this study."
         )
         height = min(0.36 * lines + 1.6, 7.0)
@@ -472,8 +475,8 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
             ),
             Figure(
                 key_of("regression", reference),
-                f"{label}: change against baseline, with what measurement error alone makes of that relation; "
-                f"{used}",
+                f"{label}: change against baseline, with what measurement error alone makes of that "
+                f"relation; {used}",
                 drawn(5.9, 4.4, _draw(plot.regression_to_the_mean, result, review, reference)),
                 wide=False,
             ),

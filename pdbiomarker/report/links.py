@@ -100,7 +100,8 @@ def _figure(
     used = link.points["used"].astype(bool)
     visits = "visit" in link.points.columns
     n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
-    told = f"{caption[:-1]}; {n}. {link.note} Options: contrast {link.contrast}; strict analysis set; p not adjusted."
+    options = f"Options: contrast {link.contrast}; strict analysis set; p not adjusted."
+    told = f"{caption[:-1]}; {n}. {link.note} {options}"
     return Figure(_key(kind, link), clean(told), drawn(6.2, height, draw), wide=False)
 
 

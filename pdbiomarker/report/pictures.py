@@ -37,9 +37,9 @@ def _heatmap(
     rows = rows[rows["set"] == primary_set(result.table)]
     rows = rows[(rows["assay"] + ":" + rows["feature"]).isin(features)]
     caption = (
-        f"Change of every participant (across{', by ' + group if group else ''}, then by the first feature) in "
-        f"every feature of the panels; n = {people} participants, {len(features)} features. Hatched: missing, "
-        f"with the reason.{dots} {model_options(result, rows, contrast=contrast)}"
+        f"Change of every participant (across{', by ' + group if group else ''}, then by the first feature) "
+        f"in every feature of the panels; n = {people} participants, {len(features)} features. Hatched: "
+        f"missing, with the reason.{dots} {model_options(result, rows, contrast=contrast)}"
     )
     width = min(13.0, max(7.6, 4.4 + 0.17 * people))
     draw = drawn(width, 2.7 + 0.28 * len(features), lambda ax: plot.change_heatmap(
@@ -53,8 +53,8 @@ def signature_figure(result: Result, assay: str, contrast: str) -> Figure:
     rows = table[(table["kind"] == "signature") & (table["assay"] == assay) & (table["contrast"] == contrast)]
     rows = rows[rows["set"] == primary_set(rows)]
     caption = (
-        f"Signatures of {assay} at a glance, the largest rise on top: change with 95 % CI; filled: adjusted p "
-        f"below 0.05; {set_label(str(rows['set'].iloc[0]), result)}; {span_of_pairs(rows)}. "
+        f"Signatures of {assay} at a glance, the largest rise on top: change with 95 % CI; filled: adjusted "
+        f"p below 0.05; {set_label(str(rows['set'].iloc[0]), result)}; {span_of_pairs(rows)}. "
         f"{model_options(result, rows)}"
     )
     draw = drawn(
@@ -71,9 +71,9 @@ def batch_figures(result: Result) -> list[Figure]:
         n = int((table["assay"].astype(str) == assay).sum())
         unit = "slides" if "slide_id" in table.columns else "biopsies"
         caption = (
-            f"Quality of {assay} by batch, visits marked: where a batch holds one visit only, a shift between "
-            f"batches would look like an effect; n = {n} {unit}. Options: nothing is corrected here; bars are "
-            "medians; metrics that do not vary are left out."
+            f"Quality of {assay} by batch, visits marked: where a batch holds one visit only, a shift "
+            f"between batches would look like an effect; n = {n} {unit}. Options: nothing is corrected here; "
+            "bars are medians; metrics that do not vary are left out."
         )
         draw = drawn(11.0, 3.7, lambda ax, q=name, a=assay: plot.quality_by_batch(result, q, a, ax=ax))  # type: ignore[misc]
         figures.append(Figure(key_of("batches", assay), caption, draw))

@@ -157,7 +157,8 @@ class _Facts:
             return cls(None, {}, {}, {})
         row = rows.iloc[int((rows["family"] != "primary").to_numpy().argmin())]
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
-        lost = {p: (word, reason) for p, word, reason in not_evaluable(result, chosen)}
+        known = _losses(result, chosen)
+        lost = {p: (word, known.get(p, reason)) for p, word, reason in not_evaluable(result, chosen)}
         return cls(chosen, _scores(result, chosen), _left_out(result, chosen), lost)
 
     def of_biopsy(self, biopsy: str) -> list[str]:
@@ -178,14 +179,24 @@ class _Facts:
         return empty
 
 
+def _losses(result: Result, chosen: Selection) -> dict[str, str]:
+    """Why participants were lost, as the study recorded it; empty where a result keeps no dispositions."""
+    table = getattr(result, "dispositions", None)
+    if not isinstance(table, pd.DataFrame) or table.empty:
+        return {}
+    for column in ("assay", "contrast", "set"):
+        table = table[table[column] == chosen.row[column]]
+    told = table[(table["outcome"] == "lost") & table["reason"].astype(str).ne("")]
+    return dict(zip(told["participant_id"].astype(str), told["reason"].astype(str), strict=True))
+
+
 def _scores(result: Result, chosen: Selection) -> dict[str, str]:
     """The value of the feature of each biopsy, with its name and unit."""
     assay, feature = str(chosen.row["assay"]), str(chosen.row["feature"])
     adata = getattr(result.study, "assays", {}).get(assay)
-    names = getattr(adata, "var_names", ())
-    if adata is None or feature not in names:
+    if adata is None or feature not in getattr(adata, "var_names", ()):
         return {}
-    values = np.asarray(adata.X[:, int(names.get_loc(feature))], dtype=float).ravel()
+    values = np.ravel(np.asarray(adata.X[:, int(adata.var_names.get_loc(feature))])).astype(np.float64)
     factor = 100.0 if chosen.kind == "proportion" else 1.0
     unit = unit_of(result, assay, feature, chosen.kind)
     return {

@@ -70,7 +70,7 @@ def test_swimmer_draws_every_kind_of_mark(made: Efficacy, tables: dict[str, pd.D
     biopsies = tables["biopsies"].assign(adequate=lambda t: t["adequate"].astype(object))
     biopsies.loc[0, "adequate"] = None
     ax = swimmer(bars, marks, biopsies, doses=tables["doses"], hue="dose_mg")
-    for label in ("dose (mg) 10", "ongoing", "dose", "biopsy, adequate", "biopsy, inadequate", "death"):
+    for label in ("10 mg", "ongoing", "dose", "biopsy, adequate", "biopsy, inadequate", "death"):
         assert label in words(ax).split("\n"), label
     assert "biopsy, not assessed" in words(ax)
     assert "progression" in words(ax)

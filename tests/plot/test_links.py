@@ -41,7 +41,9 @@ def test_exposure_shows_every_pair_means_and_the_allowed_curve(result: PDResult,
     curves = [line for line in ax.lines if len(line.get_xdata()) == len(found.curve)]
     assert len(curves) == 1
     assert np.asarray(curves[0].get_ydata()) == pytest.approx(found.curve["mean"].to_numpy())
-    assert [t.get_text() for t in ax.get_xticklabels()] == ["1", "3", "10", "30"]
+    doses = found.points.loc[found.points["used"].astype(bool), "exposure"].value_counts()
+    shown = [f"{dose} mg\nn = {doses[dose]}" for dose in (1, 3, 10, 30)]
+    assert [t.get_text() for t in ax.get_xticklabels()] == shown
     assert "n = 23 pairs" in words_of(ax)
 
 

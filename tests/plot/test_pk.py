@@ -49,6 +49,26 @@ def test_concentrations_over_time_show_every_participant_and_the_means_of_the_ta
     assert render_png(fig, dpi=60) == render_png(concentration_time(frame, dose), dpi=60)
 
 
+def test_no_line_leads_over_a_dose_that_nobody_sampled() -> None:
+    frame, dose = samples()
+    after = frame[frame["time_h"] == 24.0].assign(time_h=504.0)
+    frame = pd.concat([frame, after], ignore_index=True)
+    given = {person: [0.0, 336.5] for person in dose}
+    whole, broken = (concentration_time(frame, dose, dose_times=t) for t in (None, given))
+    for with_gap, fig in ((False, whole), (True, broken)):
+        for ax in fig.axes:
+            thick = [line for line in ax.lines if line.get_linewidth() > 2]
+            for line in thick:
+                x = np.asarray(line.get_xdata(), dtype=float)
+                assert np.isnan(x).any() == with_gap
+                if with_gap:  # between the last sample before the dose and the first one after it
+                    (at,) = np.flatnonzero(np.isnan(x))
+                    assert (x[at - 1], x[at + 1]) == (336.0 / 24, 504.0 / 24)
+    # A dose that was sampled within a day keeps its line.
+    fig = concentration_time(frame, dose, dose_times={person: [490.0] for person in dose})
+    assert not any(np.isnan(np.asarray(line.get_xdata(), float)).any() for line in fig.axes[0].lines)
+
+
 def test_nothing_above_the_limit_says_so() -> None:
     frame, dose = samples()
     fig = concentration_time(frame.assign(concentration="BLQ"), dose)

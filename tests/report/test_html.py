@@ -89,8 +89,8 @@ def hostile(fake: ModuleType) -> tuple[str, Page, object]:
 def test_sections_stand_in_order_after_the_answer(made: tuple[str, Page, object]) -> None:
     keys = [attrs["id"] for tag, attrs in made[1].tags if tag == "section"]
     assert keys == [
-        *("summary", "answer", "accountability", "quality", "primary", "families", "signatures", "genes"),
-        *("truth", "methods", "provenance"),
+        *("summary", "answer", "accountability", "quality", "primary", "heat-map", "families"),
+        *("signatures", "genes", "truth", "methods", "provenance"),
     ]
     targets = {f"#{attrs['id']}" for _, attrs in made[1].tags if attrs.get("id")}
     links = [attrs["href"] for tag, attrs in made[1].tags if tag == "a"]
