@@ -27,6 +27,7 @@ from types import MappingProxyType
 import cv2
 import numpy as np
 import pandas as pd
+from anndata import AnnData
 
 import pdbiomarker as pb
 from pdbiomarker import ihc
@@ -99,7 +100,7 @@ def _slides(study: pb.Study, n: int) -> Iterator[tuple[str, str, str]]:
         yield f"{biopsy}-{panel}{k // len(planned) or ''}", biopsy, panel
 
 
-def _measured(stained: list[tuple[str, str, str]]) -> pb.AnnData:  # type: ignore[name-defined]
+def _measured(stained: list[tuple[str, str, str]]) -> AnnData:
     draw = np.random.default_rng(8)
     scores = []
     for slide, biopsy, panel in stained:
@@ -139,15 +140,15 @@ def _quality(stained: list[tuple[str, str, str]]) -> pd.DataFrame:
 
 def _images(
     study: pb.Study, stained: list[tuple[str, str, str]], folder: Path
-) -> dict[str, dict[str, object]]:
+) -> dict[str, dict[str, str | Path]]:
     """Images of every slide: files of their own, whose bytes are those of the few that were drawn."""
     folder.mkdir(parents=True, exist_ok=True)
     kinds = {"overview": OVERVIEW, "field": FIELD}
     drawn = {(kind, k): _tissue(shape, seed=k) for kind, shape in kinds.items() for k in range(DRAWN)}
     visits = pb.assign_visits(study)["visit"]
-    images: dict[str, dict[str, object]] = {}
+    images: dict[str, dict[str, str | Path]] = {}
     for number, (slide, biopsy, _) in enumerate(stained):
-        item: dict[str, object] = {
+        item: dict[str, str | Path] = {
             "biopsy_id": biopsy,
             "participant_id": str(study.biopsies.at[biopsy, "participant_id"]),
             "visit": str(visits[biopsy] or ""),
@@ -173,7 +174,7 @@ def _tissue(shape: tuple[int, int], *, seed: int) -> bytes:
         cv2.ellipse(image, centre, axes, float(draw.uniform(0, 180)), 0, 360, inside, -1)
         rim = (40, 60, 230) if brown else (230, 150, 40)
         cv2.ellipse(image, centre, axes, float(draw.uniform(0, 180)), 0, 360, rim, 1)
-    image += draw.normal(0, 2.5, image.shape)
+    image = image + draw.normal(0, 2.5, image.shape)
     done, data = cv2.imencode(".png", np.clip(image, 0, 255).astype(np.uint8))
     if not done:
         raise RuntimeError("the image could not be written")

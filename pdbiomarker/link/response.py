@@ -162,7 +162,7 @@ def computed_outcomes(result: PDResult) -> pd.DataFrame | None:
     DataFrame or None
         The columns of :data:`OUTCOMES` that it has; None where no response was computed.
     """
-    table = getattr(result, "clinical", {}).get("response_by_participant")
+    table = result.clinical.get("response_by_participant")
     if table is None or table.empty:
         return None
     own = table[table["participant_id"].isin(result.study.participants.index)]

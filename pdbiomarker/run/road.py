@@ -644,7 +644,8 @@ class Trip:
         )
         write_manifest(out, manifest)
         documents = tuple(map(document_of, work.report.get("formats", ())))
-        first = {"assays": "assays", "change": "results/pd_change.csv", "report": documents}
+        first: dict[str, str | tuple[str, ...]] = {"assays": "assays", "change": "results/pd_change.csv"}
+        first["report"] = documents
         made = [out / name for name in self._files if name.startswith(first[request.until])]
         return RunOutcome(
             code,

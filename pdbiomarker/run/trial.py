@@ -217,7 +217,7 @@ def _in_order(study: Study) -> Study:
 def _exposure(study: Study, told: Problems) -> Tables:
     tables, left = exposure_tables(study)
     told.extend(left)
-    by_day = study.biopsies["hours_from_first_dose"].isna().all()
+    by_day = not (study.biopsies["hours_from_first_dose"] > 0).any()  # of those on treatment
     for note in tables["notes"]["note"]:
         if by_day and note.split(maxsplit=1)[1].startswith("biopsies"):
             continue  # days are all that the study has: nothing was lost that could be given for a few
