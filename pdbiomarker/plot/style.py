@@ -14,6 +14,7 @@ import re
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, Final
 
 import matplotlib as mpl
@@ -116,6 +117,7 @@ _RC: Final[Mapping[str, Any]] = {
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the look to everything drawn inside; nothing outside is changed."""
+    _own_fonts()
     with mpl.rc_context({**sns.axes_style("ticks"), **_RC}):  # type: ignore[dict-item]
         yield
 
@@ -133,7 +135,20 @@ def figure(width: float, height: float) -> Figure:
 
 
 @functools.cache
+def _own_fonts() -> None:
+    """Draw with the font that comes with Matplotlib: one of the system's draws other bytes.
+
+    Which of the two Matplotlib finds depends on the machine, and on the age of the user's font cache.
+    """
+    manager = font_manager.fontManager
+    manager.ttflist = [font for font in manager.ttflist if not font.name.startswith("DejaVu Sans")]
+    for file in sorted((Path(mpl.get_data_path()) / "fonts" / "ttf").glob("DejaVuSans*.ttf")):
+        manager.addfont(file)
+
+
+@functools.cache
 def _glyphs() -> frozenset[int]:
+    _own_fonts()
     font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
     return frozenset(font.get_charmap())
 

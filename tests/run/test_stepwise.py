@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
 import json
 import os
 from collections.abc import Iterator, Sequence
@@ -172,6 +173,15 @@ def test_shared_locks_are_held_side_by_side_and_the_last_removes_the_file(tmp_pa
             FolderLock(tmp_path).__enter__()
         assert (tmp_path / ".lock").exists()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_cannot_lock_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def no_locks(*_: object) -> None:
+        raise OSError(errno.ENOLCK, "No locks available")
+
+    monkeypatch.setattr("pdbiomarker.provenance.fcntl.flock", no_locks)
+    with pytest.raises(ResourceError, match=r"E-RUN-043 .*No locks available"):
+        FolderLock(tmp_path, shared=True).__enter__()
 
 
 # --- refused ---
