@@ -426,11 +426,18 @@ def mark_done(
     root = Path(folder)
     relative = sorted(_relative(root, output) for output in outputs)
     hashes = {name: sha256_file(root / name) for name in relative}
-    content = {"step": step, "key": key, "outputs": hashes, "facts": dict(facts or {})}
+    content: dict[str, Any] = {"step": step, "key": key, "outputs": hashes, "facts": dict(facts or {})}
+    content["sha256"] = _seal(content)
     write_text(
         _record_path(root, step), json.dumps(content, sort_keys=True, indent=1, ensure_ascii=False) + "\n"
     )
     return StepRecord(step, key, hashes, dict(facts or {}))
+
+
+def _seal(content: Mapping[str, Any]) -> str:
+    """Hash of a record by its text as JSON: an edited record is none."""
+    plain = json.loads(json.dumps(content))  # as it will be read back
+    return sha256_text(json.dumps(plain, sort_keys=True, ensure_ascii=False))
 
 
 def completed(folder: str | Path, step: str, key: str) -> StepRecord | None:
@@ -459,9 +466,11 @@ def is_complete(folder: str | Path, step: str, key: str) -> bool:
 
 
 def read_record(folder: str | Path, step: str) -> StepRecord | None:
-    """Return the record of a step as it stands, unchecked; None when there is none that can be read."""
+    """Return the record of a step, its outputs unchecked; None when there is none, or it was edited."""
     try:
         content = json.loads(_record_path(Path(folder), step).read_text(encoding="utf-8"))
+        if content.pop("sha256") != _seal(content):
+            return None
         outputs = {str(name): str(digest) for name, digest in content["outputs"].items()}
         return StepRecord(str(content["step"]), str(content["key"]), outputs, dict(content["facts"]))
     except (OSError, ValueError, KeyError, TypeError, AttributeError):

@@ -71,8 +71,17 @@ MARKERS: Final = ("o", "s", "^", "D", "v", "P", "X", "h")
 _OKABE_ITO: Final = ("#0072B2", "#E69F00", "#009E73", "#CC79A7", "#D55E00", "#56B4E9", "#8C7A00")
 _MAX_LEVELS: Final = 7
 
+#: The DejaVu Sans that comes with matplotlib. Under its usual name any other version that is installed, or
+#: stands in a list of fonts kept in the user's home, may take its place, and figures differ in their bytes.
+_FAMILY: Final = "DejaVu Sans of matplotlib"
+_FACES: Final = (
+    ("DejaVuSans.ttf", "normal", 400),
+    ("DejaVuSans-Bold.ttf", "normal", 700),
+    ("DejaVuSans-Oblique.ttf", "oblique", 400),
+    ("DejaVuSans-BoldOblique.ttf", "oblique", 700),
+)
 _RC: Final[Mapping[str, Any]] = {
-    "font.family": ["DejaVu Sans"],
+    "font.family": [_FAMILY],
     "font.size": 9.0,
     "text.parse_math": False,
     # Hinted text changes its width with the resolution: what is laid out once must fit every format.
@@ -114,10 +123,27 @@ _RC: Final[Mapping[str, Any]] = {
 }
 
 
+@functools.cache
+def _register_fonts() -> None:
+    """Make matplotlib's own fonts known under a name that no other font has."""
+    folder = Path(mpl.get_data_path()) / "fonts" / "ttf"
+    for file, slant, weight in _FACES:
+        entry = font_manager.FontEntry(
+            fname=str(folder / file),
+            name=_FAMILY,
+            style=slant,
+            variant="normal",
+            weight=weight,
+            stretch="normal",
+            size="scalable",
+        )
+        font_manager.fontManager.ttflist.append(entry)
+
+
 @contextmanager
 def style() -> Iterator[None]:
     """Apply the look to everything drawn inside; nothing outside is changed."""
-    _own_fonts()
+    _register_fonts()
     with mpl.rc_context({**sns.axes_style("ticks"), **_RC}):  # type: ignore[dict-item]
         yield
 
@@ -135,21 +161,9 @@ def figure(width: float, height: float) -> Figure:
 
 
 @functools.cache
-def _own_fonts() -> None:
-    """Draw with the font that comes with Matplotlib: one of the system's draws other bytes.
-
-    Which of the two Matplotlib finds depends on the machine, and on the age of the user's font cache.
-    """
-    manager = font_manager.fontManager
-    manager.ttflist = [font for font in manager.ttflist if not font.name.startswith("DejaVu Sans")]
-    for file in sorted((Path(mpl.get_data_path()) / "fonts" / "ttf").glob("DejaVuSans*.ttf")):
-        manager.addfont(file)
-
-
-@functools.cache
 def _glyphs() -> frozenset[int]:
-    _own_fonts()
-    font = font_manager.get_font(font_manager.findfont("DejaVu Sans"))
+    _register_fonts()
+    font = font_manager.get_font(font_manager.findfont(_FAMILY))
     return frozenset(font.get_charmap())
 
 
@@ -539,6 +553,7 @@ def _numeric_levels(numeric: pd.Series) -> tuple[list[str], list[str]]:
 def render_svg(fig: Figure) -> bytes:
     """Draw a figure as SVG: the same bytes for the same figure, no clock, no comments, text as outlines."""
     buffer = io.BytesIO()
+    _register_fonts()
     with mpl.rc_context(_RC):  # type: ignore[arg-type]
         fig.savefig(buffer, format="svg", dpi=200, metadata={"Date": None, "Creator": None})
     return re.sub(rb"<!--.*?-->\n?", b"", buffer.getvalue(), flags=re.DOTALL)
@@ -547,6 +562,7 @@ def render_svg(fig: Figure) -> bytes:
 def render_png(fig: Figure, *, dpi: int = 150) -> bytes:
     """Draw a figure as PNG: the same bytes for the same figure."""
     buffer = io.BytesIO()
+    _register_fonts()
     with mpl.rc_context(_RC):  # type: ignore[arg-type]
         fig.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
