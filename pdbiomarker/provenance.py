@@ -32,7 +32,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pdbiomarker import audit
+from pdbiomarker.audit import AUDIT, SIGNOFFS
+from pdbiomarker.audit import append as append_event
+from pdbiomarker.audit import check as check_log
+from pdbiomarker.audit import read as read_log
 from pdbiomarker.errors import FolderInUseError, Problem, Problems, ResourceError, StudyError
 from pdbiomarker.hashes import canonical_json, now_utc, sha256_file, sha256_json, sha256_text
 from pdbiomarker.versions import code_commit, code_version, environment, package_version
@@ -577,11 +580,11 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
     The `run` part names the last line of the log; a further line of the log then names the manifest.
     """
     path = Path(folder) / MANIFEST
-    lines = audit.read(folder)
+    lines = read_log(folder)
     head = {"line": len(lines), "sha256": lines[-1].sha256 if lines else ""}
-    tied = dataclasses.replace(manifest, run={**manifest.run, audit.AUDIT: head})
+    tied = dataclasses.replace(manifest, run={**manifest.run, AUDIT: head})
     write_text(path, tied.to_json())
-    audit.append(
+    append_event(
         folder,
         str(manifest.run.get("function", "manifest")),
         detail={
@@ -669,9 +672,9 @@ def verify(folder: str | Path) -> list[Problem]:
     for name in sorted(expected):
         _verify_file(root, name, expected[name], problems)
     _verify_records(root, manifest.outputs, problems)
-    _verify_others(root, {*expected, MANIFEST, audit.AUDIT, audit.SIGNOFFS}, problems)
-    head = manifest.run.get(audit.AUDIT)
-    problems.extend(audit.check(root, head=head if isinstance(head, dict) else None, manifest=digest))
+    _verify_others(root, {*expected, MANIFEST, AUDIT, SIGNOFFS}, problems)
+    head = manifest.run.get(AUDIT)
+    problems.extend(check_log(root, head=head if isinstance(head, dict) else None, manifest=digest))
     _verify_signoffs(root, digest, problems)
     return list(problems)
 
@@ -685,11 +688,11 @@ def _later_files(root: Path, digest: str) -> dict[str, str]:
     """Files that the log says were added since the manifest was written, such as further reports."""
     found: dict[str, str] = {}
     seen = False
-    for line in audit.read(root):
+    for line in read_log(root):
         seen |= line.manifest == digest
         if seen:
             found |= {str(name): str(value) for name, value in line.files.items()}
-    found.pop(audit.SIGNOFFS, None)
+    found.pop(SIGNOFFS, None)
     return found
 
 
@@ -758,8 +761,8 @@ def _verify_others(root: Path, known: set[str], problems: Problems) -> None:
 
 def _verify_signoffs(root: Path, digest: str, problems: Problems) -> None:
     """Hold the sign-offs against the log, which has their hash, and against the manifest they are of."""
-    path = root / audit.SIGNOFFS
-    signed = [line.files[audit.SIGNOFFS] for line in audit.read(root) if audit.SIGNOFFS in line.files]
+    path = root / SIGNOFFS
+    signed = [line.files[SIGNOFFS] for line in read_log(root) if SIGNOFFS in line.files]
     if not path.exists() and not path.is_symlink() and not signed:
         return
     remedy = "Take the file from a backup, or sign the folder again: pdbiomarker sign OUT."
@@ -769,7 +772,7 @@ def _verify_signoffs(root: Path, digest: str, problems: Problems) -> None:
             "E-AUDIT-003",
             "The sign-offs were edited, replaced or removed: the log has another hash of them.",
             remedy=remedy,
-            file=audit.SIGNOFFS,
+            file=SIGNOFFS,
         )
         return
     if json.loads(path.read_text(encoding="utf-8"))[-1]["manifest"] != digest:
@@ -777,6 +780,6 @@ def _verify_signoffs(root: Path, digest: str, problems: Problems) -> None:
             "E-AUDIT-003",
             "The last sign-off is of another state of the folder: it was made again since.",
             remedy=remedy,
-            file=audit.SIGNOFFS,
+            file=SIGNOFFS,
             severity="warning",
         )

@@ -8,11 +8,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import pdbiomarker.run as runs
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.hashes import sha256_json
 from pdbiomarker.provenance import Manifest, read_manifest, verify
-from pdbiomarker.run.road import RunOutcome
+from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
 
 __all__ = ["Compared", "Reproduction", "reproduce"]
 
@@ -158,12 +157,12 @@ def _repeater(
         facts["also"] = ",".join(given.get("also") or ()) or None
         if _is_lost(facts["regions"], optional=True) or _is_lost(given.get("panel"), optional=True):
             raise InputError([_unknown("where regions or panel lie", "They lay elsewhere.", "regions")])
-        return lambda out, how: runs.quantify_slides(where, out, panel=given.get("panel"), facts=facts, **how)
+        return lambda out, how: quantify_slides(where, out, panel=given.get("panel"), facts=facts, **how)
     chosen: Any = given.get("plan") if plan is None else plan
     if _is_lost(chosen, optional=True):
         said = "The run was given a plan that does not lie where it did."
         raise InputError([_unknown("which plan", said, "--plan")])
-    again = runs.run_study if function == "run_study" else runs.change_study
+    again = run_study if function == "run_study" else change_study
     return lambda out, how: again(where, out, plan=chosen, **how)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import h5py
+import numpy as np
 import pandas as pd
 import pytest
 import tifffile
@@ -75,7 +76,7 @@ def _arrays(path: Path) -> list[tuple[str, bytes]]:
             told = "".join(f"{key}={value!r}" for key, value in item.attrs.items())
             found.append((f"{path.name}/{name}", told.encode()))
             if isinstance(item, h5py.Dataset) and item.shape is not None:
-                found.append((f"{path.name}/{name}", repr(item[()].tolist()).encode()))
+                found.append((f"{path.name}/{name}", repr(np.asarray(item[()]).tolist()).encode()))
 
         file.visititems(visit)
     return found
