@@ -79,11 +79,13 @@ def sparse_fault(matrix: h5py.Group, shape: tuple[int, int], *, by_row: bool = T
     if lines != expected:
         return f"there are {lines + 1} pointers for {expected} {'rows' if by_row else 'columns'}"
     if columns != stored:
-        return f"there are {columns} column numbers for {stored} values"
+        return f"there are {columns} columns for {stored} values"
     pointers = np.asarray(matrix["indptr"][:], dtype=np.int64)
-    if pointers[0] != 0 or (np.diff(pointers) < 0).any():
-        return "its pointers do not rise from 0"
-    if pointers[-1] != stored:
+    if pointers.size and pointers[0] != 0:
+        return "the first pointer is not 0"
+    if (np.diff(pointers) < 0).any():
+        return "pointers fall"
+    if pointers.size and pointers[-1] != stored:
         return f"the last pointer is {pointers[-1]}, and {stored} values are stored"
     return ""
 
