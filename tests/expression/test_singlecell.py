@@ -224,7 +224,7 @@ def _edit(path, name, change):
         ("X/indices", lambda v: v[:-5], "columns for"),
         ("X/indptr", lambda v: np.where(np.arange(v.size) == 3, 10**9, v), "pointers fall"),
         ("X/indptr", lambda v: v + 1, "the first pointer is not 0"),
-        ("X/indptr", lambda v: v[:-1], "180 pointers for 180 cells"),
+        ("X/indptr", lambda v: v[:-1], "180 pointers for 180 rows"),
         ("X/indptr", lambda v: np.append(v[:-1], v[-1] + 7), "the last pointer"),
     ],
 )
