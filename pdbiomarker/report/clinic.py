@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import numpy as np
 import pandas as pd
 
 from pdbiomarker import plot
-from pdbiomarker.change import change_columns
+from pdbiomarker.change import PDResult, change_columns
 from pdbiomarker.clinical.ada import AdaSamples
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
@@ -68,7 +68,9 @@ def clinical_sections(result: Result, by_dose: frozenset[str] = frozenset()) -> 
     if not tables:
         return ()
     features = _features(result, tables)
-    drawn_before = {c for c, (a, f) in change_columns(result).items() if f"{a}:{f}" in by_dose}
+    drawn_before = {
+        c for c, (a, f) in change_columns(cast("PDResult", result)).items() if f"{a}:{f}" in by_dose
+    }
     found = (
         Section("efficacy", "Response and survival", tuple(_efficacy(tables, features))),
         Section("exposure", "Exposure", tuple(_exposure(tables))),

@@ -70,7 +70,7 @@ def _table(
         for row in frame[list(heads)].head(_MOST_ROWS).itertuples(index=False, name=None)
     )
     total = len(frame) if len(frame) > len(rows) else None
-    return Table(key, caption, columns, rows, len(rows) > _OPEN_ROWS, total, message, level)
+    return Table(key, caption, columns, rows, len(rows) > _OPEN_ROWS, total, message=message, level=level)
 
 
 def _cell(value: object) -> Cell:
