@@ -303,8 +303,8 @@ def _transcripts(result: Result) -> list[Block]:
                 )
                 count = int((rna["assay"] == assay).sum())
                 caption = (
-                    f"Components of log2 CPM of {assay}, coloured by {hue}; n = {count} biopsies. For looking "
-                    "at; no analysis uses them. Options: the 500 most variable genes, centred."
+                    f"Components of log2 CPM of {assay}, coloured by {hue}; n = {count} biopsies. For "
+                    "looking at; no analysis uses them. Options: the 500 most variable genes, centred."
                 )
                 blocks.append(Figure(_key("components", assay, hue), caption, draw, wide=False))
     return blocks
