@@ -262,8 +262,7 @@ def _draw(ax: Axes, rows: Sequence[_Row], people: Sequence[str], logs: bool) -> 
 def _below(ax: Axes) -> Any:
     """Axes coordinates whose lower edge lies under the names of the participants."""
     longest = max((len(t.get_text()) for t in ax.get_xticklabels()), default=0)
-    size = float(ax.get_xticklabels()[0].get_fontsize()) if longest else 0.0
-    drop = 0.62 * longest * size + 8 if longest else 0.0
+    drop = 0.62 * longest * float(ax.get_xticklabels()[0].get_fontsize()) + 8 if longest else 0.0
     fig = ax.get_figure(root=True)
     shift = mpl.transforms.ScaledTranslation(0, -drop / 72, fig.dpi_scale_trans) if fig is not None else None
     return ax.transAxes + shift if shift is not None else ax.transAxes
@@ -276,7 +275,7 @@ def _tick(value: float, logs: bool) -> str:
     return f"{number} ({2.0**value:.3g}×)" if value >= 0 else f"{number} (1/{2.0**-value:.3g})"
 
 
-def _missing(ax: Axes, rows: Sequence[_Row], people: Sequence[str], grid: Floats) -> list[Patch]:
+def _missing(ax: Axes, rows: Sequence[_Row], people: Sequence[str], grid: Floats) -> list[Artist]:
     """Hatch what is missing, one hatching a reason; returns the legend, the most frequent reason first."""
     empty_cells = [(y, x) for y, x in zip(*np.nonzero(~np.isfinite(grid)), strict=True)]
     words = {(y, x): rows[y].lost.get(people[x], "no value") for y, x in empty_cells}

@@ -205,8 +205,8 @@ def sensitivity(result: Result, review: Review, feature: str, *, ax: Axes | None
         despine(ax, left=True)
         n = int(one.table("analysis sets")["n_pairs"].iloc[0]) if len(one.table("analysis sets")) else 0
         titles(ax, title, f"95 % intervals; {n} pairs in the primary set; band: the primary analysis.")
-        least, most = (_said(one, v) for v in (min(v[2] for v in told), max(v[2] for v in told)))
-        describe(ax, f"{len(told)} estimates from {least} to {most}; primary {_said(one, first[2])}.")
+        ends = [_said(one, v) for v in (min(v[2] for v in told), max(v[2] for v in told))]
+        describe(ax, f"{len(told)} estimates from {' to '.join(ends)}; primary {_said(one, first[2])}.")
         return ax
 
 

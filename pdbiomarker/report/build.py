@@ -312,9 +312,9 @@ def _transcripts(result: Result) -> list[Block]:
                     4.4,
                     lambda ax, a=str(assay), h=hue: plot.components(result, a, hue=h, ax=ax),  # type: ignore[misc]
                 )
-                biopsies = int((rna["assay"] == assay).sum())
+                count = int((rna["assay"] == assay).sum())
                 caption = (
-                    f"Components of log2 CPM of {assay}, coloured by {hue}; n = {biopsies} biopsies. For "
+                    f"Components of log2 CPM of {assay}, coloured by {hue}; n = {count} biopsies. For "
                     "looking at; no analysis uses them. Options: the 500 most variable genes, centred."
                 )
                 blocks.append(Figure(_key("components", assay, hue), caption, draw, wide=False))

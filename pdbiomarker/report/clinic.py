@@ -68,9 +68,7 @@ def clinical_sections(result: Result, by_dose: frozenset[str] = frozenset()) -> 
     if not tables:
         return ()
     features = _features(result, tables)
-    drawn_before = {
-        c for c, (a, f) in change_columns(cast("PDResult", result)).items() if f"{a}:{f}" in by_dose
-    }
+    drawn_before = _columns_of(result, by_dose)
     found = (
         Section("efficacy", "Response and survival", tuple(_efficacy(tables, features))),
         Section("exposure", "Exposure", tuple(_exposure(tables))),
@@ -82,6 +80,13 @@ def clinical_sections(result: Result, by_dose: frozenset[str] = frozenset()) -> 
         Section("safety", "Antibodies and safety", (*_antibodies(tables), *_safety(tables))),
     )
     return tuple(section for section in found if section.blocks)
+
+
+def _columns_of(result: Any, features: frozenset[str]) -> set[str]:
+    """Columns of the joined table that hold the changes of these features (``assay:feature``)."""
+    if not features:
+        return set()
+    return {column for column, (a, f) in change_columns(result).items() if f"{a}:{f}" in features}
 
 
 def _features(result: Any, tables: Tables) -> list[tuple[str, str, str]]:

@@ -182,6 +182,6 @@ def test_the_report_says_what_was_decided_and_tells_nothing_twice(result, review
     assert len(tables["decisions-cohort"].rows) == len(review.decisions.cohort)
     assert len(tables["responders-ihc-cd8-density"].rows) == 10
     assert len(tables["honesty-checks"].rows) == len(review.honesty_checks)
-    assert [row[0] for row in tables["dose-levels"].rows] == [10.0, 20.0, 30.0]
+    assert [row[0] for row in tables["dose-levels"].rows] == ["10 mg", "20 mg", "30 mg"]
     without = pb.report.__globals__["build"](result.study, result)
     assert "decisions" not in [section.key for section in without.sections]

@@ -72,7 +72,7 @@ def test_every_figure_of_a_trial_says_what_it_shows(trial: pb.PDResult) -> None:
     document = build(trial.study, trial, review_of(trial, options=QUICK))
     check_figures(document, 20)
     keys = {figure.key for figure in figures_of(document)}
-    wanted = ("heat-map-on-treatment", "signatures-rna-signatures-on-treatment", "primary-forest", "spider")
+    wanted = ("heat-map-on-treatment", "primary-forest", "spider")
     assert {*wanted, "swimmer", "km-pfs", "volcano-rna-on-treatment"} - keys == set()
     # Change by dose is drawn once: beside its rank correlation.
     assert [key for key in keys if "dose" in key] == ["exposure-rna-signatures-cyt-dose-mg-on-treatment"]
