@@ -35,22 +35,22 @@ def _code() -> str:
     return sha256_json({path.name: sha256_file(path) for path in Path(__file__).parent.glob("*.py")})
 
 
-class _SealedCache(FunctionCache):  # type: ignore[misc]
+class _SealedCache(FunctionCache):
     """The files of one kernel, loaded only when they are what was saved by this version of the code."""
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         if not self._is_sound():
             with contextlib.suppress(OSError):
-                self.flush()
+                self.flush()  # type: ignore[no-untyped-call]
             return None
         try:
-            return super().load_overload(sig, target_context)
+            return super().load_overload(sig, target_context)  # type: ignore[no-untyped-call]
         except OSError:
             return None
 
     def save_overload(self, sig: Any, data: Any) -> None:
         with contextlib.suppress(OSError):  # a full disk or a folder that became read-only: keep none
-            super().save_overload(sig, data)
+            super().save_overload(sig, data)  # type: ignore[no-untyped-call]
             write_text(self._seal(), json.dumps({"code": _code(), "files": self._hashes()}) + "\n")
 
     def _seal(self) -> Path:
@@ -91,5 +91,6 @@ def kernel[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """
     compiled = njit(nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder for the files can be written
-        compiled._cache = _SealedCache(function)
+        cache = _SealedCache(function)  # type: ignore[no-untyped-call]
+        setattr(compiled, "_cache", cache)  # noqa: B010 - numba has no public way to it
     return cast("Callable[P, R]", compiled)
