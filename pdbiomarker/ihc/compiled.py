@@ -91,5 +91,6 @@ def kernel[**P, R](function: Callable[P, R]) -> Callable[P, R]:
     """
     compiled: Any = njit(nogil=True)(function)
     with contextlib.suppress(RuntimeError):  # no folder for the files can be written
-        compiled._cache = _SealedCache(function)  # type: ignore[no-untyped-call]
+        cache = _SealedCache(function)  # type: ignore[no-untyped-call]
+        setattr(compiled, "_cache", cache)  # noqa: B010 - numba has no public way to it
     return cast("Callable[P, R]", compiled)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
 
 from pdbiomarker import plot
-from pdbiomarker.change import PDResult, change_columns
+from pdbiomarker.change import change_columns
 from pdbiomarker.clinical.ada import AdaSamples
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
