@@ -30,10 +30,24 @@ _INTERRUPTED: Final = 130
 _HANDLED: Final = {"debug": False}
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(pb.__version__)
+        raise typer.Exit
+
+
 def common(
-    *, debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False
+    *,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
 ) -> None:
     """Take the options that come before the name of a command."""
+    del version
     _HANDLED["debug"] = debug
 
 
