@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import pdbiomarker as pb
-from pdbiomarker.catalogue import Entry
+
+if TYPE_CHECKING:  # what it needs is loaded on first use only
+    from pdbiomarker.catalogue import Entry
 
 __all__ = ["explain", "init"]
 
