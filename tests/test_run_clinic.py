@@ -194,7 +194,7 @@ def test_a_result_gives_its_clinical_tables_back_without_dates(trial: Path, tmp_
 
 
 def test_every_column_of_the_clinic_is_explained(trial: Path) -> None:
-    tables = pb.clinical_tables(pb.read_study(trial))
+    tables = pb.clinical_tables(pb.read_study(trial)).tables
     assert len(tables) > 20
     columns = {column: name for name, table in tables.items() for column in table.columns}
     assert all(pb.explain(column) for column in columns)
