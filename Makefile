@@ -8,7 +8,7 @@ EXTRAS := openslide dicom singlecell workflow slurm
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup demo test quick lint types floors check bench constraints reference clean
+.PHONY: setup demo test quick lint types floors docs check bench constraints reference clean
 
 setup: .venv/.ready
 
@@ -19,7 +19,7 @@ setup: .venv/.ready
 # uv reads the Python version from .python-version and finds or fetches it.
 .venv/.ready: pyproject.toml constraints.txt .python-version | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) venv --quiet --allow-existing .venv
-	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet -c constraints.txt -e '.[openslide,dicom,singlecell]' --group dev
+	VIRTUAL_ENV=$(CURDIR)/.venv $(UV) pip install --quiet -c constraints.txt -e '.[openslide,dicom,singlecell]' --group dev --group docs
 	touch $@
 
 demo: setup
@@ -41,6 +41,9 @@ types: setup
 floors: setup
 	$(BIN)/lint-imports
 
+docs: setup  ## the documentation site, in docs/_build/html; a warning is an error
+	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+
 check: lint types floors test
 
 bench: setup
@@ -53,7 +56,7 @@ bench: setup
 # `setup` installs: the deep segmenters would pin torch and tensorflow for everybody.
 constraints: | $(if $(findstring .tools,$(UV)),.tools/bin/uv)
 	$(UV) pip compile --quiet --universal --python-version 3.12 --no-header --no-annotate --no-emit-index-url \
-		--group dev $(addprefix --extra ,$(EXTRAS)) pyproject.toml -o constraints.txt
+		--group dev --group docs $(addprefix --extra ,$(EXTRAS)) pyproject.toml -o constraints.txt
 
 # Hashes of reference/MANIFEST.tsv, after a file of reference/ was changed on purpose.
 reference: setup

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from importlib.metadata import version as _version
 
     from pdbiomarker import clinical, decide, errors, expression, formula, ihc, link, mixed, noise, plot
+    from pdbiomarker.catalogue import explain
     from pdbiomarker.change import PDResult, clinical_join, pd_change, to_adam, with_clinical_columns
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
@@ -47,7 +48,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.stepwise import StepOptions, run_step
     from pdbiomarker.run.trial import clinical_tables, with_clinical
     from pdbiomarker.simulate import simulate_study
-    from pdbiomarker.study import Study, read_study
+    from pdbiomarker.study import Study, init_study, read_study
 
     __version__ = _version("pdbiomarker")
 
@@ -75,12 +76,14 @@ __all__ = [
     "diff_results",
     "errors",
     "escalate",
+    "explain",
     "export_result",
     "expression",
     "folder_status",
     "formula",
     "ihc",
     "import_exports",
+    "init_study",
     "link",
     "lock_plan",
     "mixed",
@@ -136,8 +139,10 @@ _HOMES: Final = {
     "lock_plan": "run.lock",
     "show_plan": "run.lock",
     "import_exports": "run.imports",
+    "init_study": "study",
     "decide_results": "run.decisions",
     "escalate": "run.safety",
+    "explain": "catalogue",
     "export_result": "run.exports",
     "normalize": "normalize",
     "pairs": "pairing",

@@ -99,6 +99,7 @@ _catalogue(
         11: "The date of a biopsy is partial.",
         12: "Two rows may be one biopsy.",
         13: "A biopsy is unscheduled.",
+        15: "A file of a new study folder is there already.",
     },
 )
 _catalogue(
@@ -497,6 +498,12 @@ _catalogue(
         3: "A design of dose escalation, or one of its options, is unknown or out of its range.",
         4: "A 3+3 escalation did not follow its rules.",
         5: "Dose levels or cohorts cannot be formed from the study's tables.",
+    },
+)
+_catalogue(
+    "TERM",
+    {
+        1: "A word is none of the codes, columns and words that are explained.",
     },
 )
 _catalogue(

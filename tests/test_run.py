@@ -142,6 +142,18 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
     }
 
 
+def test_every_column_of_the_results_is_explained(first: RunOutcome) -> None:
+    """No column but those named after a feature of the study."""
+    unknown = {}
+    for path in sorted((first.out / "results").glob("*.csv")):
+        for column in pd.read_csv(path, nrows=0).columns:
+            try:
+                pb.explain(column)
+            except InputError:
+                unknown[column] = path.name
+    assert {c: f for c, f in unknown.items() if not c.startswith("change_")} == {}
+
+
 def test_the_manifest_lists_inputs_and_outputs(first: RunOutcome, study: Path) -> None:
     manifest = read_manifest(first.out)
     inputs = {p.relative_to(study).as_posix() for p in study.rglob("*") if p.is_file()}

@@ -191,3 +191,10 @@ def test_a_result_gives_its_clinical_tables_back_without_dates(trial: Path, tmp_
     text = (outcome.out / "results" / "study.json").read_text(encoding="utf-8")
     assert not [date for date in ("2025-02-01", "2025-02-09", "2025-03-04") if date in text]
     assert pb.read_result(outcome.out).study.clinical["doses"]["cycle"].dtype == "Int64"
+
+
+def test_every_column_of_the_clinic_is_explained(trial: Path) -> None:
+    tables = pb.clinical_tables(pb.read_study(trial)).tables
+    assert len(tables) > 20
+    columns = {column: name for name, table in tables.items() for column in table.columns}
+    assert all(pb.explain(column) for column in columns)

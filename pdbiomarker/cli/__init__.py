@@ -10,7 +10,17 @@ from typing import Final
 
 import typer
 
-from pdbiomarker.cli import assays, clinic, cluster, decisions, documents, provenance, slides, study
+from pdbiomarker.cli import (
+    assays,
+    begin,
+    clinic,
+    cluster,
+    decisions,
+    documents,
+    provenance,
+    slides,
+    study,
+)
 from pdbiomarker.cli.shell import EXIT_CODES, Command, common, guarded
 
 __all__ = ["app", "main"]
@@ -20,7 +30,7 @@ app = typer.Typer(
     help="Pharmacodynamic change in serial tumour biopsies: from slides and counts to a reviewed decision.",
     epilog=EXIT_CODES,
     no_args_is_help=True,
-    add_completion=False,
+    add_completion=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -28,6 +38,7 @@ app.callback()(common)
 
 #: Every command, in the order and under the headings of ``pdbiomarker --help``.
 _COMMANDS: Final[dict[str, tuple[Command, ...]]] = {
+    "To begin": (begin.init, begin.explain),
     "The whole road": (study.demo, study.check, study.run, study.change, study.simulate),
     "Many machines": (cluster.step, cluster.status),
     "Assays": (assays.quantify, assays.import_, assays.expression),

@@ -31,6 +31,12 @@ _INTERRUPTED: Final = 130
 _HANDLED: Final = {"debug": False}
 
 
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(pb.__version__)
+        raise typer.Exit
+
+
 def common(
     *,
     debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a fault.")] = False,
@@ -42,8 +48,15 @@ def common(
             help="Who, for the audit log of the results folder. Default: PDBIOMARKER_USER, else nobody.",
         ),
     ] = None,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=_print_version, is_eager=True, help="Print the version and leave."
+        ),
+    ] = False,
 ) -> None:
     """Take the options that come before the name of a command."""
+    del version
     _HANDLED["debug"] = debug
     if user is not None:
         os.environ[USER_VARIABLE] = user

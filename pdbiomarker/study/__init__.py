@@ -13,6 +13,7 @@ from pdbiomarker.study.rules import AdequacyRule, Archival, Quality, worst
 from pdbiomarker.study.schedule import Schedule, days_between, shifted
 from pdbiomarker.study.single_cell import SingleCellOptions
 from pdbiomarker.study.spec import StudySpec, Visit, spec_mapping
+from pdbiomarker.study.starting import init_study
 
 __all__ = [
     "CLINICAL",
@@ -33,6 +34,7 @@ __all__ = [
     "Visit",
     "check_assay",
     "days_between",
+    "init_study",
     "is_panel_file",
     "no_overrides",
     "override_reason",

@@ -1,0 +1,81 @@
+"""Codes, columns and words are explained, each from where it is said."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import pdbiomarker as pb
+from pdbiomarker.catalogue import said_of
+from pdbiomarker.change.result import CHANGE_COLUMNS, TABLE_COLUMNS
+from pdbiomarker.cli import app
+from pdbiomarker.decide.evaluate import DECISION_COLUMNS
+from pdbiomarker.errors import CATALOGUE, InputError
+from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS
+from pdbiomarker.study.clinical_sheets import SHEETS
+
+ROOT = Path(__file__).parents[1]
+
+
+def test_every_code_is_explained() -> None:
+    for code, meaning in CATALOGUE.items():
+        (entry,) = pb.explain(code)
+        assert (entry.kind, entry.meaning) == ("code", meaning)
+
+
+def test_a_code_may_be_typed_short() -> None:
+    assert {e.name for w in ("E-SHEET-005", "sheet-5", "SHEET-005") for e in pb.explain(w)} == {"E-SHEET-005"}
+
+
+def test_what_the_source_says_of_a_code() -> None:
+    """The texts of one call, read by eye in pdbiomarker/tables/yaml.py."""
+    said = said_of("E-FILE-004")
+    assert ("The file is empty.", "See docs/study_folder.md.") in [(s.message, s.remedy) for s in said]
+
+
+def test_most_codes_say_what_to_do() -> None:
+    without = [code for code in CATALOGUE if not any(s.remedy for s in said_of(code))]
+    assert len(without) < len(CATALOGUE) / 3
+
+
+@pytest.mark.parametrize(
+    "column",
+    sorted({*TABLE_COLUMNS, *CHANGE_COLUMNS, *DISPOSITION_COLUMNS, *DECISION_COLUMNS}),
+)
+def test_a_column_of_a_result_is_explained(column: str) -> None:
+    assert {e.kind for e in pb.explain(column)} <= {"column", "term"}
+
+
+@pytest.mark.parametrize("word", ["h-score", "H-Score", "  reference  change value ", "kenward-roger", "dlt"])
+def test_a_word_is_explained(word: str) -> None:
+    assert "term" in {entry.kind for entry in pb.explain(word)}
+
+
+def test_an_unknown_word_names_the_nearest() -> None:
+    with pytest.raises(InputError, match=r"E-TERM-001.*'df_method'"):
+        pb.explain("df_methd")
+
+
+def test_rows_of_the_pages_are_whole() -> None:
+    """A row with more or fewer cells than its head would be read wrongly."""
+    for page in ("study_folder.md", "results.md", "glossary.md"):
+        width = 0
+        for line in (ROOT / "docs" / page).read_text(encoding="utf-8").splitlines():
+            cells = len(re.split(r"(?<!\\)\|", line)) if line.startswith("|") else 0
+            assert cells == 0 or width in {0, cells}, (page, line)
+            width = cells
+
+
+def test_the_command_explains() -> None:
+    result = CliRunner().invoke(app, ["explain", "df", "method"])
+    assert result.exit_code == 0
+    assert "kenward-roger" in result.stdout
+    assert CliRunner().invoke(app, ["explain", "nothing-like-it"]).exit_code == 3
+
+
+def test_the_sheets_of_the_template_are_those_that_are_read() -> None:
+    text = (ROOT / "pdbiomarker/study/template/README.md").read_text(encoding="utf-8")
+    assert set(re.findall(r"`(\w+)\.csv`: ", text)) == set(SHEETS)
