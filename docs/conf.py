@@ -67,7 +67,7 @@ def _errors() -> None:
         "# Error catalogue",
         "",
         "Every problem has a code that does not change. Its message names file, row, column and value; "
-        "`<...>` below stands for what differs from case to case. `pdbiomarker explain CODE` prints an entry.",
+        "`<...>` stands for what differs from case to case. `pdbiomarker explain CODE` prints an entry.",
     ]
     area = ""
     for code, meaning in CATALOGUE.items():
