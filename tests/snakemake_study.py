@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -50,6 +49,7 @@ def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:
     return {row[0]: int(row[1]) for row in rows}
 
 
-def installed() -> bool:
-    """Whether Snakemake is there."""
-    return shutil.which(str(Path(sys.executable).parent / "snakemake")) is not None
+def ran_in(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """The rules that a run carried out on this machine, in their order."""
+    assert done.returncode == 0, done.stdout + done.stderr
+    return re.findall(r"^local(?:rule|checkpoint) (\w+):", done.stdout + done.stderr, re.MULTILINE)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
 import yaml
 from small_study import fingerprint, replace, small_study
-from snakemake_study import HOSTILE, WORKFLOW, jobs_of, snakemake, write_config
+from snakemake_study import HOSTILE, WORKFLOW, jobs_of, ran_in, snakemake, write_config
 
 import pdbiomarker as pb
 
@@ -47,22 +48,16 @@ def test_the_workflow_gives_the_bytes_of_a_run(folder: Path, done: Path, tmp_pat
 
 @pytest.mark.slow
 def test_an_edit_runs_again_what_it_touches(folder: Path, done: Path) -> None:
-    def planned() -> dict[str, int]:
-        return jobs_of(snakemake(folder, *LOCAL, "--configfile", "config.json", "--dry-run"))
-
-    later = {"change": 1, "decide": 1, "clinical": 1, "review": 1, "manifest": 1, "all": 1}
-    study = folder / HOSTILE / "study"
-    assert planned() == {}
-    plan = (study / "plan.yaml").read_text(encoding="utf-8")
-    replace(study / "plan.yaml", "seed: 1", "seed: 2")
-    assert planned() == {"check": 1, **later}
-    (study / "plan.yaml").write_text(plan, encoding="utf-8")
-    replace(study / "slides.csv", "P02-S.tif,B2", "P02-S.tif,B7")
-    assert planned() == {"check": 1, "slides": 1, **later}
-    replace(study / "slides.csv", "P02-S.tif,B7", "P02-S.tif,B2")
+    study, log = folder / HOSTILE / "study", folder / "the 'results'.work" / "logs" / "slides" / "P02-S.log"
+    options = (*LOCAL, "--configfile", "config.json")
+    assert jobs_of(snakemake(folder, *options, "--dry-run")) == {}
     (done / "review.html").write_bytes(b"")  # as after a full disk, or by hand
-    assert planned().keys() >= {"review", "manifest"}
-    assert "slides" not in planned()
+    assert jobs_of(snakemake(folder, *options, "--dry-run")) == {"review": 1, "manifest": 1, "all": 1}
+    replace(study / "plan.yaml", "seed: 1", "seed: 2")
+    assert ran_in(snakemake(folder, *options, "--until", "slides")) == ["check"]
+    replace(study / "slides.csv", "P02-S.tif,B2", "P02-S.tif,B7")
+    assert ran_in(snakemake(folder, *options, "--until", "slides")) == ["check", "slides"]
+    assert "2 of batch P02-S, 1 complete before" in log.read_text(encoding="utf-8")
 
 
 def test_the_workflow_is_clean_and_has_the_form_of_the_catalogue(folder: Path) -> None:
@@ -100,7 +95,7 @@ def _rules(path: Path) -> list[str]:
     text = path.read_text(encoding="utf-8")
     assert "run:" not in text
     assert "lambda" not in text
-    return [f"rule {part}" for part in text.split("\nrule ")[1:]]
+    return [f"rule {part}" for part in re.split(r"^(?:rule|checkpoint) ", text, flags=re.MULTILINE)[1:]]
 
 
 def test_the_default_configuration_is_complete() -> None:

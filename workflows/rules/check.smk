@@ -1,5 +1,6 @@
 # Sheets, plan, panels, counts, headers of slides: refused as a whole, or described for the steps that follow.
-rule check:
+# A checkpoint: when it ran again, Snakemake asks anew which batches must run. It would not ask of a plain rule.
+checkpoint check:
     input:
         study=JOBS.inputs,
         slides=JOBS.slides,
