@@ -40,8 +40,12 @@ COMMANDS = (
     "report",
     "export",
     "diff",
-    "verify",
     "version",
+    "verify",
+    "reproduce",
+    "audit",
+    "sign",
+    "deidentify",
 )
 PANELS = ("The whole road", "Assays", "The trial", "Decisions", "Results")
 
