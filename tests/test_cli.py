@@ -42,8 +42,12 @@ COMMANDS = (
     "report",
     "export",
     "diff",
-    "verify",
     "version",
+    "verify",
+    "reproduce",
+    "audit",
+    "sign",
+    "deidentify",
 )
 PANELS = ("The whole road", "Many machines", "Assays", "The trial", "Decisions", "Results")
 
