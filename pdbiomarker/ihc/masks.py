@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import dataclasses
 import struct
+import zlib
 from pathlib import Path
 from typing import Final
 
@@ -165,6 +166,22 @@ def read_mask(
     return MaskRegions(codes, step, tumour)
 
 
+def _check_chunks(data: bytes) -> None:
+    """Walk a PNG to its end: the decoder gives pixels of a damaged one, and says so nowhere but on screen."""
+    at = 8
+    while data[at + 4 : at + 8] != b"IEND":
+        if at + 12 > len(data):
+            raise ValueError("it is cut short")
+        (length,) = struct.unpack_from(">I", data, at)
+        end = at + 12 + length
+        if (
+            end > len(data)
+            or zlib.crc32(memoryview(data)[at + 4 : end - 4]) != struct.unpack_from(">I", data, end - 4)[0]
+        ):
+            raise ValueError("it is cut short or damaged")
+        at = end
+
+
 def _pixels(file: Path) -> tuple[Bytes, float | None]:
     """Pixels of a mask and the micrometres per pixel that it states; its size is judged by its header."""
     if file.suffix.lower() == ".png":
@@ -174,6 +191,7 @@ def _pixels(file: Path) -> tuple[Bytes, float | None]:
             raise ValueError("it is no PNG")
         width, height = struct.unpack(">II", head[16:24])
         _check_size(height, width)
+        _check_chunks(file.read_bytes())
         image = cv2.imread(str(file), cv2.IMREAD_UNCHANGED)
         if image is None:
             raise ValueError("its pixels cannot be decoded")

@@ -457,6 +457,7 @@ def _lanes() -> list[Case]:
         case("count infinite", "21", "a count of 1e400", text.replace(line, f"{head},1e400"), refused(At("E-COUNT-001", f"{place} [Count]", "1e400"))),
         case("code twice", "18", "GENE00 stands twice", text.replace(line, f"{line}\n{line}"), refused(At("E-COUNT-005", "", "GENE00"))),
         case("row of three", "17", "a row without its count", text.replace(line, head), refused(At("E-SHEET-003", place))),
+        case("concentration of dots", "26", "POS_A(1.2.8)", text.replace("POS_A(128)", "POS_A(1.2.8)"), handled(lambda v: v, None, "no problem is told: the other five controls decide")),
         case("cut short", "33", "half of the file", text[: len(text) // 2], refused(At("E-FILE-005", "lane.RCC [Code_Summary]"))),
         case("entity", "12", "a document type with an entity", '<!DOCTYPE x [<!ENTITY a "aaaa">]>\n' + text, refused(At("E-LANE-001", "lane.RCC:1"))),
         case("UTF-16", "22", "in UTF-16", text.encode("utf-16"), refused(At("E-FILE-003", "lane.RCC"))),

@@ -264,6 +264,7 @@ def _cdisc() -> list[Case]:
         case("JSON column twice", "18", "two columns of one name", lambda: document(lambda c: c["columns"][1].__setitem__("name", c["columns"][0]["name"])), refused(At("E-CDISC-002")), "dm.json"),
         case("JSON deep", "34", "100,000 brackets", b"[" * 100_000, bad, "dm.json"),
         case("CSV in UTF-16", "22", "a text table in UTF-16", "USUBJID\n007\n".encode("utf-16"), refused(At("E-FILE-003")), "dm.csv"),
+        case("XPT of two variables of one name", "18", "AGEU renamed to AGE", lambda: _bytes("xpt").replace(b"AGEU    ", b"AGE     "), bad),
         case("Parquet of two columns of one name", "18", "AGE stands twice", _two_columns, refused(At("E-CDISC-001"), beside=("E-SHEET-002",)), "dm.parquet"),
         Case("CDISC/missing", "CDISC dataset", "no such file", lambda folder: folder / "dm.xpt", refused(At("E-FILE-001"))),
         Case("CDISC/empty folder", "CDISC folder", "no dataset", lambda folder: folder, refused(At("E-FILE-004", "in")), "23"),

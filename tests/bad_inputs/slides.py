@@ -333,6 +333,7 @@ def _masks() -> list[Case]:
         case("colour", "35", "three channels", bytes(imagecodecs.png_encode(np.dstack([half] * 3))), no),
         case("16 bit", "35", "uint16", bytes(imagecodecs.png_encode(half.astype(np.uint16))), no),
         case("cut short", "33", "half of the file", sound[: len(sound) // 2], no),
+        case("a flipped bit", "33", "one bit of the pixels", sound[:60] + bytes([sound[60] ^ 16]) + sound[61:], no),
         case("claims 60,000 px", "34", "a header of 60,000 x 60,000", _claiming(sound), no),
         case("no PNG", "22", "a text under the name", b"text", no),
         case("empty", "23", "no byte", b"", no),

@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import io
 import re
+import warnings
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -78,7 +79,10 @@ _SAS7BDAT: Final = b"\x00" * 12 + b"\xc2\xea\x81\x60\xb3\x14\x11\xcf\xbd\x92\x08
 _MEMBER: Final = (b"HEADER RECORD*******MEMBER  HEADER", b"HEADER RECORD*******MEMBV8  HEADER")
 _OBSERVATIONS: Final = (b"HEADER RECORD*******OBS     HEADER", b"HEADER RECORD*******OBSV8   HEADER")
 _CARD: Final = 80
-_READ_ERRORS: Final = (PyreadstatError, ReadstatError, pa.ArrowException, OSError, ValueError, UnicodeError)
+_READ_ERRORS: Final = (
+    *(PyreadstatError, ReadstatError, pa.ArrowException, UserWarning),
+    *(OSError, ValueError, UnicodeError, TypeError, KeyError, IndexError),
+)
 
 
 def read_dataset(path: str | Path, *, name: str | None = None) -> Dataset:
@@ -255,12 +259,8 @@ def _read(path: Path, problems: Problems) -> Dataset | None:
             file=label,
         )
         return None
-    if is_ == "text":
-        return _from_text(path, problems)
-    if is_ == "json":
-        return _from_json(path, problems)
     try:
-        return {"xpt": _from_xpt, "sas7bdat": _from_sas7bdat, "parquet": _from_parquet}[is_](path, problems)
+        return _READERS[is_](path, problems)
     except _READ_ERRORS as error:
         said = str(error).split("\n")[0].replace(f"{path.parent}/", "").rstrip(".")
         problems.add(
@@ -371,8 +371,11 @@ def _decoded(reader: Any, path: Path, problems: Problems) -> tuple[pd.DataFrame,
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what the readers print off standard output: results alone go there."""
-    with contextlib.redirect_stdout(io.StringIO()):
+    """Keep what the readers print off standard output: results alone go there. What they warn of is a fault."""
+    with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+        warnings.simplefilter(
+            "error", UserWarning
+        )  # such as two variables of one name, of which one is renamed
         yield
 
 
@@ -456,3 +459,12 @@ def _joined(name: str, parts: Sequence[Dataset], problems: Problems) -> Dataset 
     return dataset_of(
         name, frame, label=parts[0].label, labels=labels, file=" + ".join(part.file for part in parts)
     )
+
+
+_READERS: Final[Mapping[str, Callable[[Path, Problems], Dataset | None]]] = {
+    "text": _from_text,
+    "json": _from_json,
+    "xpt": _from_xpt,
+    "sas7bdat": _from_sas7bdat,
+    "parquet": _from_parquet,
+}

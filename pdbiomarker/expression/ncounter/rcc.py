@@ -31,7 +31,7 @@ __all__ = ["CONTROLS", "Lane", "Probe", "class_of", "code_sets", "probe_name", "
 _LIMIT: Final = 16 << 20
 _SECTIONS: Final = ("Header", "Sample_Attributes", "Lane_Attributes", "Code_Summary")
 _COLUMNS: Final = ("CodeClass", "Name", "Accession", "Count")
-_CONCENTRATION: Final = re.compile(r"\(([\d.]+)\)$")
+_CONCENTRATION: Final = re.compile(r"\((\d+(?:\.\d+)?|\.\d+)\)$", re.ASCII)
 _CONTROL: Final = re.compile(r"(POS|NEG)_[A-H]", re.IGNORECASE)
 #: Concentrations of the positive controls in fM, where their names do not say.
 _USUAL: Final = {"A": 128.0, "B": 32.0, "C": 8.0, "D": 2.0, "E": 0.5, "F": 0.125}
