@@ -400,7 +400,7 @@ def _counts_h5ad() -> list[Case]:
         return Case(f"h5ad/{what}", reader, how, made, expect, trust)
 
     total = int(counts().sum())
-    damage = refused(At("E-FILE-005", "counts.h5ad [X]"))
+    damage = refused(At("E-ASSAY-002", "counts.h5ad [X]"))
     return [
         case("counts", "53", "libraries x genes, sparse", make(), handled(_total, total, "the sum of the counts")),
         case("dense counts", "53", "libraries x genes, dense", make(dense=True), handled(_total, total, "the sum of the counts")),

@@ -27,8 +27,10 @@ def _renamed_participant(new: str) -> Any:
     return study_with(swapped)
 
 
-def _people(study: Any) -> list[str]:
-    return [str(i) for i in study.participants.index]
+def _first(study: Any) -> str:
+    """The participant whose name was changed: rows are in an order of their own, not in that of the sheet."""
+    (other,) = [str(i) for i in study.participants.index if i not in {"P2", "P3", "P4"}]
+    return other
 
 
 def _owner(study: Any) -> str:
@@ -53,7 +55,7 @@ def _ids() -> list[Case]:
             trust,
             f"participant P1 is called {text[:24]!r} in every sheet",
             _renamed_participant(text),
-            handled(lambda s: (_people(s)[0], _owner(s)), (text, text), "the id as typed"),
+            handled(lambda s: (_first(s), _owner(s)), (text, text), "the id as typed"),
         )
         for text, trust in KEPT_IDS.items()
     ]
@@ -63,7 +65,7 @@ def _ids() -> list[Case]:
             "8",
             "participant P1 is called '=1+1 (as a safe writer protects it)",
             _renamed_participant("'=1+1"),
-            handled(lambda s: (_people(s)[0], _owner(s)), ("=1+1", "=1+1"), "without the apostrophe"),
+            handled(lambda s: (_first(s), _owner(s)), ("=1+1", "=1+1"), "without the apostrophe"),
         )
     )
     twins = {
@@ -91,7 +93,7 @@ def _ids() -> list[Case]:
         cases.append(
             _case(f"participants/id with {what}", "16", f"the id is typed {text!a}", make,
                   told(At("E-SHEET-009", "participants.csv:2 [participant_id]", "P"),
-                       get=lambda s: (_people(s)[0], _owner(s)), want=(want, want),
+                       get=lambda s: (_first(s), _owner(s)), want=(want, want),
                        oracle="Unicode's compatibility form, without what cannot be seen"))
         )  # fmt: skip
     for what, text in {"BEL": "P\x07", "ESC": "P\x1b[2J", "right-to-left": "P\u202e1"}.items():
