@@ -16,7 +16,7 @@ from pdbiomarker.errors import InputError
 from pdbiomarker.provenance import code_version, sha256_json, sha256_text
 from pdbiomarker.run.jobs import Job, run_jobs
 from pdbiomarker.run.road import value_of
-from pdbiomarker.run.work import CHECK, SLIDES, WorkFolder, look
+from pdbiomarker.run.work import CHECK, SLIDES, WorkFolder, look, look_at
 
 __all__ = ["Batch", "Cost", "Scatter", "cut", "scatter"]
 
@@ -221,7 +221,7 @@ def _batch(slides: Sequence[Mapping[str, Any]], cost: Cost) -> Batch:
 
 def _forget_damaged(kept: WorkFolder, out: Path) -> None:
     for name, looks in kept.outputs().items():
-        if any(look(out / file) != seen for file, seen in looks.items()):
+        if any(look_at(out, file) != seen for file, seen in looks.items()):
             (kept.path / name).unlink(missing_ok=True)
     if not out.is_dir():
         for path in (kept.path / CHECK, *(kept.path / SLIDES).glob("*.json")):

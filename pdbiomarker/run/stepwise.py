@@ -39,14 +39,12 @@ from pdbiomarker.run.road import (
     value_of,
 )
 from pdbiomarker.run.sharing import JobNote, item_lock, shared_job, sweep_jobs
-from pdbiomarker.run.work import CHECK, SLIDES, Work, WorkFolder, look, look_of, slide_key
+from pdbiomarker.run.work import CHECK, SLIDES, WATCHED, Work, WorkFolder, look, look_of, slide_key
 
 __all__ = ["STEPS", "SUMMARY", "StepOptions", "run_step", "work_folder_of"]
 
 STEPS: Final = ("check", "slides", "change", "decide", "clinical", "report", "manifest")
 SUMMARY: Final = "summary.txt"
-#: What a scheduler may watch of a step: it gets a new time even where it was complete before.
-_FIRST: Final[Mapping[str, str]] = {"change": "results/pd_change.csv", "report": "review.html"}
 _NO_MEMORY: Final = frozenset({"killed", "memory", "timeout"})
 
 
@@ -343,8 +341,8 @@ def _analysis(task: _Task, work: Work, display: Display) -> RunOutcome:
         trip = Trip(task.request(), whole, display, log=note.log, aloud=step == "change")
         trip.gather(lost, whole=step == "change")
         trip.analysis(only=step)
-        if step in _FIRST:
-            made.append(out / _FIRST[step])
+        if step in WATCHED:
+            made.append(out / WATCHED[step])
             os.utime(made[0])
         made.append(task.folder.write_step(step, look_of(out, [step])))
     return RunOutcome(0, out, tuple(made), (), trip.made)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -12,8 +13,10 @@ import pytest
 from small_study import copy, replace, small_study
 
 from pdbiomarker.errors import InputError
+from pdbiomarker.provenance import mark_done
 from pdbiomarker.run import scatter as module
 from pdbiomarker.run.scatter import Cost, cut, scatter
+from pdbiomarker.run.work import WorkFolder, look_of
 from pdbiomarker.run.workflow import Jobs
 
 #: One slide of the small study a batch.
@@ -141,3 +144,25 @@ def test_folders_that_snakemake_would_read_otherwise_are_refused(
 ) -> None:
     with pytest.raises(InputError, match="E-RUN-044"):
         Jobs({**CONFIG, "study": str(study), "results": f"{tmp_path}/o", key: f"{tmp_path}/{name}"})
+
+
+def test_a_step_whose_output_changed_is_complete_no_more(study: Path, tmp_path: Path) -> None:
+    out, kept = tmp_path / "out", WorkFolder(tmp_path / "work")
+    for name in ("results/pd_change.csv", "results/noise.csv"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("a\n", encoding="utf-8")
+    for step, name in (("change", "results/pd_change.csv"), ("decide", "results/noise.csv")):
+        mark_done(out, step, "k", outputs=[out / name])
+
+    def left(edit: Callable[[], object]) -> set[str]:
+        for step in ("change", "decide"):
+            kept.write_step(step, look_of(out, [step]))
+        edit()
+        scatter(study, kept.path, out=out, cost=SINGLE)
+        return {path.stem for path in kept.path.glob("*.json")} - {"scatter"}
+
+    assert left(lambda: None) == {"change", "decide"}
+    assert left(lambda: os.utime(out / "results" / "pd_change.csv", (1, 1))) == {"change", "decide"}
+    assert left(lambda: os.utime(out / "results" / "noise.csv", (1, 1))) == {"change"}
+    assert left(lambda: (out / "results" / "pd_change.csv").write_bytes(b"")) == {"decide"}
+    assert left((out / ".done" / "decide.json").unlink) == {"change"}
