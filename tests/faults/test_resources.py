@@ -66,7 +66,7 @@ def test_fault_42_a_disk_that_fills_up_in_any_stage_is_named_and_gone_on_with(
 
 
 def _csv(path: Path, result: Any) -> None:
-    write_table(result.table, path)
+    write_table(pd.concat([result.table] * 20, ignore_index=True), path)
 
 
 def _h5ad(path: Path, result: Any) -> None:
@@ -84,7 +84,7 @@ def _json(path: Path, result: Any) -> None:
 
 
 def _geojson(path: Path, result: Any) -> None:
-    n = 20_000
+    n = 5_000
     cells = pd.DataFrame({"x_um": np.arange(n) / 3, "y_um": np.arange(n) / 7, "area_um2": 30.0, "class": 1})
     write_cells_geojson(cells, path, mpp=0.5, slide_id="S")
 
@@ -115,7 +115,7 @@ WRITERS: dict[str, Callable[[Path, Any], None]] = {
 def test_fault_42_41_on_a_full_disk_every_writer_keeps_the_old_file(
     name: str, whole: tuple[Path, list[Event]], small_disk: Callable[[int], Path]
 ) -> None:
-    disk = small_disk(4)
+    disk = small_disk(24)
     target = disk / name
     target.write_bytes(_OLD)
     with (disk / "filler").open("wb") as filler:
