@@ -186,8 +186,8 @@ def test_a_result_gives_its_clinical_tables_back_without_dates(trial: Path, tmp_
         pd.testing.assert_frame_equal(
             back.clinical[name].reset_index(drop=True), kept, check_index_type=False, check_column_type=False
         )
-    assert back.clinical["doses"]["study_day"].tolist()[:1] == [1]
-    assert back.clinical["doses"]["start_imputed"].tolist() == [None, "day"]
+    assert back.clinical["doses"]["study_day"].dropna().tolist() == [1]
+    assert back.clinical["doses"]["start_imputed"].tolist() == ["day", None]
     text = (outcome.out / "results" / "study.json").read_text(encoding="utf-8")
     assert not [date for date in ("2025-02-01", "2025-02-09", "2025-03-04") if date in text]
     assert pb.read_result(outcome.out).study.clinical["doses"]["cycle"].dtype == "Int64"

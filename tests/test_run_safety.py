@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 import pdbiomarker as pb
 from pdbiomarker.cli import app
 from pdbiomarker.errors import InputError, Problems
-from pdbiomarker.tables import read_table, write_table
+from pdbiomarker.tables import order_by_texts, read_table, write_table
 
 PEOPLE = "participant_id,first_dose_datetime,dose_mg,cohort\n" + "".join(
     f"{k:03d},2025-{1 + k // 4:02d}-{10 + k:02d},{3 if k < 4 else 10},escalation\n" for k in range(1, 7)
@@ -95,7 +95,8 @@ def test_safety_gives_the_tables_of_the_functions(folder: Path) -> None:
     assert answer.exit_code == 0, answer.stderr
     s = pb.clinical.safety
     options = s.SafetyOptions(cutoff="2025-12-31")
-    data = s.read_events(table(folder / "events.csv"), table(folder / "people.csv"), options=options)
+    events = order_by_texts(table(folder / "events.csv"))  # as the command reads it
+    data = s.read_events(events, table(folder / "people.csv"), options=options)
     evaluable = s.dlt_evaluable(data, table(folder / "contacts.csv"))
     for name, wanted in (
         ("ae_events", data.events),

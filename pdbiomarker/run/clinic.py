@@ -16,7 +16,7 @@ from pdbiomarker.study.clinical import ASIDE_COLUMNS, SET_ASIDE, read_clinical_s
 from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
-from pdbiomarker.tables import write_table
+from pdbiomarker.tables import order_by_ids, write_table
 
 __all__ = ["Clinic", "ClinicOutcome", "left_out", "of_sheets", "of_study", "write_all"]
 
@@ -137,12 +137,12 @@ def of_sheets(files: Mapping[str, str | Path | None], *, cutoff: str | None, pro
     people = places = None
     if "participants" in paths:
         sheet = _open(paths["participants"], PARTICIPANT_COLUMNS, told)
-        people = None if sheet is None else read_participants(sheet, cutoff=cutoff)
+        people = None if sheet is None else order_by_ids(read_participants(sheet, cutoff=cutoff))
     if "biopsies" in paths:
         sheet = _open(paths["biopsies"], BIOPSY_COLUMNS, told)
-        places = (
-            None if sheet is None else read_biopsies(sheet, visits=None, participants=people, cutoff=cutoff)
-        )
+        if sheet is not None:
+            read = read_biopsies(sheet, visits=None, participants=people, cutoff=cutoff)
+            places = order_by_ids(read, first=("participant_id", "study_day"))
     aside: list[dict[str, object]] = []
     sheets: dict[str, pd.DataFrame] = {}
     for name, path in paths.items():

@@ -153,11 +153,10 @@ def read_clinical_sheet(
     rules = SHEETS[name]
     required = ("participant_id", *rules.needed)
     sheet = open_sheet(path, file=path.name, columns={}, required=required, problems=problems)
-    return (
-        None
-        if sheet is None
-        else Reading(sheet, name, rules, cutoff, [] if aside is None else aside).table(participants)
-    )
+    if sheet is None:
+        return None
+    read = Reading(sheet, name, rules, cutoff, [] if aside is None else aside).table(participants)
+    return order_by_texts(read).reset_index(drop=True)
 
 
 def _tell_unknown(path: Path, name: str, problems: Problems) -> None:

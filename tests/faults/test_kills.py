@@ -96,7 +96,7 @@ def test_fault_43_a_job_ends_with_the_run_that_was_killed(tmp_path: Path) -> Non
         "from pdbiomarker.run.jobs import Job, run_jobs\n"
         f"list(run_jobs([Job('sleep', 'sleeper:sleep', {{'told': {str(told)!r}}})]))\n"
     )
-    run = subprocess.Popen([sys.executable, "-c", code], env=surroundings(), cwd=tmp_path)
+    run = subprocess.Popen([sys.executable, "-c", code], env=surroundings())
     _until(lambda: told.exists() and told.read_text(encoding="utf-8") != "", 120)
     job = int(told.read_text(encoding="utf-8"))
     run.kill()
