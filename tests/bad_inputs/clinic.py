@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import atexit
 import io
 import json
 import shutil
 import tempfile
 from collections.abc import Callable
 from functools import cache
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any
 
@@ -312,7 +312,8 @@ def _results() -> Path:
     from pdbiomarker.run import change_study
 
     root = Path(tempfile.mkdtemp(prefix="badresults"))
-    atexit.register(shutil.rmtree, root, ignore_errors=True)
+    # Not atexit: a child process of multiprocessing ends without it.
+    Finalize(None, shutil.rmtree, (root, True), exitpriority=1)
     study = small_study(root / "study", slides=False)
     change_study(study, root / "out", workers=1, progress=False)
     return root / "out"

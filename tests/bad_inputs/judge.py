@@ -219,7 +219,7 @@ class Worker:
         """End the process."""
         with suppress(OSError, BrokenPipeError):
             self._pipe.send(None)
-        self._process.join(1)
+        self._process.join(20)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()

@@ -371,7 +371,7 @@ def _decoded(reader: Any, path: Path, problems: Problems) -> tuple[pd.DataFrame,
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """Keep what readers print off standard output: results alone go there. What they warn of is a fault."""
+    """Keep what the readers print off standard output; what they warn of is a fault."""
     with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
         warnings.simplefilter(
             "error", UserWarning
