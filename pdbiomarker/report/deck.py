@@ -64,7 +64,7 @@ _BOTTOM: Final = 6.95
 _TITLED: Final = 5
 _BLANK: Final = 6
 #: Characters of text that a slide of small type in two columns holds.
-_CHARACTERS: Final = 5_600
+_CHARACTERS: Final = 4_300
 #: A longer paragraph goes on over the end of a column.
 _LONGEST_PIECE: Final = 420
 _LONGEST_TITLE: Final = 180

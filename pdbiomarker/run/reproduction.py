@@ -16,7 +16,8 @@ from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
 __all__ = ["Compared", "Reproduction", "reproduce"]
 
 #: What the repeated run needs to know, by the function that made the folder.
-_REPEATABLE: Final = ("change_study", "quantify_slides", "run_study")
+#: A folder that was made step by step is what a run makes.
+_REPEATABLE: Final = ("change_study", "quantify_slides", "run_step", "run_study")
 _ENVIRONMENT: Final = ("python", "implementation", "system", "machine", "cpu", "blas")
 
 
@@ -162,8 +163,13 @@ def _repeater(
     if _is_lost(chosen, optional=True):
         said = "The run was given a plan that does not lie where it did."
         raise InputError([_unknown("which plan", said, "--plan")])
-    again = run_study if function == "run_study" else change_study
-    return lambda out, how: again(where, out, plan=chosen, **how)
+    if function == "change_study":
+        return lambda out, how: change_study(where, out, plan=chosen, **how)
+    against: Any = given.get("against")
+    if _is_lost(against, optional=True):
+        raise InputError([_unknown("where the earlier results lie", "They lay elsewhere.", "against")])
+    formats = tuple(given.get("formats") or ("html",))
+    return lambda out, how: run_study(where, out, plan=chosen, formats=formats, against=against, **how)
 
 
 def _found(root: Path, value: Any) -> Any:
