@@ -87,7 +87,7 @@ def test_sections_stand_in_order_after_the_answer(made: tuple[str, Page, object]
     keys = [attrs["id"] for tag, attrs in made[1].tags if tag == "section"]
     assert keys == [
         *("summary", "answer", "accountability", "quality", "primary", "heat-map", "families"),
-        *("signatures", "genes", "truth", "methods", "provenance"),
+        *("signatures", "genes", "truth", "listings", "methods", "provenance"),
     ]
     targets = {f"#{attrs['id']}" for _, attrs in made[1].tags if attrs.get("id")}
     skip, *links = [attrs["href"] for tag, attrs in made[1].tags if tag == "a"]
