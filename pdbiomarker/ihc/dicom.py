@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pdbiomarker.errors import ItemError
+from pdbiomarker.ihc.jpegscan import is_whole
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.reader import MAX_PIXELS, MAX_SIDE, Facts, TileCache, assemble_tiles, load_extra
 
@@ -269,7 +270,9 @@ class DicomReader:
     def _decode(self, image: Any, point: Any, index: int) -> npt.NDArray[np.uint8]:
         try:
             encoded = bytes(image.get_encoded_tile(point, image.default_z, image.default_path))
-            whole = str(image.transfer_syntax) not in _JPEG or b"\xff\xd9" in encoded[-16:]
+            whole = str(image.transfer_syntax) not in _JPEG or (
+                b"\xff\xd9" in encoded[-16:] and is_whole(encoded)
+            )
             tile: npt.NDArray[np.uint8] = np.asarray(image.decoder.decode(encoded) if whole else [])
         except Exception as error:  # each codec raises its own class
             raise self._damaged(index) from error

@@ -11,6 +11,7 @@ import imagecodecs
 import numpy as np
 import numpy.typing as npt
 
+from pdbiomarker.ihc.jpegscan import is_whole
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.reader import Facts
 
@@ -93,6 +94,8 @@ class PlainReader:
         return self._pixels[y : y + h, x : x + w].copy(), None
 
     def _decode(self) -> npt.NDArray[np.uint8]:
+        if not self._png and not is_whole(self._data):
+            raise self._cut()
         try:
             image = imagecodecs.png_decode(self._data) if self._png else imagecodecs.jpeg8_decode(self._data)
         except Exception as error:  # the codecs' own classes derive from Exception alone

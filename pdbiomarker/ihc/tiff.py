@@ -19,6 +19,7 @@ import numpy.typing as npt
 import tifffile
 
 from pdbiomarker.ihc import pixelsize
+from pdbiomarker.ihc.jpegscan import is_whole
 from pdbiomarker.ihc.pixelsize import refuse
 from pdbiomarker.ihc.reader import MAX_PIXELS, MAX_SIDE, Facts, LayoutElsewhere, TileCache, assemble_tiles
 
@@ -365,7 +366,9 @@ class TiffReader:
         with self._reading:
             self._stream.seek(int(plan.offsets[index]))
             data = self._stream.read(int(plan.counts[index]))
-        if int(plan.page.compression) == _JPEG and b"\xff\xd9" not in data[-16:]:
+        if int(plan.page.compression) == _JPEG and not (
+            b"\xff\xd9" in data[-16:] and is_whole(data, plan.page.jpegtables)
+        ):
             raise self._damaged(index)
         try:
             decoded = plan.page.decode(data, index, jpegtables=plan.page.jpegtables)[0]

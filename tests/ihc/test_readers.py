@@ -138,6 +138,18 @@ def test_a_dicom_frame_that_ends_early(tmp_path: Path) -> None:
     assert "Tile 5 is damaged" in message
 
 
+def test_a_dicom_frame_that_is_damaged_inside(tmp_path: Path) -> None:
+    path = write_dicom(tmp_path / "a.dcm", IMAGE, jpeg=True)
+    data = bytearray(path.read_bytes())
+    start = data.rindex(b"\xff\xda") + 14  # the coded data of the last frame
+    middle, stop = (start + data.rindex(b"\xff\xd9")) // 2, data.rindex(b"\xff\xd9")
+    data[middle:stop] = bytes(stop - middle)
+    path.write_bytes(data)
+    code, message = refused(path)
+    assert code == "E-SLIDE-002"
+    assert message.startswith("Tile 5 is damaged")
+
+
 def test_a_damaged_level_is_not_passed_over(dicom_folder: Path) -> None:
     """Without its finest level the slide would be read as another one at half the resolution."""
     data = (dicom_folder / "2.dcm").read_bytes()
