@@ -23,6 +23,7 @@ from scipy import sparse
 
 from pdbiomarker.errors import AssayError, PdBiomarkerError, Problem, Problems
 from pdbiomarker.expression.hdf5 import foreign_data, parts_fault, pointer_fault, unsafe_items
+from pdbiomarker.expression.hdf5_probe import structure_problem
 from pdbiomarker.tables import nearest
 
 __all__ = ["CellFile", "open_cells"]
@@ -141,11 +142,14 @@ def open_cells(path: Path, name: str, *, layer: str | None = None) -> Iterator[C
     Raises
     ------
     AssayError
-        E-FILE-001; E-CELL-001: no HDF5 or AnnData file, or data in another file; E-CELL-002: pointers that do
-        not fit; E-COUNT-005: two genes of one name.
+        E-FILE-001; E-CELL-001: no HDF5 or AnnData file, one that the HDF5 library does not survive, or data
+        in another file; E-CELL-002: pointers that do not fit; E-COUNT-005: two genes of one name.
     """
     if not path.is_file():
         _refuse("E-FILE-001", "There is no such file.", "Correct the path.", name)
+    broken = structure_problem(path, name, "E-CELL-001")
+    if broken is not None:
+        raise AssayError([broken])
     try:
         file = h5py.File(path, "r")
     except OSError as error:

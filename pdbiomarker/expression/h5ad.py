@@ -13,6 +13,7 @@ import pandas as pd
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.hdf5 import check_hdf5
+from pdbiomarker.expression.hdf5_probe import structure_problem
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.expression.matrix import RawMatrix, matrix_of
 
@@ -47,6 +48,10 @@ def read_h5ad_counts(path: Path, name: str, problems: Problems) -> H5adCounts | 
     H5adCounts or None
         ``layers["counts"]`` where it exists, else `X` where it is whole, else ``raw.X``.
     """
+    broken = structure_problem(path, name, "E-ASSAY-002")
+    if broken is not None:
+        problems.extend([broken])
+        return None
     try:
         with h5py.File(path, "r") as file:
             before = len(problems.errors)

@@ -2,7 +2,8 @@
 
 A file of 2 kB may promise an array of a terabyte, name other files of the machine as its data, or hold a
 sparse matrix whose pointers lead out of its arrays. The library allocates, follows and reads as it is told;
-so everything is checked first, by the headers alone and, for sparse matrices, slice by slice.
+so everything is checked first, by the headers alone and, for sparse matrices, slice by slice. Before that,
+:func:`~pdbiomarker.expression.hdf5_probe.structure_problem` tries whether the library survives the file.
 """
 
 from __future__ import annotations
@@ -16,17 +17,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pdbiomarker.errors import Problems
+from pdbiomarker.expression.hdf5_walk import FREE, MAX_DEPTH, MAX_ITEMS, MAX_RATIO, POINTER
 
 __all__ = ["check_hdf5", "foreign_data", "parts_fault", "pointer_fault", "sparse_faults", "unsafe_items"]
 
-#: An array may promise so much whatever is stored of it, bytes.
-_FREE: Final = 64 * 2**20
-#: Beyond that, at most so many bytes for each that is stored: no compression of real data reaches it.
-_MAX_RATIO: Final = 1100
-_MAX_DEPTH: Final = 16
-_MAX_ITEMS: Final = 100_000
-#: Bytes of a text of any length, in memory, at least.
-_POINTER: Final = 16
 _SLICE: Final = 4_000_000
 _PARTS: Final = ("indptr", "indices", "data")
 #: Of the encoding of sparse matrices in AnnData files.
@@ -74,18 +68,18 @@ def unsafe_items(file: h5py.File) -> Iterator[tuple[str, str]]:
     """
     promised = 0
     for number, (place, item) in enumerate(_items(file)):
-        if number >= _MAX_ITEMS:
-            yield place, f"the file holds more than {_MAX_ITEMS:,} items"
+        if number >= MAX_ITEMS:
+            yield place, f"the file holds more than {MAX_ITEMS:,} items"
             return
         if isinstance(item, str):
             yield place, item
         elif isinstance(item, h5py.Dataset) and not item.external and not item.is_virtual:
             claimed, stored = _claimed(item), int(item.id.get_storage_size())
             promised += claimed
-            if claimed > _FREE and claimed > _MAX_RATIO * stored:
+            if claimed > FREE and claimed > MAX_RATIO * stored:
                 yield place, f"the array promises {claimed:.3g} bytes and {stored:,} are stored"
     size = int(file.id.get_filesize())
-    if promised > 4 * _FREE and promised > _MAX_RATIO * size:
+    if promised > 4 * FREE and promised > MAX_RATIO * size:
         yield "/", f"the arrays promise {promised:.3g} bytes together and the file has {size:,}"
 
 
@@ -105,7 +99,7 @@ def _items(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Externa
                     yield place, item
                 elif isinstance(item, h5py.Group):
                     address = h5py.h5o.get_info(item.id).addr
-                    if address in above or len(above) > _MAX_DEPTH:
+                    if address in above or len(above) > MAX_DEPTH:
                         yield place, "the group contains itself, or lies too deep"
                     else:
                         waiting.append((item, (*above, address)))
@@ -114,7 +108,7 @@ def _items(group: h5py.Group) -> Iterator[tuple[str, h5py.Dataset | h5py.Externa
 def _claimed(item: h5py.Dataset) -> int:
     """Bytes that reading an array whole would take; at least one of its chunks."""
     shape = item.shape or ()
-    each = max(int(item.dtype.itemsize), _POINTER if item.dtype.hasobject else 1)
+    each = max(int(item.dtype.itemsize), POINTER if item.dtype.hasobject else 1)
     chunk = math.prod(item.chunks) if item.chunks else 0
     return max(math.prod(int(n) for n in shape), chunk) * each
 

@@ -14,6 +14,7 @@ from pdbiomarker import expression, ihc
 from pdbiomarker.checks import check_file
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.expression.hdf5 import check_hdf5
+from pdbiomarker.expression.hdf5_probe import structure_problem
 from pdbiomarker.run.survey import slide_files, survey
 from pdbiomarker.study import check_assay
 from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
@@ -106,6 +107,10 @@ def _check_h5ad(path: Path) -> Problems:
     problems = Problems()
     if not path.is_file():
         problems.add("E-FILE-001", "There is no such file.", remedy="Correct the path.", file=path.name)
+        return problems
+    broken = structure_problem(path, path.name, "E-ASSAY-002")
+    if broken is not None:
+        problems.extend([broken])
         return problems
     try:
         with h5py.File(path, "r") as file:

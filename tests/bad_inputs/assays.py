@@ -316,6 +316,15 @@ def _fraction(adata: ad.AnnData) -> None:
     adata.X.data[5] = 2.5
 
 
+def _endless(path: Path) -> Path:
+    """Zeros in the heap that holds the texts: the HDF5 library steps on by the size of an object, 0, for ever."""
+    data = bytearray(path.read_bytes())
+    at = data.index(b"GCOL") + 16
+    data[at : at + 64] = bytes(64)
+    path.write_bytes(data)
+    return path
+
+
 def _no_type(adata: ad.AnnData) -> None:
     del adata.obs["cell_type"]
 
@@ -360,6 +369,7 @@ def _single() -> list[Case]:
         case("unknown encoding", "53", "encoding-type of the future", _h5ad(None, _attribute("X", "encoding-type", "hyper_matrix")), refused(At("E-CELL-001"))),
         case("shape beyond", "34", "10^12 cells by its header", _h5ad(None, _attribute("X", "shape", np.array([10**12, 300]))), refused(At("E-CELL-002"), beside=("E-CELL-001",))),
         case("64 GB of fill values", "34", "2^34 values in a few bytes", _h5ad(None, _huge), refused(At("E-CELL-002"))),
+        case("endless heap", "53", "the heap of texts has objects of no size", lambda folder: _endless(_h5ad()(folder)), refused(At("E-CELL-001", "cells.h5ad", "did not come to an end"))),
         case("cut short", "33", "the first 3,000 bytes", _cut(3000), refused(At("E-CELL-001"))),
         case("no HDF5", "22", "a text under the name", one("cells.h5ad", "gene,L1\n"), refused(At("E-CELL-001", "cells.h5ad"))),
         case("empty", "23", "no byte", one("cells.h5ad", b""), refused(At("E-CELL-001", "cells.h5ad"))),
@@ -410,6 +420,8 @@ def _counts_h5ad() -> list[Case]:
         case("pointer far beyond", "53", "a pointer of 2^30", make(_set("X/indptr", 3, 2**30)), damage),
         case("external link", "13", "X/data is a link to another file", make(_external), refused(At("E-ASSAY-002", "counts.h5ad [/X/data]"))),
         case("future encoding", "53", "encoding-version 9.0.0", make(_attribute("X", "encoding-version", "9.0.0")), damage),
+        case("endless heap", "53", "the heap of texts has objects of no size", lambda folder: _endless(make()(folder)), refused(At("E-ASSAY-002", "counts.h5ad", "did not come to an end"))),
+        case("assay, endless heap", "53", "the heap of texts has objects of no size", lambda folder: _endless(make(kind=True)(folder)), refused(At("E-ASSAY-002", "counts.h5ad", "did not come to an end")), "h5ad assay"),
         case("NaN", "26", "a value is NaN", make(_set("X/data", 3, np.nan)), refused(At("E-COUNT-004"))),
         case("negative", "26", "a value of -1", make(_set("X/data", 3, -1)), refused(At("E-COUNT-002"))),
         case("assay", "53", "a sound assay", make(dense=True, kind=True), handled(lambda v: v, None, "no problem is told"), "h5ad assay"),
