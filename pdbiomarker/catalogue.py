@@ -225,10 +225,12 @@ def _text(node: ast.expr, named: Mapping[str, str]) -> str:
 
 def _name(node: ast.expr) -> str:
     """Give a short name for what stands at a place of a text."""
-    names = [n.attr if isinstance(n, ast.Attribute) else n.id for n in ast.walk(node) if _is_name(n)]
+    names = [n for part in ast.walk(node) if (n := _named(part))]
     kept = [n.strip("_") for n in names if n not in {"self", "str", "len", "repr", "sorted", "join", "int"}]
     return " ".join(kept[:1]).replace("_", " ") or "value"
 
 
-def _is_name(node: ast.AST) -> bool:
-    return isinstance(node, ast.Name | ast.Attribute)
+def _named(node: ast.AST) -> str:
+    if isinstance(node, ast.Attribute):
+        return node.attr
+    return node.id if isinstance(node, ast.Name) else ""

@@ -31,9 +31,9 @@ def test_a_code_may_be_typed_short() -> None:
 
 
 def test_what_the_source_says_of_a_code() -> None:
-    """The texts of one call, read by eye in pdbiomarker/tables/yaml.py."""
+    """The texts of one call, read by eye in pdbiomarker/clinical/cdisc/reading.py."""
     said = said_of("E-FILE-004")
-    assert ("The file is empty.", "See docs/study_folder.md.") in [(s.message, s.remedy) for s in said]
+    assert ("The file is empty.", "Export the dataset again.") in [(s.message, s.remedy) for s in said]
 
 
 def test_most_codes_say_what_to_do() -> None:

@@ -20,6 +20,8 @@ from pdbiomarker.provenance import FolderLock
 from pdbiomarker.run import RunOutcome, demo
 
 COMMANDS = (
+    "init",
+    "explain",
     "demo",
     "check",
     "run",
@@ -49,7 +51,7 @@ COMMANDS = (
     "sign",
     "deidentify",
 )
-PANELS = ("The whole road", "Many machines", "Assays", "The trial", "Decisions", "Results")
+PANELS = ("To begin", "The whole road", "Many machines", "Assays", "The trial", "Decisions", "Results")
 
 
 @pytest.fixture(scope="module")

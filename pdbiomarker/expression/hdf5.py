@@ -162,7 +162,7 @@ def pointer_fault(matrix: h5py.Group, pointers: npt.NDArray[np.int64], rows: int
     """Say what is wrong with the pointers of a sparse matrix; nothing where they fit its arrays."""
     stored, named = int(matrix["data"].shape[0]), int(matrix["indices"].shape[0])
     faults = (
-        (pointers.size != rows + 1, f"there are {pointers.size} pointers for {rows} cells"),
+        (pointers.size != rows + 1, f"there are {pointers.size} pointers for {rows} rows"),
         (named != stored, f"{named} columns for {stored} counts"),
         (pointers.size > 0 and pointers[0] != 0, "the first pointer is not 0"),
         (bool((np.diff(pointers) < 0).any()), "pointers fall"),

@@ -34,7 +34,10 @@ def both(folder: Path, tmp_path: Path) -> Path:
 
 def test_the_manifest_says_what_made_the_folder(folder: Path) -> None:
     manifest = read_manifest(folder / "results")
-    assert manifest.run["again"] == {"study": {"path": "../study"}, "plan": None}
+    assert manifest.run["again"] == {
+        **{"study": {"path": "../study"}, "plan": None},
+        **{"formats": ["html"], "against": None},
+    }
     assert manifest.run["commit"] == code_commit()
     assert manifest.run["audit.jsonl"]["line"] == 1
     assert manifest.environment["blas"]
@@ -135,7 +138,7 @@ def test_a_stopped_run_leaves_its_beginning_in_the_log(both: Path, monkeypatch: 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pdbiomarker.run.road._Trip.analysis", stop)
+    monkeypatch.setattr("pdbiomarker.run.road.Trip.analysis", stop)
     with pytest.raises(KeyboardInterrupt):
         pb.run_study(both / "study", both / "results", progress=False)
     events = [line.event for line in audit.read(both / "results")]

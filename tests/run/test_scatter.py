@@ -23,6 +23,7 @@ from pdbiomarker.run.workflow import Jobs
 SINGLE = Cost(minutes_per_job=0.06, threads=1)
 CONFIG = {
     "when_changed": "renew",
+    "formats": ["html", "xlsx"],
     "retries": 2,
     "slides": {
         "threads": 2,
@@ -121,7 +122,8 @@ def test_what_the_rules_ask_for(study: Path, tmp_path: Path, monkeypatch: pytest
     jobs = Jobs({**CONFIG, "study": str(study), "results": "out"})
     wildcards = SimpleNamespace(batch="P01-S")
     assert jobs.arguments() == [str(study), "--out", f"{tmp_path}/out", "--work", f"{tmp_path}/out.work"]
-    assert jobs.check_arguments()[-1] == "--fresh"
+    assert jobs.report_arguments() == [*jobs.arguments(), "--format", "html,xlsx"]
+    assert jobs.check_arguments() == [*jobs.report_arguments(), "--fresh"]
     assert [jobs.slides_mem_mb(wildcards, attempt) for attempt in (1, 2)] == [5500, 11000]
     assert jobs.slides_runtime(wildcards, 3) == 3 * jobs.slides_runtime(wildcards, 1)
     assert [jobs.tries_left(wildcards, attempt) for attempt in (1, 2, 3)] == [2, 1, 0]
@@ -134,7 +136,8 @@ def test_what_the_rules_ask_for(study: Path, tmp_path: Path, monkeypatch: pytest
     given = Jobs(
         {**CONFIG, "study": str(study), "results": "out", "plan": "-p.yaml", "when_changed": "refuse"}
     )
-    assert given.check_arguments()[-2:] == ["--plan", f"{tmp_path}/-p.yaml"]
+    assert given.arguments()[-2:] == ["--plan", f"{tmp_path}/-p.yaml"]
+    assert given.check_arguments() == given.report_arguments()
 
 
 @pytest.mark.parametrize("name", ["{b}", "$(x)", "`x`", 'a"b', "a\\b"])
