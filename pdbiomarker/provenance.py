@@ -729,8 +729,17 @@ def _verify_records(root: Path, outputs: Mapping[str, str], problems: Problems) 
         if folder != DONE or not file.endswith(".json"):
             continue
         record = read_record(root, file.removesuffix(".json"))
-        told = {} if record is None else record.outputs
-        wrong = sorted(path for path, digest in told.items() if outputs.get(path) != digest)
+        if record is None:
+            path = root / name
+            if path.is_file() and sha256_file(path) == outputs[name]:  # else it was told already
+                problems.add(
+                    "E-RUN-003",
+                    "The record of a step was edited, or is no record: its seal does not fit.",
+                    remedy=_AGAIN,
+                    file=name,
+                )
+            continue
+        wrong = sorted(path for path, digest in record.outputs.items() if outputs.get(path) != digest)
         if wrong:
             problems.add(
                 "E-RUN-003",

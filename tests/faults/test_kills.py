@@ -31,11 +31,12 @@ def test_fault_41_59_every_file_is_written_beside_its_place_and_renamed(
 ) -> None:
     """What a kill can cut short is a temporary file; a rename is within a folder, never across disks."""
     out, events = whole
+    appended = {"run.log", "audit.jsonl"}  # line by line; a torn last line is told
     opened = {e.path for e in events if e.kind == "open"}
-    assert all(Path(name).name.startswith(".partial-") for name in opened - {".lock", "run.log"})
+    assert all(Path(name).name.startswith(".partial-") for name in opened - {".lock", *appended})
     renamed = {e.path for e in events if e.kind == "os.rename"}
     files = {p.relative_to(out).as_posix() for p in out.rglob("*") if p.is_file()}
-    assert files - renamed == {"run.log"}
+    assert files - renamed == appended
     temporary = {Path(e.path).parent for e in events if ".partial-" in e.path}
     assert {Path(name).parent for name in renamed} == temporary
     assert {e.stage for e in events} == set(STAGES)

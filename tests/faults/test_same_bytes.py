@@ -19,7 +19,7 @@ import pdbiomarker as pb
 
 #: Names, by their hash or the line of a row, the very files that were read.
 _NAMES_INPUTS = re.compile(r"manifest\.json|\.done/(change|clinical|decide|report)\.json")
-_HASH = re.compile(rb"[0-9a-f]{64}")
+_HASH = re.compile(rb"\b(?:[0-9a-f]{64}|[0-9a-f]{12})\b")  # whole, and short as on the front page
 
 
 @pytest.fixture(scope="module")

@@ -16,6 +16,7 @@ import multiprocessing.util
 import os
 import re
 import runpy
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,6 +55,7 @@ def _spawn_server(path: str, args: Sequence[str], passed: Sequence[int]) -> int:
 def _lead(request: dict[str, object]) -> None:
     """Become a run."""
     os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # whatever started the tests may ignore it
     environment = request["environment"]
     os.environ.update(environment)
     for descriptor, name in ((0, os.devnull), (1, os.devnull), (2, str(request["log"]))):
