@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from html import escape
-from typing import Final
-from xml.etree.ElementTree import Element  # noqa: TID251  (a type; defusedxml reads)
+from typing import Any, Final
 
 from defusedxml import ElementTree
 
@@ -38,6 +37,10 @@ _LINK: Final = re.compile(r"url\(#([A-Za-z0-9_.-]+)\)")
 _IMAGE: Final = re.compile(r"data:image/png;base64,[A-Za-z0-9+/=\s]+")
 _FRACTION: Final = re.compile(r"-?\d+\.\d{3,}")
 _LETTER: Final = re.compile(r"[A-Za-z]+(?:-[A-Za-z]+)*-[0-9a-f]+")
+
+
+#: An element as defusedxml reads it; the standard library, which has the class, is not to read any file.
+type Element = Any
 
 
 class _UnknownError(Exception):
