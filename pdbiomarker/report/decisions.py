@@ -61,7 +61,7 @@ def decision_facts(
     ratio : bool
         Whether the rules' true effects are ratios; else changes in units.
     """
-    if review is None or reference not in review.features or contrast != review.contrast:
+    if review is None or not _is_decided(review, reference, contrast):
         return ()
     facts = []
     rates = review.of("responder_rates", reference)
@@ -79,6 +79,11 @@ def decision_facts(
     return tuple(facts)
 
 
+def _is_decided(review: Review, reference: str, contrast: str) -> bool:
+    """Whether a review decides on a feature in a contrast."""
+    return reference in review.features and contrast == review.contrast
+
+
 def rule_lines(
     review: Review | None, reference: str, contrast: str, *, ratio: bool = True
 ) -> tuple[RuleLine, ...]:
@@ -94,7 +99,7 @@ def rule_lines(
     ratio : bool
         Whether the rules' true effects are ratios; else changes in units.
     """
-    if review is None or reference not in review.features or contrast != review.contrast:
+    if review is None or not _is_decided(review, reference, contrast):
         return ()
     cohort = review.verdicts(reference)
     lines = []
