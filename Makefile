@@ -8,7 +8,7 @@ EXTRAS := openslide dicom singlecell workflow slurm
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup demo test quick lint types floors docs check bench constraints reference clean
+.PHONY: setup demo test quick lint types floors docs validation check bench constraints reference clean
 
 setup: .venv/.ready
 
@@ -43,6 +43,9 @@ floors: setup
 
 docs: setup  ## the documentation site, in docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
+
+validation: setup  ## docs/validation.md: every claim measured again
+	PYTHONPATH=tests $(BIN)/python -m tests.validation.dossier
 
 check: lint types floors test
 

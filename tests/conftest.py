@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -18,6 +19,16 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--slow`: simulations at full size."""
     parser.addoption("--slow", action="store_true", help="run simulations at full size")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--slow` give every property at least 1,000 examples, whatever it runs otherwise."""
+    name = "_hypothesis_internal_use_settings"
+    for item in items if config.getoption("--slow") else ():
+        test = getattr(item, "obj", None)
+        own = getattr(test, name, None)
+        if own is not None:
+            setattr(test, name, settings(own, max_examples=max(1000, own.max_examples)))
 
 
 def _shared_root() -> Path:

@@ -1,5 +1,6 @@
 """Claims on what measures a biopsy: counts of reads and cells, limits, scores, nuclei, gene sets."""
 
+# ruff: noqa: E501 - tables of claims and prose, one line each
 from __future__ import annotations
 
 import functools
@@ -77,7 +78,9 @@ def library_weights(sources: Sources) -> float:
 
 
 def stabilised(sources: Sources) -> float:
-    return absolute(vst(numbers(sources, "bulk_norm/dense_counts.csv")).values, numbers(sources, "bulk_norm/vst.csv"))
+    return absolute(
+        vst(numbers(sources, "bulk_norm/dense_counts.csv")).values, numbers(sources, "bulk_norm/vst.csv")
+    )
 
 
 # --- cells and limits -------------------------------------------------------------------------------------
@@ -138,7 +141,9 @@ def ihc_scores(_: Sources) -> float:
         kind = rng.choice(["tumour", "lymphocyte", "macrophage", "other"], n, p=[0.7, 0.1, 0.1, 0.1])
         area = float(rng.uniform(0.5, 12))
         cells = pd.DataFrame({"class": grade.astype(np.int8), "cell_type": kind, "compartment": "tissue"})
-        found = score_cells(cells.assign(positive=grade > 0), {"tissue": area}, panel).set_index("feature")["value"]
+        found = score_cells(cells.assign(positive=grade > 0), {"tissue": area}, panel).set_index("feature")[
+            "value"
+        ]
         listed = list(zip(grade.tolist(), kind.tolist(), strict=True))
         tumour = [g for g, k in listed if k == "tumour"]
         stained = [g > 0 for g, k in listed if k in ("tumour", "lymphocyte", "macrophage")]
@@ -161,7 +166,7 @@ def nuclei(part: str, sources: Sources) -> float:
 
 
 @functools.cache
-def _nuclei(sources: Sources):  # noqa: ANN202 - the type stands in the test module
+def _nuclei(sources: Sources):
     from pdbiomarker.ihc import segment
     from tests.ihc.test_nuclei import matched
 
@@ -177,7 +182,10 @@ def gene_set_scores(method: str, sources: Sources) -> float:
     scores = pd.read_csv(sources.golden("signatures/gsva_scores.csv")).set_index(["case", "set"])
     x = counts.to_numpy(dtype=float)
     values = np.log2((x + 0.5) / (x.sum(axis=0) + 1) * 1e6)
-    places = {str(k): np.array([counts.index.get_loc(g) for g in v]) for k, v in table.groupby("set", sort=False)["gene"]}
+    places = {
+        str(k): np.array([counts.index.get_loc(g) for g in v])
+        for k, v in table.groupby("set", sort=False)["gene"]
+    }
     if method == "ssgsea":
         found = scoring.ssgsea(values, list(places.values()))
     else:
@@ -202,7 +210,9 @@ def gene_set_tests(kind: str, sources: Sources) -> float:
     X, contrast = np.column_stack([np.ones(14), np.tile([0.0, 1.0], 7)]), np.array([0.0, 1.0])
     rotated = rotate(values.to_numpy(float), X, contrast, weights=weights)
     name = "camera/voom/0.01" if kind == "camera" else "fry/voom"
-    found = competitive(rotated.z(), genes, sets) if kind == "camera" else self_contained(rotated, genes, sets)
+    found = (
+        competitive(rotated.z(), genes, sets) if kind == "camera" else self_contained(rotated, genes, sets)
+    )
     return relative(found["p"], results.loc[name, "PValue"])
 
 
@@ -240,9 +250,9 @@ CLAIMS = [
     Claim("ihc_scores", IHC, "density, percent, H-score, bins, TPS, CPS", BRUTE, "relative", 1e-12, ihc_scores,
           "ihc/test_scores.py, ihc/test_compartments.py"),
     Claim("nuclei_found", IHC, "annotated tumour nuclei not found within 6 um", TILES, "share", 0.12,
-          functools.partial(nuclei, "found"), "ihc/test_nuclei.py"),
+          functools.partial(nuclei, "found"), "ihc/test_nuclei.py", data=True),
     Claim("nuclei_classes", IHC, "found nuclei classed otherwise than annotated", TILES, "share", 0.013,
-          functools.partial(nuclei, "classes"), "ihc/test_nuclei.py"),
+          functools.partial(nuclei, "classes"), "ihc/test_nuclei.py", data=True),
     *(Claim(f"score_{method}", SETS, f"scores, {method}", GSVA, "absolute", 1e-9,
             functools.partial(gene_set_scores, method), "expression/test_scoring.py") for method in ("ssgsea", "gsva")),
     Claim("camera", SETS, "p of the competitive test, voom weights", f"{LIMMA} camera, which approximates z", "relative",

@@ -1,4 +1,4 @@
-"""A claim of the validation dossier: what is computed, against which oracle, how far off it may be, how far it is."""
+"""A claim of the validation dossier: what is computed, against which oracle, how far off it may be and is."""
 
 from __future__ import annotations
 
@@ -58,6 +58,8 @@ class Claim:
         From the sources to the difference.
     tests : str
         Where the tests go further than this row.
+    data : bool
+        It reads third-party data that are not kept here.
     """
 
     name: str
@@ -68,6 +70,7 @@ class Claim:
     tolerance: float
     measure: Callable[[Sources], float]
     tests: str
+    data: bool = False
 
     def holds(self, measured: float) -> bool:
         """Whether a measured difference is within the tolerance."""
@@ -122,4 +125,8 @@ def digits(found: ArrayLike, expected: ArrayLike) -> float:
 def differing(found: object, expected: object) -> float:
     """How many items of two sequences are not equal; all of them where the lengths differ."""
     f, e = list(found), list(expected)  # type: ignore[call-overload]
-    return float(max(len(f), len(e))) if len(f) != len(e) else float(sum(a != b for a, b in zip(f, e, strict=True)))
+    return (
+        float(max(len(f), len(e)))
+        if len(f) != len(e)
+        else float(sum(a != b for a, b in zip(f, e, strict=True)))
+    )

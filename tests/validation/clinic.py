@@ -1,9 +1,9 @@
 """Claims on the trial around the biopsies: exposure, response, survival, antibodies, escalation, CDISC."""
 
+# ruff: noqa: E501 - tables of claims and prose, one line each
 from __future__ import annotations
 
 import csv
-import functools
 from typing import Any
 
 import numpy as np
@@ -35,7 +35,9 @@ def oral(sources: Sources) -> float:
     frame = pd.read_csv(sources.outside("data/pk_base_r/Theoph.csv"), dtype={"Subject": str})
     samples = frame.rename(columns={"Subject": "participant_id", "Time": "time_h", "conc": "concentration"})
     first = frame.drop_duplicates("Subject")
-    doses = pd.DataFrame({"participant_id": first["Subject"], "time_h": 0.0, "amount": first["Dose"] * first["Wt"]})
+    doses = pd.DataFrame(
+        {"participant_id": first["Subject"], "time_h": 0.0, "amount": first["Dose"] * first["Wt"]}
+    )
     golden = pd.read_csv(sources.outside("golden/nca_theoph_pknca.csv"), dtype={"Subject": str})
     return _worst(nca(samples, doses, route="oral"), golden, "Subject")
 
@@ -45,7 +47,12 @@ def infusions(sources: Sources) -> float:
     samples = frame.rename(columns={"subject": "participant_id", "conc_mg_per_L": "concentration"})
     first = frame.drop_duplicates("subject")
     doses = pd.DataFrame(
-        {"participant_id": first["subject"], "time_h": 0.0, "amount": first["dose_mg"], "duration_h": first["infusion_h"]}
+        {
+            "participant_id": first["subject"],
+            "time_h": 0.0,
+            "amount": first["dose_mg"],
+            "duration_h": first["infusion_h"],
+        }
     )
     golden = pd.read_csv(sources.outside("golden/nca_infusion_pknca.csv"))
     names = {"linear_up_log_down": "lin up/log down", "linear": "linear"}
@@ -75,8 +82,12 @@ def confirmed(sources: Sources) -> float:
     path = sources.golden("response/confirmed_best_response.csv")
     for case in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
         scans = [tuple(text.split("=")) for text in case["assessments"].split(";") if text]
-        frame = pd.DataFrame(scans, columns=["date", "response"]).assign(participant_id=case["participant_id"])
-        who = pd.DataFrame({"participant_id": [case["participant_id"]], "first_dose_datetime": [case["first_dose"]]})
+        frame = pd.DataFrame(scans, columns=["date", "response"]).assign(
+            participant_id=case["participant_id"]
+        )
+        who = pd.DataFrame(
+            {"participant_id": [case["participant_id"]], "first_dose_datetime": [case["first_dose"]]}
+        )
         row = best_overall_response(frame, who, rules=rules[case["set"]]).table.iloc[0]
         found.append((row["best_response"], row["best_response_date"]))
         expected.append((case["expected_response"], case["expected_date"]))
@@ -160,7 +171,11 @@ def next_doses(sources: Sources) -> float:
     for row in csv.DictReader(path.read_text(encoding="utf-8").splitlines()):
         target = {"target": float(row["target"])} if row["target"] else {}
         options, levels = _options(row["parameters"]), int(row["num_doses"])
-        found.append(pb.clinical.escalation.next_dose(row["design"], row["outcomes"], levels, options=options, **target))
+        found.append(
+            pb.clinical.escalation.next_dose(
+                row["design"], row["outcomes"], levels, options=options, **target
+            )
+        )
         dose = None if row["recommended_dose"] == "NA" else int(row["recommended_dose"])
         expected.append((dose, row["continue"] == "true"))
     return differing(found, expected)
@@ -169,10 +184,10 @@ def next_doses(sources: Sources) -> float:
 def boin_table(_: Sources) -> float:
     """Escalate, de-escalate, eliminate at a target of 30 %, 1 to 9 treated."""
     table = pb.clinical.escalation.boundaries("boin", target=0.30, max_n=9)
-    found = [table[f"{c}"].dropna().astype(int).tolist() for c in
-             ("escalate_if_at_most", "deescalate_if_at_least", "eliminate_if_at_least")]  # fmt: skip
-    published = [[0, 0, 0, 0, 1, 1, 1, 1, 2], [1, 1, 2, 2, 2, 3, 3, 3, 4], [3, 3, 4, 4, 5, 5, 5]]
-    return differing(sum(found, []), sum(published, []))
+    columns = ("escalate_if_at_most", "deescalate_if_at_least", "eliminate_if_at_least")
+    found = [n for c in columns for n in table[c].dropna().astype(int)]
+    published = [0, 0, 0, 0, 1, 1, 1, 1, 2, 1, 1, 2, 2, 2, 3, 3, 3, 4, 3, 3, 4, 4, 5, 5, 5]
+    return differing(found, published)
 
 
 def cdisc(sources: Sources) -> float:
@@ -191,26 +206,26 @@ SURVIVAL = "R's survival 3.5-3 (`golden/survival`)"
 
 CLAIMS = [
     Claim("nca_oral", PK, "areas, half-life, clearance of 12 oral profiles", "PKNCA 0.10", "relative", 1e-8, oral,
-          "clinical/test_nca.py"),
+          "clinical/test_nca.py", data=True),
     Claim("nca_infusions", PK, "the same of 8 infusions with values below the limit, two rules", "PKNCA 0.10", "relative",
-          1e-8, infusions, "clinical/test_nca.py"),
+          1e-8, infusions, "clinical/test_nca.py", data=True),
     Claim("power_model", PK, "dose proportionality: slope, SE, 90 % limits", "R's lm (`golden/pk`)", "relative", 1e-10,
           power_model, "clinical/test_pk_doses.py"),
     Claim("confirmed_response", RESPONSE, "confirmed best response and its date, 18 published cases",
           "tests of admiralonco (`golden/response`)", "cases", 0, confirmed,
           "clinical/test_best_response.py, clinical/test_lesions.py"),
     Claim("pfs", RESPONSE, "days and events of PFS, 254 participants", ADMIRAL, "cases", 0, pfs,
-          "clinical/test_endpoints.py"),
+          "clinical/test_endpoints.py", data=True),
     Claim("kaplan_meier", RESPONSE, "curves, medians and their limits", SURVIVAL, "relative", 1e-11, curves,
           "clinical/test_survival_estimate.py"),
     Claim("cox", RESPONSE, "Cox models with ties", SURVIVAL, "relative", 1e-8, cox_models,
           "clinical/test_survival_estimate.py"),
     Claim("ada", ADA, "prevalence, induced, boosted, incidence: eight counts", "an independent count of the public test "
-          "data", "cases", 0, antibodies, "clinical/test_ada.py"),
+          "data", "cases", 0, antibodies, "clinical/test_ada.py", data=True),
     Claim("next_doses", DOSE, "next dose of 197 published histories: 3+3, mTPI, mTPI-2, BOIN",
-          "Korn 1994, Ji 2010, Guo 2017, Yan 2020", "cases", 0, next_doses, "clinical/test_escalation.py"),
+          "Korn 1994, Ji 2010, Guo 2017, Yan 2020", "cases", 0, next_doses, "clinical/test_escalation.py", data=True),
     Claim("boin_table", DOSE, "BOIN's table at a target of 30 %", "Liu and Yuan 2015", "cases", 0, boin_table,
           "clinical/test_escalation.py"),
     Claim("cdisc_import", "CDISC", "participants and records taken from SDTM and ADaM", "an independent count of the public "
-          "test data", "cases", 0, cdisc, "clinical/cdisc/test_real_data.py, clinical/cdisc/test_importing.py"),
+          "test data", "cases", 0, cdisc, "clinical/cdisc/test_real_data.py, clinical/cdisc/test_importing.py", data=True),
 ]  # fmt: skip

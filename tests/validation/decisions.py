@@ -1,5 +1,6 @@
 """Claims on pairs, exact tests, noise and decision rules."""
 
+# ruff: noqa: E501 - tables of claims and prose, one line each
 from __future__ import annotations
 
 import functools
@@ -19,7 +20,7 @@ from pdbiomarker.noise import Noise, icc, variance_components
 from pdbiomarker.pairing import assign_visits, pair_table
 from pdbiomarker.study import read_study
 from tests.builders import study_folder
-from tests.validation.claim import Claim, Sources, absolute, differing, relative
+from tests.validation.claim import Claim, Sources, differing, relative
 
 # --- pairs ------------------------------------------------------------------------------------------------
 
@@ -72,7 +73,9 @@ def flips(_: Sources) -> float:
 
 
 def ranks(sources: Sources) -> float:
-    cases = pd.read_csv(sources.golden("exact/signed_rank_cases.csv")).groupby("case")["change"].apply(np.array)
+    cases = (
+        pd.read_csv(sources.golden("exact/signed_rank_cases.csv")).groupby("case")["change"].apply(np.array)
+    )
     table = pd.read_csv(sources.golden("exact/signed_rank_results.csv")).dropna(subset="exact")
     found = [
         signed_rank_test(cases[row.case], alternative=row.alternative, correct=row.correct).p[0]
@@ -135,13 +138,19 @@ def limits(_: Sources) -> float:
 
 
 def rubinstein(_: Sources) -> float:
-    found = [count_probability(3, 2, 0.8), count_probability(3, 2, 0.1), count_probability(3, 2, 0.1, endpoints=2)]
+    found = [
+        count_probability(3, 2, 0.8),
+        count_probability(3, 2, 0.1),
+        count_probability(3, 2, 0.1, endpoints=2),
+    ]
     return differing([round(x, 3) for x in found], [0.896, 0.028, 0.055])
 
 
 def false_go(_: Sources) -> float:
     """Percentage points between the printed false go and the exact mixture over the estimated noise, 2 of 12."""
-    found = operating_characteristics(preset("rcv_fraction"), _known(0.7, 6.0), Setting(12), truths=[], n_sims=40_000)
+    found = operating_characteristics(
+        preset("rcv_fraction"), _known(0.7, 6.0), Setting(12), truths=[], n_sims=40_000
+    )
     grid = (np.arange(20_000) + 0.5) / 20_000
     s = np.sqrt(stats.chi2.ppf(grid, 6) / 6)
     exact = np.mean(stats.binom.sf(1, 12, stats.norm.sf(stats.t.isf(0.025, 6) * s)))
@@ -155,10 +164,13 @@ def pairs_needed(_: Sources) -> float:
 
     def power(n: int, fold: float, sd: float) -> float:
         far, shift = stats.t.isf(0.025, n - 1), np.sqrt(n) * np.log2(fold) / sd
-        return float(np.nan_to_num(stats.nct.sf(far, n - 1, shift)) + np.nan_to_num(stats.nct.cdf(-far, n - 1, shift)))
+        return float(
+            np.nan_to_num(stats.nct.sf(far, n - 1, shift)) + np.nan_to_num(stats.nct.cdf(-far, n - 1, shift))
+        )
 
     fewest = [
-        [next(n for n in itertools.count(3) if power(n, fold, sd) >= 0.8) for fold in folds] for sd in table.index
+        [next(n for n in itertools.count(3) if power(n, fold, sd) >= 0.8) for fold in folds]
+        for sd in table.index
     ]
     return differing(table.to_numpy().ravel(), np.ravel(fewest))
 
@@ -178,7 +190,9 @@ def hazards(sources: Sources) -> float:
     r = pd.read_csv(sources.golden("link/link_results.csv")).set_index(["case", "quantity"])["value"]
     data = pd.read_csv(sources.golden("link/survival.csv"))
     found = hazard_ratio(data["time"], data["event"], data["change"])
-    return relative([found.value, found.low, found.high, found.p], [r["cox", q] for q in ("hr", "low", "high", "p")])
+    return relative(
+        [found.value, found.low, found.high, found.p], [r["cox", q] for q in ("hr", "low", "high", "p")]
+    )
 
 
 P, E, N, D, L = "Who pairs", "Exact tests and multiplicity", "Noise of a biopsy", "Decision rules", "Links"

@@ -1,6 +1,6 @@
 """Null on real data: exchange the visits of the biopsies of each participant of Riaz 2017, and count calls.
 
-    OMP_NUM_THREADS=1 python tests/validation/label_flips.py [--flips N]
+    OMP_NUM_THREADS=1 PYTHONPATH=tests python -m tests.validation.label_flips [--flips N]
 
 appends to `results/label_flips.csv` what it lacks, flip by flip, each from a seed of its own, so it may be
 stopped and taken up again. A fair coin for each participant decides whether the labels Pre and On of that
@@ -8,8 +8,8 @@ participant are exchanged; a biopsy without a partner gets the other label. So l
 transcripts, while the correlation of genes and of the biopsies of one participant is that of real tumours.
 
 Every flip goes the road of `pd_change`: filter, TMM, voom on the design of the flipped labels, mixed model with
-Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What does not depend on the labels is kept
-(`same_road` holds the numbers of one flip against `pd_change` itself).
+Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What does not depend on the labels is
+kept between flips; `test_dossier` holds the numbers of all genes against those of `pd_change` itself.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ class Riaz:
         return frame
 
     def tests(self, frame: pd.DataFrame) -> pd.DataFrame:
-        """Rows of `pd_change` for these labels: estimate, se, df, p and q of the genes that pass the filter."""
+        """Rows of `pd_change` for these labels: estimate, se, df, p, q of the genes that pass the filter."""
         visits = frame["visit"].tolist()
         smallest = min(visits.count(v) for v in VISITS)
         if smallest not in self.kept:

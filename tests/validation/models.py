@@ -1,5 +1,6 @@
 """Claims on the mixed models: certified data, R's answers, forty digits, closed forms."""
 
+# ruff: noqa: E501 - tables of claims and prose, one line each
 from __future__ import annotations
 
 import functools
@@ -14,7 +15,7 @@ from pdbiomarker.mixed import RandomSlopes, fit
 from pdbiomarker.mixed.dupcor import duplicate_correlation
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from tests.mixed.conftest import fit_densely
-from tests.validation.claim import Claim, NotHere, Sources, absolute, digits, differing, relative
+from tests.validation.claim import Claim, NotHere, Sources, absolute, differing, digits, relative
 
 Numbers = dict[str, np.ndarray]
 
@@ -111,7 +112,9 @@ def boundaries(_: Sources) -> float:
 def arbiter(_: Sources) -> float:
     """The ten sets in which lmer and ours differ most, against a dense computation that shares no code."""
     ours, theirs = five_hundred()
-    off = (np.abs(ours.estimate - theirs.estimate) / theirs.se_k + np.abs(ours.se_k / theirs.se_k - 1)).nlargest(10)
+    off = (
+        np.abs(ours.estimate - theirs.estimate) / theirs.se_k + np.abs(ours.se_k / theirs.se_k - 1)
+    ).nlargest(10)
     data = pd.read_csv(Sources().golden("lmer500/inputs.csv.gz")).set_index("set")
     worst = 0.0
     for number in off.index:
@@ -199,7 +202,11 @@ def squeeze_362(sources: Sources) -> float:
             continue
         covariate = None if frame["covariate"].isna().all() else frame["covariate"]
         found = squeeze_variances(
-            frame["s2"], frame["df"], covariate=covariate, robust=bool(frame["robust"].iloc[0]), definition="limma-3.62"
+            frame["s2"],
+            frame["df"],
+            covariate=covariate,
+            robust=bool(frame["robust"].iloc[0]),
+            definition="limma-3.62",
         )
         worst = max(worst, relative(found.s2_post, frame["post"]))
     return worst
