@@ -3,9 +3,9 @@
     OMP_NUM_THREADS=1 python -m tests.validation.grid
 
 writes `results/grid.csv` (10,000 sets a cell) and `results/fdr.csv` (200 sets of 2,000 genes) from the seed
-below, in about two minutes. Each set is fitted as `pd_change` does by default: complete pairs with a correlation
-that may be negative, the rest without. Missing: the last 30 % of the participants have no second biopsy
-(rounded); participants are exchangeable, so it is no matter which.
+below, in about two minutes. Each set is fitted as `pd_change` does by default: complete pairs with a
+correlation that may be negative, the rest without. Missing: the last 30 % of the participants have no second
+biopsy (rounded); participants are exchangeable, so it is no matter which.
 """
 
 from __future__ import annotations

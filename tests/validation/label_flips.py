@@ -7,9 +7,9 @@ stopped and taken up again. A fair coin for each participant decides whether the
 participant are exchanged; a biopsy without a partner gets the other label. So labels say nothing about the
 transcripts, while the correlation of genes and of the biopsies of one participant is that of real tumours.
 
-Every flip goes the road of `pd_change`: filter, TMM, voom on the design of the flipped labels, mixed model with
-Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What does not depend on the labels is
-kept between flips; `test_dossier` holds the numbers of all genes against those of `pd_change` itself.
+Every flip goes the road of `pd_change`: filter, TMM, voom on the design of the flipped labels, mixed model
+with Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What does not depend on the labels
+is kept between flips; `test_dossier` holds the numbers of all genes against those of `pd_change` itself.
 """
 
 from __future__ import annotations

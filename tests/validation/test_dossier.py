@@ -14,8 +14,8 @@ from pdbiomarker.change import pd_change
 from tests.validation import dossier, grid, label_flips
 from tests.validation.claim import TESTS, Claim, NotHere, Sources, absolute, differing, digits, relative
 
-#: A claim on pictures takes seconds: the tests that it names hold it in every run.
-SLOW = {"nuclei_found", "nuclei_classes"}
+#: These take seconds, and the tests that they name hold them in every run.
+SLOW = {"nuclei_found", "nuclei_classes", "cdisc_import"}
 
 
 @pytest.fixture(scope="module")
