@@ -8,7 +8,7 @@ participant are exchanged; a biopsy without a partner gets the other label. So l
 transcripts, while the correlation of genes and of the biopsies of one participant is that of real tumours.
 
 Every flip goes the road of `pd_change`: filter, TMM, voom on the design of the flipped labels, mixed model
-with Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What does not depend on the labels
+with Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What labels do not change
 is kept between flips; `test_dossier` holds the numbers of all genes against those of `pd_change` itself.
 """
 
