@@ -21,6 +21,8 @@ from tests.validation.claim import TESTS, Claim, NotHere, Sources
 from tests.validation.invariants import PROPERTIES
 
 PAGE = TESTS.parent / "docs" / "validation.md"
+#: Of a table of claims.
+COLUMNS = 5
 CLAIMS: list[Claim] = [*models.CLAIMS, *assays.CLAIMS, *decisions.CLAIMS, *clinic.CLAIMS]
 
 HEAD = """\
@@ -32,9 +34,9 @@ with (`tests/validation`). **It does not replace a user's own validation** of th
 user's own systems and data; nor is the package a validated or Part 11 compliant system.
 
 "Measured" is the largest difference found, rounded up to one digit; of digits, the fewest correct ones, rounded down.
-"cases" counts answers that differ. Tests are named below `tests/`; `golden/` stands for `tests/golden`, where the
-reference numbers lie beside the scripts that made them. A claim `NAME` is the test
-`validation/test_dossier.py::test_claim[NAME]`; the last column names the tests that go further.
+"Cases" are answers that differ. A claim NAME is the test `validation/test_dossier.py::test_claim[NAME]`; the tests named
+under a table go further. Tests are named below `tests/`; `golden/` stands for `tests/golden`, where the reference numbers
+lie beside the scripts that made them.
 """
 
 #: What a table does not say by itself.
@@ -98,35 +100,42 @@ def read_measured(page: str) -> dict[str, str]:
     found = {}
     for line in page.splitlines():
         cells = [cell.strip() for cell in line.split("|")]
-        if len(cells) == 9 and re.fullmatch(r"`\w+`", cells[1]):
-            found[cells[1].strip("`")] = cells[5]
+        if len(cells) == COLUMNS + 2 and re.fullmatch(r"`\w+`", cells[COLUMNS]):
+            found[cells[COLUMNS].strip("`")] = cells[COLUMNS - 1]
     return found
 
 
 def tolerance(claim: Claim) -> str:
     """How far off a claim may be, in words."""
     if claim.unit == "cases":
-        return f"{claim.tolerance:.0f}"
+        return f"{claim.tolerance:.0f} cases"
     if claim.unit == "digits":
-        return f">= {claim.tolerance:.0f}"
+        return f"{claim.tolerance:.0f} digits or more"
     if claim.unit in ("share", "points"):
-        return f"{claim.tolerance:g}"
-    return f"{claim.tolerance:.0e}".replace("e-0", "e-")
+        return f"{claim.tolerance:g}" + (" points" if claim.unit == "points" else "")
+    what = {"standard errors": " SE", "log10 p": " of log10 p"}.get(claim.unit, f", {claim.unit}")
+    return f"{claim.tolerance:.0e}".replace("e-0", "e-") + what
 
 
 def claims_part(measured: dict[str, str]) -> list[str]:
-    """One table for each area."""
+    """One table for each area, and the tests that go further."""
     lines = []
     for area in dict.fromkeys(claim.area for claim in CLAIMS):
-        lines += [f"### {area}", ""]
-        lines += ["| claim | what | oracle | tolerance | measured | unit | further tests |", "|" + "---|" * 7]
+        own = [claim for claim in CLAIMS if claim.area == area]
+        lines += [
+            f"### {area}",
+            "",
+            "| what | oracle | tolerance | measured | claim |",
+            "|" + "---|" * COLUMNS,
+        ]
         oracle = ""
-        for c in (c for c in CLAIMS if c.area == area):
-            told = ", ".join(f"`{t}`" for t in c.tests.split(", "))
+        for c in own:
             against, oracle = "as above" if c.oracle == oracle else c.oracle, c.oracle
-            cells = (f"`{c.name}`", c.what, against, tolerance(c), measured[c.name], c.unit, told)
-            lines.append("| " + " | ".join(cells) + " |")
-        lines += ["", *NOTES.get(area, [])]
+            lines.append(
+                "| " + " | ".join((c.what, against, tolerance(c), measured[c.name], f"`{c.name}`")) + " |"
+            )
+        tests = dict.fromkeys(test for c in own for test in c.tests.split(", "))
+        lines += ["", "Further: " + ", ".join(f"`{test}`" for test in tests) + ".", "", *NOTES.get(area, [])]
     return lines
 
 
@@ -297,11 +306,9 @@ def invariants_part() -> list[str]:
         "",
         f"{len(PROPERTIES)} properties, by Hypothesis (15 to 60 examples a run, 3 for whole studies; 1,000 with `--slow`).",
         "",
-        "| property | tests |",
-        "|---|---|",
     ]
     for what, tests in PROPERTIES:
-        lines.append(f"| {what} | " + ", ".join(f"`{t}`" for t in tests) + " |")
+        lines.append(f"- {what}: " + ", ".join(f"`{t}`" for t in tests))
     return [*lines, ""]
 
 

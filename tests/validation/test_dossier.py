@@ -151,8 +151,12 @@ def test_committed_flips() -> None:
 
 @pytest.mark.data
 @pytest.mark.slow
-def test_flips_go_the_road_of_pd_change(shared_data: Callable[[str], Path], tmp_path: Path) -> None:
+def test_flips_go_the_road_of_pd_change(
+    shared_data: Callable[[str], Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """With the true labels, every number of every gene is that of `pd_change`; and a committed flip again."""
+    if not request.config.getoption("--slow"):
+        pytest.skip("half a minute: with --slow")
     riaz, study, plan = label_flips.read_riaz(shared_data, tmp_path)
     theirs = pd_change(study, plan).table.set_index("feature")
     ours = riaz.tests(riaz.flipped(0)).set_index("feature")
