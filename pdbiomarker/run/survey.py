@@ -34,6 +34,7 @@ from pdbiomarker.study import (
     AssaySpec,
     Study,
     StudySpec,
+    check_files,
     is_panel_file,
     read_study,
     shown_path,
@@ -450,6 +451,8 @@ def survey_slides(
     study = None if sheet is None else _slides_study(sheet, file, panel, problems)
     if study is not None and not problems.errors:
         study = _beside(study, file, slides=slides is not None, regions=regions)
+        if regions is not None and Path(regions).is_dir():
+            check_files(Path(regions).iterdir(), problems, root=Path(regions))
         problems.extend(_twins(study))
     return Survey(None if problems.errors else study, plan, None, {}, problems)
 
