@@ -32,10 +32,10 @@ from pdbiomarker.provenance import (
     sha256_json,
     sha256_text,
     slug,
-    verify,
     write_manifest,
     write_text,
 )
+from pdbiomarker.verification import verify
 
 # --- hashes ---
 

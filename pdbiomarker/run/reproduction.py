@@ -10,8 +10,9 @@ from typing import Any, Final
 
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.hashes import sha256_json
-from pdbiomarker.provenance import Manifest, read_manifest, verify
+from pdbiomarker.provenance import Manifest, read_manifest
 from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
+from pdbiomarker.verification import verify
 
 __all__ = ["Compared", "Reproduction", "reproduce"]
 

@@ -29,6 +29,7 @@ from pdbiomarker import audit
 from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
 from pdbiomarker.provenance import (
     DONE,
+    MANIFEST,
     FolderLock,
     Manifest,
     StepRecord,
@@ -39,18 +40,20 @@ from pdbiomarker.provenance import (
     forget,
     is_complete,
     now_utc,
+    read_manifest,
     read_record,
     recorded_steps,
     sha256_file,
     sha256_json,
     write_manifest,
 )
-from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_key
+from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_key, results_in
 from pdbiomarker.run.folder import BASIS, LOG, Basis, check_folder, check_space, prepare_folder
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
 from pdbiomarker.run.sharing import sweep_jobs
 from pdbiomarker.run.work import Work
+from pdbiomarker.verification import later_files
 
 __all__ = [
     "Request",
@@ -611,6 +614,21 @@ class Trip:
                 raise _not_complete("report")
             self._tell(Problem(**row))
 
+    def _further_documents(self, outputs: Mapping[str, str]) -> dict[str, str]:
+        """Give the hashes of what `pdbiomarker report` wrote and is still true; remove it where it is not."""
+        out = self._out
+        beside = [name for name in map(document_of, STEPS) if name not in outputs and (out / name).is_file()]
+        before: Mapping[str, str] = {}
+        with contextlib.suppress(InputError, OSError):
+            before = read_manifest(out).outputs if beside else {}
+        if results_in(before) == results_in(outputs):
+            written = later_files(out, sha256_file(out / MANIFEST)) if beside else {}
+            return {n: written[n] for n in beside if written.get(n) == sha256_file(out / n)}
+        for name in beside:
+            self._display.say(f"{name} was written of earlier results and is removed: give `report` again")
+            (out / name).unlink()
+        return {}
+
     def finish(self, run: Mapping[str, Any]) -> RunOutcome:
         """Write the manifest, and say how it ended."""
         request, work, out = self._request, self._work, self._out
@@ -623,9 +641,10 @@ class Trip:
         names = sorted({*self._files, *markers, BASIS})
         report = report_facts(self._records, work.report.get("against"))
         command = [Path(part).name if os.sep in part else part for part in sys.argv]
+        outputs = {name: sha256_file(out / name) for name in names}
         manifest = Manifest(
             inputs=work.inputs,
-            outputs={name: sha256_file(out / name) for name in names},
+            outputs=outputs,
             parameters={**work.parameters, "report": report} if work.report else work.parameters,
             quarantine=tuple(dataclasses.asdict(p) for p in quarantined),
             warnings=tuple(dataclasses.asdict(p) for p in warned),
@@ -642,7 +661,10 @@ class Trip:
                 "files": {LOG: sha256_file(out / LOG)},
             },
         )
+        kept = self._further_documents(outputs)
         write_manifest(out, manifest)
+        if kept:
+            audit.append(out, "report kept", files=kept, manifest=sha256_file(out / MANIFEST))
         documents = tuple(map(document_of, work.report.get("formats", ())))
         first: dict[str, str | tuple[str, ...]] = {"assays": "assays", "change": "results/pd_change.csv"}
         first["report"] = documents

@@ -354,7 +354,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
 
 
 def _check_own_files(folder: Path, problems: Problems) -> None:
-    """Check the files that a study has by its form, so that none counts as absent because it cannot be read."""
+    """Check the files that a study has by its form: one that cannot be read does not count as absent."""
     clinical = folder / CLINICAL
     places = [folder / name for name in _BY_FORM]
     places += clinical.iterdir() if clinical.is_dir() else [clinical]

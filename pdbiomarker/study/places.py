@@ -1,4 +1,4 @@
-"""What a folder of inputs holds that is no file to be read: pipes, devices, links that lead nowhere or away."""
+"""What in a folder of inputs is no file to be read: pipes, devices, links that lead nowhere or away."""
 
 from __future__ import annotations
 

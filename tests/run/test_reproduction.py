@@ -14,8 +14,9 @@ from small_study import copy, counts, small_study, write_counts
 import pdbiomarker as pb
 from pdbiomarker import audit
 from pdbiomarker.errors import InputError
-from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, verify, write_manifest
+from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, write_manifest
 from pdbiomarker.run.road import again
+from pdbiomarker.verification import verify
 
 
 @pytest.fixture(scope="module")
