@@ -151,6 +151,14 @@ def append(
         if torn:  # a line cut off by a power failure was never a whole record: its hash is kept, it goes
             told["torn_line_sha256"] = sha256_json(torn.decode("utf-8", "replace"))
             stream.truncate(sum(len(line) + 1 for line in whole))
+        last = _read_head(Path(folder))
+        if last is not None and (
+            last[0] < 1 or [_hash_of(t) for t in whole[last[0] - 1 : last[0]]] != [last[1]]
+        ):
+            told["lines_before"] = {
+                "line": last[0],
+                "sha256": last[1],
+            }  # or this event would cover what was cut
         line = AuditLine(
             len(whole) + 1,
             now_utc(),
@@ -173,7 +181,7 @@ def _keep_head(folder: Path, line: AuditLine) -> None:
     partial = folder / f".partial-{os.getpid()}-audit"
     try:
         with partial.open("w", encoding="utf-8") as stream:
-            stream.write(canonical_json({"line": line.n, "sha256": line.sha256}) + "\n")
+            stream.write(_head(line.n, line.sha256))
             stream.flush()
             os.fsync(stream.fileno())
         partial.replace(folder / HEAD)
@@ -248,26 +256,30 @@ def _read_head(folder: Path) -> tuple[int, str] | None:
     if not path.exists() and not path.is_symlink():
         return None
     try:
-        content = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
-        number, digest = content["line"], content["sha256"]
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        number, digest = int(json.loads(text)["line"]), str(json.loads(text)["sha256"])
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return -1, ""
-    whole = isinstance(number, int) and isinstance(digest, str) and number > 0
-    return (number, digest) if whole and not path.is_symlink() else (-1, "")
+    ours = text == _head(number, digest) and number > 0 and not path.is_symlink()
+    return (number, digest) if ours else (-1, "")
+
+
+def _head(number: int, digest: str) -> str:
+    return canonical_json({"line": number, "sha256": digest}) + "\n"
 
 
 def _check_last(hashes: list[str], last: tuple[int, str] | None, problems: Problems) -> None:
     """Hold the log against the note of its last line; lines after it may be those of a killed process."""
     number, expected = last or (0, "")
     if last is None or number < 0:
-        said = f"{HEAD}, which names the last line of the log, is missing or was edited."
+        said = "The note of the last line of the log is missing, or was edited."
     elif number > len(hashes):
         said = f"The log has {len(hashes)} lines and had {number}: its last lines were cut off."
     elif hashes[number - 1] != expected:
-        said = f"Line {number} is not the one that was written."
+        said = f"Line {number} of the log is not the one that was noted when it was written."
     else:
         return
-    problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=AUDIT, row=len(hashes) or None)
+    problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=HEAD)
 
 
 def _check_head(

@@ -203,6 +203,8 @@ class FolderLock:
         An existing folder.
     shared : bool
         Hold it beside others that share it.
+    wait : float
+        Seconds to wait for another process to let go of it.
 
     Raises
     ------
@@ -211,47 +213,53 @@ class FolderLock:
         E-RUN-050, a run on another host left its lock, or goes on there.
     """
 
-    def __init__(self, folder: str | Path, *, shared: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, shared: bool = False, wait: float = 0.0) -> None:
         self._path = Path(folder) / LOCK
+        self._wait = max(wait, _SWEEP_SECONDS)  # it may be held for the moment in which its file is removed
         self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
+        end = time.monotonic() + self._wait
         try:
-            with _signals_held():  # one between making and keeping would leave the file
-                self._acquire()
+            while self._descriptor is None:
+                with _signals_held():  # one between making and keeping would leave the file
+                    holder = self._acquire()
+                if self._descriptor is None:
+                    self._wait_or_refuse(end, holder)
         except BaseException:
             self._release()
             raise
         return self
 
-    def _acquire(self) -> None:
-        end = time.monotonic() + _SWEEP_SECONDS
-        while self._descriptor is None:
-            descriptor = self._open()
-            try:
-                fcntl.flock(descriptor, self._how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 4096).decode("utf-8", "replace")
-                os.close(descriptor)
-                if time.monotonic() < end:  # it may be held for the moment in which its file is removed
-                    time.sleep(_SWEEP_SECONDS / 10)
-                    continue
-                raise FolderInUseError(
-                    f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
-                    "Remedy: wait until it has ended, or give another folder to -o."
-                ) from None
-            except OSError as error:
-                os.close(descriptor)
-                raise ResourceError(
-                    f"E-RUN-043 {self._path.parent}: the file system cannot lock files ({error.strerror}). "
-                    "Remedy: give a folder on another disk to -o, or have it mounted with flock."
-                ) from error
-            self._check_host(descriptor)
-            if _same_file(self._path, descriptor):
-                self._descriptor = descriptor
-            else:  # the run before removed its lock between our two calls
-                os.close(descriptor)
+    def _wait_or_refuse(self, end: float, holder: str) -> None:
+        if time.monotonic() > end:
+            raise FolderInUseError(
+                f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
+                "Remedy: wait until it has ended, or give another folder to -o."
+            )
+        time.sleep(_SWEEP_SECONDS / 10)
+
+    def _acquire(self) -> str:
+        """Take the lock if nobody holds it; else give what the lock says of who does."""
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, self._how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 4096).decode("utf-8", "replace")
+            os.close(descriptor)
+            return holder
+        except OSError as error:
+            os.close(descriptor)
+            raise ResourceError(
+                f"E-RUN-043 {self._path.parent}: the file system cannot lock files ({error.strerror}). "
+                "Remedy: give a folder on another disk to -o, or have it mounted with flock."
+            ) from error
+        self._check_host(descriptor)
+        if not _same_file(self._path, descriptor):  # the run before removed its lock between our two calls
+            os.close(descriptor)
+            return ""
+        self._descriptor = descriptor
         owner: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -262,6 +270,7 @@ class FolderLock:
             owner = {"shared": "steps of a run", "since": now_utc()}  # of no host: .jobs names each holder
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
+        return ""
 
     def _open(self) -> int:
         try:

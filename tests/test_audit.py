@@ -130,9 +130,13 @@ def test_a_log_that_was_removed_or_made_anew_is_found(results: Path, tmp_path: P
 def test_lines_cut_off_after_the_manifest_are_counted(results: Path) -> None:
     (results / audit.AUDIT).write_bytes(b"".join(lines_of(results)[:2]))
     (told,) = verify(results)
-    assert (told.code, told.file) == ("E-AUDIT-002", audit.AUDIT)
+    assert (told.code, told.file) == ("E-AUDIT-002", audit.HEAD)
     assert "has 2 lines and had 3" in told.message
     assert CliRunner().invoke(app, ["audit", str(results)]).exit_code == 3
+    assert CliRunner().invoke(app, ["verify", str(results)]).exit_code == 3
+    assert len(audit.read(results)) == 2, "a check that fails adds no line, which would cover the cut"
+    line = audit.append(results, "run started")
+    assert line.detail["lines_before"]["line"] == 3
 
 
 def test_the_log_grew_and_its_head_was_not_written_yet(results: Path) -> None:
@@ -147,7 +151,7 @@ def test_what_the_log_cannot_show_is_what_its_page_says(results: Path) -> None:
     # docs/provenance.md: log and head written anew, with hashes that fit.
     (results / audit.AUDIT).write_bytes(b"".join(lines_of(results)[:2]))
     line = audit.read(results)[-1]
-    (results / audit.HEAD).write_text(f'{{"line":2,"sha256":"{line.sha256}"}}', encoding="utf-8")
+    (results / audit.HEAD).write_text(f'{{"line":2,"sha256":"{line.sha256}"}}\n', encoding="utf-8")
     assert verify(results) == []
 
 

@@ -360,6 +360,8 @@ def test_verify_finds_every_single_byte_edit(results: Path) -> None:
         elif name == "audit.jsonl":
             assert {code for code, _ in found} <= {"E-AUDIT-001", "E-AUDIT-002"}
             assert found
+        elif name == "audit.head.json":
+            assert found == [("E-AUDIT-002", name)]
         else:
             assert found == [("E-RUN-003", name)]
         path.write_bytes(whole)

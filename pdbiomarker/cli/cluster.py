@@ -54,6 +54,14 @@ def step(  # noqa: PLR0913 - one for each option of the command
             "quarantine the slide.",
         ),
     ] = 0,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Where another job takes this step, or a run holds OUT: wait so long.",
+        ),
+    ] = 0.0,
     fresh: Annotated[
         bool,
         typer.Option(
@@ -76,6 +84,7 @@ def step(  # noqa: PLR0913 - one for each option of the command
         tries_left=tries_left,
         formats=tuple(formats.split(",")),
         against=None if against is None else str(against),
+        wait=wait,
         fresh=fresh,
         progress=not quiet,
     )

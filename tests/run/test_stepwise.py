@@ -6,6 +6,7 @@ import dataclasses
 import errno
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -161,8 +162,24 @@ def test_steps_share_the_folder_and_a_run_does_not(study: Path, stepped: Path, t
 def test_one_step_is_taken_once_at_a_time(study: Path, stepped: Path, tmp_path: Path) -> None:
     out = copy(stepped, tmp_path / "out")
     step("check", study, out)
-    with item_lock(out, "decide", wait=False), pytest.raises(FolderInUseError, match="'decide'"):
+    with item_lock(out, "decide", wait=0), pytest.raises(FolderInUseError, match="'decide'"):
         step("decide", study, out)
+
+
+def test_a_step_that_waits_goes_on_when_the_other_has_ended(
+    study: Path, stepped: Path, tmp_path: Path
+) -> None:
+    """As where Snakemake alone was killed: the job that it had started goes on beside the next workflow."""
+    out = copy(stepped, tmp_path / "out")
+    step("check", study, out)
+    for name, held in (("decide", item_lock(out, "decide", wait=0)), ("manifest", FolderLock(out))):
+        with ThreadPoolExecutor(1) as other:
+            with held:
+                job = other.submit(step, name, study, out, wait=100)
+                with pytest.raises(TimeoutError):
+                    job.result(0.5)
+            assert job.result(100).exit_code == 0, name
+    assert fingerprint(out) == fingerprint(stepped)
 
 
 def test_shared_locks_are_held_side_by_side_and_the_last_removes_the_file(tmp_path: Path) -> None:
