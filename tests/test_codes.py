@@ -74,7 +74,7 @@ def test_a_lane_whose_controls_are_off_is_read_with_caution(tmp_path: Path) -> N
     text = lane.read_text(encoding="utf-8")
     lane.write_text(re.sub(r"(Positive,.*,)(\d+)", r"\g<1>\g<2>0", text), encoding="utf-8")
     told = [p for p in expression.problems_of(expression.read_ncounter(tmp_path)) if p.code == "E-LANE-007"]
-    # Geometric means 10, 1, 1, 1: their mean is 3.25, so that three factors are 3.25 (limit 3), one .325 (.3).
+    # Geometric means 10, 1, 1, 1: their mean is 3.25; three factors are 3.25 (limit 3), one .325 (.3).
     assert {p.item for p in told if p.column == "positive_factor"} == {"run1_02", "run1_03", "run1_04"}
 
 
