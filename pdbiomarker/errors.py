@@ -21,6 +21,7 @@ a folder reports everything that is wrong with it, and raises once.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -531,6 +532,17 @@ class PdBiomarkerError(Exception):
     exit_code = 1
 
 
+#: What steers a terminal, turns the direction of writing, or cannot be written to a file: names of files and
+#: cells may hold it.
+_WILD: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _tame(text: str, *, one_line: bool) -> str:
+    r"""Give a text whose wild characters are spelt out, as ``\x1b``."""
+    told = _WILD.sub(lambda found: ascii(found[0])[1:-1], text)
+    return told.replace("\n", "\\n").replace("\t", "\\t") if one_line else told
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Problem:
     """One fault, with its place.
@@ -570,6 +582,10 @@ class Problem:
     def __post_init__(self) -> None:
         if self.code not in CATALOGUE:
             raise KeyError(f"no such problem code: {self.code}")
+        for name in ("message", "remedy", "file", "column", "value", "item"):
+            text = getattr(self, name)
+            if isinstance(text, str) and not text.isprintable():
+                object.__setattr__(self, name, _tame(text, one_line=name == "file"))
 
     @property
     def place(self) -> str:

@@ -36,6 +36,7 @@ PARTICIPANTS: Final = "participants.csv"
 BIOPSIES: Final = "biopsies.csv"
 LIBRARIES: Final = "libraries.csv"
 SLIDES: Final = "slides.csv"
+_SHOWN: Final = 60
 _BY_FORM: Final = (FILE, "plan.yaml", LOCK_FILE, PARTICIPANTS, BIOPSIES, LIBRARIES, SLIDES, OVERRIDES)
 
 
@@ -335,6 +336,17 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 )
                 continue
             target = folder / value
+            pattern = assay.files if key == "files" and assay.files is not None else ""
+            if not _can_be(target, pattern):
+                problems.add(
+                    "E-FILE-001",
+                    "No file can have such a name, or there is no such pattern of names.",
+                    remedy="Correct it in study.yaml.",
+                    file=FILE,
+                    column=column,
+                    value=(pattern or value)[:_SHOWN],
+                )
+                continue
             wanted = target.is_dir() if key in FOLDERS else target.is_file()
             wanted |= key == "cells" and target.is_dir()
             if not wanted:
@@ -351,6 +363,17 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 )
             elif target.is_dir():
                 _check_entries(folder, key, value, assay, problems)
+
+
+def _can_be(path: Path, pattern: str) -> bool:
+    """Tell whether there can be such a file and such a pattern of names: others make every look fail."""
+    try:
+        path.exists()
+        if "*" in pattern:
+            next(path.glob(pattern), None)
+    except (OSError, ValueError):
+        return False
+    return True
 
 
 def _check_own_files(folder: Path, problems: Problems) -> None:

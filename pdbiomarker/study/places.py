@@ -66,6 +66,8 @@ def _fault(path: Path, name: str, root: Path) -> tuple[str, str]:
         return "E-FILE-001", "The link leads nowhere."
     if not path.is_file():
         return "E-FILE-002", "It is a pipe, socket or device, not a regular file."
+    if name.encode("utf-8", "replace").decode("utf-8") != name:
+        return "E-FILE-002", "The name of the file is not UTF-8: no record could name it."
     if leads_outside(root, name):
         return "E-FILE-006", "It leads outside the study folder."
     return "", ""

@@ -108,6 +108,26 @@ def _linked_folder(folder: Path) -> Path:
     return study_with({"study.yaml": _yaml(_RNA, "rna: {kind: count, files: quant/")})(folder)
 
 
+def _named(name: bytes, *, there: bool) -> Make:
+    """A study with a file in regions/ of a name that is hard to show."""
+
+    def make(folder: Path) -> Path:
+        study_with({"study.yaml": _yaml(_IHC, f"{_IHC}, regions: regions/")})(folder)
+        (folder / "regions").mkdir()
+        path = os.path.join(os.fsencode(folder), b"regions", name)
+        if there:
+            Path(os.fsdecode(path)).write_bytes(b"{}")
+        else:
+            os.symlink(b"nowhere", path)
+        return folder
+
+    return make
+
+
+def _spec(old: str, new: str) -> Make:
+    return study_with({"study.yaml": _yaml(old, new)})
+
+
 def _given(name: str, put: Callable[[Path], None]) -> Make:
     def make(folder: Path) -> Path:
         put(folder / name)
@@ -125,6 +145,38 @@ CASES = [
         _linked_folder,
         told(At("E-FILE-002", "quant/b"), get=lambda study: study is not None, want=True, oracle="not followed"),
         "39",
+    ),
+    Case(
+        "entries/a name that steers a terminal",
+        "study folder",
+        "a broken link whose name holds ESC and a line end",
+        _named(b"\x1b[2Jx\ny.geojson", there=False),
+        refused(At("E-FILE-001", "regions/\\x1b[2Jx\\ny.geojson")),
+        "7",
+    ),
+    Case(
+        "entries/a name that is not UTF-8",
+        "study folder",
+        "the bytes FF FE in a name",
+        _named(b"\xff\xfe.geojson", there=True),
+        refused(At("E-FILE-002", "regions/\\udcff\\udcfe.geojson")),
+        "22",
+    ),
+    Case(
+        "entries/a pattern that is none",
+        "study folder",
+        "files: q**x",
+        _spec(_RNA, "rna: {kind: count, files: 'q**x'"),
+        refused(At("E-FILE-001", "study.yaml [assays.rna.files]", "q**x")),
+        "7",
+    ),
+    Case(
+        "entries/a path of 6,000 letters",
+        "study folder",
+        "regions: a/a/a ...",
+        _spec(_IHC, f"{_IHC}, regions: {'a/' * 3000}"),
+        refused(At("E-FILE-001", "study.yaml [assays.ihc.regions]")),
+        "7",
     ),
     Case(
         "entries/RCC folder by itself: a pipe",
