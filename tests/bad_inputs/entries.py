@@ -114,11 +114,11 @@ def _named(name: bytes, *, there: bool) -> Make:
     def make(folder: Path) -> Path:
         study_with({"study.yaml": _yaml(_IHC, f"{_IHC}, regions: regions/")})(folder)
         (folder / "regions").mkdir()
-        path = os.path.join(os.fsencode(folder), b"regions", name)
+        path = folder / "regions" / os.fsdecode(name)
         if there:
-            Path(os.fsdecode(path)).write_bytes(b"{}")
+            path.write_bytes(b"{}")
         else:
-            os.symlink(b"nowhere", path)
+            path.symlink_to("nowhere")
         return folder
 
     return make
