@@ -13,7 +13,7 @@ from small_study import copy, counts, small_study, write_counts
 
 import pdbiomarker as pb
 from pdbiomarker import audit
-from pdbiomarker.errors import InputError
+from pdbiomarker.errors import InputError, VerificationError
 from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, write_manifest
 from pdbiomarker.run.road import again
 from pdbiomarker.verification import verify
@@ -115,6 +115,15 @@ def test_a_folder_that_no_run_made_cannot_be_repeated(both: Path) -> None:
     manifest = read_manifest(both / "results")
     write_manifest(both / "results", dataclasses.replace(manifest, run={"function": "import_exports"}))
     with pytest.raises(InputError, match="made by 'import_exports'"):
+        pb.reproduce(both / "results", progress=False)
+
+
+def test_an_edited_manifest_says_nothing_that_could_be_repeated(both: Path) -> None:
+    path = both / "results" / "manifest.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"run_study"', '"change_study"'), encoding="utf-8"
+    )
+    with pytest.raises(VerificationError, match=r"E-RUN-003 manifest\.json: The manifest was edited"):
         pb.reproduce(both / "results", progress=False)
 
 
