@@ -279,7 +279,7 @@ def _check_last(hashes: list[str], last: tuple[int, str] | None, problems: Probl
         said = f"Line {number} of the log is not the one that was noted when it was written."
     else:
         return
-    problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=HEAD)
+    problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=AUDIT if number > len(hashes) else HEAD)
 
 
 def _check_head(

@@ -130,7 +130,7 @@ def test_a_log_that_was_removed_or_made_anew_is_found(results: Path, tmp_path: P
 def test_lines_cut_off_after_the_manifest_are_counted(results: Path) -> None:
     (results / audit.AUDIT).write_bytes(b"".join(lines_of(results)[:2]))
     (told,) = verify(results)
-    assert (told.code, told.file) == ("E-AUDIT-002", audit.HEAD)
+    assert (told.code, told.file) == ("E-AUDIT-002", audit.AUDIT)
     assert "has 2 lines and had 3" in told.message
     assert CliRunner().invoke(app, ["audit", str(results)]).exit_code == 3
     assert CliRunner().invoke(app, ["verify", str(results)]).exit_code == 3

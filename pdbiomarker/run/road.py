@@ -642,6 +642,7 @@ class Trip:
         report = report_facts(self._records, work.report.get("against"))
         command = [Path(part).name if os.sep in part else part for part in sys.argv]
         outputs = {name: sha256_file(out / name) for name in names}
+        kept = self._further_documents(outputs)
         manifest = Manifest(
             inputs=work.inputs,
             outputs=outputs,
@@ -661,7 +662,6 @@ class Trip:
                 "files": {LOG: sha256_file(out / LOG)},
             },
         )
-        kept = self._further_documents(outputs)
         write_manifest(out, manifest)
         if kept:
             audit.append(out, "report kept", files=kept, manifest=sha256_file(out / MANIFEST))
