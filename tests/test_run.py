@@ -54,8 +54,8 @@ COMMAND = (sys.executable, "-m", "pdbiomarker")
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_study(tmp_path_factory.mktemp("run") / "study")
+def study(sound_study: Path) -> Path:
+    return sound_study
 
 
 @pytest.fixture(scope="session")
@@ -65,9 +65,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first(study: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
+def first(sound_run: RunOutcome) -> RunOutcome:
     """A whole run, two slides at a time; not to be changed."""
-    return run(study, tmp_path_factory.mktemp("run") / "out", workers=2)
+    return sound_run
 
 
 @pytest.fixture

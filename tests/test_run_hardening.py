@@ -32,8 +32,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_study(tmp_path_factory.mktemp("hardening") / "slides")
+def slides(sound_study: Path) -> Path:
+    return sound_study
 
 
 def run(study: Path, out: Path, **options: Any) -> RunOutcome:

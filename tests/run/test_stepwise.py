@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import copy, fingerprint, replace, small_study
+from small_study import copy, fingerprint, replace
 from typer.testing import CliRunner
 
 import pdbiomarker as pb
@@ -28,16 +28,14 @@ LATER = ("change", "decide", "clinical", "report", "manifest")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_study(tmp_path_factory.mktemp("steps") / "study")
+def study(sound_study: Path) -> Path:
+    return sound_study
 
 
 @pytest.fixture(scope="module")
-def ran(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ran(sound_run: pb.RunOutcome) -> Path:
     """What `run` leaves."""
-    out = tmp_path_factory.mktemp("steps") / "ran"
-    pb.run_study(study, out, workers=2, progress=False)
-    return out
+    return sound_run.out
 
 
 @pytest.fixture(scope="module")
