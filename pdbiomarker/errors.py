@@ -469,6 +469,7 @@ _catalogue(
         61: "A run cannot be repeated: its study or its way is not known.",
         62: "Another run from the same inputs gives other bytes.",
         63: "What a repeated run may depend on has changed.",
+        80: "An input was changed while the run was at work.",
     },
 )
 _catalogue(

@@ -26,7 +26,14 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pdbiomarker import audit
-from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
+from pdbiomarker.errors import (
+    InputError,
+    ItemError,
+    Problem,
+    Problems,
+    ResourceError,
+    VerificationError,
+)
 from pdbiomarker.provenance import (
     DONE,
     MANIFEST,
@@ -52,7 +59,7 @@ from pdbiomarker.run.folder import BASIS, LOG, Basis, check_folder, check_space,
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
 from pdbiomarker.run.sharing import sweep_jobs
-from pdbiomarker.run.work import Work
+from pdbiomarker.run.work import Work, look
 from pdbiomarker.verification import later_files
 
 __all__ = [
@@ -303,6 +310,18 @@ def again(arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
         return {"path": "/".join(parts) if close else ""}
 
     return {name: seen(value) for name, value in arguments.items()}
+
+
+def _hash_now(path: Path) -> str:
+    """Hash an input again; empty where it is gone."""
+    try:
+        if path.is_dir():  # a DICOM slide
+            from pdbiomarker import ihc
+
+            return ihc.slide_hash(path)
+        return sha256_file(path)
+    except (OSError, ItemError):
+        return ""
 
 
 def _not_complete(step: str) -> InputError:
@@ -614,6 +633,25 @@ class Trip:
                 raise _not_complete("report")
             self._tell(Problem(**row))
 
+    def _check_inputs(self) -> None:
+        """Refuse inputs that were changed after they were hashed; forget what was made of them."""
+        work, problems = self._work, Problems()
+        for name, seen in work.looks.items():
+            path = Path(work.files[name])
+            if name in work.inputs and look(path) != seen and _hash_now(path) != work.inputs[name]:
+                problems.add(
+                    "E-RUN-080",
+                    "The file was changed while the run was at work: results may rest on either state.",
+                    remedy="Give the same command again, and leave the study alone until it has ended.",
+                    file=name,
+                )
+        changed = {problem.file for problem in problems} | {work.files[problem.file] for problem in problems}
+        touched = {s["step"] for s in work.slides if changed & {s["name"], s["regions_name"], s["panel"]}}
+        for step in recorded_steps(self._out) if changed else ():
+            if step in touched or not step.startswith("slide-"):
+                forget(self._out, step)
+        problems.raise_if_any(VerificationError)
+
     def _further_documents(self, outputs: Mapping[str, str]) -> dict[str, str]:
         """Give the hashes of what `pdbiomarker report` wrote and is still true; remove it where it is not."""
         out = self._out
@@ -632,6 +670,7 @@ class Trip:
     def finish(self, run: Mapping[str, Any]) -> RunOutcome:
         """Write the manifest, and say how it ended."""
         request, work, out = self._request, self._work, self._out
+        self._check_inputs()
         quarantined = [p for p in self._problems if p.severity == "quarantine"]
         warned = [p for p in self._problems if p.severity == "warning"]
         code = _QUARANTINED if quarantined else 0

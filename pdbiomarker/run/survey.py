@@ -27,7 +27,7 @@ from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, 
 from pdbiomarker.run.censored import censored_problems
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
-from pdbiomarker.run.work import slide_key
+from pdbiomarker.run.work import look, slide_key
 from pdbiomarker.study import (
     CLINICAL,
     LOCK_FILE,
@@ -564,7 +564,7 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
     Returns
     -------
     dict
-        ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
+        ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path), ``looks`` (of them),
         ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides),
         ``bytes_needed``.
     """
@@ -572,6 +572,7 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
     files = dict(_input_files(study, found.plan_file))
     files |= {name: (study.path or Path()) / name for name in decision_files(plan)}
     inputs: dict[str, str] = {}
+    looks = {name: look(path) for name, path in sorted(files.items())}  # before they are hashed
     twins = {problem.item for problem in found.problems if problem.code == _TWIN}
     every = slide_files(study)
     slide_names = {slide.name for slide in every}
@@ -601,6 +602,7 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
         "plan": plan_facts(plan),
         "inputs": inputs,
         "files": {name: str(path.absolute()) for name, path in sorted(files.items())},
+        "looks": looks,
         "slides": slides,
         "parameters": {
             "study": spec["id"],
