@@ -635,17 +635,17 @@ class Trip:
 
     def _check_inputs(self) -> None:
         """Refuse inputs that were changed after they were hashed; forget what was made of them."""
-        work, problems = self._work, Problems()
+        work, problems, changed = self._work, Problems(), set[str]()
         for name, seen in work.looks.items():
             path = Path(work.files[name])
             if name in work.inputs and look(path) != seen and _hash_now(path) != work.inputs[name]:
+                changed |= {name, work.files[name]}
                 problems.add(
                     "E-RUN-080",
                     "The file was changed while the run was at work: results may rest on either state.",
                     remedy="Give the same command again, and leave the study alone until it has ended.",
                     file=name,
                 )
-        changed = {problem.file for problem in problems} | {work.files[problem.file] for problem in problems}
         touched = {s["step"] for s in work.slides if changed & {s["name"], s["regions_name"], s["panel"]}}
         for step in recorded_steps(self._out) if changed else ():
             if step in touched or not step.startswith("slide-"):

@@ -564,8 +564,8 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
     Returns
     -------
     dict
-        ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path), ``looks`` (of them),
-        ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides),
+        ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
+        ``looks`` (of them, size and time), ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides),
         ``bytes_needed``.
     """
     study, plan = found.settled()
