@@ -565,9 +565,8 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
     -------
     dict
         ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
-        ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
-        ``looks`` (of these files, size and time),
-        ``bytes_needed``.
+        ``looks`` (of these files, size and time), ``slides`` (one dict each), ``parameters``, ``problems``,
+        ``key`` (hash of all but the slides), ``bytes_needed``.
     """
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))
