@@ -19,9 +19,9 @@ _SEED = 9
 def test_fault_43_a_workflow_is_killed_again_and_again_and_gone_on_with(
     run: Runs, study: Path, whole: tuple[Path, list[Event]], tmp_path: Path
 ) -> None:
-    """One results folder, killed three times: Snakemake with its step, Snakemake alone, the step alone.
+    """One results folder, killed three times: Snakemake with its step, Snakemake alone, a step alone.
 
-    At an event of the seed among those of a stage; `campaign.py --workflow` does it more often. What the first
+    At events that a seed draws; `campaign.py --workflow` does it more often. What the first
     kill left a `run` finishes, too.
     """
     draw = random.Random(_SEED)  # noqa: S311 - reproducible, not secret
