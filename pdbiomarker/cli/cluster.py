@@ -125,5 +125,6 @@ def _said(out: Path, found: pb.Status) -> list[str]:
     for job in found.jobs:
         what = " ".join(str(job[key]) for key in ("step", "batch") if job.get(key)) or "run"
         far = f", {job['done']} of {job['of']}" if job.get("of") else ""
-        texts.append(f"job      {what}{far}: process {job['pid']} on {job['host']}")
+        since = f", since {job['since']}" if job.get("since") else ""
+        texts.append(f"job      {what}{far}: process {job['pid']} on {job['host']}{since}")
     return texts + [f"log      {line}" for line in found.log]
