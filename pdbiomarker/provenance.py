@@ -478,8 +478,11 @@ def is_complete(folder: str | Path, step: str, key: str) -> bool:
 
 def read_record(folder: str | Path, step: str) -> StepRecord | None:
     """Return the record of a step, its outputs unchecked; None when there is none, or it was edited."""
+    path = _record_path(Path(folder), step)
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
-        content = json.loads(_record_path(Path(folder), step).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256") != _seal(content):
             return None
         outputs = {str(name): str(digest) for name, digest in content["outputs"].items()}

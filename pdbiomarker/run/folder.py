@@ -251,6 +251,8 @@ def check_space(out: Path, needed: int) -> None:
 
 
 def _read_basis(out: Path) -> Basis | None:
+    if not (out / BASIS).is_file():
+        return None
     try:
         content = json.loads((out / BASIS).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:

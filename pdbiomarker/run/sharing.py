@@ -113,7 +113,7 @@ def _locked(descriptor: int) -> bool:
 def jobs_of(out: Path) -> list[Mapping[str, Any]]:
     """List the jobs that work in a folder; those of this host that were killed are left out."""
     found = []
-    for path in sorted((out / JOBS).glob("*.json")):
+    for path in sorted(p for p in (out / JOBS).glob("*.json") if p.is_file()):
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             here = facts["host"] == socket.gethostname()
