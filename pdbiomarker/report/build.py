@@ -573,7 +573,7 @@ def _slides(result: Result) -> Section | None:
     rows = thumbnail_rows(result)
     if not rows:
         return None
-    shown = sum(1 for row in rows for _, *views in row.images if any(views))
+    shown = sum(row.slides for row in rows)
     if same_magnification(result):
         scale = (
             "All overviews have one magnification, and all fields another; the scale bar is in each image."

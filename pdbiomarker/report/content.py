@@ -35,6 +35,7 @@ __all__ = [
     "Text",
     "ThumbnailRow",
     "Thumbnails",
+    "Views",
     "numbered",
     "sheet_names",
 ]
@@ -184,13 +185,32 @@ class Picture:
     share: float
 
 
+#: A slide: its title, its overview, a field of it.
+type Views = tuple[str, Picture | None, Picture | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class ThumbnailRow:
-    """One participant's images: per slide a title, an overview and a field; `message` puts it on a slide."""
+    """One participant's images; `message` puts it on a slide.
+
+    Attributes
+    ----------
+    make : callable
+        Gives the images, reduced once for all rows when the first writer asks for them: most of the time
+        that a report of many slides takes, and a workbook needs none.
+    slides : int
+        How many of them have a picture.
+    """
 
     participant: str
-    images: tuple[tuple[str, Picture | None, Picture | None], ...]
+    make: Callable[[], tuple[Views, ...]]
+    slides: int
     message: str = ""
+
+    @property
+    def images(self) -> tuple[Views, ...]:
+        """Per slide a title, an overview and a field."""
+        return self.make()
 
 
 @dataclasses.dataclass(frozen=True)

@@ -78,9 +78,8 @@ def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFindi
     for _, row in primary_rows(result).iterrows():
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
         found = _finding(result, chosen)
-        of = (review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
-        ratio = chosen.kind in RATIO_KINDS
-        decided, rules = decision_facts(*of, ratio=ratio), rule_lines(*of, ratio=ratio)
+        of = (result, review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
+        decided, rules = decision_facts(*of), rule_lines(*of)
         key = tuple(str(row[name]) for name in ("assay", "feature", "contrast", "set"))
         findings.append(dataclasses.replace(found, decided=decided, rules=rules, row=key))
     return tuple(findings)
