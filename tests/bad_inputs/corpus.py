@@ -100,7 +100,7 @@ def write_examples(path: Path) -> None:
         codes = {at.code for at in case.expect.ats}
         for problem in told(case) if codes and not case.waits else ():
             text = str(problem)
-            plain = text.isascii() and text.isprintable() and len(text) < _LONGEST_EXAMPLE
+            plain = text.isascii() and text.replace("\n", "").isprintable() and len(text) < _LONGEST_EXAMPLE
             if problem.code in codes and plain:
                 found[problem.code] = min(
                     found.get(problem.code, (text, case.id)), (text, case.id), key=_size
