@@ -23,6 +23,8 @@ HERE: Final = Path(__file__).resolve().parent
 ROOT: Final = HERE.parent
 #: What is told of real inputs: a line for a code, written by tests/bad_inputs/corpus.py.
 EXAMPLES: Final = HERE / "error_examples.csv"
+#: What is said, and what to do, where a code's own texts are put together elsewhere in the program.
+REMEDIES: Final = HERE / "error_remedies.csv"
 _MOST_SAID: Final = 4
 #: What the codes of an area are about.
 _AREAS: Final = {
@@ -41,7 +43,25 @@ _AREAS: Final = {
     "SLIDE": "Slides",
     "REGION": "Regions and masks",
     "PANEL": "Panels and segmenters",
+    "ASSAY": "Assays as AnnData",
+    "CLIN": "Clinical sheets",
+    "PK": "Pharmacokinetics",
+    "CDISC": "CDISC datasets",
+    "SIM": "Simulated studies",
+    "RESULT": "Results folders that are read back",
+    "MODEL": "The mixed-model layer",
+    "NOISE": "Files of noise",
+    "RULE": "Decision rules",
+    "RESP": "Response",
+    "SURV": "Time to event",
+    "LINK": "Links",
     "RUN": "Runs and results folders",
+    "AUDIT": "The log of what was done, and sign-offs",
+    "PHI": "Privacy of slides",
+    "DOSE": "Dose escalation",
+    "TERM": "pdbiomarker explain",
+    "AE": "Adverse events",
+    "ADA": "Anti-drug antibodies",
 }
 
 
@@ -63,15 +83,15 @@ def make_pages(folder: Path) -> None:
 
 def errors_page() -> str:
     """Every code: what it means, an example as it is told, and what to do."""
-    examples = _examples()
+    seen, by_hand = _rows(EXAMPLES), _rows(REMEDIES)
     lines = [
         "# Error catalogue",
         "",
-        f"Every problem has one of {len(CATALOGUE)} codes; a code never changes its meaning. A message names file, "
-        "line, column, value, reason and remedy. `pdbiomarker explain CODE` prints an entry of this page.",
+        f"Every problem has one of {len(CATALOGUE)} codes; a code never changes its meaning. A message names "
+        "file, line, column, value, reason and remedy. `pdbiomarker explain CODE` prints an entry of this page.",
         "",
-        "*Seen* is a message as it was told of a broken input of the [corpus](../bad_inputs.md). "
-        "*Said* and *remedy* are texts of the program, in which `<...>` stands for what differs from case to case.",
+        "*Seen* is a message as it was told of a broken input of the [corpus](../bad_inputs.md). *Said* and "
+        "*remedy* are texts of the program, in which `<...>` stands for what differs from case to case.",
     ]
     area = ""
     for code, meaning in CATALOGUE.items():
@@ -79,22 +99,25 @@ def errors_page() -> str:
             area = code.split("-")[1]
             lines += ["", f"## {area}", "", _AREAS.get(area, "")]
         lines += ["", f"### {code}", "", f"**{_plain(meaning)}**", ""]
-        lines += _entry(code, examples.get(code, ""))
+        lines += _entry(code, seen.get(code, {}), by_hand.get(code, {}))
     return "\n".join(lines) + "\n"
 
 
-def _entry(code: str, example: str) -> Iterator[str]:
-    if example:
-        yield from ("*Seen:*", "", "```text", example, "```", "")
-    for said in said_of(code)[:_MOST_SAID]:
-        told = [f"*said:* {_plain(said.message)}"] if said.message else []
-        told += [f"*remedy:* {_plain(said.remedy)}"] if said.remedy else []
+def _entry(code: str, seen: dict[str, str], by_hand: dict[str, str]) -> Iterator[str]:
+    if seen:
+        yield from ("*Seen:*", "", "```text", *seen["told"].splitlines(), "```", "")
+    sayings = [(said.message, said.remedy) for said in said_of(code)[:_MOST_SAID]]
+    if by_hand:
+        sayings.append((by_hand["told"], by_hand["remedy"]))
+    for message, remedy in sayings:
+        told = [f"*said:* {_plain(message)}"] if message else []
+        told += [f"*remedy:* {_plain(remedy)}"] if remedy else []
         yield "- " + " ".join(told)
 
 
-def _examples() -> dict[str, str]:
-    with EXAMPLES.open(encoding="utf-8", newline="") as file:
-        return {row["code"]: row["told"] for row in csv.DictReader(file)}
+def _rows(path: Path) -> dict[str, dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return {row["code"]: row for row in csv.DictReader(file)}
 
 
 def _plain(text: str) -> str:
@@ -121,7 +144,8 @@ def api_pages() -> Iterator[tuple[str, str]]:
 
 _INDEX: Final = """# API
 
-`import pdbiomarker as pb`. What is listed here is public; all else may change without notice. Examples run as tests.
+`import pdbiomarker as pb`. What is listed here is public; all else may change without notice. Examples run as
+tests.
 
 ```{{toctree}}
 :maxdepth: 1
