@@ -87,10 +87,12 @@ def _beyond_words(review: Review, reference: str, chance: str) -> str:
         return ""
     fold = pd.notna(noise["rcv_fold"])
     limit = format_number(float(noise["rcv_fold"] if fold else noise["rcv"]))
+    own = str(noise["scale"])
+    scale = "in the feature's units" if own == "identity" else f"{own} scale"
     far = f"×/÷ {limit}" if fold else f"{limit} either way"
     return (
         f", by more than {far}. That limit is {noise_words(noise)}; the sigma of one biopsy is "
-        f"{format_number(float(noise['sigma']))} ({noise['scale']} scale), and at that sigma noise alone "
+        f"{format_number(float(noise['sigma']))} ({scale}), and at that sigma noise alone "
         f"takes {chance} of participants beyond it each way."
     )
 

@@ -62,7 +62,7 @@ __all__ = ["render_deck"]
 _TOP: Final = 1.3
 _BOTTOM: Final = 6.95
 #: Where the reasons to doubt a finding stand under its rules.
-_DOUBTS: Final = 5.95
+_DOUBTS: Final = 6.0
 #: Layouts of the default template: a slide with a title, and one without anything.
 _TITLED: Final = 5
 _BLANK: Final = 6
@@ -170,34 +170,35 @@ class _Deck:
 
     def finding(self, finding: KeyFinding) -> None:
         slide = self._slide(f"{finding.label}: {finding.headline}, {finding.comparison}", "The answer")
+        ruled = bool(finding.rules)  # then the room is the decision's, and the notes have the sentence
         pill = slide.shapes.add_shape(
-            MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.9), Inches(0.5)
+            MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.5), Inches(0.5)
         )
         fill_shape(pill, _TONES[finding.tone])
-        line(pill.text_frame, finding.verdict, size=18, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
+        line(pill.text_frame, finding.verdict, size=16, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
         measures = (
             ("effect", finding.headline),
             ("95 % CI", finding.interval),
             (finding.counted, finding.n_pairs),
             ("evidence", finding.p),
         )
-        for left, (name, value) in zip((0.5, 4.2, 7.2, 9.3), measures, strict=True):
-            frame = box(slide, left, 2.0, 3.6, 1.1)
+        places, top = ((3.3, 6.5, 8.8, 10.4), 1.22) if ruled else ((0.5, 4.2, 7.2, 9.3), 2.0)
+        for left, (name, value) in zip(places, measures, strict=True):
+            frame = box(slide, left, top, 3.1 if ruled else 3.6, 1.0)
             line(frame, name, size=14, colour=_MUTED)
-            size = 36 if name == "effect" and len(value) <= 12 else 22 if len(value) <= 18 else 16
+            size = 32 if name == "effect" and len(value) <= 12 else 20 if len(value) <= 18 else 16
             colour = _ACCENT if name == "effect" else _INK
             line(frame, value, size=size, bold=True, colour=colour, first=False)
-        facts = [fact for fact in finding.decided if not finding.rules or fact.name != "decision"]
-        frame = box(slide, MARGIN, 3.0, INNER, 0.9)
-        sentence = short(finding.sentence, 420)
-        line(frame, sentence, size=16 if finding.rules else 18, after=4)
-        top = 3.05 + 0.29 * lines_of(sentence, 112)
-        for fact in facts:
-            told = f"{fact.name}: {short(fact.value, 520)}"
-            line(frame, told, size=12 if finding.rules else 14, first=False, after=2)
-            top += 0.24 * lines_of(told, 150)
+        told = [] if ruled else [(short(finding.sentence, 420), 18)]
+        facts = [fact for fact in finding.decided if not ruled or fact.name != "decision"]
+        told += [(f"{fact.name}: {short(fact.value, 520)}", 13 if ruled else 14) for fact in facts]
+        top = 2.25 if ruled else 3.2
+        frame = box(slide, MARGIN, top, INNER, 0.9)
+        for position, (text, size) in enumerate(told):
+            line(frame, text, size=size, first=position == 0, after=3)
+            top += 0.27 * lines_of(text, 132)
         if finding.rules:
-            self._rules(slide, finding, top + 0.1)
+            self._rules(slide, finding, top + 0.15)
         self._doubts(slide, finding)
         self._notes(slide, f"{finding.sentence} {self._traced(finding)}")
 
