@@ -40,6 +40,7 @@ def accountability(
     *,
     contrast: str | None = None,
     set_: str | None = None,
+    losses_only: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the flow from enrolment to an evaluable pair for one assay, one contrast and one analysis set.
@@ -49,6 +50,8 @@ def accountability(
     result : PDResult
     assay, contrast, set_ : str, optional
         Default: the first assay and contrast of the accountability table, and the primary set.
+    losses_only : bool
+        Leave out the steps at which nobody was lost, but for the first and the last: what a projector shows.
     ax : Axes, optional
         Where to draw; default: a new figure.
 
@@ -63,11 +66,21 @@ def accountability(
         if rows.empty:
             return empty(new_axes(ax, 7.6, 2.4), "Biopsy accountability", "No biopsy was analysed.")
         rows = _choose(rows, assay, contrast, set_)
+        steps = len(rows)
+        rows = _lossy(rows) if losses_only else rows
         ax = new_axes(ax, 8.6, 0.62 * len(rows) + 0.9)
         if rows.empty:
             return empty(ax, "Biopsy accountability", "The table has no such assay, contrast or set.")
-        _draw(ax, rows, set_label(str(rows["set"].iloc[0]), result))
+        left = f" {steps - len(rows)} steps without a loss are left out." if len(rows) < steps else ""
+        _draw(ax, rows, set_label(str(rows["set"].iloc[0]), result), left)
         return ax
+
+
+def _lossy(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first step, those at which somebody was lost, and the last one."""
+    last = len(rows) - 1
+    kept = [i for i in range(len(rows)) if i in {0, last} or _lost(rows, i) > 0]
+    return rows.iloc[kept].reset_index(drop=True)
 
 
 def _choose(rows: pd.DataFrame, assay: str | None, contrast: str | None, set_: str | None) -> pd.DataFrame:
@@ -93,7 +106,7 @@ def _lost(rows: pd.DataFrame, i: int) -> int:
     )
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, set_name: str) -> None:
+def _draw(ax: Axes, rows: pd.DataFrame, set_name: str, left: str = "") -> None:
     n = len(rows)
     ax.set_xlim(0, 10)
     ax.set_ylim(n - 0.45, -0.5)
@@ -179,7 +192,7 @@ def _draw(ax: Axes, rows: pd.DataFrame, set_name: str) -> None:
     first = rows.iloc[0]
     contrast = f", {plain(first['contrast'], 30)}" if "contrast" in rows.columns else ""
     title = f"From enrolment to evaluable pairs: {plain(first['assay'], 24) or 'all assays'}{contrast}"
-    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.")
+    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.{left}")
     steps = zip(rows["step"], rows["n_participants"], strict=True)
     describe(ax, "Participants: " + ", ".join(f"{step} {int(n)}" for step, n in steps))
 

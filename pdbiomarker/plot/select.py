@@ -172,12 +172,12 @@ def primary_set(table: pd.DataFrame) -> str:
     return "strict" if "strict" in sets or not sets else sets[0]
 
 
-def set_label(name: str, result: Result) -> str:
+def set_label(name: str, result: Result | None = None) -> str:
     """An analysis set in words, the same in every figure, table and sentence.
 
-    Without a rule of adequacy in the study nothing is called adequate.
+    Without a rule of adequacy in the study, or without its result, nothing is called adequate.
     """
-    if name == "strict" and not getattr(result.study.spec, "adequacy", None):
+    if name == "strict" and (result is None or not getattr(result.study.spec, "adequacy", None)):
         return "strict"
     return _SET_LABELS.get(name, name)
 

@@ -37,6 +37,7 @@ __all__ = [
     "Thumbnails",
     "Views",
     "numbered",
+    "rules_table",
     "sheet_names",
 ]
 
@@ -79,6 +80,8 @@ class Figure:
         Where the slides show it; the other formats show everything.
     sources : tuple of str
         Keys of tables, and names of complete results, that hold its numbers.
+    projected : callable or None
+        Another drawing of the same rows for a slide, with fewer and larger words; by default `draw`.
     """
 
     template: ClassVar[str] = "figure"
@@ -89,6 +92,7 @@ class Figure:
     message: str = ""
     level: Level = "workbook"
     sources: tuple[str, ...] = ()
+    projected: Callable[[], Drawing] | None = None
 
     @property
     def title(self) -> str:
@@ -276,6 +280,19 @@ class RuleLine:
     if_target: str
     note: str = ""
     capped: str = ""
+
+
+def rules_table(rules: tuple[RuleLine, ...]) -> Table:
+    """Lay decision rules out as a table: what a slide has in the place of the front page's list."""
+    columns = (
+        *(Column("verdict", "name"), Column("what the rule asks"), Column("seen here")),
+        *(Column("chance of this verdict if the drug did nothing"), Column("if the effect were real")),
+    )
+    rows = tuple(
+        (line.verdict, line.asks or line.rule, line.note or line.observed, line.if_inert, line.if_target)
+        for line in rules
+    )
+    return Table("rules", "Decision, rule by rule.", columns, rows)
 
 
 @dataclasses.dataclass(frozen=True)

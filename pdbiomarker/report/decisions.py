@@ -66,14 +66,32 @@ def decision_facts(result: Result, review: Review | None, reference: str, contra
         rows = rates[rates["criterion"].str.startswith("beyond noise")]
         n = int(rows["n_evaluable"].iloc[0])
         told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
-        chance = float(rows["chance_by_noise"].iloc[0])
-        alone = f"by noise alone {_share(chance)} each way, at the estimated sigma"
-        facts.append(Fact("beyond noise", f"{', '.join(told)} of {n} ({alone})"))
+        chance = _share(float(rows["chance_by_noise"].iloc[0]))
+        facts.append(
+            Fact("beyond noise", f"{', '.join(told)} of {n}{_beyond_words(review, reference, chance)}")
+        )
     cohort = review.verdicts(reference)
     cohort = cohort[~cohort["note"].astype(str).str.contains(_NOT_FOR)] if len(cohort) else cohort
     if len(cohort):
         facts.append(Fact("decision", _in_short(result, contrast, cohort)))
     return tuple(facts)
+
+
+def _beyond_words(review: Review, reference: str, chance: str) -> str:
+    """The limit beyond which a change counts, the sigma that it rests on, and how far noise alone goes."""
+    noise = _noise_row(review, reference)
+    if noise is None:
+        return ""
+    fold = pd.notna(noise["rcv_fold"])
+    limit = format_number(float(noise["rcv_fold"] if fold else noise["rcv"]))
+    own = str(noise["scale"])
+    scale = "in the feature's units" if own == "identity" else f"{own} scale"
+    far = f"×/÷ {limit}" if fold else f"{limit} either way"
+    return (
+        f", by more than {far}. That limit is {noise_words(noise)}; the sigma of one biopsy is "
+        f"{format_number(float(noise['sigma']))} ({scale}), and at that sigma noise alone "
+        f"takes {chance} of participants beyond it each way."
+    )
 
 
 def _is_decided(review: Review, reference: str, contrast: str) -> bool:
@@ -190,6 +208,10 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
     own = people
     if len(people):
         own = people[~people["note"].astype(str).str.contains("judges groups|rule is for")]
+        idle = [r for r, rows in own.groupby("rule") if (rows["verdict"] == "not evaluable").all()]
+        own = own[~own["rule"].isin(idle)]
+        if idle:
+            caption += f" Left out, because they can judge none of these participants: {', '.join(idle)}."
     if len(own):
         heads = [("unit", Column("participant", "id")), *_columns(review)]
         blocks.append(table_of("decisions-participants", caption, own, heads))
