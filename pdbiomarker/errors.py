@@ -100,6 +100,8 @@ _catalogue(
         12: "Two rows may be one biopsy.",
         13: "A biopsy is unscheduled.",
         15: "A file of a new study folder is there already.",
+        80: "The version of study.yaml is none that can be read.",
+        81: "study.yaml is of an earlier version, and was read as one of the present version.",
     },
 )
 _catalogue(
