@@ -503,6 +503,12 @@ _catalogue(
     },
 )
 _catalogue(
+    "REF",
+    {
+        80: "No reference file, or several, of a name.",
+    },
+)
+_catalogue(
     "TERM",
     {
         1: "A word is none of the codes, columns and words that are explained.",

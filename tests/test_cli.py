@@ -22,6 +22,7 @@ from pdbiomarker.run import RunOutcome, demo
 COMMANDS = (
     "init",
     "explain",
+    "reference",
     "demo",
     "check",
     "run",
