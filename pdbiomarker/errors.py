@@ -101,6 +101,8 @@ _catalogue(
         12: "Two rows may be one biopsy.",
         13: "A biopsy is unscheduled.",
         15: "A file of a new study folder is there already.",
+        80: "The version of study.yaml is none that can be read.",
+        81: "study.yaml is of an earlier version, and was read as one of the present version.",
     },
 )
 _catalogue(
@@ -498,6 +500,12 @@ _catalogue(
         3: "A design of dose escalation, or one of its options, is unknown or out of its range.",
         4: "A 3+3 escalation did not follow its rules.",
         5: "Dose levels or cohorts cannot be formed from the study's tables.",
+    },
+)
+_catalogue(
+    "REF",
+    {
+        80: "No reference file, or several, of a name.",
     },
 )
 _catalogue(

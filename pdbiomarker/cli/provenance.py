@@ -13,7 +13,7 @@ import typer
 import pdbiomarker as pb
 from pdbiomarker import audit as log
 from pdbiomarker.cli.options import Quiet, Workers
-from pdbiomarker.cli.shell import print_problems, say
+from pdbiomarker.cli.shell import print_json, print_problems, say
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.hashes import sha256_file
 from pdbiomarker.provenance import MANIFEST, read_manifest
@@ -42,13 +42,14 @@ def verify(results: ResultsFolder, *, as_json: AsJson = False, user: User = None
     failed = [p for p in problems if p.severity == "error"]
     if not any(p.file in {log.AUDIT, log.HEAD} for p in failed):
         _record(results, "verified", {"differ": len(failed)}, user)
+    code = InputError.exit_code if failed else 0
     if as_json:
-        _print_json({"same": not failed, "problems": [dataclasses.asdict(p) for p in problems]})
+        print_json("verify", code, problems, {"path": str(results), "same": not failed})
     else:
         print_problems(problems)
         if not failed:
             typer.echo(f"{results}: every file is as the run left it.")
-    return InputError.exit_code if failed else 0
+    return code
 
 
 def reproduce(
