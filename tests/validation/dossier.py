@@ -281,7 +281,7 @@ def flips_part() -> list[str]:
         "",
         "| | |",
         "|---|---|",
-        f"| flips | {n:,} |",
+        f"| flips | {n:,} of {label_flips.FLIPS:,} planned |",
         f"| flips with any gene at q < .05 | {(flips['calls_05'] > 0).sum()} ({share:.1%}); allowed {upper:.1%} |",
         f"| flips with any gene at q < .10 | {(flips['calls_10'] > 0).sum()} ({any10:.1%}) |",
         f"| most calls in one flip at q < .05 | {flips['calls_05'].max()} |",
