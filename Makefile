@@ -44,7 +44,7 @@ floors: setup
 docs: setup  ## the documentation site, in docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 
-check: lint types floors test
+check: lint types floors docs test
 
 bench: setup
 	$(BIN)/python benchmarks/bench_import.py

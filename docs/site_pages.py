@@ -88,7 +88,7 @@ def errors_page() -> str:
         "# Error catalogue",
         "",
         f"Every problem has one of {len(CATALOGUE)} codes; a code never changes its meaning. A message names "
-        "file, line, column, value, reason and remedy. `pdbiomarker explain CODE` prints an entry of this page.",
+        "file, line, column, value, reason and remedy. `pdbiomarker explain CODE` prints an entry.",
         "",
         "*Seen* is a message as it was told of a broken input of the [corpus](../bad_inputs.md). *Said* and "
         "*remedy* are texts of the program, in which `<...>` stands for what differs from case to case.",
@@ -106,7 +106,8 @@ def errors_page() -> str:
 def _entry(code: str, seen: dict[str, str], by_hand: dict[str, str]) -> Iterator[str]:
     if seen:
         yield from ("*Seen:*", "", "```text", *seen["told"].splitlines(), "```", "")
-    sayings = [(said.message, said.remedy) for said in said_of(code)[:_MOST_SAID]]
+    whole = sorted(said_of(code), key=lambda said: not (said.message and said.remedy))
+    sayings = [(said.message, said.remedy) for said in whole[:_MOST_SAID]]
     if by_hand:
         sayings.append((by_hand["told"], by_hand["remedy"]))
     for message, remedy in sayings:

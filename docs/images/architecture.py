@@ -46,7 +46,7 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _road() -> list[str]:
-    parts = [f'<text x="24" y="36" font-size="16" font-weight="bold">The road</text>']
+    parts = ['<text x="24" y="36" font-size="16" font-weight="bold">The road</text>']
     for k, text in enumerate(
         ("slides", "QuPath, HALO", "counts, nCounter,\nsingle cells", "tables of values")
     ):
@@ -76,7 +76,7 @@ def _road() -> list[str]:
 
 def _floors_drawn() -> list[str]:
     parts = [
-        '<text x="24" y="278" font-size="16" font-weight="bold">The floors: who may import whom (downwards only)</text>'
+        '<text x="24" y="278" font-size="16" font-weight="bold">The floors: imports go downwards only</text>'
     ]
     for k, (number, rooms, said) in enumerate(FLOORS):
         y = 294 + 33 * k
