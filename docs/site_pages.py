@@ -146,7 +146,12 @@ def api_pages() -> Iterator[tuple[str, str]]:
 _INDEX: Final = """# API
 
 `import pdbiomarker as pb`. What is listed here is public; all else may change without notice. Examples run as
-tests.
+tests; where they read a folder `trial`, it was written by
+
+    design = TrialDesign(missing=0, inadequate=0, out_of_window=0, repeated=0)
+    pb.simulate_study("trial", n_participants=6, slides=False, genes=100, design=design)
+
+with `TrialDesign` from `pdbiomarker.simulate`.
 
 ```{{toctree}}
 :maxdepth: 1
