@@ -20,6 +20,7 @@ release = version = installed_version("pdbiomarker")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "site_math"]
 exclude_patterns = ["_build", "*.py"]
+highlight_language = "text"  # blocks that name no language are lines of a shell
 html_theme = "furo"
 html_title = f"pdbiomarker {release}"
 html_static_path = ["static"]

@@ -182,7 +182,7 @@ def _entry_of(module: ModuleType, name: str) -> list[str]:
     value, full = getattr(module, name), f"{module.__name__}.{name}"
     if inspect.isclass(value):
         kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-        return [f".. {kind}:: {full}", "   :members:"]
+        return [f".. {kind}:: {full}", "   :members:", "   :exclude-members: model_config, model_post_init"]
     if inspect.isfunction(value):
         return [f".. autofunction:: {full}"]
     # A constant has no docstring of its own: autodoc would show that of tuple or dict.
