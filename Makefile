@@ -8,7 +8,7 @@ EXTRAS := openslide dicom singlecell workflow slurm
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: setup demo test quick lint types floors docs check bench constraints reference clean
+.PHONY: setup demo test quick lint types floors docs validation check bench wheel constraints reference clean
 
 setup: .venv/.ready
 
@@ -44,6 +44,9 @@ floors: setup
 docs: setup  ## the documentation site, in docs/_build/html; a warning is an error
 	$(BIN)/sphinx-build --quiet --fail-on-warning --keep-going -b html docs docs/_build/html
 
+validation: setup  ## docs/validation.md: every claim measured again
+	PYTHONPATH=tests $(BIN)/python -m tests.validation.dossier
+
 check: lint types floors docs test
 
 bench: setup
@@ -51,6 +54,11 @@ bench: setup
 	$(BIN)/python benchmarks/mixed.py
 	$(BIN)/python benchmarks/ihc.py
 	$(BIN)/python benchmarks/bench_expression.py
+
+# The wheel alone, in clean environments of every Python that we support: the demo, and a part of the tests at the
+# highest and the lowest versions of what it needs. Interpreters that are not here must be installed first.
+wheel: setup
+	$(BIN)/python tests/packaging/environments.py --tests --resolution highest --resolution lowest-direct
 
 # Pins without any download address, for every platform and Python version we support. Of the extras those that
 # `setup` installs: the deep segmenters would pin torch and tensorflow for everybody.

@@ -6,8 +6,15 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import settings
+
+import pdbiomarker as pb
+
+if TYPE_CHECKING:
+    from pdbiomarker.run import RunOutcome
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -16,8 +23,19 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--slow`: simulations at full size."""
+    """Add `--slow`: simulations at full size; `--here`: bad inputs without bounds, for lines reached by test."""
     parser.addoption("--slow", action="store_true", help="run simulations at full size")
+    parser.addoption("--here", action="store_true", help="read bad inputs in this process, without its bounds")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """With `--slow` give every property at least 1,000 examples, whatever it runs otherwise."""
+    name = "_hypothesis_internal_use_settings"
+    for item in items if config.getoption("--slow") else ():
+        test = getattr(item, "obj", None)
+        own = getattr(test, name, None)
+        if own is not None:
+            setattr(test, name, settings(own, max_examples=max(1000, own.max_examples)))
 
 
 def _shared_root() -> Path:
@@ -54,3 +72,17 @@ def _shared_file(part: str, name: str) -> Path:
 def golden() -> Path:
     """The folder of reference numbers kept in this repository, with the scripts that made them."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def sound_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study with slides, for every module that changes nothing in it."""
+    from small_study import small_study  # heavy, and most tests do without
+
+    return small_study(tmp_path_factory.mktemp("sound") / "study")
+
+
+@pytest.fixture(scope="session")
+def sound_run(sound_study: Path) -> RunOutcome:
+    """One whole run of it, two slides at a time; not to be changed: copy it."""
+    return pb.run_study(sound_study, sound_study.parent / "out", workers=2, progress=False)

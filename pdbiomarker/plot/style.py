@@ -245,9 +245,15 @@ def _ended(text: str) -> str:
 
 
 def settle(fig: Figure) -> Figure:
-    """Lay a figure out for good, so that every format draws it in the same places, whichever comes first."""
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")
+    """Lay a figure out for good, so that every format draws it in the same places, whichever comes first.
+
+    A figure that keeps an engine, even one that does nothing, is drawn once more whenever it is written.
+    """
+    engine = fig.get_layout_engine()
+    if engine is not None:
+        engine.execute(fig)
+    with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        fig.set_layout_engine(None)
     return fig
 
 

@@ -20,6 +20,7 @@ from pdbiomarker.report.cuts_panel import cuts_section
 from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.pdf import render_pdf
+from pdbiomarker.report.thumbnails import made_ahead
 from pdbiomarker.report.workbook import render_workbook
 
 __all__ = [
@@ -156,6 +157,20 @@ def write_report(
     list of Path
         Those written, in the order of `FORMATS`.
     """
+    if set(paths) == {"xlsx"}:
+        return _write(document, result, paths, review=review, ended=ended)
+    with made_ahead(document):
+        return _write(document, result, paths, review=review, ended=ended)
+
+
+def _write(
+    document: Document,
+    result: Result,
+    paths: Mapping[str, Path],
+    *,
+    review: Review | None,
+    ended: Callable[[str, ResourceError | None], None] | None,
+) -> list[Path]:
     page = render_html(document) if {"html", "pdf"} & set(paths) else ""
     written = []
     for format_ in (name for name in FORMATS if name in paths):

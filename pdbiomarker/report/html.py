@@ -118,6 +118,8 @@ class _Page:
                 of.update(dict.fromkeys(items, self._numbers[one.participant]))
         blocks = [block for section in document.sections for block in section.blocks]
         self._searched = {b.every.figure for b in blocks if isinstance(b, Table) and b.every is not None}
+        # Before the pictures are asked for, which are made beside the figures.
+        self._drawn = {b.key: self._draw(b) for b in blocks if isinstance(b, Figure)}
         pictures = [
             picture
             for block in blocks
@@ -131,7 +133,10 @@ class _Page:
         self._widths = {share: f"w{i}" for i, share in enumerate(shares)}
 
     def picture(self, figure: Figure) -> dict[str, Any]:
-        """Draw a figure: inline where it shows participants, else as a data URI; its size in CSS pixels."""
+        """A figure: inline where it shows participants, else as a data URI; its size in CSS pixels."""
+        return self._drawn[figure.key]
+
+    def _draw(self, figure: Figure) -> dict[str, Any]:
         drawing = figure.draw()
         width, height = drawing.get_size_inches()
         svg = render_svg(drawing)

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pdbiomarker.audit import AUDIT, SIGNOFFS
+from pdbiomarker.audit import AUDIT, HEAD, SIGNOFFS
 from pdbiomarker.errors import InputError, Problems, ResourceError, VerificationError
 from pdbiomarker.provenance import (
     DONE,
@@ -49,6 +49,7 @@ _OURS: Final = (
     LOG,
     MANIFEST,
     AUDIT,
+    HEAD,
     SIGNOFFS,
     "assays",
     *_JOINED,
@@ -250,6 +251,8 @@ def check_space(out: Path, needed: int) -> None:
 
 
 def _read_basis(out: Path) -> Basis | None:
+    if not (out / BASIS).is_file():
+        return None
     try:
         content = json.loads((out / BASIS).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:

@@ -19,10 +19,10 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bad_inputs import assays, clinic, settings, sheets, slides
+from bad_inputs import assays, clinic, entries, settings, sheets, slides
 from bad_inputs.case import Case
 
-CASES = (*settings.CASES, *sheets.CASES, *clinic.CASES, *assays.CASES, *slides.CASES)
+CASES = (*settings.CASES, *sheets.CASES, *clinic.CASES, *assays.CASES, *slides.CASES, *entries.CASES)
 _LONGEST_EXAMPLE = 600
 OUTCOMES = ("error", "quarantine", "warning", "handled")
 _HEAD = """# Bad and odd inputs

@@ -1,0 +1,138 @@
+"""Null on real data: exchange the visits of the biopsies of each participant of Riaz 2017, and count calls.
+
+    OMP_NUM_THREADS=1 PYTHONPATH=tests python -m tests.validation.label_flips [--flips N]
+
+appends to `results/label_flips.csv` what it lacks, flip by flip, each from a seed of its own, so it may be
+stopped and taken up again. A fair coin for each participant decides whether the labels Pre and On of that
+participant are exchanged; a biopsy without a partner gets the other label. So labels say nothing about the
+transcripts, while the correlation of genes and of the biopsies of one participant is that of real tumours.
+
+Every flip goes the road of `pd_change`: filter, TMM, voom on the design of the flipped labels, mixed model
+with Kenward-Roger, moderated variances, Benjamini-Hochberg over the family. What labels do not change
+is kept between flips; `test_dossier` holds the numbers of all genes against those of `pd_change` itself.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+import pdbiomarker as pb
+from pdbiomarker.change.blocks import choose_block
+from pdbiomarker.change.fitting import NUMBERS, Values, fit_rows
+from pdbiomarker.change.question import Model, read_model
+from pdbiomarker.change.rows import make_setting
+from pdbiomarker.expression.library_size import tmm_factors
+from pdbiomarker.formula import design_matrix
+from pdbiomarker.mixed.adjust import adjust
+from pdbiomarker.normalize import filter_by_expr, voom
+from tests.riaz import build_riaz_study
+
+SEED = 20260116
+FLIPS = 1000
+RESULTS = Path(__file__).parent / "results" / "label_flips.csv"
+PLAN = """\
+formula: "~ visit + (1|participant)"
+contrasts: {on_treatment: On - Pre}
+families: {genes: rna}
+ddf: kenward-roger
+seed: 1
+"""
+VISITS = ("Pre", "On")
+
+
+@dataclasses.dataclass
+class Riaz:
+    """The genes (rows) of the biopsies that the plan uses, and what is kept between flips."""
+
+    counts: np.ndarray
+    frame: pd.DataFrame
+    model: Model
+    genes: np.ndarray
+    kept: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
+
+    def flipped(self, flip: int) -> pd.DataFrame:
+        """The table of biopsies with exchanged labels; flip 0 has the true ones."""
+        frame = self.frame.copy()
+        if flip:
+            people = np.unique(frame["participant"].astype(str))
+            coin = np.random.default_rng([SEED, flip]).random(len(people)) < 0.5
+            turn = np.isin(frame["participant"].astype(str), people[coin])
+            on = (frame["visit"] == "On").to_numpy() ^ turn
+            frame["visit"] = np.where(on, "On", "Pre").astype(object)
+        return frame
+
+    def tests(self, frame: pd.DataFrame) -> pd.DataFrame:
+        """Rows of `pd_change` for these labels: estimate, se, df, p, q of the genes that pass the filter."""
+        visits = frame["visit"].tolist()
+        smallest = min(visits.count(v) for v in VISITS)
+        if smallest not in self.kept:
+            enough = filter_by_expr(self.counts, visits)
+            self.kept[smallest] = enough, tmm_factors(self.counts[enough])
+        enough, factors = self.kept[smallest]
+        reads = self.counts[enough]
+        design = design_matrix(self.model.formula, frame, levels={"visit": list(VISITS)}).matrix
+        scaled = voom(reads, design, reads.sum(axis=0) * factors)
+        none = np.zeros(len(reads), dtype=bool)
+        values = Values(y=scaled.E, w=scaled.weights, numerator=None, denominator=None, small=none)
+        rows = pd.DataFrame({"feature": self.genes[enough], "kind": "count", "note": ""})
+        rows[list(NUMBERS)] = np.nan
+        setting = make_setting(self.model.questions["on_treatment"], self.model, frame)
+        fit_rows(rows, values, setting, plan=self.model.plan)
+        rows["q"] = adjust(rows["p"].to_numpy(dtype=float), "bh").p
+        return rows
+
+
+def read_riaz(shared_data: Callable[[str], Path], folder: Path) -> tuple[Riaz, pb.Study, pb.Plan]:
+    """The study with its counts, as a run reads it, and its arrays."""
+    path = build_riaz_study(shared_data, folder / "riaz", plan=PLAN)
+    study = pb.read_study(path)
+    study = study.with_assay("rna", pb.expression.read_counts(path / "counts.csv.gz", study=study))
+    plan = pb.Plan.read(path / "plan.yaml", study)
+    model = read_model(study, plan)
+    block, _ = choose_block(study, "rna", "strict", model)
+    raw = study.assays["rna"][block.frame.index.to_numpy()]
+    counts = np.ascontiguousarray(np.asarray(raw.X, dtype=float).T)
+    return Riaz(counts, block.frame, model, raw.var_names.to_numpy(dtype=object)), study, plan
+
+
+def calls(riaz: Riaz, flip: int) -> dict[str, object]:
+    """What one flip found: genes tested, shares of p below .05 and .001, calls at three rates, smallest q."""
+    rows = riaz.tests(riaz.flipped(flip))
+    p, q = rows["p"].to_numpy(dtype=float), rows["q"].to_numpy(dtype=float)
+    tested = np.isfinite(p)
+    return {
+        "flip": flip,
+        "genes": int(tested.sum()),
+        "share_05": f"{(p[tested] < 0.05).mean():.6g}",
+        "share_001": f"{(p[tested] < 0.001).mean():.6g}",
+        "calls_01": int((q[tested] < 0.01).sum()),
+        "calls_05": int((q[tested] < 0.05).sum()),
+        "calls_10": int((q[tested] < 0.10).sum()),
+        "smallest_q": f"{q[tested].min():.6g}",
+    }
+
+
+def main() -> None:
+    """Do the flips that are lacking."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--flips", type=int, default=FLIPS)
+    parser.add_argument("--shared", type=Path, default=Path(__file__).parents[3] / "shared")
+    options = parser.parse_args()
+    done = set(pd.read_csv(RESULTS)["flip"]) if RESULTS.exists() else set()
+    with tempfile.TemporaryDirectory() as folder:
+        riaz, _, _ = read_riaz(lambda name: options.shared / "data" / name, Path(folder))
+    for flip in range(options.flips + 1):
+        if flip not in done:
+            row = pd.DataFrame([calls(riaz, flip)])
+            row.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
+
+
+if __name__ == "__main__":
+    main()
