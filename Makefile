@@ -47,7 +47,7 @@ docs: setup  ## the documentation site, in docs/_build/html; a warning is an err
 validation: setup  ## docs/validation.md: every claim measured again
 	PYTHONPATH=tests $(BIN)/python -m tests.validation.dossier
 
-check: lint types floors test
+check: lint types floors docs test
 
 bench: setup
 	$(BIN)/python benchmarks/bench_import.py

@@ -20,6 +20,7 @@ release = version = installed_version("pdbiomarker")
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "site_math"]
 exclude_patterns = ["_build", "*.py"]
+highlight_language = "text"  # blocks that name no language are lines of a shell
 html_theme = "furo"
 html_title = f"pdbiomarker {release}"
 html_static_path = ["static"]
@@ -48,15 +49,21 @@ suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
 def _types_as_words(
     _app: Any, _what: str, _name: str, _object: object, _options: object, lines: list[str]
 ) -> None:
-    """Take the types of attributes for words as well: Sphinx would link "labels" to whatever has that name."""
-    types = {line.split(":")[1].split()[1]: line for line in lines if line.startswith(":vartype ")}
+    """Take the types of attributes for words: Sphinx would link "labels" to whatever has that name."""
+    types = {_of_field(line): line for line in lines if line.startswith(":vartype ")}
     kept = [line for line in lines if not line.startswith(":vartype ")]
     for place, line in enumerate(kept):
-        if line.startswith(":ivar ") and (found := types.get(line.split(":")[1].split()[1])):
-            head, said = line.split(":", 2)[1:]
-            kind = found.split(":", 2)[2].strip()
-            kept[place] = f":{head}: *{kind}*;{said}" if "*" not in kind and "`" not in kind else line
+        if line.startswith(":ivar "):
+            names, said = line.split(":", 2)[1:]
+            kind = types.get(_of_field(line), "::").split(":", 2)[2].strip()
+            shown = f" *{kind}*;" if kind and not {"*", "`"} & set(kind) else ""
+            # "a, b" would be read as the name b of the type "a,".
+            kept[place] = f":{names.replace(', ', ',')}:{shown}{said}"
     lines[:] = kept
+
+
+def _of_field(line: str) -> str:
+    return line.split(":")[1].partition(" ")[2]
 
 
 def setup(app: Any) -> None:

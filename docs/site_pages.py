@@ -88,7 +88,7 @@ def errors_page() -> str:
         "# Error catalogue",
         "",
         f"Every problem has one of {len(CATALOGUE)} codes; a code never changes its meaning. A message names "
-        "file, line, column, value, reason and remedy. `pdbiomarker explain CODE` prints an entry of this page.",
+        "file, line, column, value, reason and remedy. `pdbiomarker explain CODE` prints an entry.",
         "",
         "*Seen* is a message as it was told of a broken input of the [corpus](../bad_inputs.md). *Said* and "
         "*remedy* are texts of the program, in which `<...>` stands for what differs from case to case.",
@@ -106,7 +106,8 @@ def errors_page() -> str:
 def _entry(code: str, seen: dict[str, str], by_hand: dict[str, str]) -> Iterator[str]:
     if seen:
         yield from ("*Seen:*", "", "```text", *seen["told"].splitlines(), "```", "")
-    sayings = [(said.message, said.remedy) for said in said_of(code)[:_MOST_SAID]]
+    whole = sorted(said_of(code), key=lambda said: not (said.message and said.remedy))
+    sayings = [(said.message, said.remedy) for said in whole[:_MOST_SAID]]
     if by_hand:
         sayings.append((by_hand["told"], by_hand["remedy"]))
     for message, remedy in sayings:
@@ -145,7 +146,12 @@ def api_pages() -> Iterator[tuple[str, str]]:
 _INDEX: Final = """# API
 
 `import pdbiomarker as pb`. What is listed here is public; all else may change without notice. Examples run as
-tests.
+tests; where they read a folder `trial`, it was written by
+
+    design = TrialDesign(missing=0, inadequate=0, out_of_window=0, repeated=0)
+    pb.simulate_study("trial", n_participants=6, slides=False, genes=100, design=design)
+
+with `TrialDesign` from `pdbiomarker.simulate`.
 
 ```{{toctree}}
 :maxdepth: 1
@@ -176,7 +182,7 @@ def _entry_of(module: ModuleType, name: str) -> list[str]:
     value, full = getattr(module, name), f"{module.__name__}.{name}"
     if inspect.isclass(value):
         kind = "autoexception" if issubclass(value, BaseException) else "autoclass"
-        return [f".. {kind}:: {full}", "   :members:"]
+        return [f".. {kind}:: {full}", "   :members:", "   :exclude-members: model_config, model_post_init"]
     if inspect.isfunction(value):
         return [f".. autofunction:: {full}"]
     # A constant has no docstring of its own: autodoc would show that of tuple or dict.

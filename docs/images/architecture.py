@@ -1,4 +1,4 @@
-"""Draws architecture.svg: the road of the data, and the floors. ``python docs/images/architecture.py`` renews it."""
+"""Draws architecture.svg, the road of the data and the floors: ``python docs/images/architecture.py``."""
 
 from __future__ import annotations
 
@@ -35,10 +35,8 @@ def _box(x: float, y: float, width: float, text: str, fill: str, *, height: floa
         f'<text x="{x + width / 2:g}" y="{top + 16 * k:g}" text-anchor="middle">{line}</text>'
         for k, line in enumerate(lines)
     )
-    return (
-        f'<rect x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}" rx="5" fill="{fill}" stroke="{_LINE}"/>'
-        f"{words}"
-    )
+    size = f'x="{x:g}" y="{y:g}" width="{width:g}" height="{height:g}"'
+    return f'<rect {size} rx="5" fill="{fill}" stroke="{_LINE}"/>{words}'
 
 
 def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
@@ -46,7 +44,7 @@ def _arrow(x1: float, y1: float, x2: float, y2: float) -> str:
 
 
 def _road() -> list[str]:
-    parts = [f'<text x="24" y="36" font-size="16" font-weight="bold">The road</text>']
+    parts = ['<text x="24" y="36" font-size="16" font-weight="bold">The road</text>']
     for k, text in enumerate(
         ("slides", "QuPath, HALO", "counts, nCounter,\nsingle cells", "tables of values")
     ):
@@ -76,7 +74,7 @@ def _road() -> list[str]:
 
 def _floors_drawn() -> list[str]:
     parts = [
-        '<text x="24" y="278" font-size="16" font-weight="bold">The floors: who may import whom (downwards only)</text>'
+        '<text x="24" y="278" font-size="16" font-weight="bold">The floors: imports go downwards only</text>'
     ]
     for k, (number, rooms, said) in enumerate(FLOORS):
         y = 294 + 33 * k

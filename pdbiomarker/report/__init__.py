@@ -91,6 +91,14 @@ def report(study: Any, result: Result, path: str | Path, *, review: Review | Non
     -----
     The same result gives the same bytes. No format holds a clock time, a calendar date of a participant
     (study days only) or a path of this machine.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> study, plan = pb.read_study("trial"), pb.Plan.read("trial/plan.yaml")
+    >>> result = pb.pd_change(study, plan)  # doctest: +SKIP
+    >>> pb.report(study, result, "review.html")  # doctest: +SKIP
+    PosixPath('review.html')
     """
     target = Path(path)
     (format_,) = formats_of([target.suffix.removeprefix(".")])
