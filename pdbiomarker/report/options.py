@@ -93,7 +93,7 @@ def review_options(result: Result, review: Review, reference: str) -> str:
 
 
 def true_effect(result: Result, contrast: str, row: Any) -> str:
-    """The true effect that a rule is to find, as ``2-fold``, ``an odds ratio of 2``, ``a change of 9 points``.
+    """The true effect of a rule, as ``2-fold``, ``an odds ratio of 2``, ``a change of 9 points``.
 
     Parameters
     ----------
