@@ -442,7 +442,7 @@ def _reasons_of_pairs(result: Result, chosen: Selection) -> dict[str, tuple[str,
 def _biopsies_of(result: Result, chosen: Selection) -> pd.DataFrame:
     """The biopsies of an assay and analysis set: whose, from which visit, used or why not."""
     biopsies = result.biopsies
-    mine = biopsies[biopsies["assay"] == chosen.row["assay"]]
+    mine: pd.DataFrame = biopsies[biopsies["assay"] == chosen.row["assay"]]
     if "set" in mine.columns:
         mine = mine[mine["set"] == chosen.row["set"]]
     return mine

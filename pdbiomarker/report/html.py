@@ -238,8 +238,8 @@ def _shown(table: Table) -> Table:
 
     def place(i: int) -> tuple[bool, float]:
         p = table.rows[i][at]
-        known = isinstance(p, int | float) and p == p  # noqa: PLR0124  (NaN)
-        return (not known, float(p) if known else 0.0)
+        # Rows without a p come last.
+        return (False, float(p)) if isinstance(p, int | float) and p == p else (True, 0.0)  # noqa: PLR0124
 
     kept = sorted(sorted(range(len(table.rows)), key=place)[:MOST_ROWS])
     return dataclasses.replace(table, rows=tuple(table.rows[i] for i in kept))
