@@ -388,8 +388,7 @@ def _participants(
     evaluable, order = group.evaluable, np.cumsum(group.evaluable) - 1
     base = _row(group, judged, NOT_EVALUABLE, [], None)
     scale = feature.scale
-    judged_by_person = isinstance(rule, ResponderCount | BayesRate)
-    own = responder(rule, scale) if judged_by_person else criterion(rule, scale)
+    own = responder(rule, scale) if isinstance(rule, ResponderCount | BayesRate) else criterion(rule, scale)
     target = _truths(rule, feature)[-1]
     rows = []
     for i, person in enumerate(feature.people):

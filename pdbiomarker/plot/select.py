@@ -287,11 +287,12 @@ def find_feature(result: Result, feature: str) -> tuple[str, str]:
     InputError
         No such feature, or the name stands in several assays.
     """
-    known = result.table[["assay", "feature"]].drop_duplicates()
-    hits = known[known["feature"] == feature]
+    known = result.table[["assay", "feature"]]
+    hits = known[known["feature"] == feature].drop_duplicates()
     if hits.empty and ":" in feature:
         assay, name = feature.split(":", 1)
-        hits = known[(known["assay"] == assay) & (known["feature"] == name)]
+        hits = known[known["feature"] == name]
+        hits = hits[hits["assay"] == assay].drop_duplicates()
     if hits.empty:
         names = [str(f) for f in known["feature"].unique()]
         raise refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
@@ -317,7 +318,8 @@ def select(result: Result, feature: str, contrast: str | None = None, set_: str 
         The feature, contrast or set does not exist in the result.
     """
     assay, name = find_feature(result, feature)
-    rows = result.table[(result.table["assay"] == assay) & (result.table["feature"] == name)]
+    rows = result.table[result.table["feature"] == name]
+    rows = rows[rows["assay"] == assay]
     contrasts = [str(c) for c in dict.fromkeys(rows["contrast"].tolist())]
     if contrast is not None and contrast not in contrasts:
         raise refuse(f"{feature!r} has no contrast {contrast!r}.", contrast, contrasts, "contrast")
@@ -440,7 +442,7 @@ def _reasons_of_pairs(result: Result, chosen: Selection) -> dict[str, tuple[str,
 def _biopsies_of(result: Result, chosen: Selection) -> pd.DataFrame:
     """The biopsies of an assay and analysis set: whose, from which visit, used or why not."""
     biopsies = result.biopsies
-    mine = biopsies[biopsies["assay"] == chosen.row["assay"]]
+    mine: pd.DataFrame = biopsies[biopsies["assay"] == chosen.row["assay"]]
     if "set" in mine.columns:
         mine = mine[mine["set"] == chosen.row["set"]]
     return mine

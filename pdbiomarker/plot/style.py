@@ -203,7 +203,8 @@ def titles(ax: Axes, title: str, subtitle: str = "", *, lift: float = 0.0, acros
     width = _line_width(ax)
     whole = re.sub(r" ([<=>]) ", "\u00a0\\1\u00a0", subtitle).replace("95 % CI", "95\u00a0%\u00a0CI")
     lines = [part for line in whole.split("\n") for part in textwrap.wrap(line, width)]
-    ax.set_title(plain(title, 90), loc="left", pad=8.0 + lift + 12.5 * len(lines), color=INK)
+    # A place of its own: else every layout measures all ticks, in case some stand on top, where we have none.
+    ax.set_title(plain(title, 90), loc="left", y=1.0, pad=8.0 + lift + 12.5 * len(lines), color=INK)
     said = [plain(line.replace("\u00a0", " "), 600) for line in subtitle.split("\n") if line.strip()]
     ax.set_label("\n".join([plain(title, 90), " ".join(map(_ended, said))]))
     for i, line in enumerate(reversed(lines)):

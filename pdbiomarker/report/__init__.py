@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+import contextlib
+import gc
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -157,10 +159,21 @@ def write_report(
     list of Path
         Those written, in the order of `FORMATS`.
     """
-    if set(paths) == {"xlsx"}:
+    ahead = contextlib.nullcontext() if set(paths) == {"xlsx"} else made_ahead(document)
+    with _uncollected(), ahead:
         return _write(document, result, paths, review=review, ended=ended)
-    with made_ahead(document):
-        return _write(document, result, paths, review=review, ended=ended)
+
+
+@contextlib.contextmanager
+def _uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: figures are kept, and walking through them took an eighth of the time."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 def _write(

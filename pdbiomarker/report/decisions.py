@@ -152,7 +152,7 @@ def _chances(result: Result, contrast: str, row: Any) -> str:
     if pd.isna(row.p_if_inert) or row.verdict == "not evaluable":
         return ""
     true = true_effect(result, contrast, row)
-    return f" ({_share(row.p_if_inert)} if inert, {_share(row.p_if_target)} at a true {true})"
+    return f" ({_share(row.p_if_inert)} if inert, {_share(row.p_if_target)} if the effect is {true})"
 
 
 def _share(value: float) -> str:
@@ -160,9 +160,9 @@ def _share(value: float) -> str:
 
 
 def _label(result: Result, review: Review, reference: str) -> str:
-    rows = result.table[result.table["contrast"] == review.contrast]
     assay, _, feature = reference.partition(":")
-    rows = rows[(rows["feature"] == feature) & (rows["assay"] == assay)]
+    rows = result.table[result.table["feature"] == feature]
+    rows = rows[(rows["contrast"] == review.contrast) & (rows["assay"] == assay)]
     label = rows["label"].iloc[0] if len(rows) else ""
     return str(label) if isinstance(label, str) and label else feature
 

@@ -127,7 +127,8 @@ def _rates(result: Result, contrast: str, cohort: pd.DataFrame) -> str:
         if pd.isna(row.p_if_inert):
             continue
         true = true_effect(result, contrast, row)
-        chances = f"{_share(row.p_if_inert)} if the drug is inert, {_share(row.p_if_target)} at a true {true}"
+        inert, target = _share(row.p_if_inert), _share(row.p_if_target)
+        chances = f"{inert} if the drug is inert, {target} if the effect is {true}"
         told.append(f"{row.rule} {row.verdict}, {chances}")
     return "; ".join(dict.fromkeys(told)) or "none could be given"
 

@@ -93,7 +93,7 @@ def review_options(result: Result, review: Review, reference: str) -> str:
 
 
 def true_effect(result: Result, contrast: str, row: Any) -> str:
-    """The true effect that a rule is to find: ``2-fold``, ``odds ratio of 2``, ``change of 9.29 points``.
+    """The true effect of a rule, as ``2-fold``, ``an odds ratio of 2``, ``a change of 9 points``.
 
     Parameters
     ----------
@@ -104,11 +104,11 @@ def true_effect(result: Result, contrast: str, row: Any) -> str:
         Of the table of decisions.
     """
     table = result.table
-    mine = table[(table["feature"] == row.feature) & (table["assay"] == row.assay)]
-    mine = mine[mine["contrast"] == contrast]
+    mine = table[table["feature"] == row.feature]
+    mine = mine[(mine["assay"] == row.assay) & (mine["contrast"] == contrast)]
     kind = str(mine["kind"].iloc[0]) if len(mine) else ""
     if kind == "proportion":
-        return f"odds ratio of {row.target:.3g}"
+        return f"an odds ratio of {row.target:.3g}"
     if kind in RATIO_KINDS or not kind:
         return f"{row.target:.3g}-fold"
-    return f"change of {format_number(float(row.target))} {effect_unit(result, mine.iloc[0])}"
+    return f"a change of {format_number(float(row.target))} {effect_unit(result, mine.iloc[0])}"
