@@ -123,6 +123,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "qc_libraries",
         "qc_rna",
         "qc_rna_components",
+        "qc_likeness",
         "identity",
         *("link_concordance", "link_exposure"),
         *("estimands", "intercurrent_events", "pair_mix", "plan_deviations"),

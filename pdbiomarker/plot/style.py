@@ -200,7 +200,7 @@ def titles(ax: Axes, title: str, subtitle: str = "", *, lift: float = 0.0, acros
 
     `lift` raises both by so many points; `across` lets the line run over the panels at the right.
     """
-    width = _line_width(ax)
+    width = _line_width(ax, across=across)
     whole = re.sub(r" ([<=>]) ", "\u00a0\\1\u00a0", subtitle).replace("95 % CI", "95\u00a0%\u00a0CI")
     lines = [part for line in whole.split("\n") for part in textwrap.wrap(line, width)]
     # A place of its own: else every layout measures all ticks, in case some stand on top, where we have none.
@@ -258,7 +258,7 @@ def settle(fig: Figure) -> Figure:
     return fig
 
 
-def _line_width(ax: Axes) -> int:
+def _line_width(ax: Axes, *, across: bool) -> int:
     """Characters of a subtitle that fit above the axes: those of its share of the figure, less its margin."""
     fig, spec = ax.get_figure(root=True), ax.get_subplotspec()
     if fig is None:
@@ -267,6 +267,8 @@ def _line_width(ax: Axes) -> int:
     if spec is not None:
         columns = spec.get_topmost_subplotspec()
         share = (columns.colspan.stop - columns.colspan.start) / columns.get_gridspec().ncols
+        if columns is not spec and not across:  # one of several panels side by side in that place
+            share *= (spec.colspan.stop - spec.colspan.start) / spec.get_gridspec().ncols
     return max(36, int((float(fig.get_figwidth()) * share - 0.9) * 15))
 
 

@@ -33,7 +33,15 @@ _MAIN: Final[tuple[tuple[str, int], ...]] = (
     *(("concentration", 1), ("dlt", 1)),
 )
 _APPENDIX: Final[tuple[str, ...]] = (
-    *("cuts-items", "estimand", "unused", "problems-quarantine", "identity-suspects", "noise-table"),
+    *(
+        "cuts-items",
+        "estimand",
+        "unused",
+        "problems-quarantine",
+        "identity-suspects",
+        "identity-matrix",
+        "noise-table",
+    ),
     *("variance-components", "curves-"),
 )
 #: Sections whose figures of single features are for reading, not for the meeting.
@@ -67,6 +75,7 @@ _SOURCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("concentration-at-biopsy-", ("clinical_joined",)),
     ("ada-titres", ("clinical_ada_samples",)),
     ("identity-", ("qc_identity",)),
+    ("identity-matrix-", ("qc_likeness", "qc_identity")),
     ("components-", ("qc_rna", "qc-rna")),
     ("truth-", ("truth", "pd_change")),
 )

@@ -52,7 +52,12 @@ from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.options import model_options, pairing_options, span_of_pairs
 from pdbiomarker.report.overrides import overrides_table
 from pdbiomarker.report.people import people_of
-from pdbiomarker.report.pictures import batch_figures, heatmap_section, signature_figure
+from pdbiomarker.report.pictures import (
+    batch_figures,
+    heatmap_section,
+    likeness_figures,
+    signature_figure,
+)
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
@@ -286,6 +291,8 @@ def _quality(result: Result) -> Section:
         frame = result.qc[name]
         if len(frame) and "slide_id" in frame.columns:
             blocks.append(_slide_quality(name, frame))
+        elif name == "likeness":
+            continue  # the matrix of it is drawn
         elif len(frame) and name == "identity":
             blocks.append(_identity_table(frame))
         elif len(frame):
@@ -312,6 +319,7 @@ def _transcripts(result: Result) -> list[Block]:
         )
         draw = _drawn(5.9, 4.4, lambda ax: plot.likeness(result, ax=ax))
         blocks.append(Figure("identity-likeness", caption, draw, wide=False))
+        blocks += likeness_figures(result)
     if rna is not None:
         for assay in dict.fromkeys(rna["assay"]):
             for hue in [

@@ -66,7 +66,7 @@ def decision_facts(result: Result, review: Review | None, reference: str, contra
         rows = rates[rates["criterion"].str.startswith("beyond noise")]
         n = int(rows["n_evaluable"].iloc[0])
         told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
-        chance = _share(float(rows["chance_by_noise"].iloc[0]))
+        chance = _share(float(rows["chance_by_noise"].iloc[0])).replace(" ", "\u00a0")
         facts.append(
             Fact("beyond noise", f"{', '.join(told)} of {n}{_beyond_words(review, reference, chance)}")
         )

@@ -182,9 +182,9 @@ class _Deck:
             (finding.counted, finding.n_pairs),
             ("evidence", finding.p),
         )
-        places, top = ((3.3, 6.5, 8.8, 10.4), 1.22) if ruled else ((0.5, 4.2, 7.2, 9.3), 2.0)
+        places, top = ((3.2, 6.1, 8.3, 9.9), 1.22) if ruled else ((0.5, 4.2, 7.2, 9.3), 2.0)
         for left, (name, value) in zip(places, measures, strict=True):
-            frame = box(slide, left, top, 3.1 if ruled else 3.6, 1.0)
+            frame = box(slide, left, top, 3.0 if ruled else 3.6, 1.0)
             line(frame, name, size=14, colour=_MUTED)
             size = 32 if name == "effect" and len(value) <= 12 else 20 if len(value) <= 18 else 16
             colour = _ACCENT if name == "effect" else _INK
