@@ -99,7 +99,7 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
     for link in _irregular(out):
         problems.add(
             "E-RUN-006",
-            f"{link!r} in the results folder is a link or a pipe: what a run writes there would land elsewhere.",
+            f"{link!r} in the results folder is a link or a pipe: what a run writes would land elsewhere.",
             remedy="Remove it, or give another folder to -o; nothing was changed.",
             file=str(out),
             value=link,

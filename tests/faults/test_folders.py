@@ -27,6 +27,7 @@ import pdbiomarker as pb
 from pdbiomarker import provenance
 from pdbiomarker.errors import FolderInUseError, InputError
 from pdbiomarker.provenance import FolderLock, slug
+from pdbiomarker.run.folder import Basis, check_folder
 
 Whole = tuple[Path, list[Event]]
 
@@ -303,12 +304,10 @@ def test_fault_59_ids_that_differ_in_case_only_are_refused_and_no_folder_differs
 
 
 @pytest.mark.parametrize("name", [".done/basis", ".done/change.json", "audit.jsonl", "results/pd_change.csv"])
-def test_fault_39_a_pipe_in_a_results_folder_is_named_and_not_waited_for(
-    study: Path, tmp_path: Path, name: str
-) -> None:
+def test_fault_39_a_pipe_in_a_results_folder_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
     (tmp_path / "out" / name).parent.mkdir(parents=True)
     os.mkfifo(tmp_path / "out" / name)
     with pytest.raises(InputError, match=f"E-RUN-006 .*{name}' in the results folder is a link or a pipe"):
-        pb.run_study(study, tmp_path / "out", progress=False)
+        check_folder(tmp_path / "out", Basis({}, {}), fresh=False)
     with pytest.raises(InputError, match="E-RUN-006"):
         pb.folder_status(tmp_path / "out")
