@@ -279,7 +279,10 @@ def _check_last(hashes: list[str], last: tuple[int, str] | None, problems: Probl
         said = f"Line {number} of the log is not the one that was noted when it was written."
     else:
         return
-    problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=AUDIT if number > len(hashes) else HEAD)
+    if number > len(hashes):
+        problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=AUDIT, row=len(hashes))
+    else:
+        problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=HEAD, column="line")
 
 
 def _check_head(

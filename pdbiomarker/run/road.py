@@ -50,6 +50,7 @@ from pdbiomarker.provenance import (
     read_manifest,
     read_record,
     recorded_steps,
+    remove_partial_files,
     sha256_file,
     sha256_json,
     write_manifest,
@@ -671,6 +672,7 @@ class Trip:
         """Write the manifest, and say how it ended."""
         request, work, out = self._request, self._work, self._out
         self._check_inputs()
+        remove_partial_files(out)  # of jobs that were killed while this run, or its workflow, went on
         quarantined = [p for p in self._problems if p.severity == "quarantine"]
         warned = [p for p in self._problems if p.severity == "warning"]
         code = _QUARANTINED if quarantined else 0

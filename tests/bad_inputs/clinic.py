@@ -399,10 +399,10 @@ def _results_cases() -> list[Case]:
         back("assay one byte", "65", "one bit of an h5ad", h5ad, lambda d: d[:4000] + bytes([d[4000] ^ 1]) + d[4001:], refused(At("E-RUN-003", f"{h5ad} [sha256]"))),
         back("assay gone", "44", "an h5ad is gone", h5ad, lambda _d: None, refused(At("E-RUN-003", h5ad))),
         back("manifest edited", "65", "another hash of an h5ad in the manifest", "manifest.json", _manifest(lambda c: c["outputs"].update({h5ad: "0" * 64})), refused(At("E-RUN-003", f"{h5ad} [sha256]"), At("E-RUN-003", "manifest.json"))),
-        verified("log cut short", "65", "the last line of the audit log is gone", "audit.jsonl", lambda d: b"\n".join(d.split(b"\n")[:-2]) + b"\n", refused(At("E-AUDIT-002", "audit.jsonl"))),
-        verified("log without its head", "65", "audit.head.json is gone", "audit.head.json", lambda _d: None, refused(At("E-AUDIT-002", "audit.head.json"))),
-        verified("head of the log edited", "65", "audit.head.json names line 1", "audit.head.json", lambda d: d.replace(b'"line":2', b'"line":1'), refused(At("E-AUDIT-002", "audit.head.json"))),
-        verified("head of the log a list", "65", "audit.head.json is []", "audit.head.json", lambda _d: b"[]", refused(At("E-AUDIT-002", "audit.head.json"))),
+        verified("log cut short", "65", "the last line of the audit log is gone", "audit.jsonl", lambda d: b"\n".join(d.split(b"\n")[:-2]) + b"\n", refused(At("E-AUDIT-002", "audit.jsonl:1"))),
+        verified("log without its head", "65", "audit.head.json is gone", "audit.head.json", lambda _d: None, refused(At("E-AUDIT-002", "audit.head.json [line]"))),
+        verified("head of the log edited", "65", "audit.head.json names line 1", "audit.head.json", lambda d: d.replace(b'"line":2', b'"line":1'), refused(At("E-AUDIT-002", "audit.head.json [line]"))),
+        verified("head of the log a list", "65", "audit.head.json is []", "audit.head.json", lambda _d: b"[]", refused(At("E-AUDIT-002", "audit.head.json [line]"))),
         Case("results/not a results folder", "results, read back", "an empty folder", lambda folder: folder, refused(At("E-FILE-001", "manifest.json")), "44"),
     ]  # fmt: skip
 

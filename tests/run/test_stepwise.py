@@ -180,6 +180,18 @@ def test_a_step_that_waits_goes_on_when_the_other_has_ended(
     assert fingerprint(out) == fingerprint(stepped)
 
 
+def test_what_a_killed_job_left_half_written_is_gone_when_all_is_complete(
+    study: Path, stepped: Path, tmp_path: Path
+) -> None:
+    """Snakemake takes a killed step again without a check between them."""
+    out = copy(stepped, tmp_path / "out")
+    step("check", study, out)
+    (out / "results" / ".partial-1-0badcafe.csv").write_text("half", encoding="utf-8")
+    step("manifest", study, out)
+    assert pb.verify(out) == []
+    assert fingerprint(out) == fingerprint(stepped)
+
+
 def test_shared_locks_are_held_side_by_side_and_the_last_removes_the_file(tmp_path: Path) -> None:
     first, second = FolderLock(tmp_path, shared=True), FolderLock(tmp_path, shared=True)
     with first:
