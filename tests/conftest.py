@@ -18,7 +18,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add `--slow`: simulations at full size; `--here`: bad inputs without bounds, for lines reached by test."""
     parser.addoption("--slow", action="store_true", help="run simulations at full size")
-    parser.addoption("--here", action="store_true", help="read bad inputs in this process, without its bounds")
+    parser.addoption(
+        "--here", action="store_true", help="read bad inputs in this process, without its bounds"
+    )
 
 
 def _shared_root() -> Path:

@@ -25,7 +25,17 @@ from mutmut.mutation.mutators import mutation_operators
 from rooms import ROOMS, ROOT, SEED, Room
 
 #: Keywords and functions whose change is seen in no result.
-_INERT_KEYWORDS = {"strict", "encoding", "message", "remedy", "reason", "doc", "stacklevel", "newline", "label"}
+_INERT_KEYWORDS = {
+    "strict",
+    "encoding",
+    "message",
+    "remedy",
+    "reason",
+    "doc",
+    "stacklevel",
+    "newline",
+    "label",
+}
 _INERT_CALLS = {"cast", "TypeVar", "warn", "debug", "info", "warning"}
 
 

@@ -20,7 +20,15 @@ def _run(tests: list[str]) -> int:
     os.dup2(quiet, 2)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109
     # What is loaded before pytest cannot have its asserts rewritten: these are packages of others.
-    options = ["-x", "-q", "--here", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
+    options = [
+        "-x",
+        "-q",
+        "--here",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        "-p",
+        "no:cacheprovider",
+    ]
     return int(pytest.main([*options, "-p", "no:xdist", "-p", "no:cov", *tests]))
 
 
