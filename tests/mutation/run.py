@@ -1,9 +1,9 @@
 """Run the tests of its room against each mutant: ``python tests/mutation/run.py mutants.json results.csv``.
 
-First the tests of all rooms run once, unchanged, to learn which test reaches which line and how long it takes.
-Then each mutant is written into a copy of the tree, and the tests that reach its line run there until one fails:
-the quickest first, those of the room before others, up to a budget of seconds. A mutant is killed by a failed test
-or by time; what no test of its room reaches survives.
+First the tests of all rooms run once, unchanged, to learn which test reaches which line and how long it
+takes. Then each mutant is written into a copy of the tree, and the tests that reach its line run there until
+one fails: the quickest first, those of the room before others, up to a budget of seconds. A mutant is killed
+by a failed test or by time; what no test of its room reaches survives.
 """
 
 from __future__ import annotations

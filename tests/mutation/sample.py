@@ -4,8 +4,8 @@
 
     python tests/mutation/sample.py mutants.json
 
-Left out is what cannot change a result, or only a sentence that people read: annotations, decorators, docstrings,
-the text of messages, ``__all__``, ``strict=`` and ``encoding=`` of a call, and ``cast``.
+Left out is what cannot change a result, or only a sentence that people read: annotations, decorators,
+docstrings, the text of messages, ``__all__``, ``strict=`` and ``encoding=`` of a call, and ``cast``.
 """
 
 from __future__ import annotations

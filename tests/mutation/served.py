@@ -1,4 +1,4 @@
-"""Serves one copy of the tree: loads the packages of others once, then runs tests in a child for each request."""
+"""Serves one copy of the tree: loads the packages of others once, then runs tests in a child per request."""
 
 from __future__ import annotations
 
