@@ -23,9 +23,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--slow`: simulations at full size; `--here`: bad inputs without bounds, for lines reached by test."""
+    """Add `--slow`: simulations at full size; `--here`: bad inputs in this process, without bounds."""
     parser.addoption("--slow", action="store_true", help="run simulations at full size")
-    parser.addoption("--here", action="store_true", help="read bad inputs in this process, without its bounds")
+    parser.addoption(
+        "--here", action="store_true", help="read bad inputs in this process, without its bounds"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -28,23 +28,47 @@ class Room:
 _READING = "tests/bad_inputs/test_corpus.py"
 ROOMS = (
     Room("mixed", ("pdbiomarker/mixed/**/*.py",), ("tests/mixed", "tests/change"), 140),
-    Room("pairing", ("pdbiomarker/pairing/*.py",), ("tests/pairing", "tests/test_pairing.py", "tests/change"), 70),
+    Room(
+        "pairing",
+        ("pdbiomarker/pairing/*.py",),
+        ("tests/pairing", "tests/test_pairing.py", "tests/change"),
+        70,
+    ),
     Room("noise", ("pdbiomarker/noise/*.py",), ("tests/noise", "tests/decide"), 60),
     Room("decide", ("pdbiomarker/decide/*.py",), ("tests/decide", "tests/plan"), 90),
-    Room("scores", ("pdbiomarker/ihc/score*.py",), ("tests/ihc/test_scores.py", "tests/ihc/test_exports.py"), 40),
-    Room("tables", ("pdbiomarker/tables/*.py",), ("tests/test_tables.py", "tests/test_study.py", _READING), 40),
+    Room(
+        "scores",
+        ("pdbiomarker/ihc/score*.py",),
+        ("tests/ihc/test_scores.py", "tests/ihc/test_exports.py"),
+        40,
+    ),
+    Room(
+        "tables", ("pdbiomarker/tables/*.py",), ("tests/test_tables.py", "tests/test_study.py", _READING), 40
+    ),
     Room(
         "study",
         ("pdbiomarker/study/*.py",),
         ("tests/test_study.py", "tests/test_study_clinical.py", "tests/pairing", _READING),
         50,
     ),
-    Room("plan", ("pdbiomarker/plan/*.py",), ("tests/test_plan.py", "tests/plan", "tests/change", _READING), 40),
+    Room(
+        "plan", ("pdbiomarker/plan/*.py",), ("tests/test_plan.py", "tests/plan", "tests/change", _READING), 40
+    ),
     Room(
         "expression readers",
         tuple(
             f"pdbiomarker/expression/{name}.py"
-            for name in ("checks", "counts", "formats", "matrix", "values", "cellfile", "hdf5*", "h5ad", "ncounter/*")
+            for name in (
+                "checks",
+                "counts",
+                "formats",
+                "matrix",
+                "values",
+                "cellfile",
+                "hdf5*",
+                "h5ad",
+                "ncounter/*",
+            )
         ),
         ("tests/expression", "tests/test_expression_files.py", _READING),
         60,

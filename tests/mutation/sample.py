@@ -4,8 +4,8 @@
 
     python tests/mutation/sample.py mutants.json
 
-Left out is what cannot change a result, or only a sentence that people read: annotations, decorators, docstrings,
-the text of messages, ``__all__``, ``strict=`` and ``encoding=`` of a call, and ``cast``.
+Left out is what cannot change a result, or only a sentence that people read: annotations, decorators,
+docstrings, the text of messages, ``__all__``, ``strict=`` and ``encoding=`` of a call, and ``cast``.
 """
 
 from __future__ import annotations
@@ -25,7 +25,17 @@ from mutmut.mutation.mutators import mutation_operators
 from rooms import ROOMS, ROOT, SEED, Room
 
 #: Keywords and functions whose change is seen in no result.
-_INERT_KEYWORDS = {"strict", "encoding", "message", "remedy", "reason", "doc", "stacklevel", "newline", "label"}
+_INERT_KEYWORDS = {
+    "strict",
+    "encoding",
+    "message",
+    "remedy",
+    "reason",
+    "doc",
+    "stacklevel",
+    "newline",
+    "label",
+}
 _INERT_CALLS = {"cast", "TypeVar", "warn", "debug", "info", "warning"}
 
 

@@ -1,4 +1,4 @@
-"""Serves one copy of the tree: loads the packages of others once, then runs tests in a child for each request."""
+"""Serves one copy of the tree: loads the packages of others once, then runs tests in a child per request."""
 
 from __future__ import annotations
 
@@ -20,7 +20,15 @@ def _run(tests: list[str]) -> int:
     os.dup2(quiet, 2)
     sys.path.insert(0, os.getcwd())  # noqa: PTH109
     # What is loaded before pytest cannot have its asserts rewritten: these are packages of others.
-    options = ["-x", "-q", "--here", "-W", "ignore::pytest.PytestAssertRewriteWarning", "-p", "no:cacheprovider"]
+    options = [
+        "-x",
+        "-q",
+        "--here",
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+        "-p",
+        "no:cacheprovider",
+    ]
     return int(pytest.main([*options, "-p", "no:xdist", "-p", "no:cov", *tests]))
 
 
