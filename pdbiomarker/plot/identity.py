@@ -117,9 +117,9 @@ def _draw(
             ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc="none", ec=UP, lw=1.6, zorder=4))
     doubted = {people[a] for a, _ in suspects}
     shown = [p for p in ticks if len(ticks) <= _NAMED or p in doubted]
-    at = [ticks[p] for p in shown]
-    ax.set_yticks(at, [short_id(p) for p in shown], fontsize=7)
-    ax.set_xticks(at, [short_id(p) for p in shown], fontsize=7, rotation=90)
+    middles = [ticks[p] for p in shown]
+    ax.set_yticks(middles, [short_id(p) for p in shown], fontsize=7)
+    ax.set_xticks(middles, [short_id(p) for p in shown], fontsize=7, rotation=90)
     for labels in (ax.get_yticklabels(), ax.get_xticklabels()):
         mark(labels, shown)
         for label, person in zip(labels, shown, strict=True):

@@ -208,10 +208,11 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
     own = people
     if len(people):
         own = people[~people["note"].astype(str).str.contains("judges groups|rule is for")]
-        idle = [r for r, rows in own.groupby("rule") if (rows["verdict"] == "not evaluable").all()]
-        own = own[~own["rule"].isin(idle)]
-        if idle:
-            caption += f" Left out, because they can judge none of these participants: {', '.join(idle)}."
+        judged = set(own.loc[own["verdict"] != "not evaluable", "rule"])
+        silent = [str(rule) for rule in dict.fromkeys(own["rule"]) if rule not in judged]
+        own = own[own["rule"].isin(judged)]
+        if silent:
+            caption += f" Left out, because they can judge none of these participants: {', '.join(silent)}."
     if len(own):
         heads = [("unit", Column("participant", "id")), *_columns(review)]
         blocks.append(table_of("decisions-participants", caption, own, heads))
