@@ -54,7 +54,7 @@ def verify(folder: str | Path) -> list[Problem]:
     root = Path(folder)
     manifest = read_manifest(root)
     problems = Problems()
-    if manifest.to_json().encode("utf-8") != (root / MANIFEST).read_bytes():
+    if manifest.to_json().encode("utf-8", "surrogatepass") != (root / MANIFEST).read_bytes():
         problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
     digest = sha256_file(root / MANIFEST)
     logs = manifest.run.get("files", {})
@@ -95,7 +95,7 @@ def read_unchanged(folder: str | Path, parts: Iterable[str]) -> Manifest:
     root, below = Path(folder), tuple(f"{part}/" for part in parts)
     manifest = read_manifest(root)
     problems = Problems()
-    if manifest.to_json().encode("utf-8") != (root / MANIFEST).read_bytes():
+    if manifest.to_json().encode("utf-8", "surrogatepass") != (root / MANIFEST).read_bytes():
         problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
     for name in sorted(name for name in manifest.outputs if name.startswith(below)):
         _verify_file(root, name, manifest.outputs[name], problems)
