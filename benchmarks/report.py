@@ -6,8 +6,8 @@ Makes the result of such a study without drawing a slide (a simulated trial with
 genes, widened to all; cells of slides drawn as numbers; images of slides copied from a few that look like
 tissue), writes its report in every format by itself and in all together, and says bytes, seconds on the
 clock and of the processor, load of the machine and peak memory, and how long Chromium takes from opening the
-page to the first paint and to the end of loading. Seconds on the clock mean little where the load is above 1: seconds of
-the main thread are the least that a quiet machine of two processors would take. Tests use
+page to the first paint and to the end of loading. Seconds on the clock mean little where the load is above
+1: seconds of the main thread are the least that a quiet machine of two processors would take. Tests use
 :func:`large_result` for what does not depend on a clock: bytes and rows.
 """
 

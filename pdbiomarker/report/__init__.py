@@ -166,7 +166,7 @@ def write_report(
 
 @contextlib.contextmanager
 def _uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: figures are kept, and walking through them took an eighth of the time."""
+    """Look for no garbage meanwhile: figures are kept, and walking through them took an eighth of it."""
     collects = gc.isenabled()
     gc.disable()
     try:

@@ -83,8 +83,10 @@ def batch_figures(result: Result) -> list[Figure]:
 def likeness_figures(result: Result) -> list[Figure]:
     """Every library against every other, by count assay; an older result has no such table."""
     pairs = result.qc.get("likeness")
+    if pairs is None:
+        return []
     figures = []
-    for assay in dict.fromkeys(pairs["assay"]) if pairs is not None else ():
+    for assay in dict.fromkeys(pairs["assay"]):
         own = pairs[pairs["assay"] == assay]
         n = len({*own["library_a"], *own["library_b"]})
         caption = (
