@@ -2,113 +2,71 @@
 
 from __future__ import annotations
 
-import inspect
-import re
-import shutil
 import sys
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Final
+from typing import Any
 
-import pdbiomarker as pb
-from pdbiomarker.catalogue import said_of
-from pdbiomarker.errors import CATALOGUE
+HERE = Path(__file__).resolve().parent
+sys.path.insert(0, str(HERE))
+sys.setrecursionlimit(5_000)
 
-HERE: Final = Path(__file__).resolve().parent
-ROOT: Final = HERE.parent
-#: Pages that are made here, anew at every build.
-PAGES: Final = HERE / "_pages"
-_MOST_SAID: Final = 4
+from site_pages import make_pages  # noqa: E402 -- lies beside this file
 
 project = "pdbiomarker"
 author = "The pdbiomarker developers"
 project_copyright = author
 release = version = installed_version("pdbiomarker")
 
-extensions = [
-    "myst_nb",
-    "sphinx.ext.autodoc",
-    "sphinx.ext.autosummary",
-    "sphinx.ext.napoleon",
-    "sphinx.ext.viewcode",
-    "sphinx_copybutton",
-]
-exclude_patterns = ["_build", "conf.py"]
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx_copybutton", "site_math"]
+exclude_patterns = ["_build", "*.py"]
+highlight_language = "text"  # blocks that name no language are lines of a shell
 html_theme = "furo"
 html_title = f"pdbiomarker {release}"
-html_static_path: list[str] = []
+html_static_path = ["static"]
+html_css_files = ["site.css"]
 html_show_sphinx = False
-# No page asks another host for anything.
+html_copy_source = False
+html_use_index = True
+# No page asks another host for anything: equations are MathML, and there is no MathJax.
+html_math_renderer = "mathml"
 html_use_opensearch = ""
-myst_enable_extensions = ["colon_fence", "deflist"]
-myst_heading_anchors = 3
+myst_enable_extensions = ["colon_fence", "deflist", "dollarmath"]
+myst_heading_anchors = 4
 nb_execution_mode = "off"  # the tests run the notebooks; their committed outputs are shown
-autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say shapes and units
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
 napoleon_use_rtype = False
 napoleon_use_ivar = True
+napoleon_use_param = False  # types are words ("array of labels"), not names to be linked
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
+# tests/test_docs.py follows every link, also those into the source tree, which the site does not hold.
 suppress_warnings = ["myst.xref_missing", "misc.highlighting_failure"]
 
 
-def _notebooks() -> None:
-    folder = PAGES / "notebooks"
-    folder.mkdir(parents=True)
-    for notebook in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        shutil.copy(notebook, folder / notebook.name)
+def _types_as_words(
+    _app: Any, _what: str, _name: str, _object: object, _options: object, lines: list[str]
+) -> None:
+    """Take the types of attributes for words: Sphinx would link "labels" to whatever has that name."""
+    types = {_of_field(line): line for line in lines if line.startswith(":vartype ")}
+    kept = [line for line in lines if not line.startswith(":vartype ")]
+    for place, line in enumerate(kept):
+        if line.startswith(":ivar "):
+            names, said = line.split(":", 2)[1:]
+            kind = types.get(_of_field(line), "::").split(":", 2)[2].strip()
+            shown = f" *{kind}*;" if kind and not {"*", "`"} & set(kind) else ""
+            # "a, b" would be read as the name b of the type "a,".
+            kept[place] = f":{names.replace(', ', ',')}:{shown}{said}"
+    lines[:] = kept
 
 
-def _errors() -> None:
-    """Write the catalogue: every code, what it means, how it is told and what to do."""
-    lines = [
-        "# Error catalogue",
-        "",
-        "Every problem has a code that does not change. Its message names file, row, column and value; "
-        "`<...>` stands for what differs from case to case. `pdbiomarker explain CODE` prints an entry.",
-    ]
-    area = ""
-    for code, meaning in CATALOGUE.items():
-        if code.split("-")[1] != area:
-            area = code.split("-")[1]
-            lines += ["", f"## {area}"]
-        lines += ["", f"### {code}", "", meaning]
-        for said in said_of(code)[:_MOST_SAID]:
-            told = [f"*told as:* {_plain(said.message)}"] if said.message else []
-            told += [f"*remedy:* {_plain(said.remedy)}"] if said.remedy else []
-            lines += ["", "- " + " ".join(told)]
-    (PAGES / "errors.md").write_text("\n".join(lines) + "\n", encoding="utf-8")
+def _of_field(line: str) -> str:
+    return line.split(":")[1].partition(" ")[2]
 
 
-def _plain(text: str) -> str:
-    return re.sub(r"([\\`*_<>\[\]{}$|#])", r"\\\1", " ".join(text.split()))
-
-
-def _api() -> None:
-    """List what is public: the functions and classes of the package, and its modules."""
-    names = [name for name in pb.__all__ if not name.startswith("__")]
-    modules = [n for n in names if inspect.ismodule(getattr(pb, n))]
-    others = [n for n in names if n not in modules]
-    lines = ["# API", "", "```{eval-rst}", ".. currentmodule:: pdbiomarker", "", "Functions and classes"]
-    lines += ["---------------------", "", ".. autosummary::", "   :toctree: api", ""]
-    lines += [f"   {name}" for name in others]
-    for module in modules:
-        public = getattr(getattr(pb, module), "__all__", [])
-        title = f"pb.{module}"
-        lines += ["", title, "-" * len(title), "", f".. currentmodule:: pdbiomarker.{module}", ""]
-        lines += [".. autosummary::", "   :toctree: api", "", *(f"   {name}" for name in public)]
-    (PAGES / "api.md").write_text("\n".join([*lines, "```", ""]), encoding="utf-8")
-
-
-def _make_pages() -> None:
-    shutil.rmtree(PAGES, ignore_errors=True)
-    PAGES.mkdir()
-    _notebooks()
-    _errors()
-    _api()
-
-
-sys.setrecursionlimit(5_000)
-_make_pages()
+def setup(app: Any) -> None:
+    """Write the pages that are made from the code before Sphinx looks for pages."""
+    make_pages(HERE / "_pages")
+    app.connect("autodoc-process-docstring", _types_as_words, priority=900)

@@ -25,7 +25,6 @@ if TYPE_CHECKING:
     from pdbiomarker.normalize import normalize
     from pdbiomarker.pairing import accountability, assign_visits, pairs
     from pdbiomarker.plan import Plan
-    from pdbiomarker.provenance import verify
     from pdbiomarker.report import report
     from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
     from pdbiomarker.run.check import check
@@ -49,6 +48,7 @@ if TYPE_CHECKING:
     from pdbiomarker.run.trial import clinical_tables, with_clinical
     from pdbiomarker.simulate import simulate_study
     from pdbiomarker.study import Study, init_study, read_study
+    from pdbiomarker.verification import verify
 
     __version__ = _version("pdbiomarker")
 
@@ -164,7 +164,7 @@ _HOMES: Final = {
     "sign_results": "run.signing",
     "simulate_study": "simulate",
     "to_adam": "change",
-    "verify": "provenance",
+    "verify": "verification",
     "with_clinical": "run.trial",
     "with_clinical_columns": "change",
     "write_ada": "run.safety",

@@ -3,7 +3,8 @@
 ``audit.jsonl`` has one line of JSON for each event; lines are only ever added. Every line holds the hash of
 the line before and a hash of itself, so that an edited, removed or inserted line shows. Where a manifest was
 written, its ``run`` part names the last line before it and the line after it names the manifest: the log
-cannot be cut short before that without a trace.
+cannot be cut short before that without a trace. ``audit.head.json`` beside it has the number and the hash of
+the last line: nor can it be cut short after that.
 
 What shows::
 
@@ -12,11 +13,12 @@ What shows::
     moved line                its number, and the hash of the line before
     a log cut short, at or
     before the manifest       the manifest names a line that is not there, or no line names the manifest
+    a log cut short later     audit.head.json names a line that is not there
     a log removed or replaced the manifest names a line that is not there
 
-What does not: lines cut off after the last one that names the manifest; and a folder in which somebody wrote
-log *and* manifest anew with matching hashes. Against both helps a copy of the last hash kept elsewhere
-(``pdbiomarker audit OUT`` prints it).
+What does not: log, ``audit.head.json`` and, before the line that names it, the manifest written anew with
+matching hashes. Against that helps a copy of the last hash kept elsewhere (``pdbiomarker audit OUT`` prints
+it).
 
 A line names no host, no path and, unless the caller asks for it, no person.
 """
@@ -35,9 +37,21 @@ from typing import Any, Final
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.hashes import canonical_json, now_utc, sha256_json
 
-__all__ = ["AUDIT", "SIGNOFFS", "USER_VARIABLE", "AuditLine", "append", "check", "checked_name", "read"]
+__all__ = [
+    "AUDIT",
+    "HEAD",
+    "SIGNOFFS",
+    "USER_VARIABLE",
+    "AuditLine",
+    "append",
+    "check",
+    "checked_name",
+    "read",
+]
 
 AUDIT: Final = "audit.jsonl"
+#: Number and hash of the last line of the log: what shows that it was cut short.
+HEAD: Final = "audit.head.json"
 SIGNOFFS: Final = "signoffs.json"
 #: Who is recorded, where nobody is named: only what a person put here on purpose, never the login.
 USER_VARIABLE: Final = "PDBIOMARKER_USER"
@@ -137,6 +151,14 @@ def append(
         if torn:  # a line cut off by a power failure was never a whole record: its hash is kept, it goes
             told["torn_line_sha256"] = sha256_json(torn.decode("utf-8", "replace"))
             stream.truncate(sum(len(line) + 1 for line in whole))
+        last = _read_head(Path(folder))
+        if last is not None and (
+            last[0] < 1 or [_hash_of(t) for t in whole[last[0] - 1 : last[0]]] != [last[1]]
+        ):
+            told["lines_before"] = {
+                "line": last[0],
+                "sha256": last[1],
+            }  # or this event would cover what was cut
         line = AuditLine(
             len(whole) + 1,
             now_utc(),
@@ -150,7 +172,21 @@ def append(
         stream.write(line.to_json().encode("utf-8") + b"\n")
         stream.flush()
         os.fsync(stream.fileno())
+        _keep_head(Path(folder), line)
     return line
+
+
+def _keep_head(folder: Path, line: AuditLine) -> None:
+    """Note the last line, while the log is locked; a process killed before it leaves an older note."""
+    partial = folder / f".partial-{os.getpid()}-audit"
+    try:
+        with partial.open("w", encoding="utf-8") as stream:
+            stream.write(_head(line.n, line.sha256))
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(folder / HEAD)
+    finally:
+        partial.unlink(missing_ok=True)
 
 
 def read(folder: str | Path) -> list[AuditLine]:
@@ -167,7 +203,9 @@ def read(folder: str | Path) -> list[AuditLine]:
     return [line for line in map(_line, _split(path.read_bytes())[0]) if line is not None]
 
 
-def check(folder: str | Path, *, head: Mapping[str, Any] | None, manifest: str) -> list[Problem]:
+def check(
+    folder: str | Path, *, head: Mapping[str, Any] | None, manifest: str, kept: bool = False
+) -> list[Problem]:
     """Check the chain of a log, and that it fits the manifest.
 
     Parameters
@@ -178,6 +216,8 @@ def check(folder: str | Path, *, head: Mapping[str, Any] | None, manifest: str) 
         manifest that names none.
     manifest : str
         sha256 of ``manifest.json`` as it stands.
+    kept : bool
+        There must be an ``audit.head.json``; without, it is only used where it is there.
 
     Returns
     -------
@@ -187,6 +227,7 @@ def check(folder: str | Path, *, head: Mapping[str, Any] | None, manifest: str) 
     """
     path = Path(folder) / AUDIT
     problems = Problems()
+    last = _read_head(Path(folder))  # before the log, to which others may add
     if path.is_symlink() or (path.exists() and not path.is_file()):
         problems.add("E-AUDIT-001", "The audit log is not a regular file.", remedy=_REMEDY, file=AUDIT)
         return list(problems)
@@ -201,9 +242,47 @@ def check(folder: str | Path, *, head: Mapping[str, Any] | None, manifest: str) 
         problems.add(
             "E-AUDIT-001", "The last line does not end.", remedy=_REMEDY, file=AUDIT, row=len(whole) + 1
         )
+    hashes = [_hash_of(text) for text in whole]
+    if not problems.errors and (kept or last is not None):
+        _check_last(hashes, last, problems)
     if head is not None and not problems.errors:
-        _check_head([_hash_of(text) for text in whole], read(folder), head, manifest, problems)
+        _check_head(hashes, read(folder), head, manifest, problems)
     return list(problems)
+
+
+def _read_head(folder: Path) -> tuple[int, str] | None:
+    """Read number and hash of the last line; None: there is no note; (-1, ""): it is none of ours."""
+    path = folder / HEAD
+    if not path.exists() and not path.is_symlink():
+        return None
+    try:
+        text = path.read_text(encoding="utf-8") if path.is_file() else ""
+        number, digest = int(json.loads(text)["line"]), str(json.loads(text)["sha256"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return -1, ""
+    ours = text == _head(number, digest) and number > 0 and not path.is_symlink()
+    return (number, digest) if ours else (-1, "")
+
+
+def _head(number: int, digest: str) -> str:
+    return canonical_json({"line": number, "sha256": digest}) + "\n"
+
+
+def _check_last(hashes: list[str], last: tuple[int, str] | None, problems: Problems) -> None:
+    """Hold the log against the note of its last line; lines after it may be those of a killed process."""
+    number, expected = last or (0, "")
+    if last is None or number < 0:
+        said = "The note of the last line of the log is missing, or was edited."
+    elif number > len(hashes):
+        said = f"The log has {len(hashes)} lines and had {number}: its last lines were cut off."
+    elif hashes[number - 1] != expected:
+        said = f"Line {number} of the log is not the one that was noted when it was written."
+    else:
+        return
+    if number > len(hashes):
+        problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=AUDIT, row=len(hashes))
+    else:
+        problems.add("E-AUDIT-002", said, remedy=_REMEDY, file=HEAD, column="line")
 
 
 def _check_head(

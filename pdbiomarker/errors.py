@@ -21,6 +21,7 @@ a folder reports everything that is wrong with it, and raises once.
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Final, Literal
@@ -100,6 +101,8 @@ _catalogue(
         12: "Two rows may be one biopsy.",
         13: "A biopsy is unscheduled.",
         15: "A file of a new study folder is there already.",
+        80: "The version of study.yaml is none that can be read.",
+        81: "study.yaml is of an earlier version, and was read as one of the present version.",
     },
 )
 _catalogue(
@@ -197,7 +200,6 @@ _catalogue(
         30: "Libraries cannot be scaled by the rule that was asked for.",
         31: "Gene ids are outdated symbols or aliases.",
         33: "The format of a count file is unknown or contradicts its content.",
-        34: "Rows that count reads over genes were left out of the features.",
         35: "The columns are shifted against the header.",
         36: "Transcripts or genes that the mapping table does not name.",
         37: "The values are already normalised.",
@@ -328,7 +330,6 @@ _catalogue(
         6: "A unit is not known, or cannot be converted into another.",
         7: "A dose per body weight needs the participant's weight.",
         8: "An option of a pharmacokinetic analysis is unknown or out of its range.",
-        9: "Several doses: the single-dose analysis does not hold.",
         10: "A time or interval is outside what was measured.",
         11: "Several analytes or specimens stand in one table.",
     },
@@ -470,6 +471,7 @@ _catalogue(
         61: "A run cannot be repeated: its study or its way is not known.",
         62: "Another run from the same inputs gives other bytes.",
         63: "What a repeated run may depend on has changed.",
+        80: "An input was changed while the run was at work.",
     },
 )
 _catalogue(
@@ -498,6 +500,12 @@ _catalogue(
         3: "A design of dose escalation, or one of its options, is unknown or out of its range.",
         4: "A 3+3 escalation did not follow its rules.",
         5: "Dose levels or cohorts cannot be formed from the study's tables.",
+    },
+)
+_catalogue(
+    "REF",
+    {
+        80: "No reference file, or several, of a name.",
     },
 )
 _catalogue(
@@ -531,6 +539,17 @@ class PdBiomarkerError(Exception):
     """Anything this package raises on purpose. `exit_code` is the command line's exit status."""
 
     exit_code = 1
+
+
+#: What steers a terminal, turns the direction of writing, or cannot be written to a file: names of files and
+#: cells may hold it.
+_WILD: Final = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def _tame(text: str, *, one_line: bool) -> str:
+    r"""Give a text whose wild characters are spelt out, as ``\x1b``."""
+    told = _WILD.sub(lambda found: ascii(found[0])[1:-1], text)
+    return told.replace("\n", "\\n").replace("\t", "\\t") if one_line else told
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -572,6 +591,10 @@ class Problem:
     def __post_init__(self) -> None:
         if self.code not in CATALOGUE:
             raise KeyError(f"no such problem code: {self.code}")
+        for name in ("message", "remedy", "file", "column", "value", "item"):
+            text = getattr(self, name)
+            if isinstance(text, str) and not text.isprintable():
+                object.__setattr__(self, name, _tame(text, one_line=name == "file"))
 
     @property
     def place(self) -> str:

@@ -32,11 +32,10 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from pdbiomarker.audit import AUDIT, SIGNOFFS
+from pdbiomarker.audit import AUDIT, HEAD
 from pdbiomarker.audit import append as append_event
-from pdbiomarker.audit import check as check_log
 from pdbiomarker.audit import read as read_log
-from pdbiomarker.errors import FolderInUseError, Problem, Problems, ResourceError, StudyError
+from pdbiomarker.errors import FolderInUseError, Problems, ResourceError, StudyError
 from pdbiomarker.hashes import canonical_json, now_utc, sha256_file, sha256_json, sha256_text
 from pdbiomarker.versions import code_commit, code_version, environment, package_version
 
@@ -55,12 +54,12 @@ __all__ = [
     "now_utc",
     "package_version",
     "read_manifest",
+    "relative_name",
     "remove_partial_files",
     "sha256_file",
     "sha256_json",
     "sha256_text",
     "slug",
-    "verify",
     "write_manifest",
     "write_text",
 ]
@@ -204,6 +203,8 @@ class FolderLock:
         An existing folder.
     shared : bool
         Hold it beside others that share it.
+    wait : float
+        Seconds to wait for another process to let go of it.
 
     Raises
     ------
@@ -212,47 +213,53 @@ class FolderLock:
         E-RUN-050, a run on another host left its lock, or goes on there.
     """
 
-    def __init__(self, folder: str | Path, *, shared: bool = False) -> None:
+    def __init__(self, folder: str | Path, *, shared: bool = False, wait: float = 0.0) -> None:
         self._path = Path(folder) / LOCK
+        self._wait = max(wait, _SWEEP_SECONDS)  # it may be held for the moment in which its file is removed
         self._how = fcntl.LOCK_SH if shared else fcntl.LOCK_EX
         self._descriptor: int | None = None
 
     def __enter__(self) -> Self:
+        end = time.monotonic() + self._wait
         try:
-            with _signals_held():  # one between making and keeping would leave the file
-                self._acquire()
+            while self._descriptor is None:
+                with _signals_held():  # one between making and keeping would leave the file
+                    holder = self._acquire()
+                if self._descriptor is None:
+                    self._wait_or_refuse(end, holder)
         except BaseException:
             self._release()
             raise
         return self
 
-    def _acquire(self) -> None:
-        end = time.monotonic() + _SWEEP_SECONDS
-        while self._descriptor is None:
-            descriptor = self._open()
-            try:
-                fcntl.flock(descriptor, self._how | fcntl.LOCK_NB)
-            except BlockingIOError:
-                holder = os.read(descriptor, 4096).decode("utf-8", "replace")
-                os.close(descriptor)
-                if time.monotonic() < end:  # it may be held for the moment in which its file is removed
-                    time.sleep(_SWEEP_SECONDS / 10)
-                    continue
-                raise FolderInUseError(
-                    f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
-                    "Remedy: wait until it has ended, or give another folder to -o."
-                ) from None
-            except OSError as error:
-                os.close(descriptor)
-                raise ResourceError(
-                    f"E-RUN-043 {self._path.parent}: the file system cannot lock files ({error.strerror}). "
-                    "Remedy: give a folder on another disk to -o, or have it mounted with flock."
-                ) from error
-            self._check_host(descriptor)
-            if _same_file(self._path, descriptor):
-                self._descriptor = descriptor
-            else:  # the run before removed its lock between our two calls
-                os.close(descriptor)
+    def _wait_or_refuse(self, end: float, holder: str) -> None:
+        if time.monotonic() > end:
+            raise FolderInUseError(
+                f"E-RUN-002 {self._path.parent}: another run is using the folder ({_holder(holder)}). "
+                "Remedy: wait until it has ended, or give another folder to -o."
+            )
+        time.sleep(_SWEEP_SECONDS / 10)
+
+    def _acquire(self) -> str:
+        """Take the lock if nobody holds it; else give what the lock says of who does."""
+        descriptor = self._open()
+        try:
+            fcntl.flock(descriptor, self._how | fcntl.LOCK_NB)
+        except BlockingIOError:
+            holder = os.read(descriptor, 4096).decode("utf-8", "replace")
+            os.close(descriptor)
+            return holder
+        except OSError as error:
+            os.close(descriptor)
+            raise ResourceError(
+                f"E-RUN-043 {self._path.parent}: the file system cannot lock files ({error.strerror}). "
+                "Remedy: give a folder on another disk to -o, or have it mounted with flock."
+            ) from error
+        self._check_host(descriptor)
+        if not _same_file(self._path, descriptor):  # the run before removed its lock between our two calls
+            os.close(descriptor)
+            return ""
+        self._descriptor = descriptor
         owner: dict[str, Any] = {
             "host": socket.gethostname(),
             "pid": os.getpid(),
@@ -263,6 +270,7 @@ class FolderLock:
             owner = {"shared": "steps of a run", "since": now_utc()}  # of no host: .jobs names each holder
         os.ftruncate(self._descriptor, 0)
         os.write(self._descriptor, canonical_json(owner).encode("utf-8"))
+        return ""
 
     def _open(self) -> int:
         try:
@@ -427,7 +435,7 @@ def mark_done(
         When an output lies outside the folder.
     """
     root = Path(folder)
-    relative = sorted(_relative(root, output) for output in outputs)
+    relative = sorted(relative_name(root, output) for output in outputs)
     hashes = {name: sha256_file(root / name) for name in relative}
     content: dict[str, Any] = {"step": step, "key": key, "outputs": hashes, "facts": dict(facts or {})}
     content["sha256"] = _seal(content)
@@ -455,7 +463,7 @@ def completed(folder: str | Path, step: str, key: str) -> StepRecord | None:
     root = Path(folder)
     for name, expected in record.outputs.items():
         try:
-            _relative(root, name)
+            relative_name(root, name)
             if sha256_file(root / name) != expected:
                 return None
         except (OSError, ValueError):
@@ -470,8 +478,11 @@ def is_complete(folder: str | Path, step: str, key: str) -> bool:
 
 def read_record(folder: str | Path, step: str) -> StepRecord | None:
     """Return the record of a step, its outputs unchecked; None when there is none, or it was edited."""
+    path = _record_path(Path(folder), step)
+    if not path.is_file():  # a pipe would be waited for
+        return None
     try:
-        content = json.loads(_record_path(Path(folder), step).read_text(encoding="utf-8"))
+        content = json.loads(path.read_text(encoding="utf-8"))
         if content.pop("sha256") != _seal(content):
             return None
         outputs = {str(name): str(digest) for name, digest in content["outputs"].items()}
@@ -498,7 +509,7 @@ def forget(folder: str | Path, step: str, *, keep: Iterable[str] = ()) -> None:
 def remove_output(folder: str | Path, name: str) -> None:
     """Remove one file of ours below `folder`, and the folders that become empty; never anything outside."""
     root = Path(folder)
-    target = root / _relative(root, name)
+    target = root / relative_name(root, name)
     target.unlink(missing_ok=True)
     for parent in target.parents:
         if parent == root:
@@ -515,7 +526,7 @@ def _record_path(folder: Path, step: str) -> Path:
     return folder / DONE / f"{step}.json"
 
 
-def _relative(folder: Path, path: str | Path) -> str:
+def relative_name(folder: Path, path: str | Path) -> str:
     """Return `path` relative to `folder`, with `/`; refuse what lies outside, links included."""
     root = folder.resolve()
     candidate = Path(path)
@@ -581,7 +592,7 @@ def write_manifest(folder: str | Path, manifest: Manifest) -> Path:
     """
     path = Path(folder) / MANIFEST
     lines = read_log(folder)
-    head = {"line": len(lines), "sha256": lines[-1].sha256 if lines else ""}
+    head = {"line": len(lines), "sha256": lines[-1].sha256 if lines else "", "kept": HEAD}
     tied = dataclasses.replace(manifest, run={**manifest.run, AUDIT: head})
     write_text(path, tied.to_json())
     append_event(
@@ -637,158 +648,3 @@ def read_manifest(folder: str | Path) -> Manifest:
             file=MANIFEST,
         )
         raise StudyError(problems) from error
-
-
-def verify(folder: str | Path) -> list[Problem]:
-    """Compare every file of a results folder with its manifest and its audit log.
-
-    Parameters
-    ----------
-    folder : str or Path
-        A folder that a run has completed.
-
-    Returns
-    -------
-    list of Problem
-        E-RUN-003 for each file that is missing, differs from its hash, or is no regular file, for a manifest
-        that was edited, and for a record that is not of its outputs; E-RUN-060 for each file that neither
-        manifest nor log knows (a warning for what file managers leave); E-AUDIT-001 to 003 for the log and
-        the sign-offs. Empty when nothing changed.
-
-    Raises
-    ------
-    StudyError
-        When there is no manifest, or it cannot be read.
-    """
-    root = Path(folder)
-    manifest = read_manifest(root)
-    problems = Problems()
-    if manifest.to_json().encode("utf-8") != (root / MANIFEST).read_bytes():
-        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
-    digest = sha256_file(root / MANIFEST)
-    logs = manifest.run.get("files", {})
-    expected = {**manifest.outputs, **(logs if isinstance(logs, dict) else {})}
-    expected |= _later_files(root, digest)
-    for name in sorted(expected):
-        _verify_file(root, name, expected[name], problems)
-    _verify_records(root, manifest.outputs, problems)
-    _verify_others(root, {*expected, MANIFEST, AUDIT, SIGNOFFS}, problems)
-    head = manifest.run.get(AUDIT)
-    problems.extend(check_log(root, head=head if isinstance(head, dict) else None, manifest=digest))
-    _verify_signoffs(root, digest, problems)
-    return list(problems)
-
-
-_AGAIN: Final = "Run the study again into this folder: what changed is made again."
-#: What file managers leave behind by themselves.
-_DROPPINGS: Final = frozenset({".DS_Store", "Thumbs.db", "desktop.ini"})
-
-
-def _later_files(root: Path, digest: str) -> dict[str, str]:
-    """Files that the log says were added since the manifest was written, such as further reports."""
-    found: dict[str, str] = {}
-    seen = False
-    for line in read_log(root):
-        seen |= line.manifest == digest
-        if seen:
-            found |= {str(name): str(value) for name, value in line.files.items()}
-    found.pop(SIGNOFFS, None)
-    return found
-
-
-def _verify_file(root: Path, name: str, expected: str, problems: Problems) -> None:
-    path = root / name
-    try:
-        _relative(root, name)
-        found = sha256_file(path) if path.is_file() and not path.is_symlink() else ""
-    except (OSError, ValueError):
-        found = ""
-    if not found:
-        problems.add(
-            "E-RUN-003",
-            "The file is missing, is no regular file, or cannot be read.",
-            remedy=_AGAIN,
-            file=name,
-        )
-        return
-    if found != expected:
-        problems.add(
-            "E-RUN-003",
-            f"The file differs from the manifest, which has sha256 {expected}.",
-            remedy=_AGAIN,
-            file=name,
-            column="sha256",
-            value=found,
-        )
-
-
-def _verify_records(root: Path, outputs: Mapping[str, str], problems: Problems) -> None:
-    """Hold the record of each step against the manifest: they tell of the same outputs."""
-    for name in sorted(outputs):
-        folder, _, file = name.rpartition("/")
-        if folder != DONE or not file.endswith(".json"):
-            continue
-        record = read_record(root, file.removesuffix(".json"))
-        if record is None:
-            path = root / name
-            if path.is_file() and sha256_file(path) == outputs[name]:  # else it was told already
-                problems.add(
-                    "E-RUN-003",
-                    "The record of a step was edited, or is no record: its seal does not fit.",
-                    remedy=_AGAIN,
-                    file=name,
-                )
-            continue
-        wrong = sorted(path for path, digest in record.outputs.items() if outputs.get(path) != digest)
-        if wrong:
-            problems.add(
-                "E-RUN-003",
-                f"The record of a step and the manifest have different hashes of {wrong[0]!r}.",
-                remedy=_AGAIN,
-                file=name,
-                value=wrong[0],
-            )
-
-
-def _verify_others(root: Path, known: set[str], problems: Problems) -> None:
-    """Name everything in the folder that is not known: files, links, pipes."""
-    for parent, folders, files in root.walk():  # does not follow links
-        links = [name for name in folders if (parent / name).is_symlink()]
-        for entry in sorted([*files, *links]):
-            name = (parent / entry).relative_to(root).as_posix()
-            if name in known or name.startswith(f"{JOBS}/"):
-                continue
-            harmless = entry in _DROPPINGS or name == LOCK
-            problems.add(
-                "E-RUN-060",
-                "The file is not in the manifest: it was put here after the run, or by hand.",
-                remedy="Keep other files outside the results folder.",
-                file=name,
-                severity="warning" if harmless else "error",
-            )
-
-
-def _verify_signoffs(root: Path, digest: str, problems: Problems) -> None:
-    """Hold the sign-offs against the log, which has their hash, and against the manifest they are of."""
-    path = root / SIGNOFFS
-    signed = [line.files[SIGNOFFS] for line in read_log(root) if SIGNOFFS in line.files]
-    if not path.exists() and not path.is_symlink() and not signed:
-        return
-    remedy = "Take the file from a backup, or sign the folder again: pdbiomarker sign OUT."
-    own = path.is_file() and not path.is_symlink()
-    if not own or not signed or sha256_file(path) != signed[-1]:
-        problems.add(
-            "E-AUDIT-003",
-            "The sign-offs were edited, replaced or removed: the log has another hash of them.",
-            remedy=remedy,
-            file=SIGNOFFS,
-        )
-        return
-    if json.loads(path.read_text(encoding="utf-8"))[-1]["manifest"] != digest:
-        problems.add(
-            "E-AUDIT-003",
-            "The last sign-off is of another state of the folder: it was made again since.",
-            remedy=remedy,
-            file=SIGNOFFS,
-            severity="warning",
-        )

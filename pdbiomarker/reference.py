@@ -1,4 +1,4 @@
-"""The reference files that travel with the package: panels, signatures, presets.
+"""The reference files that travel with the package: panels, signatures, windows, rules, noise, genes.
 
 In a checkout they are the folder ``reference/``; in an installed wheel, ``pdbiomarker/_reference``. Each is
 listed in ``MANIFEST.tsv`` with its source, version, licence and SHA-256.
@@ -114,3 +114,42 @@ def read_manifest() -> list[ReferenceFile]:
         ReferenceFile(row["path"], row["source"], row["version"], row["licence"], row["sha256"])
         for row in rows
     ]
+
+
+def find_reference(name: str) -> ReferenceFile:
+    """Give the line of the manifest for a file, by its path or, where that is enough, its name alone.
+
+    Raises
+    ------
+    InputError
+        E-REF-080: no file, or several files, of that name; the nearest are named.
+
+    Examples
+    --------
+    >>> find_reference("cd8").path
+    'panels/cd8.yaml'
+    """
+    files = read_manifest()
+    wanted = name.casefold()
+    found = [file for file in files if file.path.casefold() == wanted]
+    found = found or [file for file in files if wanted in _short(file.path)]
+    if len(found) != 1:
+        problems = Problems()
+        several = ", ".join(file.path for file in found)
+        names = sorted({file.path for file in files} | {s for file in files for s in _short(file.path)})
+        problems.add(
+            "E-REF-080",
+            "Several reference files have that name."
+            if found
+            else "There is no reference file of that name.",
+            remedy=f"Give the path of one: {several}." if found else nearest(name, names),
+            file="reference",
+            value=name,
+        )
+        problems.raise_if_any()
+    return found[0]
+
+
+def _short(path: str) -> set[str]:
+    file = Path(path)
+    return {file.name.casefold(), file.stem.casefold()}

@@ -6,9 +6,15 @@ import os
 import signal
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import settings
+
+import pdbiomarker as pb
+
+if TYPE_CHECKING:
+    from pdbiomarker.run import RunOutcome
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -17,8 +23,11 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Add `--slow`: simulations at full size."""
+    """Add `--slow`: simulations at full size; `--here`: bad inputs in this process, without bounds."""
     parser.addoption("--slow", action="store_true", help="run simulations at full size")
+    parser.addoption(
+        "--here", action="store_true", help="read bad inputs in this process, without its bounds"
+    )
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -65,3 +74,17 @@ def _shared_file(part: str, name: str) -> Path:
 def golden() -> Path:
     """The folder of reference numbers kept in this repository, with the scripts that made them."""
     return Path(__file__).parent / "golden"
+
+
+@pytest.fixture(scope="session")
+def sound_study(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The small study with slides, for every module that changes nothing in it."""
+    from small_study import small_study  # heavy, and most tests do without
+
+    return small_study(tmp_path_factory.mktemp("sound") / "study")
+
+
+@pytest.fixture(scope="session")
+def sound_run(sound_study: Path) -> RunOutcome:
+    """One whole run of it, two slides at a time; not to be changed: copy it."""
+    return pb.run_study(sound_study, sound_study.parent / "out", workers=2, progress=False)

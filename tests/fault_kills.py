@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
-Who = Literal["lead", "worker", "group"]
+Who = Literal["lead", "worker", "group", "leader"]
 HOOK = Path(__file__).parent / "faults" / "hook"
 STAGES = ("check", "slides", "change", "decide", "clinical", "report", "manifest")
 #: How a run may end whose worker or lead was killed: gone on in spite of it, or resources, or the signal.
@@ -35,12 +35,16 @@ class Event:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Kill:
-    """Where to kill: at the event of a number (from 1), or so many seconds after the start of a stage."""
+    """Where to kill: at the event of a number (from 1), or so many seconds after the start of a stage.
+
+    `below` counts only events on paths that begin so.
+    """
 
     who: Who
     stage: str
     event: int | None = None
     seconds: float | None = None
+    below: str = ""
 
 
 def arguments(study: Path, out: Path, workers: int = 1) -> list[str]:
@@ -61,7 +65,7 @@ def hooked(out: Path, events: Path, kill: Kill | None = None) -> dict[str, str]:
         "FAULT_EVENTS": str(events),
     }
     if kill is not None and kill.event is not None:
-        more |= {"FAULT_KILL_AT": str(kill.event), "FAULT_KILL_WHO": kill.who}
+        more |= {"FAULT_KILL_AT": str(kill.event), "FAULT_KILL_WHO": kill.who, "FAULT_KILL_BELOW": kill.below}
     return more
 
 
@@ -80,14 +84,15 @@ def events_of(path: Path) -> list[Event]:
     return found
 
 
-def draw_events(events: Sequence[Event], n: int, *, seed: int) -> list[Kill]:
+def draw_events(
+    events: Sequence[Event], n: int, *, seed: int, victims: tuple[Who, ...] = ("group", "lead", "worker")
+) -> list[Kill]:
     """Draw kills at events: the stages and the victims in turn, the event within a stage at random."""
     draw = random.Random(seed)  # noqa: S311 - reproducible, not secret
     stages = [stage for stage in STAGES if any(e.stage == stage for e in events)]
-    victims: tuple[Who, ...] = ("group", "lead", "worker")
     kills = []
     for k in range(n):
-        stage, victim = stages[k % len(stages)], victims[(k // len(stages) + k) % 3]
+        stage, victim = stages[k % len(stages)], victims[(k // len(stages) + k) % len(victims)]
         own = [(i, e) for i, e in enumerate(events, start=1) if e.stage == stage]
         of_jobs = [i for i, e in own if e.who.startswith("pdbiomarker ")]
         if victim == "worker" and not of_jobs:  # nothing but the lead writes in this stage
@@ -137,15 +142,20 @@ def cold(folder: Path) -> Runs:
                 stderr=handle,
                 start_new_session=True,
             )
-
-        def ended(seconds: float) -> int | None:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                process.wait(seconds)
-            return process.returncode
-
-        return Started(process.pid, log, ended)
+        return started(process, log)
 
     return start
+
+
+def started(process: subprocess.Popen[bytes], log: Path) -> Started:
+    """Give a run that is a child of the tests."""
+
+    def ended(seconds: float) -> int | None:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(seconds)
+        return process.returncode
+
+    return Started(process.pid, log, ended)
 
 
 @contextlib.contextmanager

@@ -127,7 +127,7 @@ def fingerprint(out: Path) -> dict[str, str]:
             content = json.loads(data)
             del content["run"]
             data = json.dumps(content, sort_keys=True).encode()
-        if name not in {"run.log", "audit.jsonl"}:
+        if name not in {"run.log", "audit.jsonl", "audit.head.json"}:
             found[name] = hashlib.sha256(data).hexdigest()
     return found
 

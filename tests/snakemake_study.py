@@ -7,8 +7,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
+
+from fault_kills import Runs, Started, started, surroundings
 
 ROOT: Final = Path(__file__).parents[1]
 WORKFLOW: Final = ROOT / "workflows"
@@ -39,6 +42,33 @@ def snakemake(folder: Path, *arguments: str, seconds: float = 600) -> subprocess
     return subprocess.run(
         command, cwd=folder, env=environment, capture_output=True, text=True, check=False, timeout=seconds
     )
+
+
+def workflows(folder: Path) -> Runs:
+    """Start the workflow where :mod:`fault_kills` starts runs; Snakemake leads a session of its own."""
+    bin_folder = Path(sys.executable).parent
+
+    def start(arguments: Sequence[str], environment: Mapping[str, str]) -> Started:
+        study, out = arguments[1], arguments[3]
+        write_config(folder, Path(study), results=out)
+        log = folder / "stderr.txt"
+        profile = ("--profile", str(WORKFLOW / "profiles" / "local"), "--cores", "1")
+        command = ["snakemake", "--snakefile", str(WORKFLOW / "Snakefile"), *profile]
+        path = f"{bin_folder}:{os.environ['PATH']}"
+        more = {"PATH": path, "XDG_CACHE_HOME": str(folder / "cache"), "OMP_NUM_THREADS": "1", **environment}
+        with log.open("w", encoding="utf-8") as handle:
+            process = subprocess.Popen(
+                [str(bin_folder / command[0]), *command[1:], "--configfile", "config.json"],
+                cwd=folder,
+                env=surroundings(**more),
+                stdin=subprocess.DEVNULL,
+                stdout=handle,
+                stderr=handle,
+                start_new_session=True,
+            )
+        return started(process, log)
+
+    return start
 
 
 def jobs_of(done: subprocess.CompletedProcess[str]) -> dict[str, int]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import os
 import shutil
@@ -11,9 +12,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 import pdbiomarker as pb
 from pdbiomarker import audit, provenance
+from pdbiomarker.cli import app
 from pdbiomarker.errors import InputError, VerificationError
 from pdbiomarker.provenance import (
     DONE,
@@ -21,10 +24,10 @@ from pdbiomarker.provenance import (
     mark_done,
     read_manifest,
     sha256_file,
-    verify,
     write_manifest,
     write_text,
 )
+from pdbiomarker.verification import verify
 
 
 @pytest.fixture
@@ -124,10 +127,43 @@ def test_a_log_that_was_removed_or_made_anew_is_found(results: Path, tmp_path: P
     assert "E-AUDIT-001" in codes(results)
 
 
-def test_what_the_log_cannot_show_is_what_its_page_says(results: Path) -> None:
-    # docs/provenance.md: lines after the last one that names the manifest can be cut off unseen.
+def test_lines_cut_off_after_the_manifest_are_counted(results: Path) -> None:
     (results / audit.AUDIT).write_bytes(b"".join(lines_of(results)[:2]))
+    (told,) = verify(results)
+    assert (told.code, told.file) == ("E-AUDIT-002", audit.AUDIT)
+    assert "has 2 lines and had 3" in told.message
+    assert CliRunner().invoke(app, ["audit", str(results)]).exit_code == 3
+    assert CliRunner().invoke(app, ["verify", str(results)]).exit_code == 3
+    assert len(audit.read(results)) == 2, "a check that fails adds no line, which would cover the cut"
+    line = audit.append(results, "run started")
+    assert line.detail["lines_before"]["line"] == 3
+
+
+def test_the_log_grew_and_its_head_was_not_written_yet(results: Path) -> None:
+    """Killed between the two: the head is of a line before, which still is the one that was written."""
+    head = (results / audit.HEAD).read_bytes()
+    audit.append(results, "verified")
+    (results / audit.HEAD).write_bytes(head)
     assert verify(results) == []
+
+
+def test_what_the_log_cannot_show_is_what_its_page_says(results: Path) -> None:
+    # docs/provenance.md: log and head written anew, with hashes that fit.
+    (results / audit.AUDIT).write_bytes(b"".join(lines_of(results)[:2]))
+    line = audit.read(results)[-1]
+    (results / audit.HEAD).write_text(f'{{"line":2,"sha256":"{line.sha256}"}}\n', encoding="utf-8")
+    assert verify(results) == []
+
+
+def test_a_folder_of_a_version_that_kept_no_head_is_sound(results: Path) -> None:
+    (results / audit.HEAD).unlink()
+    path = results / "manifest.json"
+    manifest = read_manifest(results)
+    old = {**manifest.run, audit.AUDIT: {k: manifest.run[audit.AUDIT][k] for k in ("line", "sha256")}}
+    write_text(path, dataclasses.replace(manifest, run=old).to_json())
+    audit.append(results, "run_study", manifest=sha256_file(path))
+    (results / audit.HEAD).unlink()
+    assert codes(results) == set()
 
 
 def test_processes_that_write_at_once_make_one_chain(tmp_path: Path) -> None:

@@ -30,7 +30,7 @@ def test_trap_23_tobit_needs_the_participant_as_its_only_random_term(formula, to
     found = list(censored_problems(plan, {"serum": data}))
     assert bool(found) == told
     for problem in found:
-        assert problem.severity == "warning"
+        assert (problem.code, problem.severity) == ("E-RULE-011", "warning")
         assert "1 features of 'serum'" in problem.message
     data.var["lloq"] = np.nan
     assert not list(censored_problems(plan, {"serum": data}))

@@ -22,6 +22,7 @@ from pdbiomarker.run import RunOutcome, demo
 COMMANDS = (
     "init",
     "explain",
+    "reference",
     "demo",
     "check",
     "run",
@@ -137,7 +138,9 @@ def test_check_lists_every_problem_with_its_place_as_table_and_json(study: Path,
     replace(bad / "plan.yaml", "seed: 1", "sead: 1")
     answer = call("check", bad, "--json")
     assert answer.exit_code == 3
-    rows = json.loads(answer.stdout)
+    told = json.loads(answer.stdout)
+    assert (told["schema"], told["command"], told["exit_code"], told["usable"]) == (1, "check", 3, False)
+    rows = told["problems"]
     assert set(rows[0]) == {"code", "message", "remedy", "file", "row", "column", "value", "severity", "item"}
     found = {(r["code"], r["file"], r["row"], r["column"]) for r in rows}
     assert ("E-SHEET-005", "biopsies.csv", 3, "biopsy_id") in found
@@ -176,7 +179,7 @@ def test_check_tells_slides_that_would_be_quarantined(slide_study: Path, tmp_pat
     path.write_bytes(path.read_bytes()[:1000])
     answer = call("check", bad, "--json")
     assert answer.exit_code == 0
-    (row,) = json.loads(answer.stdout)
+    (row,) = json.loads(answer.stdout)["problems"]
     assert (row["severity"], row["item"], row["file"], row["row"]) == ("quarantine", "P01-S", "slides.csv", 2)
 
 
@@ -200,7 +203,49 @@ def test_check_one_file_at_a_time(slide_study: Path, results: Path, tmp_path: Pa
     write_counts(tmp_path, rows)
     answer = call("check", tmp_path / "counts.csv.gz", "--as", "counts", "--json")
     assert answer.exit_code == 3
-    assert json.loads(answer.stdout)[0]["code"] == "E-COUNT-003"
+    assert json.loads(answer.stdout)["problems"][0]["code"] == "E-COUNT-003"
+
+
+#: What a program may rely on: docs/json.md.
+ENVELOPE = ["schema", "command", "exit_code"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "file"),
+    [
+        (["check", "nowhere"], 3, "nowhere"),
+        (["check", "nowhere.csv", "--as", "counts"], 3, "nowhere.csv"),
+        (["verify", "nowhere"], 3, "manifest.json"),
+        (["reproduce", "nowhere"], 3, "manifest.json"),
+    ],
+)
+def test_what_is_refused_is_one_json_object_on_standard_output_and_nothing_else(
+    arguments: list[str], code: int, file: str, tmp_path: Path
+) -> None:
+    command, name, *rest = arguments
+    answer = call(command, tmp_path / name, *rest, "--json")
+    assert (answer.exit_code, answer.stderr) == (code, "")
+    told = json.loads(answer.stdout)
+    assert list(told)[:3] == ENVELOPE
+    assert (told["schema"], told["command"], told["exit_code"]) == (1, command, code)
+    assert [p["severity"] for p in told["problems"]] == ["error"]
+    assert told["problems"][0]["file"] == file
+    # The same words as without --json, and the same exit status.
+    plain = call(command, tmp_path / name, *rest)
+    assert plain.exit_code == code
+    assert told["problems"][0]["code"] in plain.output
+
+
+def test_a_fault_of_ours_is_a_json_object_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(*_: object, **__: object) -> None:
+        raise ZeroDivisionError("of ours")
+
+    monkeypatch.setattr(pb, "check", fails)
+    answer = call("check", tmp_path, "--json")
+    assert (answer.exit_code, answer.stderr) == (1, "")
+    told = json.loads(answer.stdout)
+    assert (told["exit_code"], told["problems"]) == (1, [])
+    assert "ZeroDivisionError: of ours" in told["message"]
 
 
 RCC = """<Header>

@@ -9,7 +9,9 @@ from typer.testing import CliRunner
 
 import pdbiomarker as pb
 from pdbiomarker.cli import app
-from pdbiomarker.errors import InputError, StudyError
+from pdbiomarker.errors import InputError, Problems, StudyError
+from pdbiomarker.study.migration import MIGRATIONS, SCHEMA, migrated
+from pdbiomarker.tables import YamlDocument, load_yaml
 
 PARTICIPANTS = "participant_id,cohort,dose_mg,sex,age,tumor_type,first_dose_datetime"
 BIOPSIES = "participant_id,biopsy_id,visit,collection_date,study_day,lesion_id,site,viable_tumor_cells,batch"
@@ -65,12 +67,65 @@ def test_a_name_that_cannot_be_typed_is_refused(tmp_path: Path, name: str) -> No
     assert not (tmp_path / "s").exists()
 
 
-def test_a_later_schema_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("written", "remedy"),
+    [
+        ("2", "Use a pdbiomarker that knows version 2"),
+        ("0", "Write 'schema: 1', or leave the key out"),
+        ("-1", "Write 'schema: 1'"),
+        ("1.5", "Write 'schema: 1'"),
+        ("one", "Write 'schema: 1'"),
+        ("true", "Write 'schema: 1'"),
+    ],
+)
+def test_a_version_that_cannot_be_read_is_refused(tmp_path: Path, written: str, remedy: str) -> None:
     pb.init_study(tmp_path / "s")
     file = tmp_path / "s/study.yaml"
-    file.write_text(file.read_text().replace("schema: 1 ", "schema: 2 "))
-    with pytest.raises(InputError, match=r"study\.yaml of version 1.*knows version 2"):
+    file.write_text(file.read_text().replace("schema: 1 ", f"schema: {written} "))
+    with pytest.raises(InputError, match=r"E-STUDY-080.*study\.yaml of version 1") as caught:
         pb.read_study(tmp_path / "s")
+    (told,) = [p for p in caught.value.problems if p.code == "E-STUDY-080"]
+    assert (told.row, told.column, told.value) == (3, "schema", written)
+    assert remedy in told.remedy
+
+
+def _document(tmp_path: Path, text: str) -> YamlDocument:
+    (tmp_path / "study.yaml").write_text(text)
+    problems = Problems()
+    document = load_yaml(tmp_path / "study.yaml", problems)
+    assert document is not None
+    assert not list(problems)
+    return document
+
+
+def test_a_file_without_a_version_is_read_as_it_stands(tmp_path: Path) -> None:
+    problems = Problems()
+    read = migrated(_document(tmp_path, "id: A\nvisits: {Pre: {}}\n"), problems)
+    assert read is not None
+    assert read.data == {"id": "A", "visits": {"Pre": {}}, "schema": 1}
+    assert not list(problems)
+
+
+def test_a_file_of_an_earlier_version_goes_through_every_step_and_is_told(tmp_path: Path) -> None:
+    """With a version 3 that does not exist: `visits` was `timepoints` in 1, and ids were lower case in 2."""
+    steps = {
+        0: lambda content: content,
+        1: lambda content: {"visits" if k == "timepoints" else k: v for k, v in content.items()},
+        2: lambda content: {**content, "id": content["id"].upper()},
+    }
+    for written, told in (("", 0), ("schema: 1\n", 1), ("schema: 2\n", 1), ("schema: 3\n", 0)):
+        key = "timepoints" if written in {"", "schema: 1\n"} else "visits"
+        name = "A" if written == "schema: 3\n" else "a"
+        problems = Problems()
+        document = _document(tmp_path, f"{written}id: {name}\n{key}: {{Pre: {{}}}}\n")
+        read = migrated(document, problems, schema=3, migrations=steps)
+        assert read is not None
+        assert read.data == {"id": "A", "visits": {"Pre": {}}, "schema": 3}, written
+        assert [(p.code, p.severity, p.row) for p in problems] == [("E-STUDY-081", "warning", 1)] * told
+
+
+def test_every_earlier_version_has_its_step() -> None:
+    assert sorted(MIGRATIONS) == list(range(SCHEMA))
 
 
 def test_the_command(tmp_path: Path) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
+import io
 import json
 import re
 import subprocess
 import sys
+import tokenize
 import types
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -183,3 +186,41 @@ def test_help_and_version_load_nothing_heavy(arguments: list[str]) -> None:
         "try:\n    main()\nexcept SystemExit:\n    pass"
     )
     assert not _loaded(code) & (HEAVY - {"pydantic"})  # typer takes pydantic to read arguments
+
+
+# --- bars of the house ---
+
+_NO_CODE = {
+    *(tokenize.COMMENT, tokenize.NL, tokenize.NEWLINE, tokenize.INDENT, tokenize.DEDENT),
+    tokenize.ENDMARKER,
+}
+
+
+def _code_lines(source: str) -> Iterator[tuple[str, int]]:
+    """Names of the functions of a module, and how many lines of code each has: no comments, no docstring."""
+    lines: set[int] = set()
+    for token in tokenize.generate_tokens(io.StringIO(source).readline):
+        if token.type not in _NO_CODE:
+            lines.update(range(token.start[0], token.end[0] + 1))
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
+            first = node.body[0]
+            said = ast.get_docstring(node, clean=False) is not None
+            docstring = set(range(first.lineno, (first.end_lineno or 0) + 1)) if said else set()
+            own = set(range(node.lineno, (node.end_lineno or 0) + 1))
+            yield node.name, len((own & lines) - docstring)
+
+
+def test_code_lines_are_counted_without_what_is_only_said() -> None:
+    source = 'def f(x):\n    """Say.\n\n    More.\n    """\n    # why\n\n    return (\n        x\n    )\n'
+    assert list(_code_lines(source)) == [("f", 4)]
+
+
+def test_modules_and_functions_stay_short() -> None:
+    """Modules of at most 800 lines, functions of at most 80 code lines, nine of ten of at most 40."""
+    package = Path(pb.__file__).parent
+    sources = {p.relative_to(package).as_posix(): p.read_text("utf-8") for p in package.rglob("*.py")}
+    assert {name: n for name, text in sources.items() if (n := len(text.splitlines())) > 800} == {}
+    lengths = {(name, f): n for name, text in sources.items() for f, n in _code_lines(text)}
+    assert {where: n for where, n in lengths.items() if n > 80} == {}
+    assert sorted(lengths.values())[int(0.9 * len(lengths))] <= 40

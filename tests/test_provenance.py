@@ -32,10 +32,10 @@ from pdbiomarker.provenance import (
     sha256_json,
     sha256_text,
     slug,
-    verify,
     write_manifest,
     write_text,
 )
+from pdbiomarker.verification import verify
 
 # --- hashes ---
 
@@ -360,6 +360,8 @@ def test_verify_finds_every_single_byte_edit(results: Path) -> None:
         elif name == "audit.jsonl":
             assert {code for code, _ in found} <= {"E-AUDIT-001", "E-AUDIT-002"}
             assert found
+        elif name == "audit.head.json":
+            assert {code for code, _ in found} == {"E-AUDIT-002"}
         else:
             assert found == [("E-RUN-003", name)]
         path.write_bytes(whole)

@@ -33,9 +33,10 @@ from small_study import (
 import pdbiomarker as pb
 from pdbiomarker.decide.review import DECISIONS, TABLES
 from pdbiomarker.errors import FolderInUseError, InputError, Problem, ResourceError, VerificationError
-from pdbiomarker.provenance import FolderLock, read_manifest, verify
+from pdbiomarker.provenance import FolderLock, read_manifest
 from pdbiomarker.run import RunOutcome, folder, road
 from pdbiomarker.run.jobs import Ended, Job, Tell, run_jobs
+from pdbiomarker.verification import verify
 
 #: Honesty checks of a density, as their files are named.
 CHECKS = (
@@ -53,8 +54,8 @@ COMMAND = (sys.executable, "-m", "pdbiomarker")
 
 
 @pytest.fixture(scope="session")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_study(tmp_path_factory.mktemp("run") / "study")
+def study(sound_study: Path) -> Path:
+    return sound_study
 
 
 @pytest.fixture(scope="session")
@@ -64,9 +65,9 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def first(study: Path, tmp_path_factory: pytest.TempPathFactory) -> RunOutcome:
+def first(sound_run: RunOutcome) -> RunOutcome:
     """A whole run, two slides at a time; not to be changed."""
-    return run(study, tmp_path_factory.mktemp("run") / "out", workers=2)
+    return sound_run
 
 
 @pytest.fixture
@@ -122,6 +123,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
         "qc_libraries",
         "qc_rna",
         "qc_rna_components",
+        "qc_likeness",
         "identity",
         *("link_concordance", "link_exposure"),
         *("estimands", "intercurrent_events", "pair_mix", "plan_deviations"),
@@ -131,6 +133,7 @@ def test_a_run_leaves_the_layout_of_the_architecture(first: RunOutcome) -> None:
     ]
     assert visible == {
         "review.html",
+        "audit.head.json",
         "audit.jsonl",
         "manifest.json",
         "run.log",
@@ -159,7 +162,7 @@ def test_the_manifest_lists_inputs_and_outputs(first: RunOutcome, study: Path) -
     inputs = {p.relative_to(study).as_posix() for p in study.rglob("*") if p.is_file()}
     assert set(manifest.inputs) == inputs
     made = {p.relative_to(first.out).as_posix() for p in first.out.rglob("*") if p.is_file()}
-    assert set(manifest.outputs) == made - {"audit.jsonl", "manifest.json", "run.log"}
+    assert set(manifest.outputs) == made - {"audit.head.json", "audit.jsonl", "manifest.json", "run.log"}
     assert manifest.parameters["seed"] == 1
     assert manifest.parameters["plan"]["contrasts"] == {"on_treatment": "C2D1 - screening"}
     assert {"start", "end", "argv", "seconds", "workers", "made"} <= set(manifest.run)
@@ -264,7 +267,9 @@ def test_a_second_run_makes_nothing_again(study: Path, first: RunOutcome, out: P
     assert len(outcome.steps_kept) == 7
     assert fingerprint(out) == fingerprint(first.out)
     kept = [p for p, when in before.items() if p.stat().st_mtime_ns == when]
-    assert {p.name for p in set(before) - set(kept)} == {"audit.jsonl", "manifest.json", "run.log", "basis"}
+    assert {p.name for p in set(before) - set(kept)} == {
+        *("audit.head.json", "audit.jsonl", "manifest.json", "run.log", "basis")
+    }
 
 
 @pytest.mark.parametrize(

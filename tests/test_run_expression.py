@@ -70,7 +70,12 @@ def test_a_swap_is_told_among_the_files_of_a_counting_tool(tmp_path: Path) -> No
     assert {p.item for p in told} == {"P01-S", "P01-T", "P04-S", "P04-T"}
     found = survey(folder)
     assert found.study is not None
-    assert len(expression_tables(found.study, found.assays)["identity"]) == 16
+    tables = expression_tables(found.study, found.assays)
+    assert len(tables["identity"]) == 16
+    assert len(tables["likeness"]) == 16 * 15 // 2
+    alike = tables["likeness"].set_index(["library_a", "library_b"])["similarity"]
+    # Who was swapped looks like the other participant's library, not like the own one.
+    assert alike["P01-S", "P04-T"] > 0.5 > alike["P01-S", "P01-T"]
 
 
 def test_signatures_as_study_yaml_asks(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import shutil
@@ -15,9 +16,10 @@ import pytest
 from small_study import biopsy, copy, replace, small_study
 
 import pdbiomarker as pb
-from pdbiomarker.errors import InputError, Problem
+from pdbiomarker.errors import InputError, Problem, VerificationError
 from pdbiomarker.provenance import DONE
 from pdbiomarker.run import RunOutcome
+from pdbiomarker.run.road import Trip
 from pdbiomarker.run.survey import describe, survey, survey_slides
 
 SCRIPT = Path(sys.executable).parent / "pdbiomarker"
@@ -32,8 +34,8 @@ def plain(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def slides(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_study(tmp_path_factory.mktemp("hardening") / "slides")
+def slides(sound_study: Path) -> Path:
+    return sound_study
 
 
 def run(study: Path, out: Path, **options: Any) -> RunOutcome:
@@ -45,6 +47,39 @@ def refused(study: Path, out: Path, **options: Any) -> list[Problem]:
         run(study, out, **options)
     assert caught.value.exit_code == 3
     return [p for p in caught.value.problems if p.severity == "error"]
+
+
+# --- inputs that change under a run ---
+
+
+@pytest.mark.parametrize("name", ["biopsies.csv", "counts.csv.gz", "plan.yaml"])
+def test_an_input_that_changes_while_the_run_is_at_work_is_named_and_no_manifest_vouches_for_it(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """The check hashed the file, the step `change` reads it again: the manifest would name the old one."""
+    study, out = copy(plain, tmp_path / "study"), tmp_path / "out"
+    path, whole, analysis = study / name, (plain / name).read_bytes(), Trip.analysis
+
+    def edited(trip: Trip, **options: Any) -> None:
+        path.write_bytes(whole + (b"\n" if name != "counts.csv.gz" else gzip.compress(b"")))
+        analysis(trip, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Trip, "analysis", edited)
+        with pytest.raises(VerificationError, match=f"E-RUN-080 {name}"):
+            run(study, out)
+    assert not (out / "manifest.json").exists()
+    path.write_bytes(whole)  # as it was hashed: what was made of the other is not taken for it
+    assert "change" in run(study, out).steps_made
+    assert pb.verify(out) == []
+
+
+def test_an_input_that_was_only_touched_is_no_other_one(
+    plain: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    study, analysis = copy(plain, tmp_path / "study"), Trip.analysis
+    monkeypatch.setattr(Trip, "analysis", lambda trip: (os.utime(study / "biopsies.csv"), analysis(trip)))
+    assert run(study, tmp_path / "out").exit_code == 0
 
 
 # --- no code from the working directory or the study folder ---

@@ -82,6 +82,18 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     -----
     Restricted maximum likelihood with the plan's random terms; degrees of freedom by the plan's `ddf`. The
     definitions are in :mod:`pdbiomarker.mixed`.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> study = pb.read_study("trial")
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz", study=study)
+    >>> study = study.with_assay("rna", counts)
+    >>> study = study.with_assay("rna_signatures", pb.expression.signature_scores(counts))
+    >>> result = pb.pd_change(study, pb.Plan.read("trial/plan.yaml"))
+    >>> row = result["rna_signatures"].table.iloc[0]
+    >>> row["feature"], row["status"], int(row["n_pairs"]), round(float(row["estimate"]), 2)
+    ('CYT', 'ok', 5, 0.61)
     """
     model = read_model(study, plan)
     families = resolve_families(plan, study.assays)

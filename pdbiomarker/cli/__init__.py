@@ -38,7 +38,7 @@ app.callback()(common)
 
 #: Every command, in the order and under the headings of ``pdbiomarker --help``.
 _COMMANDS: Final[dict[str, tuple[Command, ...]]] = {
-    "To begin": (begin.init, begin.explain),
+    "To begin": (begin.init, begin.explain, begin.reference),
     "The whole road": (study.demo, study.check, study.run, study.change, study.simulate),
     "Many machines": (cluster.step, cluster.status),
     "Assays": (assays.quantify, assays.import_, assays.expression),

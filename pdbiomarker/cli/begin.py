@@ -12,7 +12,7 @@ import pdbiomarker as pb
 if TYPE_CHECKING:  # what it needs is loaded on first use only
     from pdbiomarker.catalogue import Entry
 
-__all__ = ["explain", "init"]
+__all__ = ["explain", "init", "reference"]
 
 _MOST_SAID = 6
 
@@ -44,6 +44,29 @@ def explain(
     """Say what an error code, a column of a sheet or a result, or a word of the report means."""
     for position, entry in enumerate(pb.explain(" ".join(word))):
         typer.echo("\n" * bool(position) + _shown(entry))
+    return 0
+
+
+def reference(
+    name: Annotated[
+        str | None,
+        typer.Argument(metavar="[NAME]", help="Such as panels/cd8.yaml, or cd8. Default: list all."),
+    ] = None,
+) -> int:
+    """List the panels, signatures, windows, decision rules, noise and genes that travel with the package.
+
+    One line for each file: its path, version, licence and source. With NAME its text, after a line of the
+    same and its sha256: save it under a name of your own to begin a panel, a signature or a rule from it.
+    """
+    from pdbiomarker.reference import find_reference, read_manifest, reference_path
+
+    if name is None:
+        for file in read_manifest():
+            typer.echo(f"{file.path}  (version {file.version}; {file.licence})  {file.source}")
+        return 0
+    file = find_reference(name)
+    typer.echo(f"# {file.path}, version {file.version}, {file.licence}, sha256 {file.sha256}: {file.source}")
+    typer.echo(reference_path(file.path).read_text(encoding="utf-8"), nl=False)
     return 0
 
 

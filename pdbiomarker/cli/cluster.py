@@ -54,6 +54,14 @@ def step(  # noqa: PLR0913 - one for each option of the command
             "quarantine the slide.",
         ),
     ] = 0,
+    wait: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SECONDS",
+            help="Where another job takes this step, or a run holds OUT: wait so long.",
+        ),
+    ] = 0.0,
     fresh: Annotated[
         bool,
         typer.Option(
@@ -76,6 +84,7 @@ def step(  # noqa: PLR0913 - one for each option of the command
         tries_left=tries_left,
         formats=tuple(formats.split(",")),
         against=None if against is None else str(against),
+        wait=wait,
         fresh=fresh,
         progress=not quiet,
     )
@@ -116,5 +125,6 @@ def _said(out: Path, found: pb.Status) -> list[str]:
     for job in found.jobs:
         what = " ".join(str(job[key]) for key in ("step", "batch") if job.get(key)) or "run"
         far = f", {job['done']} of {job['of']}" if job.get("of") else ""
-        texts.append(f"job      {what}{far}: process {job['pid']} on {job['host']}")
+        since = f", since {job['since']}" if job.get("since") else ""
+        texts.append(f"job      {what}{far}: process {job['pid']} on {job['host']}{since}")
     return texts + [f"log      {line}" for line in found.log]

@@ -13,10 +13,11 @@ import typer
 import pdbiomarker as pb
 from pdbiomarker import audit as log
 from pdbiomarker.cli.options import Quiet, Workers
-from pdbiomarker.cli.shell import print_problems, say
+from pdbiomarker.cli.shell import print_json, print_problems, say
 from pdbiomarker.errors import InputError, Problem
 from pdbiomarker.hashes import sha256_file
-from pdbiomarker.provenance import MANIFEST
+from pdbiomarker.provenance import MANIFEST, read_manifest
+from pdbiomarker.verification import log_head
 
 __all__ = ["audit", "reproduce", "sign", "verify"]
 
@@ -39,15 +40,16 @@ def verify(results: ResultsFolder, *, as_json: AsJson = False, user: User = None
     """
     problems = pb.verify(results)
     failed = [p for p in problems if p.severity == "error"]
-    if not any(p.file == log.AUDIT for p in failed):
+    if not any(p.file in {log.AUDIT, log.HEAD} for p in failed):
         _record(results, "verified", {"differ": len(failed)}, user)
+    code = InputError.exit_code if failed else 0
     if as_json:
-        _print_json({"same": not failed, "problems": [dataclasses.asdict(p) for p in problems]})
+        print_json("verify", code, problems, {"path": str(results), "same": not failed})
     else:
         print_problems(problems)
         if not failed:
             typer.echo(f"{results}: every file is as the run left it.")
-    return InputError.exit_code if failed else 0
+    return code
 
 
 def reproduce(
@@ -112,10 +114,10 @@ def audit(results: ResultsFolder, *, as_json: AsJson = False) -> int:
     """Print the audit log of a results folder, and the hash of its last line.
 
     Keep that hash elsewhere (in a notebook, a mail): nothing before it can then be changed unseen. The chain
-    is checked; exit 3 when a line was edited, removed or inserted.
+    is checked; exit 3 when a line was edited, removed, inserted or cut off.
     """
     lines = log.read(results)
-    problems = log.check(results, head=None, manifest="")
+    problems = log.check(results, head=None, manifest="", kept=_keeps_head(results))
     if as_json:
         told = [dataclasses.asdict(p) for p in problems]
         _print_json({"lines": [dataclasses.asdict(line) for line in lines], "problems": told})
@@ -144,6 +146,14 @@ def sign(
     """
     typer.echo(str(pb.sign_results(results, name=name, role=role, meaning=meaning)))
     return 0
+
+
+def _keeps_head(results: Path) -> bool:
+    """Tell whether the manifest, where there is one, says that the last line of the log is noted."""
+    try:
+        return "kept" in (log_head(read_manifest(results)) or {})
+    except InputError:
+        return False
 
 
 def _printable(text: str) -> str:

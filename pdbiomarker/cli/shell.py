@@ -1,14 +1,20 @@
-"""What every command shares: problems to standard error, an exit status, a tidy interruption."""
+"""What every command shares: problems to standard error, an exit status, a tidy interruption.
+
+A command with ``--json`` prints one JSON object on standard output whatever happens, with the same exit
+status: docs/json.md has its keys.
+"""
 
 from __future__ import annotations
 
+import dataclasses
 import errno
 import functools
+import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable
-from typing import Annotated, Final
+from collections.abc import Callable, Iterable, Sequence
+from typing import Annotated, Any, Final
 
 import typer
 from rich.console import Console
@@ -17,7 +23,16 @@ import pdbiomarker as pb
 from pdbiomarker.audit import USER_VARIABLE
 from pdbiomarker.errors import InputError, ItemError, PdBiomarkerError, Problem, ResourceError
 
-__all__ = ["EXIT_CODES", "Command", "common", "finish", "guarded", "print_problems", "say"]
+__all__ = [
+    "EXIT_CODES",
+    "Command",
+    "common",
+    "finish",
+    "guarded",
+    "print_json",
+    "print_problems",
+    "say",
+]
 
 EXIT_CODES: Final = (
     "Exit codes: 0 done; 1 a fault of pdbiomarker; 2 wrong command line; 3 input refused, or a file differs "
@@ -28,6 +43,8 @@ EXIT_CODES: Final = (
 type Command = Callable[..., int]
 
 _INTERRUPTED: Final = 130
+#: Of what ``--json`` prints: raised when a key goes or changes its meaning, not when one is added.
+_JSON_SCHEMA: Final = 1
 _HANDLED: Final = {"debug": False}
 
 
@@ -67,48 +84,69 @@ def guarded[**P](command: Callable[P, int]) -> Callable[P, None]:
 
     @functools.wraps(command)
     def guarded(*args: P.args, **kwargs: P.kwargs) -> None:
-        raise typer.Exit(_status(lambda: command(*args, **kwargs)))
+        try:
+            code = command(*args, **kwargs)
+        except typer.BadParameter:  # a wrong command line, told as such
+            raise
+        except (Exception, KeyboardInterrupt) as error:
+            failure = _failure(error)
+            code = failure.code
+            if kwargs.get("as_json"):
+                name = command.__name__.rstrip("_")
+                print_json(name, code, failure.problems, {"message": failure.message})
+            else:
+                print_problems(failure.problems)
+                if failure.message:
+                    say(failure.message)
+        raise typer.Exit(code)
 
     guarded.__annotations__ = {**command.__annotations__, "return": None}
     return guarded
 
 
-def _status(work: Callable[[], int]) -> int:
-    try:
-        return work()
-    except InputError as error:
-        print_problems(error.problems)
-        code = error.exit_code
-    except ItemError as error:
-        print_problems([error.problem])
-        code = error.exit_code
-    except PdBiomarkerError as error:
-        say(str(error))
-        code = error.exit_code
-    except typer.BadParameter:  # a wrong command line, told as such
-        raise
-    except KeyboardInterrupt:
-        say("Interrupted: nothing is half-written. The same command goes on from there.")
-        code = _INTERRUPTED
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 1
-    except OSError as error:
-        if error.errno not in {errno.ENOSPC, errno.EDQUOT}:
-            return _defect(error)
-        say(f"The disk is full: {error}. Remedy: free some space; the same command goes on from there.")
-        code = ResourceError.exit_code
-    except Exception as error:  # a defect of ours: short for the user, whole with --debug
-        code = _defect(error)
-    return code
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Failure:
+    """What ended a command: its exit status, and what is told of it."""
+
+    code: int
+    message: str = ""
+    problems: Sequence[Problem] = ()
 
 
-def _defect(error: Exception) -> int:
+def _failure(error: Exception | KeyboardInterrupt) -> _Failure:
+    match error:
+        case InputError():
+            return _Failure(error.exit_code, problems=error.problems)
+        case ItemError():
+            return _Failure(error.exit_code, problems=[error.problem])
+        case PdBiomarkerError():
+            return _Failure(error.exit_code, str(error))
+        case KeyboardInterrupt():
+            return _Failure(
+                _INTERRUPTED, "Interrupted: nothing is half-written. The same command goes on from there."
+            )
+        case BrokenPipeError():  # whoever read our output has gone: there is nobody to tell
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            return _Failure(1)
+        case OSError(errno=errno.ENOSPC | errno.EDQUOT):
+            remedy = "Remedy: free some space; the same command goes on from there."
+            return _Failure(ResourceError.exit_code, f"The disk is full: {error}. {remedy}")
+        case _:  # a defect of ours: short for the user, whole with --debug
+            return _Failure(1, _defect(error))
+
+
+def _defect(error: Exception) -> str:
     if _HANDLED["debug"]:
         traceback.print_exception(error)
     first = str(error).partition("\n")[0]
-    say(f"A fault of pdbiomarker: {type(error).__name__}: {first}. Show where: pdbiomarker --debug ...")
-    return 1
+    return f"A fault of pdbiomarker: {type(error).__name__}: {first}. Show where: pdbiomarker --debug ..."
+
+
+def print_json(command: str, code: int, problems: Iterable[Problem], facts: dict[str, Any]) -> None:
+    """Print the one JSON object of a command with ``--json`` to standard output."""
+    told = [dataclasses.asdict(problem) for problem in problems]
+    content = {"schema": _JSON_SCHEMA, "command": command, "exit_code": code, **facts, "problems": told}
+    typer.echo(json.dumps(content, indent=1, ensure_ascii=False))
 
 
 def say(text: str) -> None:

@@ -12,6 +12,7 @@ import typer
 import pdbiomarker as pb
 from pdbiomarker.cli.shell import print_problems
 from pdbiomarker.errors import InputError, ItemError, Problem
+from pdbiomarker.ihc import Holding
 
 __all__ = ["deidentify"]
 
@@ -59,6 +60,7 @@ def _check(slides: list[Path], *, as_json: bool) -> int:
         except ItemError as error:
             problems.append(dataclasses.replace(error.problem, severity="error"))
     held = [row for row in rows if not row.kept]
+    problems += [_holds(slide, rows_of) for slide, rows_of in _by_slide(held).items()]
     if as_json:
         found = [dataclasses.asdict(row) for row in rows]
         typer.echo(
@@ -69,4 +71,23 @@ def _check(slides: list[Path], *, as_json: bool) -> int:
             typer.echo(f"{row.file}: {row.image or 'file'}: {row.what}, {row.bytes} bytes")
         print_problems(problems)
         typer.echo(f"{len(held)} of {len(rows)} tags and images would be left out of a copy.")
-    return InputError.exit_code if held or problems else 0
+    return InputError.exit_code if problems else 0
+
+
+def _by_slide(held: list[Holding]) -> dict[str, list[Holding]]:
+    found: dict[str, list[Holding]] = {}
+    for row in held:
+        found.setdefault(row.file, []).append(row)
+    return found
+
+
+def _holds(slide: str, held: list[Holding]) -> Problem:
+    """Say that a slide holds what a copy would leave out; what the tags say is never repeated."""
+    kinds = list(dict.fromkeys(row.what for row in held))
+    return Problem(
+        "E-PHI-002",
+        f"The slide holds what may name a person: {', '.join(kinds[:3])}"
+        f"{f' and {len(kinds) - 3} more' if len(kinds) > 3 else ''}.",
+        "Copy it without: pdbiomarker deidentify SLIDE -o DIR.",
+        slide,
+    )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
@@ -15,7 +13,7 @@ from rich.text import Text
 
 import pdbiomarker as pb
 from pdbiomarker.cli.options import Against, Formats, Fresh, OutFolder, PlanFile, Quiet, StudyFolder, Workers
-from pdbiomarker.cli.shell import finish
+from pdbiomarker.cli.shell import finish, print_json
 from pdbiomarker.errors import InputError, Problem
 
 __all__ = ["Kind", "change", "check", "demo", "run", "simulate"]
@@ -88,7 +86,7 @@ def check(
     as_: Annotated[
         Kind | None, typer.Option("--as", metavar="KIND", help=f"What FILE is: {', '.join(Kind)}.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="One JSON list instead of text.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="One JSON object instead of text.")] = False,
 ) -> int:
     """Check a study folder, or one file, and print every problem with its place and remedy.
 
@@ -99,12 +97,13 @@ def check(
     items that would be quarantined are listed and do not change the exit status.
     """
     problems = list(pb.check(path, as_=None if as_ is None else as_.value))
+    refused = any(p.severity == "error" for p in problems)
+    code = InputError.exit_code if refused else 0
     if as_json:
-        rows = [dataclasses.asdict(p) for p in problems]
-        typer.echo(json.dumps(rows, indent=1, ensure_ascii=False))
+        print_json("check", code, problems, {"path": str(path), "usable": not refused})
     else:
         _print_check(problems, path)
-    return InputError.exit_code if any(p.severity == "error" for p in problems) else 0
+    return code
 
 
 def _print_check(problems: list[Problem], path: Path) -> None:

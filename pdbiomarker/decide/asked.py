@@ -60,7 +60,10 @@ def named_rule(text: str, folder: Path | None = None) -> Rule | str:
 
 
 def _inside(name: str, folder: Path) -> bool:
-    return (folder / name).resolve().is_relative_to(folder.resolve())
+    try:
+        return (folder / name).resolve().is_relative_to(folder.resolve())
+    except (OSError, RuntimeError):  # RuntimeError: links that lead to one another
+        return False
 
 
 def _refuse_outside(name: str, problems: Problems) -> None:

@@ -341,7 +341,7 @@ def _row(
         "level": group.level,
         "unit": group.unit,
         "n_evaluable": int(group.evaluable.sum()),
-        "criterion": criterion(rule),
+        "criterion": criterion(rule, feature.scale),
         "observed": observed(
             rule, judged, baseline=feature.baseline[inside], on=feature.on[inside], scale=feature.scale
         ),
@@ -387,7 +387,8 @@ def _participants(
     rule, feature = group.rule, group.feature
     evaluable, order = group.evaluable, np.cumsum(group.evaluable) - 1
     base = _row(group, judged, NOT_EVALUABLE, [], None)
-    own = responder(rule) if isinstance(rule, ResponderCount | BayesRate) else criterion(rule)
+    scale = feature.scale
+    own = responder(rule, scale) if isinstance(rule, ResponderCount | BayesRate) else criterion(rule, scale)
     target = _truths(rule, feature)[-1]
     rows = []
     for i, person in enumerate(feature.people):

@@ -22,34 +22,42 @@ __all__ = ["criterion", "observed", "responder", "shown"]
 Array = NDArray[np.float64]
 
 
-def criterion(rule: Rule) -> str:
-    """The rule in words."""
+def criterion(rule: Rule, scale: Scale = "log2") -> str:
+    """The rule in words, as it is asked of a feature on that scale: the identity has points, no folds."""
     way = "rise" if rule.direction == "up" else "fall"
     if isinstance(rule, ResponderCount):
-        return f"at least {rule.go_at_least} of {rule.of} participants: {responder(rule)}"
+        return f"at least {rule.go_at_least} of {rule.of} participants: {responder(rule, scale)}"
     if isinstance(rule, BayesRate):
-        who = responder(rule)
+        who = responder(rule, scale)
         return f"P(rate of responders > {rule.rate:g}) > {rule.go_above:g}, stop < {rule.stop_below:g}: {who}"
     if isinstance(rule, RcvFraction):
         tail = (1 - rule.level) / 2
         limit = f"the {rule.level:.0%} prediction limit"
         return f"more than {tail:.2%} with a {way} beyond {limit} (p <= {rule.alpha:g})"
     if isinstance(rule, GmrMargin):
-        return f"geometric mean ratio ({way}) above {rule.margin:g}, one-sided p <= {rule.alpha:g}"
+        mean, margin = _mean(rule.margin, rule.points, scale)
+        return f"{mean} ({way}) above {margin}, one-sided p <= {rule.alpha:g}"
     if isinstance(rule, BayesGmr):
-        return (
-            f"P(geometric mean ratio ({way}) > {rule.fold:g}) > {rule.go_above:g}, stop < {rule.stop_below:g}"
-        )
+        mean, margin = _mean(rule.fold, rule.points, scale)
+        return f"P({mean} ({way}) > {margin}) > {rule.go_above:g}, stop < {rule.stop_below:g}"
     return f"geometric mean ratio >= {rule.fold:g} and {rule.on_treatment:g} on treatment (clinical activity)"
 
 
-def responder(rule: ResponderCount | BayesRate) -> str:
+def _mean(fold: float, points: float | None, scale: Scale) -> tuple[str, str]:
+    """What a rule of means compares, and with what; a rule without points is told by its fold."""
+    if scale == "identity" and points is not None:
+        return "mean change", f"{points:g} points"
+    return "geometric mean ratio", f"{fold:g}"
+
+
+def responder(rule: ResponderCount | BayesRate, scale: Scale = "log2") -> str:
     """When a participant is a responder, in words."""
     participant, parts = rule.participant, []
     way = "rise" if rule.direction == "up" else "fall"
-    if participant.fold is not None:
+    in_points = scale == "identity" and participant.points is not None
+    if participant.fold is not None and not in_points:
         parts.append(f"a {participant.fold:g}-fold {way}")
-    if participant.points is not None:
+    if in_points or (participant.points is not None and participant.fold is None):
         parts.append(f"a {way} of {participant.points:g} points")
     if participant.sd_multiple is not None:
         of = "baselines" if participant.sd == "between_baselines" else "a biopsy (noise)"

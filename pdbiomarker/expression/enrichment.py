@@ -117,7 +117,7 @@ def competitive(
     >>> z = [0.1, -0.4, 2.5, 1.9, 0.3, -0.2]
     >>> found = competitive(z, list("abcdef"), {"up": ["c", "d"]}, correlation=0.0)
     >>> found["direction"].tolist(), round(float(found["p"].iloc[0]), 4)
-    (['up'], 0.0019)
+    (['up'], 0.0016)
     """
     values = np.asarray(statistic, dtype=np.float64)
     place = _places(genes, values.size)

@@ -21,6 +21,7 @@ Nothing is moved or left out: the table is for a person to decide on.
 from __future__ import annotations
 
 import dataclasses
+import functools
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -33,6 +34,7 @@ from pdbiomarker.errors import AssayError, Problem
 from pdbiomarker.expression.assay import count_files, has_libraries, own_libraries
 from pdbiomarker.expression.counts import read_counts
 from pdbiomarker.expression.library_size import FloatArray, voom_log_cpm
+from pdbiomarker.reference import reference_path
 from pdbiomarker.study import AssaySpec, Study
 from pdbiomarker.tables import id_key
 
@@ -40,20 +42,8 @@ __all__ = ["IDENTITY_COLUMNS", "Identity", "identity", "identity_genes", "librar
 
 Index = npt.NDArray[np.intp]
 
-Y_GENES: Final = ("RPS4Y1", "DDX3Y", "KDM5D", "UTY", "EIF1AY")
-XIST: Final = "XIST"
-#: Ids under which a matrix may hold these genes when no table names them: Ensembl and Entrez.
-_SEX_IDS: Final[Mapping[str, str]] = {
-    **{"ENSG00000129824": "RPS4Y1", "ENSG00000067048": "DDX3Y", "ENSG00000012817": "KDM5D"},
-    **{"ENSG00000183878": "UTY", "ENSG00000198692": "EIF1AY", "ENSG00000229807": XIST},
-    **{"6192": "RPS4Y1", "8653": "DDX3Y", "8284": "KDM5D", "7404": "UTY", "9086": "EIF1AY", "7503": XIST},
-}
 #: Numbers are Entrez ids only where nearly all ids are numbers.
 _MOSTLY: Final = 0.9
-#: Genes that tell sex and not the person: left out of the likeness.
-_SEXED: Final = frozenset(
-    [*Y_GENES, XIST, "TSIX", "ZFY", "USP9Y", "NLGN4Y", "TMSB4Y", "TXLNGY", "PRKY", "EIF1AY", "KDM5C", "DDX3X"]
-)
 #: Mean log2 CPM of the Y genes from which Y is there whatever XIST is (4 CPM), and below which it is silent
 #: (0.5 CPM). In between, XIST of 16 times as much says that the Y reads are strays.
 _Y_ON, _Y_OFF, _STRAY = 2.0, -1.0, 4.0
@@ -277,7 +267,13 @@ def _symbols(libraries: AnnData) -> list[str]:
     ids = [str(i) for i in libraries.var_names]
     known = libraries.var["symbol"].astype(object) if "symbol" in libraries.var else [""] * len(ids)
     entrez = sum(i.isdecimal() for i in ids) >= _MOSTLY * len(ids)
-    found = {k: v for k, v in _SEX_IDS.items() if entrez or not k.isdecimal()}
+    genes = _sex_genes()
+    found = {
+        identifier: symbol
+        for column in ("ensembl", *(("entrez",) if entrez else ()))
+        for identifier, symbol in zip(genes[column], genes["symbol"], strict=True)
+        if identifier
+    }
     return [
         s if isinstance(s, str) and s else found.get(i.partition(".")[0], i)
         for s, i in zip(known, ids, strict=True)
@@ -285,6 +281,20 @@ def _symbols(libraries: AnnData) -> list[str]:
 
 
 # --- sex -----------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def _sex_genes() -> pd.DataFrame:
+    """Read ``reference/genes/sex.csv``: symbol, chromosome, use (compared, left out), ensembl, entrez.
+
+    All of them tell sex and not the person: none is used for the likeness.
+    """
+    return pd.read_csv(reference_path("genes/sex.csv"), dtype=str, keep_default_na=False)
+
+
+def _compared(chromosome: str) -> set[str]:
+    genes = _sex_genes()
+    return set(genes.loc[(genes["chromosome"] == chromosome) & (genes["use"] == "compared"), "symbol"])
 
 
 def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
@@ -304,8 +314,9 @@ def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
         XIST; ``silent``: neither; empty: no Y gene in the matrix), y_log2_cpm (mean over the Y genes in the
         matrix), xist_log2_cpm. What has fewer than 10 (Y) or 5 (XIST) reads is not there.
     """
-    rows = [k for k, s in enumerate(symbols) if s in Y_GENES]
-    xist = [k for k, s in enumerate(symbols) if s == XIST]
+    y_genes, x_genes = _compared("Y"), _compared("X")
+    rows = [k for k, s in enumerate(symbols) if s in y_genes]
+    xist = [k for k, s in enumerate(symbols) if s in x_genes]
     n = counts.shape[1]
     size = counts.sum(axis=0)
     y_mean = voom_log_cpm(counts[rows], size).mean(axis=0) if rows else np.full(n, np.nan)
@@ -377,7 +388,8 @@ def identity_genes(x: FloatArray, symbols: Sequence[str], size: FloatArray | Non
     n = x.shape[1]
     if n < 3:
         return np.zeros(0, dtype=np.intp)
-    sexed = np.array([s in _SEXED for s in symbols], dtype=bool)
+    tell_sex = set(_sex_genes()["symbol"])
+    sexed = np.array([s in tell_sex for s in symbols], dtype=bool)
     spread = x.var(axis=1)
     if size is not None:
         spread = spread - (_LOG2_E**2 / (2.0**x * size / 1e6 + 0.5)).mean(axis=1)

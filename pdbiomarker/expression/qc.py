@@ -226,4 +226,5 @@ def _r_squared(values: FloatArray, levels: Sequence[str]) -> float:
     if not 1 < len(names) < y.size or float(y.var()) == 0:
         return float("nan")
     means = np.bincount(codes, weights=y) / np.bincount(codes)
-    return float(np.sum((means[codes] - y.mean()) ** 2) / np.sum((y - y.mean()) ** 2))
+    # Levels that explain everything: rounding alone can pass 1.
+    return min(float(np.sum((means[codes] - y.mean()) ** 2) / np.sum((y - y.mean()) ** 2)), 1.0)

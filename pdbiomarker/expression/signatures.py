@@ -190,6 +190,14 @@ def signature_scores(
         matrix lacks (E-ASSAY-001).
     MissingExtraError
         ``ulm`` without decoupler.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz")
+    >>> scores = pb.expression.signature_scores(counts, ["CYT"])
+    >>> scores.shape, scores.var.at["CYT", "unit"]
+    ((12, 1), 'log2 CPM')
     """
     signatures = [n if isinstance(n, Signature) else read_signature(n) for n in names]
     _check_method(method, signatures)

@@ -55,6 +55,16 @@ def choose_noise(
     ------
     InputError
         E-NOISE-001: the study has no such assay; E-NOISE-004: the file cannot be used.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> study = pb.read_study("trial")
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz", study=study)
+    >>> study = study.with_assay("cytolytic", pb.expression.signature_scores(counts))
+    >>> noise, passed_over = pb.noise.choose_noise(study, ["cytolytic:CYT"])
+    >>> noise["cytolytic:CYT"].borrowed
+    True
     """
     noise: dict[str, Noise] = {}
     reasons: dict[str, str] = {}

@@ -116,6 +116,13 @@ def normalize(
     ----------
     Robinson and Oshlack 2010, doi 10.1186/gb-2010-11-3-r25; Law et al. 2014, doi 10.1186/gb-2014-15-2-r29;
     Chen et al. 2016, doi 10.12688/f1000research.8987.2.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz")
+    >>> pb.normalize(counts).layers["y"].shape  # log2 CPM, with voom's weights in layers["w"]
+    (12, 100)
     """
     options = options or NormalizeOptions()
     problems = Problems()

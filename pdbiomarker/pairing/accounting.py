@@ -71,6 +71,16 @@ def accountability(
         counts why, `reason` names participants and biopsies; `n_biopsies` are the biopsies behind the step.
         The step "consented" is there where participants.csv has the column `biopsy_consent`, the step "not
         left out by a reviewer" where overrides.csv leaves a participant out.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> study = pb.read_study("trial")
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz", study=study)
+    >>> steps = pb.accountability(study.with_assay("rna", counts), {"on_treatment": ("screening", "C2D1")})
+    >>> strict = steps[steps["set"] == "strict"]
+    >>> int(strict["n_participants"].iloc[0]), int(strict["n_participants"].iloc[-1])
+    (6, 5)
     """
     return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[0]
 

@@ -57,6 +57,17 @@ def pairs(
     ------
     PlanError
         A visit that the study does not have.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> study = pb.read_study("trial")
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz", study=study)
+    >>> found = pb.pairs(study.with_assay("rna", counts), "screening", "C2D1")
+    >>> found["evaluable"].value_counts().to_dict()
+    {True: 5, False: 1}
+    >>> found.loc[~found["evaluable"], "reason"].item()
+    "no usable biopsy at C2D1 (101-002-T1: Not measured in 'rna'.)"
     """
     return pair_table(study, (baseline, on), assay=assay, set_=set_)
 

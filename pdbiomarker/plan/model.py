@@ -266,6 +266,11 @@ class Plan:
             (E-PLAN-002), families that name no assay (E-PLAN-003), rows below the biopsy without a term
             for them (E-PLAN-004), intercurrent events that the sheets do not record (E-PLAN-010, 011, 013),
             and what is wrong with the formula (E-FORMULA-...).
+
+        Examples
+        --------
+        >>> Plan.read("trial/plan.yaml").contrasts
+        {'on_treatment': 'C2D1 - screening'}
         """
         problems = Problems()
         document = load_yaml(path, problems)

@@ -10,6 +10,7 @@ from pdbiomarker.plot.efficacy import size_waterfall, spider, swimmer
 from pdbiomarker.plot.forest import forest
 from pdbiomarker.plot.heatmap import change_heatmap, heatmap_features
 from pdbiomarker.plot.honesty import regression_to_the_mean, sensitivity, thresholds, tipping_point
+from pdbiomarker.plot.identity import likeness_matrix
 from pdbiomarker.plot.links import blood, concordance, exposure, landmark, response
 from pdbiomarker.plot.operating import operating_characteristics, variance_components
 from pdbiomarker.plot.paired import paired, paired_by
@@ -42,6 +43,7 @@ __all__ = [
     "heatmap_features",
     "landmark",
     "likeness",
+    "likeness_matrix",
     "operating_characteristics",
     "paired",
     "paired_by",

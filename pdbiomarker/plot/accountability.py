@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import textwrap
-from typing import Final
+from typing import Any, Final
 
 import pandas as pd
 from matplotlib.axes import Axes
@@ -29,6 +29,10 @@ __all__ = ["accountability"]
 
 _WRAP: Final = 76
 _LINES: Final = 3
+#: Where the boxes begin, how wide they are, and the colour of their edges, but for the first and the last.
+_LEFT: Final = 0.1
+_WIDTH: Final = 4.1
+_EDGE: Final = "#b5c0c6"
 _NO_BIOPSY: Final = re.compile(r" \(no [^()]* biopsy\)")
 _COMMA: Final = re.compile(r"no biopsy, ")
 _MORE: Final = re.compile(r"(and \d+ more), (?:listed|all) in .*$")
@@ -40,6 +44,7 @@ def accountability(
     *,
     contrast: str | None = None,
     set_: str | None = None,
+    losses_only: bool = False,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw the flow from enrolment to an evaluable pair for one assay, one contrast and one analysis set.
@@ -49,6 +54,8 @@ def accountability(
     result : PDResult
     assay, contrast, set_ : str, optional
         Default: the first assay and contrast of the accountability table, and the primary set.
+    losses_only : bool
+        Leave out the steps at which nobody was lost, but for the first and the last: what a projector shows.
     ax : Axes, optional
         Where to draw; default: a new figure.
 
@@ -63,11 +70,21 @@ def accountability(
         if rows.empty:
             return empty(new_axes(ax, 7.6, 2.4), "Biopsy accountability", "No biopsy was analysed.")
         rows = _choose(rows, assay, contrast, set_)
+        steps = len(rows)
+        rows = _lossy(rows) if losses_only else rows
         ax = new_axes(ax, 8.6, 0.62 * len(rows) + 0.9)
         if rows.empty:
             return empty(ax, "Biopsy accountability", "The table has no such assay, contrast or set.")
-        _draw(ax, rows, set_label(str(rows["set"].iloc[0]), result))
+        left = f" {steps - len(rows)} steps without a loss are left out." if len(rows) < steps else ""
+        _draw(ax, rows, set_label(str(rows["set"].iloc[0]), result), left)
         return ax
+
+
+def _lossy(rows: pd.DataFrame) -> pd.DataFrame:
+    """The first step, those at which somebody was lost, and the last one."""
+    last = len(rows) - 1
+    kept = [i for i in range(len(rows)) if i in {0, last} or _lost(rows, i) > 0]
+    return rows.iloc[kept].reset_index(drop=True)
 
 
 def _choose(rows: pd.DataFrame, assay: str | None, contrast: str | None, set_: str | None) -> pd.DataFrame:
@@ -93,95 +110,85 @@ def _lost(rows: pd.DataFrame, i: int) -> int:
     )
 
 
-def _draw(ax: Axes, rows: pd.DataFrame, set_name: str) -> None:
+def _draw(ax: Axes, rows: pd.DataFrame, set_name: str, left: str = "") -> None:
     n = len(rows)
     ax.set_xlim(0, 10)
     ax.set_ylim(n - 0.45, -0.5)
     ax.set_axis_off()
     total = max(int(rows["n_participants"].iloc[0]), 1)
     for i in range(n):
-        row = rows.iloc[i]
-        last = i == n - 1
-        count, biopsies = int(row["n_participants"]), int(row["n_biopsies"])
-        ax.add_patch(
-            FancyBboxPatch(
-                (0.1, i - 0.31),
-                4.1,
-                0.62,
-                boxstyle="round,pad=0,rounding_size=0.1",
-                lw=1.0,
-                mutation_aspect=0.3,
-                facecolor=ACCENT if last else "white",
-                edgecolor=ACCENT if last or i == 0 else "#b5c0c6",
-                zorder=2,
-            )
-        )
+        row, last = rows.iloc[i], i == n - 1
+        _draw_box(ax, i, filled=last, edge=ACCENT if last or i == 0 else _EDGE)
+        _draw_count(ax, i, row, last=last)
         if not last:
-            ax.add_patch(
-                FancyBboxPatch(
-                    (0.1, i + 0.25),
-                    4.1 * count / total,
-                    0.06,
-                    lw=0,
-                    facecolor=ACCENT,
-                    alpha=0.55,
-                    boxstyle="square,pad=0",
-                    zorder=3,
-                )
-            )
-        ink = "white" if last else INK
-        ax.text(
-            0.3,
-            i - 0.02,
-            plain(row["step"], 34),
-            fontsize=9,
-            color=ink,
-            va="center",
-            zorder=4,
-            fontweight="bold" if last else "normal",
-        )
-        ax.text(
-            4.05,
-            i - 0.02,
-            f"{count}",
-            fontsize=11,
-            fontweight="bold",
-            color=ink,
-            ha="right",
-            va="center",
-            zorder=4,
-        )
-        ax.text(
-            3.45,
-            i - 0.02,
-            f"{biopsies} biops{'y' if biopsies == 1 else 'ies'}",
-            fontsize=7.5,
-            ha="right",
-            color=ink if last else MUTED,
-            va="center",
-            zorder=4,
-        )
-        if not last:
-            ax.add_patch(
-                FancyArrowPatch(
-                    (1.0, i + 0.33),
-                    (1.0, i + 0.67),
-                    arrowstyle="-|>",
-                    mutation_scale=9,
-                    color="#93a1a8",
-                    lw=1.0,
-                    shrinkA=0,
-                    shrinkB=0,
-                    zorder=1,
-                )
-            )
+            _draw_share(ax, i, int(row["n_participants"]) / total)
+            _draw_arrow(ax, i)
         _draw_loss(ax, i, _lost(rows, i), row)
     first = rows.iloc[0]
     contrast = f", {plain(first['contrast'], 30)}" if "contrast" in rows.columns else ""
     title = f"From enrolment to evaluable pairs: {plain(first['assay'], 24) or 'all assays'}{contrast}"
-    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.")
+    titles(ax, title, f"Participants (bold) and biopsies; analysis set: {set_name}.{left}")
     steps = zip(rows["step"], rows["n_participants"], strict=True)
     describe(ax, "Participants: " + ", ".join(f"{step} {int(n)}" for step, n in steps))
+
+
+def _draw_box(ax: Axes, i: int, *, filled: bool, edge: str) -> None:
+    """Draw the box of step `i`."""
+    box = FancyBboxPatch(
+        (_LEFT, i - 0.31),
+        _WIDTH,
+        0.62,
+        boxstyle="round,pad=0,rounding_size=0.1",
+        lw=1.0,
+        mutation_aspect=0.3,
+        facecolor=ACCENT if filled else "white",
+        edgecolor=edge,
+        zorder=2,
+    )
+    ax.add_patch(box)
+
+
+def _draw_share(ax: Axes, i: int, share: float) -> None:
+    """Draw the share of everybody enrolled who is left at step `i`, along the foot of its box."""
+    bar = FancyBboxPatch(
+        (_LEFT, i + 0.25),
+        _WIDTH * share,
+        0.06,
+        lw=0,
+        facecolor=ACCENT,
+        alpha=0.55,
+        boxstyle="square,pad=0",
+        zorder=3,
+    )
+    ax.add_patch(bar)
+
+
+def _draw_count(ax: Axes, i: int, row: pd.Series, *, last: bool) -> None:
+    """Write what step `i` is, and how many participants and biopsies are left."""
+    count, biopsies = int(row["n_participants"]), int(row["n_biopsies"])
+    ink, weight = ("white", "bold") if last else (INK, "normal")
+    shared: dict[str, Any] = {"va": "center", "zorder": 4}
+    y = i - 0.02
+    ax.text(0.3, y, plain(row["step"], 34), fontsize=9, color=ink, fontweight=weight, **shared)
+    ax.text(4.05, y, f"{count}", fontsize=11, fontweight="bold", color=ink, ha="right", **shared)
+    told = f"{biopsies} biops{'y' if biopsies == 1 else 'ies'}"
+    ax.text(3.45, y, told, fontsize=7.5, ha="right", color=ink if last else MUTED, **shared)
+
+
+def _draw_arrow(ax: Axes, i: int) -> None:
+    """Draw the arrow from step `i` to the next."""
+    arrow = FancyArrowPatch(
+        (1.0, i + 0.33),
+        (1.0, i + 0.67),
+        arrowstyle="-|>",
+        mutation_scale=9,
+        color="#93a1a8",
+        lw=1.0,
+        shrinkA=0,
+        shrinkB=0,
+        zorder=1,
+    )
+    ax.add_patch(arrow)
 
 
 def _draw_loss(ax: Axes, i: int, lost: int, row: pd.Series) -> None:

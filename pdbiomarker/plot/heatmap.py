@@ -17,6 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import noise_of
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
     Result,
@@ -228,6 +229,11 @@ def _draw(ax: Axes, rows: Sequence[_Row], people: Sequence[str], logs: bool) -> 
         cmap=colors, vmin=-top, vmax=top, edgecolors="white", linewidth=0.8, zorder=2,
     )  # fmt: skip
     handles: list[Artist] = [*_missing(ax, rows, people, grid)]
+    for x, person in enumerate(people):  # seen only where a page follows the participant
+        column = Rectangle(
+            (x - 0.5, -0.5), 1, len(rows), fc=(1, 1, 1, 0.004), ec=(0, 0, 0, 0.004), lw=1.6, zorder=5
+        )
+        mark(ax.add_patch(column), person)
     beyond = np.abs(grid) > np.array([row.limit for row in rows])[:, None]
     if beyond.any():
         at_y, at_x = np.nonzero(beyond)
@@ -241,6 +247,7 @@ def _draw(ax: Axes, rows: Sequence[_Row], people: Sequence[str], logs: bool) -> 
     size = min(8.0, max(5.0, 60.0 * 8.0 / max(len(people), 1)))
     ax.set_xticks(range(len(people)), [short_id(p) for p in people], rotation=90)
     ax.tick_params(axis="x", length=0, labelsize=size)
+    mark(ax.get_xticklabels(), list(people))
     ax.tick_params(axis="y", length=0)
     for side in ax.spines.values():
         side.set_visible(False)

@@ -31,6 +31,7 @@ from pdbiomarker.plot.style import (
     linear_axis,
     log_axis,
     new_axes,
+    panels_of,
     plain,
     ratio_axis,
     short_id,
@@ -49,6 +50,8 @@ _MEANS: Final = 3
 _INTERVALS: Final = 5
 _LEVELS: Final = 7
 _NAMED: Final = 8
+#: A figure so much wider than high has its two panels side by side.
+_BESIDE: Final = 1.6
 
 
 def exposure(link: Link, *, hue: Hue | None = None, ax: Axes | None = None) -> Axes:
@@ -286,7 +289,7 @@ def landmark(link: Link, *, ax: Axes | None = None) -> Axes:
 
 
 def concordance(link: Link, *, ax: Axes | None = None) -> Axes:
-    """Draw two assays against each other: levels at each visit above, changes below.
+    """Draw two assays against each other: levels at each visit above, changes below or beside.
 
     Parameters
     ----------
@@ -306,7 +309,8 @@ def concordance(link: Link, *, ax: Axes | None = None) -> Axes:
         title = f"{link.label} and {link.other_label}"
         if len(used) < 2:
             return empty(ax, title, "Fewer than two biopsies with both values.")
-        upper, lower = split(ax, [1.0, 1.0])
+        width, height = ax.get_figure(root=True).get_size_inches()  # type: ignore[union-attr]
+        upper, lower = panels_of(ax, 2) if width > _BESIDE * height else split(ax, [1.0, 1.0])
         kinds, visits = link.facts["kinds"], list(link.facts["visits"])
         told = []
         for k, visit in enumerate(visits):

@@ -118,6 +118,17 @@ def paired(
     ------
     InputError
         The feature, contrast or set is not in the result, or `hue` is not a column of the participants.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> study = pb.read_study("trial")
+    >>> counts = pb.expression.read_counts("trial/counts.csv.gz", study=study)
+    >>> study = study.with_assay("rna", counts)
+    >>> study = study.with_assay("rna_signatures", pb.expression.signature_scores(counts))
+    >>> result = pb.pd_change(study, pb.Plan.read("trial/plan.yaml"))
+    >>> ax = pb.plot.paired(result, "CYT", hue="dose_mg")
+    >>> ax.figure.savefig("paired.png")
     """
     chosen = select(result, feature, contrast, set_)
     colors = hue_of(result.study.participants, hue) if hue is not None else None

@@ -181,6 +181,7 @@ def components(
         seen = table[table["pc1"].notna() & table["pc2"].notna()] if len(table) else table
         if seen.empty:
             return empty(ax, title, "Too few biopsies with counts for components.")
+        owners = _owners(source, seen["biopsy_id"])
         levels = [str(v) if isinstance(v, str) and v else _MISSING for v in seen[hue]]
         known = sorted(set(levels) - {_MISSING}, key=lambda v: (-levels.count(v), v))
         shown = known[:7] + ([_MISSING] if _MISSING in levels else [])
@@ -188,7 +189,7 @@ def components(
         x, y = seen["pc1"].to_numpy(dtype=float), seen["pc2"].to_numpy(dtype=float)
         for k, level in enumerate(shown):
             chosen = np.array([v == level for v in levels])
-            ax.plot(
+            points = ax.plot(
                 x[chosen],
                 y[chosen],
                 MARKERS[k % len(MARKERS)],
@@ -197,9 +198,10 @@ def components(
                 alpha=0.8,
                 markeredgewidth=0,
             )
+            mark(points[0], owners[chosen].tolist())
         rest = np.array([v not in shown for v in levels])
         if rest.any():
-            ax.plot(x[rest], y[rest], ".", color=FAINT)
+            mark(ax.plot(x[rest], y[rest], ".", color=FAINT)[0], owners[rest].tolist())
         flagged = seen["flags"].fillna("").astype(str).ne("").to_numpy()
         _ring(ax, x, y, flagged, seen["biopsy_id"].tolist())
         name = str(seen["assay"].iloc[0])
@@ -214,6 +216,12 @@ def components(
         _legend(ax, _handles(shown, colours, levels))
         despine(ax)
         return ax
+
+
+def _owners(source: Result | pd.DataFrame, biopsies: pd.Series) -> np.ndarray:
+    """Whose each biopsy is; nobody's where only the table is known."""
+    of = {} if isinstance(source, pd.DataFrame) else source.study.biopsies["participant_id"].to_dict()
+    return np.array([str(of.get(b, "")) for b in biopsies], dtype=object)
 
 
 def _handles(shown: list[str], colours: list[str], levels: list[str]) -> list[Line2D]:

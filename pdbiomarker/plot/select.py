@@ -172,12 +172,12 @@ def primary_set(table: pd.DataFrame) -> str:
     return "strict" if "strict" in sets or not sets else sets[0]
 
 
-def set_label(name: str, result: Result) -> str:
+def set_label(name: str, result: Result | None = None) -> str:
     """An analysis set in words, the same in every figure, table and sentence.
 
-    Without a rule of adequacy in the study nothing is called adequate.
+    Without a rule of adequacy in the study, or without its result, nothing is called adequate.
     """
-    if name == "strict" and not getattr(result.study.spec, "adequacy", None):
+    if name == "strict" and (result is None or not getattr(result.study.spec, "adequacy", None)):
         return "strict"
     return _SET_LABELS.get(name, name)
 
@@ -287,11 +287,12 @@ def find_feature(result: Result, feature: str) -> tuple[str, str]:
     InputError
         No such feature, or the name stands in several assays.
     """
-    known = result.table[["assay", "feature"]].drop_duplicates()
-    hits = known[known["feature"] == feature]
+    known = result.table[["assay", "feature"]]
+    hits = known[known["feature"] == feature].drop_duplicates()
     if hits.empty and ":" in feature:
         assay, name = feature.split(":", 1)
-        hits = known[(known["assay"] == assay) & (known["feature"] == name)]
+        hits = known[known["feature"] == name]
+        hits = hits[hits["assay"] == assay].drop_duplicates()
     if hits.empty:
         names = [str(f) for f in known["feature"].unique()]
         raise refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
@@ -317,7 +318,8 @@ def select(result: Result, feature: str, contrast: str | None = None, set_: str 
         The feature, contrast or set does not exist in the result.
     """
     assay, name = find_feature(result, feature)
-    rows = result.table[(result.table["assay"] == assay) & (result.table["feature"] == name)]
+    rows = result.table[result.table["feature"] == name]
+    rows = rows[rows["assay"] == assay]
     contrasts = [str(c) for c in dict.fromkeys(rows["contrast"].tolist())]
     if contrast is not None and contrast not in contrasts:
         raise refuse(f"{feature!r} has no contrast {contrast!r}.", contrast, contrasts, "contrast")
@@ -407,6 +409,7 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
     values = chosen.changes
     both = values[values["baseline_value"].notna() & values["on_value"].notna() & values["change"].isna()]
     bounded = set(both["participant_id"].astype(str))
+    tried = _biopsies_of(result, chosen)
     out = []
     for participant in sorted(str(p) for p in result.study.participants.index):
         if participant in paired:
@@ -416,7 +419,7 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
             continue
         code, reason = told.get(participant, ("", ""))
         if code in {"", "E-PAIR-007"}:  # a biopsy may exist and have lost its visit
-            code, reason = _reason_of_biopsies(result, chosen, participant)
+            code, reason = _reason_of_biopsies(tried[tried["participant_id"] == participant], chosen)
         out.append((participant, reason_word(code, reason), reason))
     return out
 
@@ -436,11 +439,16 @@ def _reasons_of_pairs(result: Result, chosen: Selection) -> dict[str, tuple[str,
     return {str(p): (str(c), str(r)) for p, c, r in rows}
 
 
-def _reason_of_biopsies(result: Result, chosen: Selection, participant: str) -> tuple[str, str]:
-    biopsies = result.biopsies.reset_index()
-    mine = biopsies[(biopsies["participant_id"] == participant) & (biopsies["assay"] == chosen.row["assay"])]
+def _biopsies_of(result: Result, chosen: Selection) -> pd.DataFrame:
+    """The biopsies of an assay and analysis set: whose, from which visit, used or why not."""
+    biopsies = result.biopsies
+    mine: pd.DataFrame = biopsies[biopsies["assay"] == chosen.row["assay"]]
     if "set" in mine.columns:
         mine = mine[mine["set"] == chosen.row["set"]]
+    return mine
+
+
+def _reason_of_biopsies(mine: pd.DataFrame, chosen: Selection) -> tuple[str, str]:
     left = mine[~mine["used"].astype(bool)]
     have = set(mine.loc[mine["used"].astype(bool), "visit"])
     for visit in (chosen.baseline, chosen.on):

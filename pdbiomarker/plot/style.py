@@ -200,10 +200,11 @@ def titles(ax: Axes, title: str, subtitle: str = "", *, lift: float = 0.0, acros
 
     `lift` raises both by so many points; `across` lets the line run over the panels at the right.
     """
-    width = _line_width(ax)
+    width = _line_width(ax, across=across)
     whole = re.sub(r" ([<=>]) ", "\u00a0\\1\u00a0", subtitle).replace("95 % CI", "95\u00a0%\u00a0CI")
     lines = [part for line in whole.split("\n") for part in textwrap.wrap(line, width)]
-    ax.set_title(plain(title, 90), loc="left", pad=8.0 + lift + 12.5 * len(lines), color=INK)
+    # A place of its own: else every layout measures all ticks, in case some stand on top, where we have none.
+    ax.set_title(plain(title, 90), loc="left", y=1.0, pad=8.0 + lift + 12.5 * len(lines), color=INK)
     said = [plain(line.replace("\u00a0", " "), 600) for line in subtitle.split("\n") if line.strip()]
     ax.set_label("\n".join([plain(title, 90), " ".join(map(_ended, said))]))
     for i, line in enumerate(reversed(lines)):
@@ -245,13 +246,19 @@ def _ended(text: str) -> str:
 
 
 def settle(fig: Figure) -> Figure:
-    """Lay a figure out for good, so that every format draws it in the same places, whichever comes first."""
-    fig.draw_without_rendering()
-    fig.set_layout_engine("none")
+    """Lay a figure out for good, so that every format draws it in the same places, whichever comes first.
+
+    A figure that keeps an engine, even one that does nothing, is drawn once more whenever it is written.
+    """
+    engine = fig.get_layout_engine()
+    if engine is not None:
+        engine.execute(fig)
+    with mpl.rc_context({"figure.autolayout": False, "figure.constrained_layout.use": False}):
+        fig.set_layout_engine(None)
     return fig
 
 
-def _line_width(ax: Axes) -> int:
+def _line_width(ax: Axes, *, across: bool) -> int:
     """Characters of a subtitle that fit above the axes: those of its share of the figure, less its margin."""
     fig, spec = ax.get_figure(root=True), ax.get_subplotspec()
     if fig is None:
@@ -260,6 +267,8 @@ def _line_width(ax: Axes) -> int:
     if spec is not None:
         columns = spec.get_topmost_subplotspec()
         share = (columns.colspan.stop - columns.colspan.start) / columns.get_gridspec().ncols
+        if columns is not spec and not across:  # one of several panels side by side in that place
+            share *= (spec.colspan.stop - spec.colspan.start) / spec.get_gridspec().ncols
     return max(36, int((float(fig.get_figwidth()) * share - 0.9) * 15))
 
 

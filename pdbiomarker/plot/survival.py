@@ -13,6 +13,7 @@ from matplotlib.lines import Line2D
 
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
 from pdbiomarker.plot.efficacy import side_legend
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import refuse
 from pdbiomarker.plot.style import (
     ACCENT,
@@ -38,6 +39,7 @@ def survival_curve(
     title: str = "",
     unit: str = "months",
     ylabel: str = "probability",
+    people: pd.DataFrame | None = None,
     ax: Axes | None = None,
 ) -> Axes:
     """Draw Kaplan-Meier curves with their limits and the numbers at risk.
@@ -49,6 +51,8 @@ def survival_curve(
     unit : {"months", "days"}
         Of the time axis; a month is 30.4375 days.
     ylabel : str
+    people : DataFrame, optional
+        ``participant_id, days, event`` of those behind a single curve: each event gets a dot of its own.
     ax : Axes, optional
 
     Returns
@@ -76,6 +80,8 @@ def survival_curve(
         longest = float(curves.table["days"].max()) / scale
         for group, color in zip(groups, colors, strict=True):
             _stairs(main, curves.table[curves.table["group"] == group], scale, color)
+        if people is not None and len(groups) == 1:
+            _people(main, people, curves.table, scale)
         step = _step(longest)
         ticks = np.arange(0, longest + step * 0.5, step)
         main.set_xlim(-0.02 * longest, longest * 1.03)
@@ -127,6 +133,23 @@ def _stairs(ax: Axes, curve: pd.DataFrame, scale: float, color: str) -> None:
     ax.fill_between(times, low, high, step="post", color=color, alpha=0.13, lw=0, zorder=1)
     left = curve["n_censored"].to_numpy() > 0
     ax.plot(times[1:][left], survival[1:][left], ls="", marker="|", ms=7, mew=1.1, color=color, zorder=4)
+
+
+def _people(ax: Axes, people: pd.DataFrame, curve: pd.DataFrame, scale: float) -> None:
+    """Draw where each participant stands on the curve: a dot for an event, the tick of the curve else."""
+    own = people[people["days"].notna()]
+    if "in_analysis" in own.columns:
+        own = own[own["in_analysis"].fillna(value=False).astype(bool)]
+    times = own["days"].to_numpy(dtype=float)
+    known = curve["days"].to_numpy(dtype=float)
+    survival = np.concatenate([[1.0], curve["survival"].to_numpy(dtype=float)])
+    heights = survival[np.searchsorted(known, times, side="right")]
+    event = own["event"].fillna(value=False).astype(bool).to_numpy()
+    for chosen, marker in ((event, "o"), (~event, "|")):
+        if chosen.any():
+            drawn = ax.plot(times[chosen] / scale, heights[chosen], ls="", marker=marker, color=ACCENT,
+                            ms=5 if marker == "o" else 7, mew=1.1, mec=ACCENT, zorder=5)  # fmt: skip
+            mark(drawn[0], own.loc[chosen, "participant_id"].astype(str).tolist())
 
 
 def _step(longest: float) -> float:

@@ -27,13 +27,21 @@ _MAIN: Final[tuple[tuple[str, int], ...]] = (
     *(("cuts-results", 1), ("cuts-pairs", 1), ("flow-table", 0), ("flow-", 1)),
     *(("paired-", 8), ("waterfall-", 8), ("primary-forest", 1), ("thumbnails", 1)),
     *(("decisions-cohort", 1), ("dose-levels", 1), ("honesty-checks", 1)),
-    *(("forest-", 3), ("heatmap", 1), ("volcano-", 2)),
+    *(("forest-", 3), ("heat-map", 1), ("volcano-", 2)),
     *(("exposure-", 1), ("concordance-", 1), ("response-", 1), ("landmark-", 1), ("blood-", 1)),
     *(("swimmer", 1), ("size-waterfall", 1), ("efficacy-rates", 1), ("km-pfs", 1)),
     *(("concentration", 1), ("dlt", 1)),
 )
 _APPENDIX: Final[tuple[str, ...]] = (
-    *("cuts-items", "estimand", "unused", "problems-quarantine", "identity-suspects", "noise-table"),
+    *(
+        "cuts-items",
+        "estimand",
+        "unused",
+        "problems-quarantine",
+        "identity-suspects",
+        "identity-matrix",
+        "noise-table",
+    ),
     *("variance-components", "curves-"),
 )
 #: Sections whose figures of single features are for reading, not for the meeting.
@@ -51,7 +59,7 @@ _SOURCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("thresholds-", ("honesty_threshold",)),
     ("variance-components", ("noise_components",)),
     ("volcano-", ("pd_change",)),
-    ("heatmap", ("changes",)),
+    ("heat-map", ("changes",)),
     ("exposure-", ("link_exposure", "link-exposure", "changes")),
     ("response-", ("link_response", "link-response", "changes")),
     ("landmark-", ("link_response", "link-response")),
@@ -60,13 +68,14 @@ _SOURCES: Final[tuple[tuple[str, tuple[str, ...]], ...]] = (
     ("swimmer", ("clinical_swimmer", "clinical_timeline")),
     ("size-waterfall", ("clinical_waterfall", "clinical_joined")),
     ("spider", ("clinical_spider", "clinical_joined")),
-    ("km-", ("clinical_km_pfs", "clinical_km_medians")),
+    *((f"km-{name}", (f"clinical_km_{name}", "clinical_km_medians")) for name in ("pfs", "os", "dor")),
     ("concentration", ("clinical_pk_samples", "clinical_pk_summary")),
     ("dose-", ("clinical_joined",)),
     ("auc-to-biopsy-", ("clinical_joined",)),
     ("concentration-at-biopsy-", ("clinical_joined",)),
     ("ada-titres", ("clinical_ada_samples",)),
     ("identity-", ("qc_identity",)),
+    ("identity-matrix-", ("qc_likeness", "qc_identity")),
     ("components-", ("qc_rna", "qc-rna")),
     ("truth-", ("truth", "pd_change")),
 )

@@ -52,7 +52,12 @@ from pdbiomarker.report.methods import limits_text, methods_text, versions_of
 from pdbiomarker.report.options import model_options, pairing_options, span_of_pairs
 from pdbiomarker.report.overrides import overrides_table
 from pdbiomarker.report.people import people_of
-from pdbiomarker.report.pictures import batch_figures, heatmap_section, signature_figure
+from pdbiomarker.report.pictures import (
+    batch_figures,
+    heatmap_section,
+    likeness_figures,
+    signature_figure,
+)
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
@@ -67,6 +72,8 @@ _MAX_PRIMARY: Final = 8
 _MANY: Final = 24
 #: A forest of signatures with more lines is left to the table.
 _MOST_LINES: Final = 30
+#: A forest of more lines is too small on a slide: there the primary set stands alone.
+_PROJECTED: Final = 8
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 
@@ -220,8 +227,16 @@ def _flow(result: Result, same: Sequence[pd.DataFrame]) -> Figure:
         f"{int(steps['n_participants'].iloc[-1])} {'pairs' if paired else 'evaluable'}.{more} "
         f"{pairing_options(result)}"
     )
+
+    def project(ax: Axes) -> Axes:
+        return plot.accountability(result, assays[0], contrast=contrast, losses_only=True, ax=ax)
+
+    boxes = 2 + int((steps["n_lost"].iloc[1:-1] > 0).sum()) if "n_lost" in steps else len(steps)
     return Figure(
-        _key("flow", assays[0], contrast or "all"), caption, _drawn(8.6, 0.62 * len(steps) + 0.9, draw)
+        _key("flow", assays[0], contrast or "all"),
+        caption,
+        _drawn(8.6, 0.62 * len(steps) + 0.9, draw),
+        projected=_drawn(8.6, 0.62 * boxes + 0.9, project),
     )
 
 
@@ -276,6 +291,8 @@ def _quality(result: Result) -> Section:
         frame = result.qc[name]
         if len(frame) and "slide_id" in frame.columns:
             blocks.append(_slide_quality(name, frame))
+        elif name == "likeness":
+            continue  # the matrix of it is drawn
         elif len(frame) and name == "identity":
             blocks.append(_identity_table(frame))
         elif len(frame):
@@ -302,6 +319,7 @@ def _transcripts(result: Result) -> list[Block]:
         )
         draw = _drawn(5.9, 4.4, lambda ax: plot.likeness(result, ax=ax))
         blocks.append(Figure("identity-likeness", caption, draw, wide=False))
+        blocks += likeness_figures(result)
     if rna is not None:
         for assay in dict.fromkeys(rna["assay"]):
             for hue in [
@@ -491,7 +509,11 @@ def _family_blocks(result: Result, family: str) -> list[Block]:
             f"Grey lines: other analysis sets, p not adjusted. {model_options(result, main)}"
         )
         draw = _drawn(9.2, height, lambda ax: plot.forest(result, family=family, ax=ax))
-        blocks.append(Figure(_key("forest", family), caption, draw))
+        own = [primary_set(rows)]
+        large = 0.31 * (len(main) + 1.2 * panels) + 0.85 + 0.5 * panels
+        project = _drawn(9.2, large, lambda ax: plot.forest(result, family=family, sets=own, ax=ax))
+        few = len(rows) <= _PROJECTED
+        blocks.append(Figure(_key("forest", family), caption, draw, projected=None if few else project))
     caption = f"Family {family}: every row of the result, whatever its status. {_COMPLETE}"
     blocks.append(_effects_table(result, _key("effects", family), caption, rows))
     return blocks
@@ -573,7 +595,7 @@ def _slides(result: Result) -> Section | None:
     rows = thumbnail_rows(result)
     if not rows:
         return None
-    shown = sum(1 for row in rows for _, *views in row.images if any(views))
+    shown = sum(row.slides for row in rows)
     if same_magnification(result):
         scale = (
             "All overviews have one magnification, and all fields another; the scale bar is in each image."

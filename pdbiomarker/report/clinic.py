@@ -6,11 +6,12 @@ They are made of ``PDResult.clinical`` alone; a part that was not recorded has n
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
+from matplotlib.axes import Axes
 
 from pdbiomarker import plot
 from pdbiomarker.change import change_columns
@@ -46,6 +47,14 @@ _SHADES: Final = {
     "proportion": "log2 odds ratio on treatment",
 }
 _CURVES: Final = {"pfs": "progression-free survival", "dor": "duration of response", "os": "overall survival"}
+#: Endpoints that are drawn: title, what the axis shows, and where the time starts.
+_DRAWN: Final = {
+    "pfs": ("Progression-free survival", "alive without progression", "the first dose"),
+    "os": ("Overall survival", "alive", "the first dose"),
+    "dor": ("Duration of response", "still responding", "the first response of confirmed responders"),
+}
+#: A curve of fewer participants says no more than its row in the table.
+_FEWEST: Final = 3
 _LIMIT: Final = "Columns measured after the biopsy stand beside the change and explain nothing of it."
 
 
@@ -125,15 +134,38 @@ def _efficacy(tables: Tables, features: list[tuple[str, str, str]]) -> list[Bloc
     if len(tables.get("swimmer", ())):
         blocks.append(_swimmer(tables))
     blocks += _sizes(tables, features)
-    if len(tables.get("km_pfs", ())):
-        curve = _curve(tables, "pfs")
-        n, events = (int(curve.medians[c].sum()) for c in ("n", "n_events"))
-        caption = f"Progression-free survival from the first dose; n = {n}, {events} events. Options: "
-        caption += "Kaplan-Meier, log-log limits; primary rules of results/clinical_response_rules.csv."
-        draw = drawn(7.4, 4.1, lambda ax: plot.survival_curve(
-            curve, title="Progression-free survival", ylabel="alive without progression", ax=ax))  # fmt: skip
-        blocks.append(Figure("km-pfs", caption, draw))
+    blocks += _curves(tables)
     return blocks
+
+
+def _curves(tables: Tables) -> list[Block]:
+    """Kaplan-Meier curves of every endpoint that has enough participants for one."""
+    blocks: list[Block] = []
+    for name, (title, ylabel, start) in _DRAWN.items():
+        if not len(tables.get(f"km_{name}", ())):
+            continue
+        curve = _curve(tables, name)
+        n, events = (int(curve.medians[c].sum()) for c in ("n", "n_events"))
+        if n < _FEWEST:
+            continue  # its median stands in the table
+        caption = (
+            f"{title} from {start}; n = {n}, {_events(events)}. Dots: events; ticks: censored. Options: "
+        )
+        caption += "Kaplan-Meier, log-log limits; primary rules of results/clinical_response_rules.csv."
+        size = (7.4, 4.1) if name == "pfs" else (6.2, 4.1)
+        draw = drawn(*size, _curve_drawer(curve, title, ylabel, tables.get(name)))
+        blocks.append(Figure(f"km-{name}", caption, draw, wide=name == "pfs"))
+    return blocks
+
+
+def _curve_drawer(
+    curve: KaplanMeier, title: str, ylabel: str, people: pd.DataFrame | None
+) -> Callable[[Axes], Axes]:
+    return lambda ax: plot.survival_curve(curve, title=title, ylabel=ylabel, people=people, ax=ax)
+
+
+def _events(n: int) -> str:
+    return f"{n} event{'' if n == 1 else 's'}"
 
 
 def _percent(rate: float, low: float, high: float) -> str:

@@ -35,7 +35,9 @@ __all__ = [
     "Text",
     "ThumbnailRow",
     "Thumbnails",
+    "Views",
     "numbered",
+    "rules_table",
     "sheet_names",
 ]
 
@@ -78,6 +80,8 @@ class Figure:
         Where the slides show it; the other formats show everything.
     sources : tuple of str
         Keys of tables, and names of complete results, that hold its numbers.
+    projected : callable or None
+        Another drawing of the same rows for a slide, with fewer and larger words; by default `draw`.
     """
 
     template: ClassVar[str] = "figure"
@@ -88,6 +92,7 @@ class Figure:
     message: str = ""
     level: Level = "workbook"
     sources: tuple[str, ...] = ()
+    projected: Callable[[], Drawing] | None = None
 
     @property
     def title(self) -> str:
@@ -184,13 +189,32 @@ class Picture:
     share: float
 
 
+#: A slide: its title, its overview, a field of it.
+type Views = tuple[str, Picture | None, Picture | None]
+
+
 @dataclasses.dataclass(frozen=True)
 class ThumbnailRow:
-    """One participant's images: per slide a title, an overview and a field; `message` puts it on a slide."""
+    """One participant's images; `message` puts it on a slide.
+
+    Attributes
+    ----------
+    make : callable
+        Gives the images, reduced once for all rows when the first writer asks for them: most of the time
+        that a report of many slides takes, and a workbook needs none.
+    slides : int
+        How many of them have a picture.
+    """
 
     participant: str
-    images: tuple[tuple[str, Picture | None, Picture | None], ...]
+    make: Callable[[], tuple[Views, ...]]
+    slides: int
     message: str = ""
+
+    @property
+    def images(self) -> tuple[Views, ...]:
+        """Per slide a title, an overview and a field."""
+        return self.make()
 
 
 @dataclasses.dataclass(frozen=True)
@@ -256,6 +280,19 @@ class RuleLine:
     if_target: str
     note: str = ""
     capped: str = ""
+
+
+def rules_table(rules: tuple[RuleLine, ...]) -> Table:
+    """Lay decision rules out as a table: what a slide has in the place of the front page's list."""
+    columns = (
+        *(Column("verdict", "name"), Column("what the rule asks"), Column("seen here")),
+        *(Column("chance of this verdict if the drug did nothing"), Column("if the effect were real")),
+    )
+    rows = tuple(
+        (line.verdict, line.asks or line.rule, line.note or line.observed, line.if_inert, line.if_target)
+        for line in rules
+    )
+    return Table("rules", "Decision, rule by rule.", columns, rows)
 
 
 @dataclasses.dataclass(frozen=True)

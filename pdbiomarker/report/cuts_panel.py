@@ -7,6 +7,7 @@ from typing import Final
 
 import pandas as pd
 
+from pdbiomarker.plot.select import set_label
 from pdbiomarker.report.blocks import cell_of
 from pdbiomarker.report.content import Block, Cell, Column, Format, Level, Section, Table, Text
 from pdbiomarker.report.cuts import ITEM_COLUMNS, Cuts
@@ -86,11 +87,11 @@ def _results(cuts: Cuts) -> Table:
         f"Results that moved by more than {cuts.tolerance:g} standard errors of the earlier cut, or whose n, "
         f"status or verdict at .05 changed (n = {len(cuts.results)})."
     )
-    heads = {"label": "feature", "contrast": "contrast", "set": "set", "what": "what",
+    heads = {"label": "feature", "contrast": "contrast", "set": "analysis set", "what": "what",
              "effect_before": "effect before", "effect_after": "after", "moved_se": "moved (SE)",
              "n_pairs_before": "n before", "n_pairs_after": "n after", "q_before": "adj. p before",
              "q_after": "adj. p after", "why": "why"}  # fmt: skip
-    frame = cuts.results
+    frame = cuts.results.assign(set=[set_label(str(s)) for s in cuts.results["set"]])
     if frame["contrast"].nunique() < 2:
         heads.pop("contrast")
     for before, after in (("n_pairs_before", "n_pairs_after"), ("effect_before", "effect_after")):

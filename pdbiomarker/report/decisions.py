@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pandas as pd
@@ -23,7 +23,7 @@ from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import RATIO_KINDS, Result, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
-from pdbiomarker.report.options import review_options
+from pdbiomarker.report.options import review_options, true_effect
 
 __all__ = ["decision_facts", "decision_sections", "rule_lines"]
 
@@ -46,20 +46,17 @@ def decision_sections(result: Result, review: Review | None) -> tuple[Section, .
     )
 
 
-def decision_facts(
-    review: Review | None, reference: str, contrast: str, *, ratio: bool = True
-) -> tuple[Fact, ...]:
+def decision_facts(result: Result, review: Review | None, reference: str, contrast: str) -> tuple[Fact, ...]:
     """What was decided on a feature, for the front page: responders beyond noise, and the strongest verdict.
 
     Parameters
     ----------
+    result : PDResult
     review : Review or None
     reference : str
         ``assay:feature``.
     contrast : str
         Of the finding; a review decides on one contrast.
-    ratio : bool
-        Whether the rules' true effects are ratios; else changes in units.
     """
     if review is None or not _is_decided(review, reference, contrast):
         return ()
@@ -69,14 +66,32 @@ def decision_facts(
         rows = rates[rates["criterion"].str.startswith("beyond noise")]
         n = int(rows["n_evaluable"].iloc[0])
         told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
-        chance = float(rows["chance_by_noise"].iloc[0])
-        alone = f"by noise alone {_share(chance)} each way, at the estimated sigma"
-        facts.append(Fact("beyond noise", f"{', '.join(told)} of {n} ({alone})"))
+        chance = _share(float(rows["chance_by_noise"].iloc[0])).replace(" ", "\u00a0")
+        facts.append(
+            Fact("beyond noise", f"{', '.join(told)} of {n}{_beyond_words(review, reference, chance)}")
+        )
     cohort = review.verdicts(reference)
     cohort = cohort[~cohort["note"].astype(str).str.contains(_NOT_FOR)] if len(cohort) else cohort
     if len(cohort):
-        facts.append(Fact("decision", _in_short(cohort, ratio)))
+        facts.append(Fact("decision", _in_short(result, contrast, cohort)))
     return tuple(facts)
+
+
+def _beyond_words(review: Review, reference: str, chance: str) -> str:
+    """The limit beyond which a change counts, the sigma that it rests on, and how far noise alone goes."""
+    noise = _noise_row(review, reference)
+    if noise is None:
+        return ""
+    fold = pd.notna(noise["rcv_fold"])
+    limit = format_number(float(noise["rcv_fold"] if fold else noise["rcv"]))
+    own = str(noise["scale"])
+    scale = "in the feature's units" if own == "identity" else f"{own} scale"
+    far = f"×/÷ {limit}" if fold else f"{limit} either way"
+    return (
+        f", by more than {far}. That limit is {noise_words(noise)}; the sigma of one biopsy is "
+        f"{format_number(float(noise['sigma']))} ({scale}), and at that sigma noise alone "
+        f"takes {chance} of participants beyond it each way."
+    )
 
 
 def _is_decided(review: Review, reference: str, contrast: str) -> bool:
@@ -84,68 +99,60 @@ def _is_decided(review: Review, reference: str, contrast: str) -> bool:
     return reference in review.features and contrast == review.contrast
 
 
-def rule_lines(
-    review: Review | None, reference: str, contrast: str, *, ratio: bool = True
-) -> tuple[RuleLine, ...]:
+def rule_lines(result: Result, review: Review | None, reference: str, contrast: str) -> tuple[RuleLine, ...]:
     """Every rule that is for a feature, the strongest verdict first, for the front page.
 
     Parameters
     ----------
+    result : PDResult
     review : Review or None
     reference : str
         ``assay:feature``.
     contrast : str
         Of the finding; a review decides on one contrast.
-    ratio : bool
-        Whether the rules' true effects are ratios; else changes in units.
     """
     if review is None or not _is_decided(review, reference, contrast):
         return ()
     cohort = review.verdicts(reference)
     lines = []
     for verdict in _VERDICTS:
-        for _, row in cohort[cohort["verdict"] == verdict].iterrows() if len(cohort) else ():
-            if _NOT_FOR in str(row["note"]):
+        for row in each_row(cohort[cohort["verdict"] == verdict]) if len(cohort) else ():
+            if _NOT_FOR in str(row.note):
                 continue
-            told = verdict != "not evaluable" and pd.notna(row["p_if_inert"])
+            told = verdict != "not evaluable" and pd.notna(row.p_if_inert)
+            true = true_effect(result, contrast, row)
             lines.append(
                 RuleLine(
                     verdict=verdict,
-                    rule=str(row["rule"]),
-                    asks=str(row["criterion"] or ""),
-                    observed=str(row["observed"] or ""),
-                    if_inert=_share(row["p_if_inert"]) if told else "–",
-                    if_target=f"{_share(row['p_if_target'])} ({_truth(row, ratio)})" if told else "–",
-                    note=str(row["note"] or "").split("; ")[0] if verdict == "not evaluable" else "",
-                    capped=str(row["capped_by"] or ""),
+                    rule=str(row.rule),
+                    asks=str(row.criterion or ""),
+                    observed=str(row.observed or ""),
+                    if_inert=_share(row.p_if_inert) if told else "–",
+                    if_target=f"{_share(row.p_if_target)} ({true})" if told else "–",
+                    note=str(row.note or "").split("; ")[0] if verdict == "not evaluable" else "",
+                    capped=str(row.capped_by or ""),
                 )
             )
     return tuple(lines)
 
 
-def _in_short(cohort: pd.DataFrame, ratio: bool) -> str:
+def _in_short(result: Result, contrast: str, cohort: pd.DataFrame) -> str:
     """Every rule by its verdict, with the chance of that verdict if the drug is inert, and if it works."""
     told = []
     for verdict in _VERDICTS:
         rows = cohort[cohort["verdict"] == verdict]
-        rules = [f"{row['rule']}{_chances(row, ratio)}" for _, row in rows.iterrows()]
+        rules = [f"{row.rule}{_chances(result, contrast, row)}" for row in each_row(rows)]
         told += [f"{verdict}: {', '.join(rules)}"] if rules else []
     caps = dict.fromkeys(part for text in cohort["capped_by"] if text for part in str(text).split("; "))
     capped = f". Capped from go: {'; '.join(caps)}" if caps else ""
     return f"{'; '.join(told)}{capped}. In brackets: the chance of that verdict."
 
 
-def _chances(row: pd.Series, ratio: bool) -> str:
-    if pd.isna(row["p_if_inert"]) or row["verdict"] == "not evaluable":
+def _chances(result: Result, contrast: str, row: Any) -> str:
+    if pd.isna(row.p_if_inert) or row.verdict == "not evaluable":
         return ""
-    told = (
-        f"{_share(row['p_if_inert'])} if inert, {_share(row['p_if_target'])} at a true {_truth(row, ratio)}"
-    )
-    return f" ({told})"
-
-
-def _truth(row: pd.Series, ratio: bool) -> str:
-    return f"{row['target']:.3g}-fold" if ratio else f"change of {row['target']:.3g}"
+    true = true_effect(result, contrast, row)
+    return f" ({_share(row.p_if_inert)} if inert, {_share(row.p_if_target)} if the effect is {true})"
 
 
 def _share(value: float) -> str:
@@ -153,9 +160,9 @@ def _share(value: float) -> str:
 
 
 def _label(result: Result, review: Review, reference: str) -> str:
-    rows = result.table[result.table["contrast"] == review.contrast]
     assay, _, feature = reference.partition(":")
-    rows = rows[(rows["feature"] == feature) & (rows["assay"] == assay)]
+    rows = result.table[result.table["feature"] == feature]
+    rows = rows[(rows["contrast"] == review.contrast) & (rows["assay"] == assay)]
     label = rows["label"].iloc[0] if len(rows) else ""
     return str(label) if isinstance(label, str) and label else feature
 
@@ -201,6 +208,11 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
     own = people
     if len(people):
         own = people[~people["note"].astype(str).str.contains("judges groups|rule is for")]
+        judged = set(own.loc[own["verdict"] != "not evaluable", "rule"])
+        silent = [str(rule) for rule in dict.fromkeys(own["rule"]) if rule not in judged]
+        own = own[own["rule"].isin(judged)]
+        if silent:
+            caption += f" Left out, because they can judge none of these participants: {', '.join(silent)}."
     if len(own):
         heads = [("unit", Column("participant", "id")), *_columns(review)]
         blocks.append(table_of("decisions-participants", caption, own, heads))
@@ -250,14 +262,25 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
-        "" if pd.isna(row.p_if_target) else f"{_share(row.p_if_target)} at {row.target:.3g}"
-        for row in each_row(rows)
+        "" if pd.isna(share) else f"{_share(share)} at {true}"
+        for share, true in zip(rows["p_if_target"], _true_effects(result, review, rows), strict=True)
     ]
     verdicts = [
         v if v == own else f"{v} ({own} before caps)"
         for v, own in zip(rows["verdict"], rows["rule_verdict"], strict=True)
     ]
     return rows.assign(label=named, if_inert=inert, if_target=target, verdict=verdicts)
+
+
+def _true_effects(result: Result, review: Review, rows: pd.DataFrame) -> list[str]:
+    """The true effect that each row of decisions is to find, in the units of its feature."""
+    keys = list(zip(rows["assay"], rows["feature"], rows["target"], strict=True))
+    known = rows.drop_duplicates(["assay", "feature", "target"])
+    told = {
+        (row.assay, row.feature, row.target): true_effect(result, review.contrast, row)
+        for row in each_row(known[known["target"].notna()])
+    }
+    return [told.get(key, "") for key in keys]
 
 
 def _doses(result: Result, review: Review) -> list[Block]:
@@ -539,12 +562,16 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
                 drawn(5.9, 4.4, _draw(plot.tipping_point, result, review, reference)),
                 wide=False,
             ),
-            Figure(
-                key_of("thresholds", reference),
-                f"{label}: responders at several fold changes against noise alone; {used}",
-                drawn(7.6, 3.6, _draw(plot.thresholds, result, review, reference)),
-            ),
         ]
+        # A score has no fold changes; that the check tells nothing stands in the table above.
+        if len(review.of("threshold", reference)):
+            blocks.append(
+                Figure(
+                    key_of("thresholds", reference),
+                    f"{label}: responders at several fold changes against noise alone; {used}",
+                    drawn(7.6, 3.6, _draw(plot.thresholds, result, review, reference)),
+                )
+            )
     if len(review.features) > _MOST:
         rest = len(review.features) - _MOST
         blocks.append(

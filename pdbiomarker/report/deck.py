@@ -38,6 +38,7 @@ from pdbiomarker.report.content import (
     Thumbnails,
     Tone,
     numbered,
+    rules_table,
     sheet_names,
 )
 from pdbiomarker.report.deck_layout import (
@@ -60,6 +61,8 @@ __all__ = ["render_deck"]
 
 _TOP: Final = 1.3
 _BOTTOM: Final = 6.95
+#: Where the reasons to doubt a finding stand under its rules.
+_DOUBTS: Final = 6.0
 #: Layouts of the default template: a slide with a title, and one without anything.
 _TITLED: Final = 5
 _BLANK: Final = 6
@@ -167,41 +170,63 @@ class _Deck:
 
     def finding(self, finding: KeyFinding) -> None:
         slide = self._slide(f"{finding.label}: {finding.headline}, {finding.comparison}", "The answer")
+        ruled = bool(finding.rules)  # then the room is the decision's, and the notes have the sentence
         pill = slide.shapes.add_shape(
-            MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.9), Inches(0.5)
+            MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.5), Inches(0.5)
         )
         fill_shape(pill, _TONES[finding.tone])
-        line(pill.text_frame, finding.verdict, size=18, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
+        line(pill.text_frame, finding.verdict, size=16, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
         measures = (
             ("effect", finding.headline),
             ("95 % CI", finding.interval),
             (finding.counted, finding.n_pairs),
             ("evidence", finding.p),
         )
-        for left, (name, value) in zip((0.5, 4.2, 7.2, 9.3), measures, strict=True):
-            frame = box(slide, left, 2.0, 3.6, 1.1)
+        places, top = ((3.2, 6.1, 8.3, 9.9), 1.22) if ruled else ((0.5, 4.2, 7.2, 9.3), 2.0)
+        for left, (name, value) in zip(places, measures, strict=True):
+            frame = box(slide, left, top, 3.0 if ruled else 3.6, 1.0)
             line(frame, name, size=14, colour=_MUTED)
-            size = 36 if name == "effect" and len(value) <= 12 else 22 if len(value) <= 18 else 16
+            size = 32 if name == "effect" and len(value) <= 12 else 20 if len(value) <= 18 else 16
             colour = _ACCENT if name == "effect" else _INK
             line(frame, value, size=size, bold=True, colour=colour, first=False)
-        frame = box(slide, MARGIN, 3.2, INNER, 2.1)
-        line(frame, short(finding.sentence, 420), size=18, after=6)
-        for fact in finding.decided:
-            line(frame, f"{fact.name}: {short(fact.value, 520)}", size=14, first=False, after=3)
+        told = [] if ruled else [(short(finding.sentence, 420), 18)]
+        facts = [fact for fact in finding.decided if not ruled or fact.name != "decision"]
+        told += [(f"{fact.name}: {short(fact.value, 520)}", 13 if ruled else 14) for fact in facts]
+        top = 2.25 if ruled else 3.2
+        frame = box(slide, MARGIN, top, INNER, 0.9)
+        for position, (text, size) in enumerate(told):
+            line(frame, text, size=size, first=position == 0, after=3)
+            top += 0.27 * lines_of(text, 132)
+        if finding.rules:
+            self._rules(slide, finding, top + 0.15)
         self._doubts(slide, finding)
         self._notes(slide, f"{finding.sentence} {self._traced(finding)}")
 
+    def _rules(self, slide: Any, finding: KeyFinding, top: float) -> None:
+        """The decision as a table, as on the front page; where it is too long, its strongest verdicts."""
+        table = rules_table(finding.rules)
+        layout = Layout.of(table, _DOUBTS - top - 0.3)
+        self._grid(slide, layout, top)
+        left = len(table.rows) - layout.rows
+        caps = "; ".join(dict.fromkeys(rule.capped for rule in finding.rules if rule.capped))
+        told = f"A rule that says go counts as consider here: {caps}. " if caps else ""
+        told += f"{left} more in the section Decisions." if left else ""
+        below = top + layout.head_height + sum(layout.heights[: layout.rows])
+        if told:
+            line(box(slide, MARGIN, below + 0.02, INNER, 0.28), short(told, 160), size=11, colour=_MUTED)
+
     def _doubts(self, slide: Any, finding: KeyFinding) -> None:
-        frame = box(slide, MARGIN, 5.35, INNER, 1.6)
-        for position, doubt in enumerate(finding.doubts[:3]):
+        frame = box(slide, MARGIN, _DOUBTS if finding.rules else 5.35, INNER, 1.3)
+        shown = 2 if finding.rules else 3
+        for position, doubt in enumerate(finding.doubts[:shown]):
             told = (
                 f"Strongest reason to doubt it: {short(doubt, 260)}"
                 if position == 0
                 else f"• {short(doubt, 200)}"
             )
-            size = 16 if position == 0 else 13
+            size = (14 if finding.rules else 16) if position == 0 else 12
             line(frame, told, size=size, bold=position == 0, first=position == 0, after=3)
-        more = len(finding.doubts) - 3
+        more = len(finding.doubts) - shown
         if more > 0:
             line(frame, f"and {more} more, in the report", size=13, colour=_MUTED, first=False)
 
@@ -232,7 +257,7 @@ class _Deck:
     def _figure(self, section: Section, figure: Figure) -> None:
         message, rest = _message(figure)
         slide = self._slide(message, section.title)
-        drawing = figure.draw()
+        drawing = (figure.projected or figure.draw)()
         data = render_png(drawing, dpi=180)
         width, height = drawing.get_size_inches()
         close(drawing)
@@ -258,7 +283,7 @@ class _Deck:
         slide = self._slide(person.message, section.title)
         for position, (title, overview, view) in enumerate(shown):
             left = MARGIN + position * (INNER / 2 + 0.05)
-            line(box(slide, left, _TOP, INNER / 2, 0.35), short(title, 80), size=14, colour=_MUTED)
+            line(box(slide, left, _TOP, INNER / 2, 0.35), short(title, 80), size=12, colour=_MUTED)
             widths = (0.4 * (INNER / 2 - 0.2), 0.6 * (INNER / 2 - 0.2))
             for column, picture in enumerate((overview, view)):
                 said = f"{person.participant}, {title}, {'field' if column else 'overview'}"

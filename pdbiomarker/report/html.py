@@ -12,6 +12,7 @@ searched, sorted and followed.
 from __future__ import annotations
 
 import base64
+import dataclasses
 import hashlib
 from collections.abc import Mapping
 from importlib import resources
@@ -33,11 +34,15 @@ from pdbiomarker.report.content import (
     Table,
     Thumbnails,
     numbered,
+    sheet_names,
 )
 from pdbiomarker.report.inline import Inliner
 from pdbiomarker.report.lookup import axes_of, packed, text_of
 
-__all__ = ["render_html"]
+__all__ = ["MOST_ROWS", "render_html"]
+
+#: Rows of one table in the page; the workbook has all. A browser lays out some ten thousand cells at once.
+MOST_ROWS: Final = 1_000
 
 _TEMPLATE: Final = "review.html.jinja"
 _SCRIPT: Final = "review.js"
@@ -78,6 +83,8 @@ def render_html(document: Document) -> str:
     environment.filters["jpeg"] = _jpeg
     environment.filters["sort_value"] = _sort_value
     environment.filters["rows_of"] = _layout
+    environment.filters["shown"] = _shown
+    environment.filters["counted"] = page.counted
     environment.filters["lookup"] = lambda every: Markup(text_of(packed(every)))  # noqa: S704  (escaped JSON)
     script, css = _resource(_SCRIPT), _resource(_STYLE) + page.widths()
     policy = (
@@ -109,6 +116,7 @@ class _Page:
 
     def __init__(self, document: Document) -> None:
         self._people = document.people
+        self._sheets = sheet_names(document)
         self._numbers = {one.participant: i for i, one in enumerate(document.people)}
         self._inliner = Inliner({mark_of(name): i for name, i in self._numbers.items()})
         self._owners: dict[str, dict[str, int]] = {"participant": self._numbers}
@@ -118,6 +126,8 @@ class _Page:
                 of.update(dict.fromkeys(items, self._numbers[one.participant]))
         blocks = [block for section in document.sections for block in section.blocks]
         self._searched = {b.every.figure for b in blocks if isinstance(b, Table) and b.every is not None}
+        # Before the pictures are asked for, which are made beside the figures.
+        self._drawn = {b.key: self._draw(b) for b in blocks if isinstance(b, Figure)}
         pictures = [
             picture
             for block in blocks
@@ -131,7 +141,10 @@ class _Page:
         self._widths = {share: f"w{i}" for i, share in enumerate(shares)}
 
     def picture(self, figure: Figure) -> dict[str, Any]:
-        """Draw a figure: inline where it shows participants, else as a data URI; its size in CSS pixels."""
+        """A figure: inline where it shows participants, else as a data URI; its size in CSS pixels."""
+        return self._drawn[figure.key]
+
+    def _draw(self, figure: Figure) -> dict[str, Any]:
         drawing = figure.draw()
         width, height = drawing.get_size_inches()
         svg = render_svg(drawing)
@@ -172,6 +185,17 @@ class _Page:
                     owners[i] = found.pop() if len(found) == 1 else None
         return owners
 
+    def counted(self, table: Table) -> str:
+        """How many rows a table has; where not all are in the page, which are, and where the others are."""
+        n = len(table.rows)
+        if n > MOST_ROWS:
+            which = "those with the smallest p" if _p_column(table) is not None else "the first ones"
+            where = f"sheet '{self._sheets[table.key]}' of the workbook (review.xlsx)"
+            return f"{MOST_ROWS:,} of {n:,} rows, {which}; {where} has all"
+        if table.total:
+            return f"{n:,} of {table.total:,} rows"
+        return f"{n:,} row" if n == 1 else f"{n:,} rows"
+
     def width(self, picture: Picture) -> str:
         """The class that gives an image its share of the width."""
         return self._widths[f"{100 * picture.share:.2f}"]
@@ -197,6 +221,28 @@ def _layout(section: Section) -> list[tuple[Block, ...]]:
             waiting = []
         rows.append((block,))
     return [*rows, tuple(waiting)] if waiting else rows
+
+
+def _p_column(table: Table) -> int | None:
+    """The place of the first column of p-values."""
+    return next((i for i, column in enumerate(table.columns) if column.format == "p"), None)
+
+
+def _shown(table: Table) -> Table:
+    """The rows of a table that stand in the page, in their order: those with the smallest p, or the first."""
+    if len(table.rows) <= MOST_ROWS:
+        return table
+    at = _p_column(table)
+    if at is None:
+        return dataclasses.replace(table, rows=table.rows[:MOST_ROWS])
+
+    def place(i: int) -> tuple[bool, float]:
+        p = table.rows[i][at]
+        # Rows without a p come last.
+        return (False, float(p)) if isinstance(p, int | float) and p == p else (True, 0.0)  # noqa: PLR0124
+
+    kept = sorted(sorted(range(len(table.rows)), key=place)[:MOST_ROWS])
+    return dataclasses.replace(table, rows=tuple(table.rows[i] for i in kept))
 
 
 def _jpeg(picture: Picture) -> str:

@@ -96,15 +96,27 @@ def _plain_key(text: str) -> str:
 
 
 def _figure(
-    kind: str, link: Link, draw: Callable[[Axes], object], *, caption: str, height: float = 4.2
+    kind: str,
+    link: Link,
+    draw: Callable[[Axes], object],
+    *,
+    caption: str,
+    height: float = 4.2,
+    wide: tuple[float, float] | None = None,
 ) -> Figure:
+    """Make the figure of a link; `wide` is its size on a slide, where that is another one."""
     used = link.points["used"].astype(bool)
     visits = "visit" in link.points.columns
     n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
     options = f"Options: contrast {link.contrast}; strict analysis set; p not adjusted."
     told = f"{caption[:-1]}; {n}. {link.note} {options}"
     return Figure(
-        _key(kind, link), clean(told), drawn(6.2, height, draw), wide=False, message=_sentence(kind, link)
+        _key(kind, link),
+        clean(told),
+        drawn(6.2, height, draw),
+        wide=False,
+        message=_sentence(kind, link),
+        projected=drawn(*wide, draw) if wide else None,
     )
 
 
@@ -208,6 +220,7 @@ def _concordance(links: Sequence[Link]) -> list[Block]:
             lambda ax, own=link: plot.concordance(own, ax=ax),  # type: ignore[misc]
             caption=caption,
             height=7.4,
+            wide=(11.4, 4.5),
         )
         for link in links[:_MOST_FIGURES]
     ]

@@ -209,6 +209,8 @@ def _genes(result: Result) -> dict[str, str]:
         up, down = int((called["estimate"] > 0).sum()), int((called["estimate"] < 0).sum())
         name = p_name(tested["adjustment"].iloc[0]) if len(tested) else "p"
         sentence = f"{up:,} of {len(tested):,} tested genes rise and {down:,} fall ({name} < 0.05)"
+        if not up + down:
+            sentence = f"None of {len(tested):,} tested genes changes ({name} < 0.05)"
         n = rows["n_pairs"].dropna()
         sentence += f" in {_s(int(n.max()), 'pair')}" if len(n) else ""
         told |= {key_of(kind, assay, contrast): sentence for kind in ("volcano", "genes")}

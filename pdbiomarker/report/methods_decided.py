@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.decide import Review
+from pdbiomarker.plot.decided import each_row
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import Result, select
+from pdbiomarker.report.options import true_effect
 
 __all__ = ["decided_paragraphs"]
 
@@ -33,7 +35,7 @@ def decided_paragraphs(result: Result, review: Review | None) -> tuple[str, ...]
     """
     if review is None or not review.features:
         return ()
-    paragraphs = [_noise(result, review), _responders(review), _rules(review), _checks(review)]
+    paragraphs = [_noise(result, review), _responders(review), _rules(result, review), _checks(review)]
     return tuple(p for p in paragraphs if p)
 
 
@@ -92,7 +94,7 @@ def _responders(review: Review) -> str:
     )
 
 
-def _rules(review: Review) -> str:
+def _rules(result: Result, review: Review) -> str:
     rules = getattr(review.decisions, "rules", ())
     cohort = review.decisions.cohort
     if not rules or not len(cohort):
@@ -103,9 +105,9 @@ def _rules(review: Review) -> str:
     return (
         f"Decision rules, on the contrast {review.contrast}: {named}. The chance of each verdict was "
         "simulated "
-        "for the rule as used, with this study's number of pairs, baselines and noise, estimated "
-        "anew in every "
-        f"simulated trial: {_rates(cohort)}. All simulated participants respond alike, so the chance at the "
+        "for the rule as used, with this study's number of pairs, baselines and noise, estimated anew in "
+        f"every simulated trial: {_rates(result, review.contrast, cohort)}. All simulated participants "
+        "respond alike, so the chance at the "
         "true effect is optimistic. A verdict is at most consider where rule, feature and model were not "
         f"declared to be locked before unblinding (here it {locked}), where baseline and on-treatment "
         "samples "
@@ -119,16 +121,15 @@ def _rule(rule: Any) -> str:
     return f"{rule.name} ({rule.title}; from {rule.min_evaluable} evaluable pairs on; {source}{doi})"
 
 
-def _rates(cohort: pd.DataFrame) -> str:
+def _rates(result: Result, contrast: str, cohort: pd.DataFrame) -> str:
     told = []
-    for _, row in cohort.iterrows():
-        if pd.isna(row["p_if_inert"]):
+    for row in each_row(cohort):
+        if pd.isna(row.p_if_inert):
             continue
-        true = f"{row['target']:.3g}-fold" if row["target"] >= 1 else f"a change of {row['target']:.3g}"
-        chances = (
-            f"{_share(row['p_if_inert'])} if the drug is inert, {_share(row['p_if_target'])} at a true {true}"
-        )
-        told.append(f"{row['rule']} {row['verdict']}, {chances}")
+        true = true_effect(result, contrast, row)
+        inert, target = _share(row.p_if_inert), _share(row.p_if_target)
+        chances = f"{inert} if the drug is inert, {target} if the effect is {true}"
+        told.append(f"{row.rule} {row.verdict}, {chances}")
     return "; ".join(dict.fromkeys(told)) or "none could be given"
 
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 import pandas as pd
 
 from pdbiomarker.clinical.response import ResponseRules
+from pdbiomarker.clinical.safety import SafetyOptions
 
 __all__ = ["link_paragraph", "references", "trial_paragraphs"]
 
@@ -78,21 +79,28 @@ def references(paragraphs: Sequence[str]) -> str:
 def _response(tables: Mapping[str, pd.DataFrame]) -> str:
     if not len(tables.get("best_response", ())):
         return ""
-    rules = ResponseRules()
-    between = "assessment" if rules.max_ne_between == 1 else "assessments"
+    rules = _rules_used(tables)
+    between = "assessment" if rules["max_ne_between"] == "1" else "assessments"
     text = (
         "Response: best response by RECIST 1.1; a response is confirmed by another at least "
-        f"{rules.confirmation_days} days later, with at most {rules.max_ne_between} {between} between "
-        "them that "
-        f"cannot be evaluated; stable disease from day {rules.min_sd_days} on. Assessments after "
-        "progression, "
-        "a new anticancer therapy or the data cut-off do not count."
+        f"{rules['confirmation_days']} days later, with at most {rules['max_ne_between']} {between} between "
+        f"them that cannot be evaluated; stable disease from day {rules['min_sd_days']} on. Assessments "
+        "after progression, a new anticancer therapy or the data cut-off do not count."
     )
     rates = tables.get("orr")
     if rates is not None and len(rates):
         bases = "; ".join(dict.fromkeys(map(str, rates["denominator"])))
         text += f" Rates with {rates['method'].iloc[0]} limits; denominators: {bases}."
     return text
+
+
+def _rules_used(tables: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    """Rules of response as the study used them; those of RECIST 1.1 where an older result has none."""
+    used = ResponseRules().table()
+    told = tables.get("response_rules")
+    if told is not None and (own := told[told["rules"] == "response"]).size:
+        used = own
+    return dict(zip(used["option"].astype(str), used["value"].astype(str), strict=True))
 
 
 def _survival(tables: Mapping[str, pd.DataFrame]) -> str:
@@ -158,9 +166,10 @@ def _safety(tables: Mapping[str, pd.DataFrame]) -> str:
     events = tables.get("ae_by_kind")
     if events is None or not len(events):
         return ""
+    options = SafetyOptions()  # a run has no others
     text = (
-        "Adverse events are treatment-emergent from the first dose to 90 days after the last; a participant "
-        "counts once a row, at the maximum CTCAE grade."
+        f"Adverse events are treatment-emergent from the first dose to {options.days_after_last} days after "
+        "the last; a participant counts once a row, at the maximum CTCAE grade."
     )
     people = tables.get("dlt_participants")
     if people is not None and len(people):
@@ -168,7 +177,6 @@ def _safety(tables: Mapping[str, pd.DataFrame]) -> str:
         window = f"{int(ends.max())} days" if len(ends) else "the window"
         text += (
             f" Dose-limiting toxicity: evaluable with an event within {window} of the first dose, or "
-            "followed "
-            "to their end with at least 75 % of the planned dose."
+            f"followed to their end with at least {options.least_dose_pct:g} % of the planned dose."
         )
     return text

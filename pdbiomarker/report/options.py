@@ -8,10 +8,10 @@ import pandas as pd
 
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import noise_words
-from pdbiomarker.plot.numbers import p_name
-from pdbiomarker.plot.select import Result, select, set_label
+from pdbiomarker.plot.numbers import format_number, p_name
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select, set_label
 
-__all__ = ["model_options", "pairing_options", "review_options", "span_of_pairs"]
+__all__ = ["model_options", "pairing_options", "review_options", "span_of_pairs", "true_effect"]
 
 
 def span_of_pairs(rows: pd.DataFrame) -> str:
@@ -90,3 +90,25 @@ def review_options(result: Result, review: Review, reference: str) -> str:
         f"n = {len(chosen.pairs)} pairs. Options: contrast {text}; set {chosen.set_name}; "
         f"{noise_words(rows.iloc[0] if known else None)}."
     )
+
+
+def true_effect(result: Result, contrast: str, row: Any) -> str:
+    """The true effect of a rule, as ``2-fold``, ``an odds ratio of 2``, ``a change of 9 points``.
+
+    Parameters
+    ----------
+    result : PDResult
+    contrast : str
+        That the decisions are made on.
+    row : named tuple
+        Of the table of decisions.
+    """
+    table = result.table
+    mine = table[table["feature"] == row.feature]
+    mine = mine[(mine["assay"] == row.assay) & (mine["contrast"] == contrast)]
+    kind = str(mine["kind"].iloc[0]) if len(mine) else ""
+    if kind == "proportion":
+        return f"an odds ratio of {row.target:.3g}"
+    if kind in RATIO_KINDS or not kind:
+        return f"{row.target:.3g}-fold"
+    return f"a change of {format_number(float(row.target))} {effect_unit(result, mine.iloc[0])}"

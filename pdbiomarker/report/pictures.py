@@ -11,7 +11,7 @@ from pdbiomarker.report.blocks import drawn, key_of
 from pdbiomarker.report.content import Block, Figure, Section
 from pdbiomarker.report.options import model_options, span_of_pairs
 
-__all__ = ["batch_figures", "heatmap_section", "signature_figure"]
+__all__ = ["batch_figures", "heatmap_section", "likeness_figures", "signature_figure"]
 
 
 def heatmap_section(result: Result, hue: str | None, review: Review | None) -> Section | None:
@@ -77,4 +77,25 @@ def batch_figures(result: Result) -> list[Figure]:
         )
         draw = drawn(11.0, 3.7, lambda ax, q=name, a=assay: plot.quality_by_batch(result, q, a, ax=ax))  # type: ignore[misc]
         figures.append(Figure(key_of("batches", assay), caption, draw))
+    return figures
+
+
+def likeness_figures(result: Result) -> list[Figure]:
+    """Every library against every other, by count assay; an older result has no such table."""
+    pairs = result.qc.get("likeness")
+    if pairs is None:
+        return []
+    figures = []
+    for assay in dict.fromkeys(pairs["assay"]):
+        own = pairs[pairs["assay"] == assay]
+        n = len({*own["library_a"], *own["library_b"]})
+        caption = (
+            f"Likeness of every library of {assay} to every other; n = {n} libraries, {len(own):,} pairs. "
+            "Dark: alike. A framed block on the diagonal is one participant and should be dark; a dark cell "
+            "elsewhere is a library that looks like another participant's: a swap makes a pair of them. "
+            "Orange: a suspect and what it resembles most. Options: Pearson correlation over genes of the "
+            "identity check; all pairs are in results/qc_likeness.csv."
+        )
+        draw = drawn(8.4, 7.2, lambda ax, a=str(assay): plot.likeness_matrix(result, assay=a, ax=ax))  # type: ignore[misc]
+        figures.append(Figure(key_of("identity-matrix", assay), caption, draw))
     return figures

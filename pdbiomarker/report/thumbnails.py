@@ -6,11 +6,13 @@ slide never get here, as the pictures are drawn from its tissue.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import os
 import struct
-from collections.abc import Callable, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
@@ -31,10 +33,10 @@ from pdbiomarker.plot.select import (
     select,
     unit_of,
 )
-from pdbiomarker.report.content import Picture, ThumbnailRow
+from pdbiomarker.report.content import Document, Picture, ThumbnailRow, Thumbnails, Views
 from pdbiomarker.report.privacy import clean
 
-__all__ = ["same_magnification", "thumbnail_rows"]
+__all__ = ["made_ahead", "same_magnification", "thumbnail_rows"]
 
 #: All images of a report together, in bytes of JPEG: a third more in the page, which has to stay below 15 MB.
 BUDGET: Final = 5_000_000
@@ -113,8 +115,11 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
     def place(entry: _Entry) -> tuple[int, str]:
         return (visits.index(entry.visit) if entry.visit in visits else len(visits), entry.slide)
 
-    ordered = {p: sorted(entries[p], key=place) for p in sorted(entries)}
-    return _encode_all(ordered)
+    album = _Album({p: sorted(entries[p], key=place) for p in sorted(entries)})
+    return tuple(
+        ThumbnailRow(p, functools.partial(album.of, p), sum(bool(e.overview or e.field) for e in row))
+        for p, row in album.rows.items()
+    )
 
 
 def same_magnification(result: Result) -> bool:
@@ -236,7 +241,7 @@ def _read(path: str | Path | None, um: float) -> _View | None:
 
 
 def _decode(file: Path) -> Image | None:
-    """Decode an image, blue first, as the encoder wants it."""
+    """Decode an image, red first."""
     data = file.read_bytes()
     if data.startswith(_PNG):
         try:  # about twice as fast
@@ -244,13 +249,43 @@ def _decode(file: Path) -> Image | None:
         except imagecodecs.PngError:
             return None
         if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-            return np.ascontiguousarray(image[..., ::-1])
+            return image
     bytes_ = np.frombuffer(data, dtype=np.uint8)
     decoded = cv2.imdecode(bytes_, cv2.IMREAD_COLOR) if bytes_.size else None
-    return None if decoded is None else np.asarray(decoded, dtype=np.uint8)
+    return None if decoded is None else np.asarray(decoded, dtype=np.uint8)[..., ::-1]
 
 
-def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> tuple[ThumbnailRow, ...]:
+class _Album:
+    """The pictures of a report, made once: when a writer asks for the first, or ahead of that."""
+
+    def __init__(self, rows: Mapping[str, Sequence[_Entry]]) -> None:
+        self.rows = rows
+        self._made: Mapping[str, tuple[Views, ...]] | None = None
+        self._making = threading.Lock()
+
+    def of(self, person: str) -> tuple[Views, ...]:
+        """The pictures of a participant; waits where they are being made."""
+        with self._making:
+            if self._made is None:
+                self._made = _encode_all(self.rows)
+        return self._made[person]
+
+
+@contextlib.contextmanager
+def made_ahead(document: Document) -> Iterator[None]:
+    """Make the pictures of a document in a thread of their own, while its figures are drawn.
+
+    What fails there fails again, and is told, when a writer asks for the pictures.
+    """
+    blocks = [block for section in document.sections for block in section.blocks]
+    with ThreadPoolExecutor(1) as beside:
+        for block in blocks:
+            if isinstance(block, Thumbnails) and block.rows:
+                beside.submit(block.rows[0].make)
+        yield
+
+
+def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> dict[str, tuple[Views, ...]]:
     """Reduce every image so that all together fit the budget."""
     every = [entry for row in rows.values() for entry in row]
     with ThreadPoolExecutor(_threads()) as pool:
@@ -263,9 +298,7 @@ def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> tuple[ThumbnailRow, ...
                 break
             longest = max(_SMALLEST, int(longest * 0.93))  # the part that was tried told too little
     left = iter(pictures)
-    return tuple(
-        ThumbnailRow(person, tuple((e.title, *next(left)) for e in row)) for person, row in rows.items()
-    )
+    return {person: tuple((e.title, *next(left)) for e in row) for person, row in rows.items()}
 
 
 def _fitting(every: Sequence[_Entry], pool: ThreadPoolExecutor) -> tuple[int, int]:
@@ -352,6 +385,8 @@ class _Scale:
         share = image.shape[1] * factor / self.widest
         if factor < 1:
             size = tuple(max(1, round(side * factor)) for side in (image.shape[1], image.shape[0]))
-            image = np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        done, data = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
+            whole = np.ascontiguousarray(image)
+            image = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
+        blue_first = np.ascontiguousarray(image[..., ::-1])  # as the encoder wants it: of few pixels by now
+        done, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
         return Picture(bytes(data.tobytes()), min(1.0, share)) if done else None

@@ -193,11 +193,13 @@ def _scores(
 
 
 def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
-    """Make the quality tables of count assays: ``rna``, ``rna_components``, ``identity``."""
+    """Make the quality tables of count assays: ``rna, rna_components, identity, likeness``."""
     facts = study.biopsies[[c for c in ("batch", "site") if c in study.biopsies]].copy()
     facts["visit"] = assign_visits(study)["visit"]
     biopsies, components = expression.expression_qc(assays, facts)
-    tables = {"rna": biopsies, "rna_components": components, "identity": _identities(study, assays)}
+    checked = _checked(study, assays)
+    tables = {"rna": biopsies, "rna_components": components, "identity": _identities(checked)}
+    tables["likeness"] = _likeness(checked)
     cells = [
         frame_of(adata.obs).reset_index(names="biopsy_id").assign(assay=name)
         for name, adata in assays.items()
@@ -207,18 +209,41 @@ def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, 
     return {name: table for name, table in tables.items() if len(table)}
 
 
-def _identities(study: Study, assays: Mapping[str, AnnData]) -> pd.DataFrame:
-    found = [
-        expression.identity(study, spec.name).table.assign(assay=spec.name)
+def _checked(study: Study, assays: Mapping[str, AnnData]) -> dict[str, expression.Identity]:
+    """What the transcripts say of every assay that has libraries."""
+    return {
+        spec.name: expression.identity(study, spec.name)
         for spec in study.spec.assays
         if expression.has_libraries(spec) and spec.name in assays
-    ]
-    return pd.concat(found, ignore_index=True) if found else pd.DataFrame()
+    }
+
+
+def _identities(found: Mapping[str, expression.Identity]) -> pd.DataFrame:
+    tables = [own.table.assign(assay=name) for name, own in found.items()]
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
+
+
+def _likeness(found: Mapping[str, expression.Identity]) -> pd.DataFrame:
+    """Every pair of libraries of an assay once, with how alike they are; none where nothing is known."""
+    tables = []
+    for name, own in found.items():
+        first, second = np.triu_indices(len(own.similarity), k=1)
+        ids, people = (own.table[c].to_numpy(dtype=object) for c in ("library_id", "participant_id"))
+        pairs = pd.DataFrame(
+            {
+                "assay": name,
+                **{"library_a": ids[first], "library_b": ids[second]},
+                **{"participant_a": people[first], "participant_b": people[second]},
+                "similarity": own.similarity.loc[ids, ids].to_numpy()[first, second],
+            }
+        )
+        tables.append(pairs[pairs["similarity"].notna()])
+    return pd.concat(tables, ignore_index=True) if tables else pd.DataFrame()
 
 
 def identity_problems(study: Study, assays: Mapping[str, AnnData]) -> Iterator[Problem]:
     """Tell every library that its transcripts put under another participant, or another sex."""
-    table = _identities(study, assays)
+    table = _identities(_checked(study, assays))
     suspects = table[table["verdict"] == "suspect"] if len(table) else table
     for row in suspects.to_dict("records"):
         owner = row["likely_owner"]

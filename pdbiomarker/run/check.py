@@ -55,6 +55,12 @@ def check(path: str | Path, *, as_: str | None = None) -> Problems:
     ------
     ValueError
         When there is no such kind.
+
+    Examples
+    --------
+    >>> import pdbiomarker as pb
+    >>> len(pb.check("trial").errors)
+    0
     """
     source = Path(path)
     if as_ is None:

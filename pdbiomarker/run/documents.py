@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from pdbiomarker.provenance import sha256_json
 
-__all__ = ["STEPS", "document_of", "report_facts", "report_key"]
+__all__ = ["STEPS", "document_of", "report_facts", "report_key", "results_in"]
 
 #: The step that leaves each format of the report, as its record is named.
 STEPS: Final[Mapping[str, str]] = MappingProxyType(
@@ -27,6 +27,11 @@ def document_of(format_: str) -> str:
 def report_key(made_from: str, against: str | None) -> str:
     """Give the key of the report's steps: what the results were made from, and the earlier cut."""
     return made_from if against is None else sha256_json([made_from, {"against": against}])
+
+
+def results_in(outputs: Mapping[str, str]) -> dict[str, str]:
+    """Give those outputs of a run that the report is made of."""
+    return {name: sha for name, sha in outputs.items() if name.startswith(("results/", "assays/"))}
 
 
 def report_facts(made: Mapping[str, object], against: str | None) -> dict[str, Any]:

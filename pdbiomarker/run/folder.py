@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from pdbiomarker.audit import AUDIT, SIGNOFFS
+from pdbiomarker.audit import AUDIT, HEAD, SIGNOFFS
 from pdbiomarker.errors import InputError, Problems, ResourceError, VerificationError
 from pdbiomarker.provenance import (
     DONE,
@@ -49,6 +49,7 @@ _OURS: Final = (
     LOG,
     MANIFEST,
     AUDIT,
+    HEAD,
     SIGNOFFS,
     "assays",
     *_JOINED,
@@ -95,11 +96,11 @@ def check_folder(out: Path, basis: Basis, *, fresh: bool) -> None:
     problems = Problems()
     if not out.exists():
         return
-    for link in _links(out):
+    for link in _irregular(out):
         problems.add(
             "E-RUN-006",
-            f"{link!r} in the results folder is a link: what a run writes there would land elsewhere.",
-            remedy="Remove the link, or give another folder to -o; nothing was changed.",
+            f"{link!r} in the results folder is a link or a pipe: what a run writes would land elsewhere.",
+            remedy="Remove it, or give another folder to -o; nothing was changed.",
             file=str(out),
             value=link,
         )
@@ -165,17 +166,20 @@ def _has_manifest(out: Path) -> bool:
         return False
 
 
-def _links(out: Path) -> list[str]:
-    """Give the symbolic links among what a run writes, relative to the results folder."""
-    found = [name for name in _OURS if (out / name).is_symlink()]
+def _irregular(out: Path) -> list[str]:
+    """Give what is neither file nor folder among what a run writes: links, pipes; as paths below `out`."""
+    found = [name for name in _OURS if _is_irregular(out / name)]
     for name in _OURS:
         if name in found or not (out / name).is_dir():
             continue
         for folder, folders, files in (out / name).walk():  # does not follow links
-            found += [
-                (folder / n).relative_to(out).as_posix() for n in folders + files if (folder / n).is_symlink()
-            ]
+            inside = [folder / n for n in folders + files]
+            found += [path.relative_to(out).as_posix() for path in inside if _is_irregular(path)]
     return sorted(found)
+
+
+def _is_irregular(path: Path) -> bool:
+    return path.is_symlink() or (path.exists() and not path.is_file() and not path.is_dir())
 
 
 def prepare_folder(out: Path, basis: Basis, *, fresh: bool, slides: Mapping[str, str]) -> None:
@@ -250,6 +254,8 @@ def check_space(out: Path, needed: int) -> None:
 
 
 def _read_basis(out: Path) -> Basis | None:
+    if not (out / BASIS).is_file():
+        return None
     try:
         content = json.loads((out / BASIS).read_text(encoding="utf-8"))
         if content["format"] != _FORMAT:

@@ -10,7 +10,7 @@ from typing import Any, Final
 import pandas as pd
 
 from pdbiomarker import ihc
-from pdbiomarker.audit import AUDIT, SIGNOFFS
+from pdbiomarker.audit import AUDIT, HEAD, SIGNOFFS
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.provenance import MANIFEST, FolderLock, Manifest, now_utc, sha256_file, write_manifest
 from pdbiomarker.run.results import write_assay
@@ -93,7 +93,7 @@ def _check_folder(out: Path) -> None:
     """Refuse a folder that holds things which no import made."""
     if not out.exists():
         return
-    ours = {*_MADE, MANIFEST, AUDIT, SIGNOFFS, "assays"}
+    ours = {*_MADE, MANIFEST, AUDIT, HEAD, SIGNOFFS, "assays"}
     inside = sorted(path.name for path in out.iterdir()) if out.is_dir() else [out.name]
     foreign = [name for name in inside if name not in ours and not name.startswith(".")]
     if out.is_dir() and not foreign and not any(path.is_symlink() for path in out.iterdir()):

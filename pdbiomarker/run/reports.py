@@ -11,7 +11,7 @@ from pdbiomarker import audit
 from pdbiomarker.change import PDResult
 from pdbiomarker.decide import Review
 from pdbiomarker.errors import Problem, Problems, ResourceError, VerificationError
-from pdbiomarker.provenance import MANIFEST, read_manifest, sha256_file, sha256_json, verify
+from pdbiomarker.provenance import MANIFEST, read_manifest, sha256_file, sha256_json
 from pdbiomarker.report import (
     FORMATS,
     Cuts,
@@ -26,6 +26,7 @@ from pdbiomarker.report.pdf import browser
 from pdbiomarker.run.decisions import read_review
 from pdbiomarker.run.documents import document_of
 from pdbiomarker.run.results import read_parts, read_result
+from pdbiomarker.verification import verify
 
 #: What does not change a result: a file that was added, a sign-off.
 _ADDED_OR_SIGNED: Final = frozenset({"E-RUN-060", "E-AUDIT-003"})

@@ -8,10 +8,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pdbiomarker.errors import InputError, Problem, Problems
+from pdbiomarker.errors import InputError, Problem, Problems, VerificationError
 from pdbiomarker.hashes import sha256_json
-from pdbiomarker.provenance import Manifest, read_manifest, verify
+from pdbiomarker.provenance import MANIFEST, Manifest, read_manifest
 from pdbiomarker.run import RunOutcome, change_study, quantify_slides, run_study
+from pdbiomarker.verification import verify
 
 __all__ = ["Compared", "Reproduction", "reproduce"]
 
@@ -118,6 +119,8 @@ def reproduce(
 
     Raises
     ------
+    VerificationError
+        E-RUN-003: the manifest was edited.
     StudyError
         There is no manifest, or it cannot be read.
     InputError
@@ -131,7 +134,10 @@ def reproduce(
     """
     root = Path(results)
     before = read_manifest(root)
-    edited = {p.file for p in verify(root) if p.code == "E-RUN-003"}
+    differ = [p for p in verify(root) if p.code == "E-RUN-003"]
+    edited = {p.file for p in differ}
+    if MANIFEST in edited:  # it says what is repeated, and with what it is compared
+        raise VerificationError([p for p in differ if p.file == MANIFEST])
     repeat = _repeater(root, before, study=study, plan=plan)
     with tempfile.TemporaryDirectory(prefix="pdbiomarker-", dir=scratch) as folder:
         out = Path(folder) / "out"
@@ -168,7 +174,7 @@ def _repeater(
     against: Any = given.get("against")
     if _is_lost(against, optional=True):
         raise InputError([_unknown("where the earlier results lie", "They lay elsewhere.", "against")])
-    formats = tuple(given.get("formats") or ("html",))
+    formats = tuple(f for f in given.get("formats") or ("html",) if isinstance(f, str))
     return lambda out, how: run_study(where, out, plan=chosen, formats=formats, against=against, **how)
 
 
@@ -237,7 +243,7 @@ def _reasons(before: Manifest, after: Manifest) -> list[Problem]:
     tell("The code of pdbiomarker", "version", before.version, after.version)
     for key in _ENVIRONMENT:
         tell(f"The platform ({key})", key, before.environment.get(key), after.environment.get(key))
-    packages = [one.environment.get("packages", {}) for one in (before, after)]
+    packages = [dict(one.environment.get("packages") or {}) for one in (before, after)]
     for name in sorted({*packages[0], *packages[1]}):
         if name != "pdbiomarker":
             tell(f"The package {name}", name, packages[0].get(name), packages[1].get(name))

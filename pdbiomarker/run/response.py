@@ -170,7 +170,10 @@ def efficacy_tables(made: Efficacy) -> dict[str, pd.DataFrame]:
         "pfs": pfs_table(made),
         "dor": made.dor.table,
         "response_by_participant": response_columns(made),
-        "rules": pd.concat([made.rules.primary.table(), made.rules.sensitivity.table()], ignore_index=True),
+        "rules": pd.concat(
+            [r.table() for r in (made.rules.primary, made.rules.sensitivity, made.rules.response)],
+            ignore_index=True,
+        ),
     }
     if made.os is not None:
         tables["os"] = made.os.table

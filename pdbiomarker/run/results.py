@@ -48,7 +48,7 @@ from pdbiomarker.change import (
 from pdbiomarker.errors import Problem, Problems, StudyError
 from pdbiomarker.pairing import DISPOSITION_COLUMNS
 from pdbiomarker.plan import Plan
-from pdbiomarker.provenance import atomic_path, read_manifest, write_text
+from pdbiomarker.provenance import atomic_path, write_text
 from pdbiomarker.study import (
     AdequacyRule,
     Archival,
@@ -63,6 +63,7 @@ from pdbiomarker.study import (
 )
 from pdbiomarker.study.clinical_sheets import SHEETS
 from pdbiomarker.tables import parse_date, read_table, write_table
+from pdbiomarker.verification import read_unchanged
 
 __all__ = [
     "frame_of",
@@ -371,12 +372,13 @@ def read_result(path: str | Path) -> PDResult:
 
     Raises
     ------
+    VerificationError
+        E-RUN-003: files of the result were changed since the run, each named; none was opened.
     StudyError
-        E-FILE-001 or E-FILE-005: the folder is not a complete results folder, or a file of it cannot be
-        read; `pdbiomarker verify` tells which files were changed.
+        E-FILE-001 or E-FILE-005: the folder is not a complete results folder, or a file of it cannot be read.
     """
     out = Path(path)
-    read_manifest(out)  # says so when this is no results folder
+    read_unchanged(out, (_RESULTS, "assays"))  # before a file is taken apart that somebody may have put there
     return read_parts(out)
 
 

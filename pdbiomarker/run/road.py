@@ -26,9 +26,17 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pdbiomarker import audit
-from pdbiomarker.errors import InputError, Problem, Problems, ResourceError
+from pdbiomarker.errors import (
+    InputError,
+    ItemError,
+    Problem,
+    Problems,
+    ResourceError,
+    VerificationError,
+)
 from pdbiomarker.provenance import (
     DONE,
+    MANIFEST,
     FolderLock,
     Manifest,
     StepRecord,
@@ -39,18 +47,21 @@ from pdbiomarker.provenance import (
     forget,
     is_complete,
     now_utc,
+    read_manifest,
     read_record,
     recorded_steps,
+    remove_partial_files,
     sha256_file,
     sha256_json,
     write_manifest,
 )
-from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_key
+from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_key, results_in
 from pdbiomarker.run.folder import BASIS, LOG, Basis, check_folder, check_space, prepare_folder
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
 from pdbiomarker.run.sharing import sweep_jobs
-from pdbiomarker.run.work import Work
+from pdbiomarker.run.work import Work, look
+from pdbiomarker.verification import later_files
 
 __all__ = [
     "Request",
@@ -300,6 +311,18 @@ def again(arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
         return {"path": "/".join(parts) if close else ""}
 
     return {name: seen(value) for name, value in arguments.items()}
+
+
+def _hash_now(path: Path) -> str:
+    """Hash an input again; empty where it is gone."""
+    try:
+        if path.is_dir():  # a DICOM slide
+            from pdbiomarker import ihc
+
+            return ihc.slide_hash(path)
+        return sha256_file(path)
+    except (OSError, ItemError):
+        return ""
 
 
 def _not_complete(step: str) -> InputError:
@@ -611,9 +634,45 @@ class Trip:
                 raise _not_complete("report")
             self._tell(Problem(**row))
 
+    def _check_inputs(self) -> None:
+        """Refuse inputs that were changed after they were hashed; forget what was made of them."""
+        work, problems, changed = self._work, Problems(), set[str]()
+        for name, seen in work.looks.items():
+            path = Path(work.files[name])
+            if name in work.inputs and look(path) != seen and _hash_now(path) != work.inputs[name]:
+                changed |= {name, work.files[name]}
+                problems.add(
+                    "E-RUN-080",
+                    "The file was changed while the run was at work: results may rest on either state.",
+                    remedy="Give the same command again, and leave the study alone until it has ended.",
+                    file=name,
+                )
+        touched = {s["step"] for s in work.slides if changed & {s["name"], s["regions_name"], s["panel"]}}
+        for step in recorded_steps(self._out) if changed else ():
+            if step in touched or not step.startswith("slide-"):
+                forget(self._out, step)
+        problems.raise_if_any(VerificationError)
+
+    def _further_documents(self, outputs: Mapping[str, str]) -> dict[str, str]:
+        """Give the hashes of what `pdbiomarker report` wrote and is still true; remove it where it is not."""
+        out = self._out
+        beside = [name for name in map(document_of, STEPS) if name not in outputs and (out / name).is_file()]
+        before: Mapping[str, str] = {}
+        with contextlib.suppress(InputError, OSError):
+            before = read_manifest(out).outputs if beside else {}
+        if results_in(before) == results_in(outputs):
+            written = later_files(out, sha256_file(out / MANIFEST)) if beside else {}
+            return {n: written[n] for n in beside if written.get(n) == sha256_file(out / n)}
+        for name in beside:
+            self._display.say(f"{name} was written of earlier results and is removed: give `report` again")
+            (out / name).unlink()
+        return {}
+
     def finish(self, run: Mapping[str, Any]) -> RunOutcome:
         """Write the manifest, and say how it ended."""
         request, work, out = self._request, self._work, self._out
+        self._check_inputs()
+        remove_partial_files(out)  # of jobs that were killed while this run, or its workflow, went on
         quarantined = [p for p in self._problems if p.severity == "quarantine"]
         warned = [p for p in self._problems if p.severity == "warning"]
         code = _QUARANTINED if quarantined else 0
@@ -623,9 +682,11 @@ class Trip:
         names = sorted({*self._files, *markers, BASIS})
         report = report_facts(self._records, work.report.get("against"))
         command = [Path(part).name if os.sep in part else part for part in sys.argv]
+        outputs = {name: sha256_file(out / name) for name in names}
+        kept = self._further_documents(outputs)
         manifest = Manifest(
             inputs=work.inputs,
-            outputs={name: sha256_file(out / name) for name in names},
+            outputs=outputs,
             parameters={**work.parameters, "report": report} if work.report else work.parameters,
             quarantine=tuple(dataclasses.asdict(p) for p in quarantined),
             warnings=tuple(dataclasses.asdict(p) for p in warned),
@@ -643,6 +704,8 @@ class Trip:
             },
         )
         write_manifest(out, manifest)
+        if kept:
+            audit.append(out, "report kept", files=kept, manifest=sha256_file(out / MANIFEST))
         documents = tuple(map(document_of, work.report.get("formats", ())))
         first: dict[str, str | tuple[str, ...]] = {"assays": "assays", "change": "results/pd_change.csv"}
         first["report"] = documents

@@ -23,6 +23,7 @@ from pdbiomarker.provenance import JOBS, FolderLock, now_utc, process_start, slu
 
 __all__ = ["JobNote", "item_lock", "jobs_of", "shared_job", "sweep_jobs"]
 
+_LOOK_AGAIN: Final = 0.1
 _TIME: Final = len("2026-01-31T09:00:00Z")
 
 
@@ -52,15 +53,15 @@ class JobNote:
 
 
 @contextlib.contextmanager
-def shared_job(out: Path, step: str, batch: str | None) -> Iterator[JobNote]:
+def shared_job(out: Path, step: str, batch: str | None, *, wait: float = 0.0) -> Iterator[JobNote]:
     """Work in a results folder beside others that do so.
 
     Raises
     ------
     FolderInUseError
-        A run holds the folder alone.
+        A run holds the folder alone, and did so for `wait` seconds.
     """
-    with FolderLock(out, shared=True):
+    with FolderLock(out, shared=True, wait=wait):
         note = JobNote(out, step, batch)
         try:
             yield note
@@ -69,7 +70,7 @@ def shared_job(out: Path, step: str, batch: str | None) -> Iterator[JobNote]:
 
 
 @contextlib.contextmanager
-def item_lock(out: Path, item: str, *, wait: bool) -> Iterator[None]:
+def item_lock(out: Path, item: str, *, wait: float) -> Iterator[None]:
     """Hold one slide or step of a results folder that others share.
 
     Parameters
@@ -77,33 +78,42 @@ def item_lock(out: Path, item: str, *, wait: bool) -> Iterator[None]:
     out : Path
     item : str
         Name of the step, such as ``slide-P01-S``.
-    wait : bool
-        Until another has let go of it.
+    wait : float
+        Seconds to wait for another to let go of it; infinity: as long as it takes.
 
     Raises
     ------
     FolderInUseError
-        Without `wait`: another holds it.
+        Another holds it.
     """
     path = out / JOBS / f"{item}.lock"
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC | os.O_NOFOLLOW, 0o666)
     try:
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
-        except BlockingIOError:
-            raise FolderInUseError(
-                f"E-RUN-002 {out}: another job takes the step {item!r}. Remedy: wait until it has ended."
-            ) from None
+        end = time.monotonic() + wait
+        while not _locked(descriptor):
+            if time.monotonic() > end:
+                raise FolderInUseError(
+                    f"E-RUN-002 {out}: another job takes the step {item!r}. Remedy: wait until it has ended."
+                )
+            time.sleep(_LOOK_AGAIN)
         yield
     finally:
         os.close(descriptor)
 
 
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
+
+
 def jobs_of(out: Path) -> list[Mapping[str, Any]]:
     """List the jobs that work in a folder; those of this host that were killed are left out."""
     found = []
-    for path in sorted((out / JOBS).glob("*.json")):
+    for path in sorted(p for p in (out / JOBS).glob("*.json") if p.is_file()):
         try:
             facts = json.loads(path.read_text(encoding="utf-8"))
             here = facts["host"] == socket.gethostname()

@@ -9,7 +9,8 @@ from typing import Any, Final
 from pdbiomarker import audit
 from pdbiomarker.errors import VerificationError
 from pdbiomarker.hashes import now_utc, sha256_file
-from pdbiomarker.provenance import MANIFEST, FolderLock, verify, write_text
+from pdbiomarker.provenance import MANIFEST, FolderLock, write_text
+from pdbiomarker.verification import verify
 
 __all__ = ["sign_results"]
 

@@ -121,7 +121,8 @@ def folder_status(out: str | Path, *, lines: int = 5) -> Status:
 
 def _slides_of(root: Path) -> int:
     try:
-        return int(json.loads((root / BASIS).read_text(encoding="utf-8"))["slides"])
+        text = (root / BASIS).read_text(encoding="utf-8") if (root / BASIS).is_file() else ""
+        return int(json.loads(text)["slides"])
     except (OSError, ValueError, KeyError, TypeError):
         problems = Problems()
         problems.add(
@@ -139,7 +140,8 @@ def _at_work(root: Path) -> list[Mapping[str, Any]]:
     if jobs:
         return jobs
     try:
-        owner = json.loads((root / LOCK).read_text(encoding="utf-8"))
+        text = (root / LOCK).read_text(encoding="utf-8") if (root / LOCK).is_file() else ""
+        owner = json.loads(text)
         here = owner["host"] == socket.gethostname()
         alive = not here or process_start(int(owner["pid"])) == owner["start"] != ""
     except (OSError, ValueError, KeyError, TypeError):

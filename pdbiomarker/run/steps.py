@@ -9,6 +9,7 @@ not stop.
 from __future__ import annotations
 
 import dataclasses
+import math
 import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -150,7 +151,7 @@ def measure_slide_shared(*, slide: Task, out: str, tell: Tell) -> dict[str, Any]
         As from :func:`hash_slide`, and ``made``: whether it was measured now.
     """
     root = Path(out)
-    with item_lock(root, slide["step"], wait=True):
+    with item_lock(root, slide["step"], wait=math.inf):
         found = hash_slide(slide=slide, tell=tell)
         made = not is_complete(root, slide["step"], found["key"])
         if made:

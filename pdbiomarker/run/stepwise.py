@@ -65,6 +65,9 @@ class StepOptions:
         Of the steps ``check`` and ``report``: as for :func:`pdbiomarker.run_study`.
     against : str, optional
         Of the steps ``check`` and ``report``: the results folder of an earlier data cut.
+    wait : float
+        Seconds to wait where another job takes the same step, or another run holds the folder; then it is
+        told.
     fresh : bool
         Of the step ``check``: in a folder that was made on another plan, description of the study or version,
         remove what was made from them, but for slides; without it such a folder is refused.
@@ -77,6 +80,7 @@ class StepOptions:
     tries_left: int = 0
     formats: tuple[str, ...] = ("html",)
     against: str | None = None
+    wait: float = 0.0
     fresh: bool = False
     progress: bool = True
 
@@ -217,7 +221,7 @@ def _check(task: _Task, display: Display) -> RunOutcome:
     check_space(task.out, work.bytes_needed)
     make_folder(task.out)
     steps = {slide["step"]: "" for slide in work.slides}
-    with FolderLock(task.out):
+    with FolderLock(task.out, wait=task.options.wait):
         if not task.options.fresh:
             prepare_folder(task.out, basis, fresh=False, slides=steps)
         elif renew_folder(task.out, basis, slides=steps):
@@ -239,7 +243,7 @@ def _slides(task: _Task, work: Work, display: Display) -> RunOutcome:
     found: dict[str, Any] = {}
     lost: list[Ended] = []
     problems: list[Problem] = []
-    with shared_job(task.out, "slides", batch) as note:
+    with shared_job(task.out, "slides", batch, wait=task.options.wait) as note:
         display.log_to(note.log)
         display.begin("slides", len(slides))
         note.tell(0, len(slides))
@@ -332,7 +336,8 @@ def _analysis(task: _Task, work: Work, display: Display) -> RunOutcome:
     """Take one of the steps after the slides."""
     step, out = task.step, task.out
     made: list[Path] = []
-    with shared_job(out, step, None) as note, item_lock(out, step, wait=False):
+    wait = task.options.wait
+    with shared_job(out, step, None, wait=wait) as note, item_lock(out, step, wait=wait):
         display.log_to(note.log)
         if step == "clinical" and not any(name.startswith("clinical/") for name in work.inputs):
             display.end(step, "the study has no clinical sheets")
@@ -351,7 +356,7 @@ def _analysis(task: _Task, work: Work, display: Display) -> RunOutcome:
 def _manifest(task: _Task, work: Work, display: Display) -> RunOutcome:
     """Check that all is complete, and write the manifest; hold the folder alone."""
     started, clock = now_utc(), time.monotonic()
-    with FolderLock(task.out):
+    with FolderLock(task.out, wait=task.options.wait):
         sweep_jobs(task.out, task.out / LOG)
         display.log_to(task.out / LOG)
         whole, lost = _settled(task, work, display)

@@ -27,13 +27,14 @@ from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, 
 from pdbiomarker.run.censored import censored_problems
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.results import plan_facts, study_facts
-from pdbiomarker.run.work import slide_key
+from pdbiomarker.run.work import look, slide_key
 from pdbiomarker.study import (
     CLINICAL,
     LOCK_FILE,
     AssaySpec,
     Study,
     StudySpec,
+    check_files,
     is_panel_file,
     read_study,
     shown_path,
@@ -450,6 +451,8 @@ def survey_slides(
     study = None if sheet is None else _slides_study(sheet, file, panel, problems)
     if study is not None and not problems.errors:
         study = _beside(study, file, slides=slides is not None, regions=regions)
+        if regions is not None and Path(regions).is_dir():
+            check_files(Path(regions).iterdir(), problems, root=Path(regions))
         problems.extend(_twins(study))
     return Survey(None if problems.errors else study, plan, None, {}, problems)
 
@@ -562,13 +565,14 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
     -------
     dict
         ``study, plan`` (as understood), ``inputs`` (name -> sha256), ``files`` (name -> absolute path),
-        ``slides`` (one dict each), ``parameters``, ``problems``, ``key`` (hash of all but the slides),
-        ``bytes_needed``.
+        ``looks`` (of these files, size and time), ``slides`` (one dict each), ``parameters``, ``problems``,
+        ``key`` (hash of all but the slides), ``bytes_needed``.
     """
     study, plan = found.settled()
     files = dict(_input_files(study, found.plan_file))
     files |= {name: (study.path or Path()) / name for name in decision_files(plan)}
     inputs: dict[str, str] = {}
+    looks = {name: look(path) for name, path in sorted(files.items())}  # before they are hashed
     twins = {problem.item for problem in found.problems if problem.code == _TWIN}
     every = slide_files(study)
     slide_names = {slide.name for slide in every}
@@ -598,6 +602,7 @@ def describe(found: Survey, tell: Tell, *, hash_slides: bool = True) -> dict[str
         "plan": plan_facts(plan),
         "inputs": inputs,
         "files": {name: str(path.absolute()) for name, path in sorted(files.items())},
+        "looks": looks,
         "slides": slides,
         "parameters": {
             "study": spec["id"],

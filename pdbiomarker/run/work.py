@@ -60,6 +60,7 @@ class Work:
     key: str
     bytes_needed: int
     report: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+    looks: Mapping[str, Look] = dataclasses.field(default_factory=dict)
 
     @classmethod
     def of(cls, described: Mapping[str, Any]) -> Self:

@@ -18,6 +18,8 @@ __all__ = ["Jobs"]
 #: A job of a scheduler starts Snakemake again and loads the libraries before it works.
 _START_MINUTES: Final = 5
 _SLACK: Final = 2.0
+#: A step goes on when Snakemake alone was killed: that of the workflow which goes on waits for its end.
+_WAIT_SECONDS: Final = 600
 #: Snakemake reads braces in any path as wildcards; and the SLURM executor puts the inputs of a job, between
 #: double quotes, into a shell's command line (--wait-for-files), where the others would be carried out.
 _UNSAFE: Final = frozenset('{}$`"\\!\n\r')
@@ -95,7 +97,8 @@ class Jobs:
     def arguments(self, *_: object) -> list[str]:
         """Give the arguments that every step has. Paths are absolute: none begins with a dash."""
         plan = [] if self._plan is None else ["--plan", self._plan]
-        return [self.study, "--out", self.out, "--work", self.work, *plan]
+        shared = ["--out", self.out, "--work", self.work, "--wait", str(_WAIT_SECONDS)]
+        return [self.study, *shared, *plan]
 
     def check_arguments(self, *_: object) -> list[str]:
         """Give the arguments of the check."""

@@ -18,7 +18,7 @@ import pandas as pd
 from pdbiomarker.errors import Problems
 from pdbiomarker.study.clinical_reading import Reading
 from pdbiomarker.study.clinical_sheets import SHEETS
-from pdbiomarker.study.items import leads_outside
+from pdbiomarker.study.places import leads_outside
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.tables import nearest, order_by_texts, read_table
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -10,23 +10,24 @@ import pandas as pd
 
 from pdbiomarker.errors import Problems, StudyError
 from pdbiomarker.study.assays import FOLDERS, AssaySpec
+from pdbiomarker.study.clinical import FOLDER as CLINICAL
 from pdbiomarker.study.clinical import read_clinical
 from pdbiomarker.study.items import (
     LIBRARY_COLUMNS,
     SLIDE_COLUMNS,
     is_panel_file,
-    leads_outside,
     libraries_of_biopsies,
     no_slides,
     read_libraries,
     read_slides,
     slides_of_biopsies,
 )
-from pdbiomarker.study.lock import read_lock
+from pdbiomarker.study.lock import LOCK_FILE, read_lock
 from pdbiomarker.study.model import Study
 from pdbiomarker.study.overrides import FILE as OVERRIDES
 from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
+from pdbiomarker.study.places import check_files, leads_outside
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
 from pdbiomarker.tables import nearest, order_by_ids, read_yaml
@@ -35,7 +36,8 @@ PARTICIPANTS: Final = "participants.csv"
 BIOPSIES: Final = "biopsies.csv"
 LIBRARIES: Final = "libraries.csv"
 SLIDES: Final = "slides.csv"
-#: Keys of an assay that name a folder.
+_SHOWN: Final = 60
+_BY_FORM: Final = (FILE, "plan.yaml", LOCK_FILE, PARTICIPANTS, BIOPSIES, LIBRARIES, SLIDES, OVERRIDES)
 
 
 def read_study(path: str | Path) -> Study:
@@ -105,6 +107,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     sheets |= clinical.sheets
     if spec is not None:
         _check_paths(folder, spec, problems)
+    _check_own_files(folder, problems)
     lock = read_lock(folder, None if spec is None else spec.id, problems)
     if spec is not None and biopsies is not None:
         judged = {BIOPSIES: biopsies} | ({LIBRARIES: libraries} if LIBRARIES in sheets else {})
@@ -333,6 +336,17 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                 )
                 continue
             target = folder / value
+            pattern = assay.files if key == "files" and assay.files is not None else ""
+            if not _can_be(target, pattern):
+                problems.add(
+                    "E-FILE-001",
+                    "No file can have such a name, or there is no such pattern of names.",
+                    remedy="Correct it in study.yaml.",
+                    file=FILE,
+                    column=column,
+                    value=(pattern or value)[:_SHOWN],
+                )
+                continue
             wanted = target.is_dir() if key in FOLDERS else target.is_file()
             wanted |= key == "cells" and target.is_dir()
             if not wanted:
@@ -347,6 +361,39 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
                     column=column,
                     value=value,
                 )
+            elif target.is_dir():
+                _check_entries(folder, key, value, assay, problems)
+
+
+def _can_be(path: Path, pattern: str) -> bool:
+    """Tell whether there can be such a file and such a pattern of names: others make every look fail."""
+    try:
+        path.exists()
+        if "*" in pattern:
+            next(path.glob(pattern), None)
+    except (OSError, ValueError):
+        return False
+    return True
+
+
+def _check_own_files(folder: Path, problems: Problems) -> None:
+    """Check the files that a study has by its form: one that cannot be read does not count as absent."""
+    clinical = folder / CLINICAL
+    places = [folder / name for name in _BY_FORM]
+    places += clinical.iterdir() if clinical.is_dir() else [clinical]
+    found, told = Problems(), {problem.file for problem in problems}
+    check_files([path for path in places if path.is_symlink() or path.exists()], found, root=folder)
+    problems.extend(problem for problem in found if problem.file not in told)
+
+
+def _check_entries(folder: Path, key: str, value: str, assay: AssaySpec, problems: Problems) -> None:
+    """Check what lies in a folder that study.yaml names: regular files of the study."""
+    found: Iterable[Path] = (folder / value).iterdir()
+    if key == "files" and assay.files is not None and "*" in assay.files:
+        found = folder.glob(assay.files)
+    elif key in {"files", "rcc"}:
+        found = (folder / value).rglob("*")
+    check_files(found, problems, root=folder)
 
 
 def _check_batches(

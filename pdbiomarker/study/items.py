@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.study.assays import AssaySpec
+from pdbiomarker.study.places import leads_outside
 from pdbiomarker.study.sheets import (
     Sheet,
     by_id,
@@ -248,14 +249,6 @@ def _check_slide_file(
         severity="quarantine",
         item=slide,
     )
-
-
-def leads_outside(folder: Path, path: str) -> bool:
-    """Tell whether a path of the study's own files is absolute, or leaves the study folder."""
-    try:
-        return Path(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve())
-    except (OSError, ValueError):
-        return True
 
 
 def is_panel_file(panel: str) -> bool:

@@ -9,11 +9,16 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, Final
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-__all__ = ["Schedule", "ScheduleKeys", "complete_visits", "days_between", "shifted"]
+from pdbiomarker.errors import Problems
+from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.tables import nearest, read_yaml
+
+__all__ = ["Schedule", "ScheduleKeys", "complete_visits", "days_between", "schedules", "shifted"]
 
 _CYCLE_DAY = re.compile(
     r"c(?:ycle)?[ _]*([0-9]{1,3})[ _]*d(?:ay)?[ _]*([0-9]{1,3})", re.IGNORECASE | re.ASCII
@@ -22,6 +27,7 @@ _SCREENING: Final = frozenset({"screening", "scr", "baseline", "pre", "pretreatm
 _FOLLOW_UP: Final = frozenset({"followup", "safetyfollowup", "sfu", "fu"})
 _FOLLOW_UP_WINDOW: Final = 7
 _DEFAULT: Final = "default"
+_FOLDER: Final = "windows"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,7 +69,7 @@ class Schedule:
 
 
 class ScheduleKeys(BaseModel):
-    """The key `schedule` of study.yaml."""
+    """The key `schedule` of study.yaml: these keys, or the name of a file of ``reference/windows``."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
     cycle_days: int = Field(default=28, ge=1, le=365)
@@ -71,9 +77,30 @@ class ScheduleKeys(BaseModel):
     follow_up_days: int = Field(default=90, ge=1, le=1_000)
     window: int = Field(default=3, ge=0, le=180)
 
+    @model_validator(mode="before")
+    @classmethod
+    def _named(cls, value: Any) -> Any:
+        if not isinstance(value, str):
+            return value
+        if value not in schedules():
+            raise ValueError(f"There is no schedule of that name. Remedy: {nearest(value, schedules())}")
+        content = read_yaml(reference_path(f"{_FOLDER}/{value}.yaml"), Problems()) or {}
+        return {key: number for key, number in content.items() if key in cls.model_fields}
+
     def schedule(self) -> Schedule:
         """Give the schedule."""
         return Schedule(**self.model_dump())
+
+
+def schedules() -> list[str]:
+    """Names of the schedules that travel with the package.
+
+    Examples
+    --------
+    >>> schedules()
+    ['q3w', 'q4w']
+    """
+    return [Path(name).stem for name in list_reference(_FOLDER)]
 
 
 def shifted(day: int, days: int) -> int:

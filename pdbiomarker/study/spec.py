@@ -14,6 +14,7 @@ from pdbiomarker.errors import Problems
 from pdbiomarker.study.assays import AssayKeys, AssaySpec
 from pdbiomarker.study.declared import Declared, DeclaredKeys
 from pdbiomarker.study.ids import normal_id, skeleton
+from pdbiomarker.study.migration import KEY, SCHEMA, migrated
 from pdbiomarker.study.rules import AdequacyRule, Archival, ArchivalKeys, RuleKeys
 from pdbiomarker.study.schedule import Schedule, ScheduleKeys, complete_visits, days_between, shifted
 from pdbiomarker.tables import YamlDocument, load_yaml, nearest, parse_date, validate_yaml
@@ -22,8 +23,6 @@ FILE: Final = "study.yaml"
 _ASSAY_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,39}", re.ASCII)
 _SIGNATURES: Final = "_signatures"  # a run scores them beside each count assay, under its name and this
 _FARTHEST_DAY: Final = 20_000  # 55 years
-#: The version of study.yaml that is read; one without the key `schema` is of version 1.
-SCHEMA: Final = 1
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -173,7 +172,7 @@ class _Window(BaseModel):
 
 class _Study(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True)
-    schema_version: int = Field(default=SCHEMA, alias="schema")
+    schema_version: int = Field(default=SCHEMA, alias=KEY)
     id: str = Field(min_length=1)
     data_cutoff: str | None = None
     visits: dict[str, _Window] = Field(min_length=1)
@@ -183,16 +182,6 @@ class _Study(BaseModel):
     assays: dict[str, AssayKeys] = Field(default_factory=dict)
     columns: dict[str, str] = Field(default_factory=dict)
     declared: DeclaredKeys = Field(default_factory=DeclaredKeys)
-
-    @field_validator("schema_version")
-    @classmethod
-    def _known(cls, value: int) -> int:
-        if value != SCHEMA:
-            raise ValueError(
-                f"This pdbiomarker reads study.yaml of version {SCHEMA}. Remedy: Use a pdbiomarker "
-                f"that knows version {value}, or write the file as docs/study_folder.md says"
-            )
-        return value
 
     @field_validator("data_cutoff")
     @classmethod
@@ -230,6 +219,9 @@ def read_spec(path: Path, problems: Problems) -> StudySpec | None:
         None when a fault was found.
     """
     document = load_yaml(path, problems, name=path.name)
+    if document is None:
+        return None
+    document = migrated(document, problems)
     if document is None:
         return None
     before = len(problems.errors)

@@ -72,12 +72,6 @@ class PartialDate:
             return self
         return dataclasses.replace(self, earliest=day)
 
-    def not_after(self, day: dt.date | None) -> PartialDate:
-        """Leave out the days after `day`, if any remain."""
-        if day is None or not self.earliest <= day < self.latest:
-            return self
-        return dataclasses.replace(self, latest=day)
-
 
 def parse_partial_date(text: str) -> PartialDate | None:
     """Read an ISO 8601 date, with or without a time, or its year, or its year and month.

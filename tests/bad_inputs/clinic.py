@@ -355,6 +355,16 @@ def _results_cases() -> list[Case]:
             f"results/{what}, read back", "results, read back", how, _harmed(name, change), expect, trust
         )
 
+    def apart(what: str, trust: str, how: str, name: str, change: Any, expect: Expect) -> Case:
+        return Case(
+            f"results/{what}, no manifest yet",
+            "results, taken apart",
+            how,
+            _harmed(name, change),
+            expect,
+            trust,
+        )
+
     table = "results/pd_change.csv"
     json_file = "results/study.json"
     h5ad = "assays/rna.h5ad"
@@ -372,17 +382,27 @@ def _results_cases() -> list[Case]:
         verified("manifest deep", "34", "100,000 brackets", "manifest.json", lambda _d: b"[" * 100_000, refused(At("E-RUN-003", "manifest.json"))),
         verified("manifest in UTF-16", "22", "in UTF-16", "manifest.json", lambda d: d.decode().encode("utf-16"), refused(At("E-RUN-003", "manifest.json"))),
         verified("no manifest", "44", "the manifest is gone", "manifest.json", lambda _d: None, refused(At("E-FILE-001", "manifest.json"))),
-        back("table cut short", "44", "half of the table", table, lambda d: d[: len(d) // 2], refused(At("E-SHEET-003"), beside=("E-SHEET-019", "E-FILE-005"))),
-        back("table without a column", "44", "a column renamed", table, lambda d: d.replace(b"estimate", b"estimote", 1), broken),
-        back("table empty", "45", "the table is empty", table, lambda _d: b"", refused(At("E-FILE-004"))),
-        back("text for a number", "65", "an estimate that is a word", table, lambda d: _word(d), broken),
-        back("study cut short", "44", "half of study.json", json_file, lambda d: d[: len(d) // 2], broken),
-        back("study a list", "65", "study.json is []", json_file, lambda _d: b"[]", broken),
-        back("study deep", "34", "100,000 brackets", json_file, lambda _d: b"[" * 100_000, broken),
-        back("study without assays", "65", "a key is gone", json_file, lambda d: d.replace(b'"assays"', b'"essays"', 1), broken),
-        back("assay cut short", "44", "half of an h5ad", h5ad, lambda d: d[: len(d) // 2], broken),
-        back("assay a text", "44", "a text under the name", h5ad, lambda _d: b"text", broken),
-        back("assay gone", "44", "an h5ad is gone", h5ad, lambda _d: None, broken),
+        apart("table cut short", "44", "half of the table", table, lambda d: d[: len(d) // 2], refused(At("E-SHEET-003"), beside=("E-SHEET-019", "E-FILE-005"))),
+        apart("table without a column", "44", "a column renamed", table, lambda d: d.replace(b"estimate", b"estimote", 1), broken),
+        apart("table empty", "45", "the table is empty", table, lambda _d: b"", refused(At("E-FILE-004"))),
+        apart("text for a number", "65", "an estimate that is a word", table, lambda d: _word(d), broken),
+        apart("study cut short", "44", "half of study.json", json_file, lambda d: d[: len(d) // 2], broken),
+        apart("study a list", "65", "study.json is []", json_file, lambda _d: b"[]", broken),
+        apart("study deep", "34", "100,000 brackets", json_file, lambda _d: b"[" * 100_000, broken),
+        apart("study without assays", "65", "a key is gone", json_file, lambda d: d.replace(b'"assays"', b'"essays"', 1), broken),
+        apart("assay cut short", "44", "half of an h5ad", h5ad, lambda d: d[: len(d) // 2], broken),
+        apart("assay a text", "44", "a text under the name", h5ad, lambda _d: b"text", broken),
+        apart("assay gone", "44", "an h5ad is gone", h5ad, lambda _d: None, broken),
+        back("table edited", "65", "one digit of the table", table, lambda d: d[:-3] + bytes([d[-3] ^ 1]) + d[-2:], refused(At("E-RUN-003", f"{table} [sha256]"))),
+        back("study a list", "65", "study.json is []", json_file, lambda _d: b"[]", refused(At("E-RUN-003", f"{json_file} [sha256]"))),
+        back("assay replaced", "6", "another file in place of an h5ad", h5ad, lambda _d: b"\x89HDF\r\n\x1a\n" + bytes(9000), refused(At("E-RUN-003", f"{h5ad} [sha256]"))),
+        back("assay one byte", "65", "one bit of an h5ad", h5ad, lambda d: d[:4000] + bytes([d[4000] ^ 1]) + d[4001:], refused(At("E-RUN-003", f"{h5ad} [sha256]"))),
+        back("assay gone", "44", "an h5ad is gone", h5ad, lambda _d: None, refused(At("E-RUN-003", h5ad))),
+        back("manifest edited", "65", "another hash of an h5ad in the manifest", "manifest.json", _manifest(lambda c: c["outputs"].update({h5ad: "0" * 64})), refused(At("E-RUN-003", f"{h5ad} [sha256]"), At("E-RUN-003", "manifest.json"))),
+        verified("log cut short", "65", "the last line of the audit log is gone", "audit.jsonl", lambda d: b"\n".join(d.split(b"\n")[:-2]) + b"\n", refused(At("E-AUDIT-002", "audit.jsonl:1"))),
+        verified("log without its head", "65", "audit.head.json is gone", "audit.head.json", lambda _d: None, refused(At("E-AUDIT-002", "audit.head.json [line]"))),
+        verified("head of the log edited", "65", "audit.head.json names line 1", "audit.head.json", lambda d: d.replace(b'"line":2', b'"line":1'), refused(At("E-AUDIT-002", "audit.head.json [line]"))),
+        verified("head of the log a list", "65", "audit.head.json is []", "audit.head.json", lambda _d: b"[]", refused(At("E-AUDIT-002", "audit.head.json [line]"))),
         Case("results/not a results folder", "results, read back", "an empty folder", lambda folder: folder, refused(At("E-FILE-001", "manifest.json")), "44"),
     ]  # fmt: skip
 

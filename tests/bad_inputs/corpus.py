@@ -4,11 +4,13 @@
 
     python tests/bad_inputs/corpus.py --page docs/bad_inputs.md      renew the page
     python tests/bad_inputs/corpus.py --files FOLDER                 write every input, to look at
+    python tests/bad_inputs/corpus.py --examples docs/error_examples.csv   renew the examples of the catalogue
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import re
 import sys
 from collections import Counter
@@ -17,10 +19,11 @@ from pathlib import Path
 if __name__ == "__main__":
     sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from bad_inputs import assays, clinic, settings, sheets, slides
+from bad_inputs import assays, clinic, entries, settings, sheets, slides
 from bad_inputs.case import Case
 
-CASES = (*settings.CASES, *sheets.CASES, *clinic.CASES, *assays.CASES, *slides.CASES)
+CASES = (*settings.CASES, *sheets.CASES, *clinic.CASES, *assays.CASES, *slides.CASES, *entries.CASES)
+_LONGEST_EXAMPLE = 600
 OUTCOMES = ("error", "quarantine", "warning", "handled")
 _HEAD = """# Bad and odd inputs
 
@@ -88,15 +91,42 @@ def write_files(folder: Path) -> None:
         case.make(target)
 
 
+def write_examples(path: Path) -> None:
+    """Write, for each code, the shortest message that is told of an input made for it."""
+    from bad_inputs.judge import told
+
+    found: dict[str, tuple[str, str]] = {}
+    for case in CASES:
+        codes = {at.code for at in case.expect.ats}
+        for problem in told(case) if codes and not case.waits else ():
+            text = str(problem)
+            plain = text.isascii() and text.replace("\n", "").isprintable() and len(text) < _LONGEST_EXAMPLE
+            if problem.code in codes and plain:
+                found[problem.code] = min(
+                    found.get(problem.code, (text, case.id)), (text, case.id), key=_size
+                )
+    with path.open("w", encoding="utf-8", newline="") as file:
+        rows = csv.writer(file, lineterminator="\n")
+        rows.writerow(["code", "case", "told"])
+        rows.writerows([code, case, text] for code, (text, case) in sorted(found.items()))
+
+
+def _size(example: tuple[str, str]) -> tuple[int, str]:
+    return len(example[0]), example[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--page", type=Path)
     parser.add_argument("--files", type=Path)
+    parser.add_argument("--examples", type=Path)
     options = parser.parse_args()
     if options.page is not None:
         options.page.write_text(page(), encoding="utf-8", newline="\n")
     if options.files is not None:
         write_files(options.files)
+    if options.examples is not None:
+        write_examples(options.examples)
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import math
 import multiprocessing
 import os
@@ -14,6 +15,7 @@ import traceback
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -25,6 +27,8 @@ from bad_inputs.readers import OURS, READERS, Found, warm
 from pdbiomarker.errors import Problem
 from pdbiomarker.expression import hdf5_probe
 
+#: The examples of the error catalogue: code, case and what is told of it.
+EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "error_examples.csv"
 #: No reader may take longer (seconds), or more memory than this beyond what the interpreter holds.
 LONGEST = 20.0
 MEMORY = 2 * 2**30
@@ -53,7 +57,7 @@ def run_case(case: Case) -> list[str]:
                 return [f"{type(error).__name__} is not refused as input: {error}"]
             except BaseException:  # whatever it is: it is a fault
                 return ["a traceback: " + traceback.format_exc()[-1500:]]
-        wrong = _judged(case, found, root)
+        wrong = [*_judged(case, found, root), *_unlike_its_example(case, found)]
         if time.monotonic() - started > LONGEST:
             wrong.append(f"it took longer than {LONGEST:g} s")
         if _files(root) != before:
@@ -107,6 +111,30 @@ def _judged(case: Case, found: Found, root: Path) -> list[str]:
     if wrong:
         wrong += [f"    told: {p.severity} {p}" for p in told[:8]] or ["    nothing was told"]
     return wrong
+
+
+def told(case: Case) -> list[Problem]:
+    """Make and read the input of a case; give what is told."""
+    if case.reader.startswith("slide"):
+        warm()
+    with tempfile.TemporaryDirectory(prefix="bad") as name:
+        root = Path(name)
+        (root / "in").mkdir()
+        with _inside(root), _strict_warnings():
+            return list(READERS[case.reader](case.make(root / "in")).problems)
+
+
+@cache
+def _examples() -> list[dict[str, str]]:
+    with EXAMPLES.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _unlike_its_example(case: Case, found: Found) -> list[str]:
+    """What the error catalogue shows of this input, where it is not what is told."""
+    said = {str(problem) for problem in found.problems}
+    shown = [row["told"] for row in _examples() if row["case"] == case.id]
+    return [f"docs/error_examples.csv shows what is not told: {text}" for text in shown if text not in said]
 
 
 _ALL_OR_NOTHING = {"study folder", "plan", "plan of a study", "formula", "counts", "panel", "decision rule"}
@@ -231,3 +259,17 @@ class Worker:
             self._process.kill()
             self._process.join()
         self._pipe.close()
+
+
+class Here:
+    """Reads the cases in this process, so that a tool can tell which lines a case reaches."""
+
+    def run(self, case_id: str) -> list[str]:
+        """Give what is wrong with a case."""
+        from bad_inputs.corpus import CASES
+
+        be_quick()
+        return run_case(next(case for case in CASES if case.id == case_id))
+
+    def close(self) -> None:
+        """Nothing was started."""

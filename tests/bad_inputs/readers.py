@@ -20,12 +20,12 @@ from pdbiomarker.formula.contrast_grammar import parse_contrast
 from pdbiomarker.ihc import SlideOptions, quantify_slide, read_mask
 from pdbiomarker.noise import borrowed_noises
 from pdbiomarker.plan import Plan
-from pdbiomarker.provenance import verify
 from pdbiomarker.run.check import check
-from pdbiomarker.run.results import read_result
+from pdbiomarker.run.results import read_parts, read_result
 from pdbiomarker.study import read_study
 from pdbiomarker.study.lock import read_lock
 from pdbiomarker.tables import read_table
+from pdbiomarker.verification import verify
 
 
 @dataclasses.dataclass(frozen=True)
@@ -136,6 +136,7 @@ READERS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "CDISC folder": _raising(import_cdisc, lambda found: getattr(found, "problems", ())),
     "results, verified": _raising(verify, lambda found: found),
     "results, read back": _raising(read_result),
+    "results, taken apart": _raising(read_parts),
 }
 
 #: What a reader may raise: anything else is a traceback.

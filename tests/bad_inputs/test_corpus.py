@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from bad_inputs.case import Case
 from bad_inputs.corpus import CASES, OUTCOMES, page
-from bad_inputs.judge import Worker
+from bad_inputs.judge import Here, Worker
 
 from pdbiomarker.errors import CATALOGUE
 
@@ -17,9 +17,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @pytest.fixture(scope="module")
-def worker() -> Iterator[Worker]:
+def worker(request: pytest.FixtureRequest) -> Iterator[Worker | Here]:
     """One process for all cases: at most 2 GB, started anew after a hang or a death."""
-    found = Worker()
+    found = Here() if request.config.getoption("--here") else Worker()
     yield found
     found.close()
 
@@ -30,7 +30,7 @@ def _param(case: Case) -> object:
 
 
 @pytest.mark.parametrize("case", list(map(_param, CASES)))
-def test_outcome(worker: Worker, case: Case) -> None:
+def test_outcome(worker: Worker | Here, case: Case) -> None:
     wrong = worker.run(case.id)
     assert not wrong, "\n".join([case.how, *wrong])
 

@@ -91,9 +91,9 @@ def test_trap_24_rows_of_several_readers_are_refused_with_the_list() -> None:
     frame = pd.concat(
         [scans(("2024-02-26", "PR")).assign(reader=r) for r in ("INVESTIGATOR", "RADIOLOGIST 1")]
     )
-    with pytest.raises(InputError, match=r"'INVESTIGATOR', 'RADIOLOGIST 1'"):
+    with pytest.raises(InputError, match=r"E-RESP-004 .*'INVESTIGATOR', 'RADIOLOGIST 1'"):
         best_of(frame)
-    with pytest.raises(InputError, match="No assessment is of that reader"):
+    with pytest.raises(InputError, match=r"E-RESP-004 .*No assessment is of that reader"):
         best_of(frame, reader="RADIOLOGIST 9")
     assert best_of(frame, reader="INVESTIGATOR")["n_assessments"] == 1
 
@@ -112,6 +112,13 @@ def test_new_therapy_cutoff_and_early_assessments_keep_their_rows() -> None:
     assert found.assessments["why_not"].tolist() == expected
     assert {p.code for p in found.problems} == {"E-RESP-006", "E-RESP-013"}
     assert found.table["first_response_date"].tolist() == ["2024-02-26"]
+
+
+def test_an_order_that_partial_dates_leave_open_is_told() -> None:
+    """RECIST needs an order: a response of a month may come before or after one of a day in it."""
+    frame = scans(("2024-03", "PR"), ("2024-03-15", "SD"))
+    found = best_overall_response(frame, people("2024-01-01"))
+    assert "E-RESP-012" in {p.code for p in found.problems}
 
 
 def test_first_response_is_the_first_confirmed_one_not_the_best() -> None:

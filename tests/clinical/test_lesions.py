@@ -11,6 +11,7 @@ import pytest
 from scipy import stats
 
 from pdbiomarker.clinical.response import (
+    ResponseRules,
     best_overall_response,
     populations,
     response_rates,
@@ -19,6 +20,7 @@ from pdbiomarker.clinical.response import (
     timepoint_response,
     waterfall_data,
 )
+from pdbiomarker.clinical.response.lesions import courses
 from pdbiomarker.errors import InputError, Problems
 from pdbiomarker.shares import clopper_pearson
 
@@ -199,6 +201,9 @@ def test_faults_of_the_sheet_are_named_at_once() -> None:
         sum_of_diameters(frame, PEOPLE)
     codes = sorted(p.code for p in told.value.problems)
     assert codes == ["E-RESP-002", "E-RESP-002", "E-RESP-002", "E-RESP-003", "E-RESP-005", "E-SHEET-012"]
+    small = Problems()
+    courses(targets(9, 8), PEOPLE, reader=None, rules=ResponseRules(), problems=small)
+    assert [(p.code, p.value) for p in small] == [("E-RESP-014", "9")]
     late = pd.concat([targets(50, 40), sheet((W8, "T9", "target", 41, "no", ""))])
     with pytest.raises(InputError, match="E-RESP-011"):
         sum_of_diameters(late, PEOPLE)

@@ -326,3 +326,13 @@ def test_partial_areas_add_up_and_agree_with_quadrature() -> None:
         tail, rel=1e-12
     )
     assert math.isnan(area_between(t, c, 100.0, 300.0, method="linear"))
+
+
+def test_points_on_a_line_have_an_adjusted_r2_of_one_and_no_more() -> None:
+    """By Cauchy and Schwarz r2 is at most 1; of some of these, rounding alone says 1 + 2e-16."""
+    t = np.array([0.0, 1, 2, 4, 8, 12])
+    for k in (0.05, 0.07, 0.1, 0.2, 0.3, 0.5):
+        c = 10 * np.exp(-k * t)
+        c[0] = 0
+        row = nca(one(c.tolist(), t.tolist()), dose()).iloc[0]
+        assert 1 - 1e-12 < row["adj_r2"] <= 1

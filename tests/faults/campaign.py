@@ -5,7 +5,9 @@ at events (before a file of the results folder is opened, renamed or removed; st
 event within the stage drawn from the seed) and `t` of them at times (drawn from the seed within the stage's
 length; where exactly they hit depends on the machine). The same command, without flags, goes on at once.
 Every file must then be the undisturbed run's, but run.log and the `run` part of the manifest, and no
-temporary file may be left.
+temporary file may be left. With --workflow it is the Snakemake workflow that is killed and given again: at
+events alone, Snakemake with its step, Snakemake alone, a step alone (which Snakemake takes again), a job of a
+step.
 """
 
 from __future__ import annotations
@@ -29,6 +31,8 @@ from fault_kills import (
     arguments,
     cold,
     draw_events,
+    events_of,
+    hooked,
     kill_at_event,
     kill_at_time,
     strays,
@@ -37,6 +41,7 @@ from fault_kills import (
 )
 from fault_study import fault_study
 from small_study import fingerprint
+from snakemake_study import workflows
 
 COLUMNS = ("number", "how", "stage", "victim", "where", "ended", "again", "same_bytes", "strays")
 
@@ -48,6 +53,7 @@ def main() -> int:
     parser.add_argument("-t", "--times", type=int, default=60)
     parser.add_argument("-s", "--seed", type=int, default=1)
     parser.add_argument("-c", "--cold", action="store_true", help="start every run as a user does (slow)")
+    parser.add_argument("-w", "--workflow", action="store_true", help="kill the Snakemake workflow")
     parser.add_argument("-o", "--out", type=Path, default=Path("kills.csv"))
     options = parser.parse_args()
     with contextlib.ExitStack() as stack:
@@ -56,8 +62,14 @@ def main() -> int:
         study = fault_study(root / "study")
         events, begins = undisturbed(run, study, root / "whole", root / "events.txt")
         whole = fingerprint(root / "whole")
-        kills = draw_events(events, options.events, seed=options.seed)
-        kills += _draw_times(begins, options.times, seed=options.seed)
+        if options.workflow:
+            run = workflows(root)
+            run(arguments(study, root / "flow"), hooked(root / "flow", root / "flow.txt")).wait()
+            events, victims = events_of(root / "flow.txt"), ("group", "leader", "lead", "worker")
+            kills = draw_events(events, options.events, seed=options.seed, victims=victims)
+        else:
+            kills = draw_events(events, options.events, seed=options.seed)
+            kills += _draw_times(begins, options.times, seed=options.seed)
         rows = []
         with options.out.open("w", encoding="utf-8", newline="") as handle:
             table = csv.writer(handle, lineterminator="\n")
@@ -90,6 +102,7 @@ def _one(
 ) -> dict[str, object]:
     out = root / "out"
     shutil.rmtree(out, ignore_errors=True)
+    shutil.rmtree(out.with_name("out.work"), ignore_errors=True)
     stage = kill.stage
     if kill.event is not None:
         ended = kill_at_event(run, study, out, kill, root / "log.txt")

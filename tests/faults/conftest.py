@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from fault_kills import Event, Runs, cold, undisturbed, warm
+from fault_kills import Event, Runs, undisturbed, warm
 from fault_study import fault_study
 
 
@@ -24,10 +24,10 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
 
 
 @pytest.fixture(scope="session")
-def whole(study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
+def whole(run: Runs, study: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Event]]:
     """A run from the command line that nothing disturbed, and what it did to its folder."""
     root = tmp_path_factory.mktemp("whole")
-    events, _ = undisturbed(cold(root), study, root / "out", root / "events.txt")
+    events, _ = undisturbed(run, study, root / "out", root / "events.txt")
     return root / "out", events
 
 

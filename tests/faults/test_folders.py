@@ -27,6 +27,7 @@ import pdbiomarker as pb
 from pdbiomarker import provenance
 from pdbiomarker.errors import FolderInUseError, InputError
 from pdbiomarker.provenance import FolderLock, slug
+from pdbiomarker.run.folder import Basis, check_folder
 
 Whole = tuple[Path, list[Event]]
 
@@ -300,3 +301,13 @@ def test_fault_59_ids_that_differ_in_case_only_are_refused_and_no_folder_differs
     with pytest.raises(InputError) as caught:
         pb.run_study(other, tmp_path / "out", progress=False)
     assert [(p.code, p.value) for p in caught.value.problems] == [("E-SHEET-009", "P02-T")]
+
+
+@pytest.mark.parametrize("name", [".done/basis", ".done/change.json", "audit.jsonl", "results/pd_change.csv"])
+def test_fault_39_a_pipe_in_a_results_folder_is_named_and_not_waited_for(tmp_path: Path, name: str) -> None:
+    (tmp_path / "out" / name).parent.mkdir(parents=True)
+    os.mkfifo(tmp_path / "out" / name)
+    with pytest.raises(InputError, match=f"E-RUN-006 .*{name}' in the results folder is a link or a pipe"):
+        check_folder(tmp_path / "out", Basis({}, {}), fresh=False)
+    with pytest.raises(InputError, match="E-RUN-006"):
+        pb.folder_status(tmp_path / "out")

@@ -197,6 +197,7 @@ def test_what_a_slide_holds_is_listed_without_its_words(image: Any, tmp_path: Pa
     )
     assert done.returncode == 3
     assert "XMP (700)" in done.stdout
+    assert "E-PHI-002" in done.stderr
     assert MARK not in done.stdout + done.stderr
     (copy,) = ihc.deidentify(slide, tmp_path / "out")
     command = [sys.executable, "-m", "pdbiomarker", "deidentify", "--check", copy, "--json"]

@@ -166,6 +166,8 @@ def test_every_step_counts_its_losses_by_reason(tmp_path):
         "evaluable pair": 1,
     }
     assert flow.loc["consented", "reasons"] == "1 no consent"
+    ended = dispositions(study, {"on": PAIR}, sets=("strict",))
+    assert ended.loc[ended["reason"] == "no consent to biopsies", "code"].tolist() == ["E-PAIR-016"]
     assert flow.loc["screening biopsy adequate", "reasons"] == "1 not adequate"
     assert flow.loc["C2D1 biopsy taken", "reasons"] == (
         "1 disease progression, 1 lesion gone (response), 1 no biopsy, reason not recorded, "

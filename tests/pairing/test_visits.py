@@ -67,10 +67,9 @@ def test_a_name_and_a_day_that_contradict_each_other_are_told(tmp_path):
 
 def test_trap_11_dates_on_the_wrong_side_of_the_first_dose_partial_and_unscheduled(tmp_path):
     """PD.md 6, trap 11: no day 0, on treatment before the first dose, unscheduled visits, partial dates."""
-    found = assign_visits(
-        study_of(
-            tmp_path,
-            """
+    study = study_of(
+        tmp_path,
+        """
             participant_id,biopsy_id,visit,collection_date
             P1,before,C2D1,2025-01-09
             P1,same_day,,2025-01-10
@@ -79,8 +78,9 @@ def test_trap_11_dates_on_the_wrong_side_of_the_first_dose_partial_and_unschedul
             P1,month_open,C2D1,2025-02
             P1,year,C2D1,2025
             """,
-        )
     )
+    assert [p.value for p in study.problems if p.code == "E-STUDY-013"] == ["Unscheduled 1"]
+    found = assign_visits(study)
     codes = found["code"].to_dict()
     assert codes == {
         "before": "E-PAIR-001",

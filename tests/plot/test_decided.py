@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -14,7 +15,9 @@ from builders import assay, study_folder
 import pdbiomarker as pb
 from pdbiomarker import plot
 from pdbiomarker.decide import DecideOptions, Declared, review_of
+from pdbiomarker.decide.rules import preset
 from pdbiomarker.errors import InputError
+from pdbiomarker.plot.numbers import format_number
 
 FEATURE = "CD8_density"
 LOCKED = Declared(plan_locked=True, pairs_share_run=True)
@@ -185,3 +188,43 @@ def test_the_report_says_what_was_decided_and_tells_nothing_twice(result, review
     assert [row[0] for row in tables["dose-levels"].rows] == ["10 mg", "20 mg", "30 mg"]
     without = pb.report.__globals__["build"](result.study, result)
     assert "decisions" not in [section.key for section in without.sections]
+
+
+def test_a_score_has_points_and_no_folds(tmp_path):
+    """Oracle: what was decided; a score's true effect is a difference, so no text about it may say fold."""
+    random = np.random.default_rng(5)
+    rows, values = [], {}
+    for i in range(8):
+        level = random.normal(100, 20)
+        for visit, day, rise in (("screening", -7, 0.0), ("C2D1", 29, 40.0)):
+            rows.append(f"P{i},P{i}{visit[0]},{visit},{day}")
+            values[f"P{i}{visit[0]}"] = [level + rise + random.normal(0, 5)]
+    folder = study_folder(
+        tmp_path,
+        biopsies="participant_id,biopsy_id,visit,study_day\n" + "\n".join(rows) + "\n",
+        participants="participant_id\n" + "".join(f"P{i}\n" for i in range(8)),
+        plan='formula: "~ visit + (1|participant)"\ncontrasts: {on: C2D1 - screening}\n'
+        "families: {primary: [ihc:H_score]}\n",
+    )
+    study = pb.read_study(folder).with_assay("ihc", assay(values, ["H_score"], kind="score"))
+    found = pb.pd_change(study, pb.Plan.read(folder / "plan.yaml", study))
+    rules = [preset("gmr_margin").model_copy(update={"points": 12.5}), "rcv_fraction"]
+    decided = review_of(found, rules, declared=LOCKED, options=DecideOptions(n_sims=200, curves=True))
+    document = pb.report.__globals__["build"](study, found, decided)
+    lines = {line.rule: line for line in document.findings[0].rules}
+    assert lines["gmr_margin"].asks.startswith("mean change (rise) above 12.5 points")
+    assert lines["gmr_margin"].observed.startswith("+")
+    for row in decided.decisions.cohort.itertuples():
+        assert lines[row.rule].if_target.endswith(f" % (a change of {format_number(row.target)} points)")
+    tables = {b.key: b for s in document.sections for b in s.blocks if b.template == "table"}
+    heads = [column.label for column in tables["decisions-cohort"].columns]
+    chances = [row[heads.index("its chance if true")] for row in tables["decisions-cohort"].rows]
+    assert all(re.fullmatch(r".+ % at a change of .+ points", text) for text in chances)
+    told = [fact.value for fact in document.findings[0].decided]
+    words = [p for s in document.sections if s.key == "methods" for b in s.blocks for p in b.paragraphs]
+    rules_told = next(p for p in words if p.startswith("Decision rules"))
+    assert " % if the effect is a change of 25.0 points" in rules_told
+    assert not re.search(r"\d-fold", " ".join([*told, rules_told, *chances]))
+    keys = [b.key for s in document.sections for b in s.blocks if b.template == "figure"]
+    assert "regression-ihc-h-score" in keys
+    assert "thresholds-ihc-h-score" not in keys  # a score has no folds to be drawn

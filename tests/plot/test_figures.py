@@ -16,7 +16,17 @@ from pdbiomarker import plot
 from pdbiomarker.errors import InputError
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.plot.select import not_evaluable, select
-from pdbiomarker.plot.style import figure, hue_of, plain, render_png, render_svg, short_id, spread, style
+from pdbiomarker.plot.style import (
+    figure,
+    hue_of,
+    plain,
+    render_png,
+    render_svg,
+    settle,
+    short_id,
+    spread,
+    style,
+)
 
 DENSITY = "CD8_density_tissue"
 
@@ -363,3 +373,24 @@ def test_spread_keeps_order_distance_and_limits() -> None:
     assert placed.min() >= 0
     assert placed.max() <= 1
     assert (np.argsort(placed, kind="stable") == np.argsort(wanted, kind="stable")).all()
+
+
+def test_a_figure_that_was_laid_out_is_drawn_once_for_each_format(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A layout engine that stays, even one that does nothing, makes matplotlib draw everything twice."""
+    fig = figure(4, 3)
+    with style():
+        ax = fig.add_subplot()
+        ax.plot([0, 1], [0, 1])
+        ax.set_ylabel("a long label, which takes its room\nfrom the axes")
+        settle(fig)
+    place = ax.get_position().bounds
+    assert place[0] > 0.13  # the label's room: the layout was made, not only turned off
+    drawn: list[object] = []
+    draw = Figure.draw
+    monkeypatch.setattr(Figure, "draw", lambda self, renderer: drawn.append(renderer) or draw(self, renderer))
+    svg = render_svg(fig)
+    assert len(drawn) == 1
+    render_png(fig)
+    assert len(drawn) == 2
+    assert ax.get_position().bounds == place
+    assert render_svg(fig) == svg

@@ -96,3 +96,32 @@ def test_components_draws_every_biopsy_and_rings_the_flagged() -> None:
     assert "Too few biopsies" in _texts(plot.components(table.assign(pc2=np.nan)))
     assert mpl.rcParams["axes.titlelocation"] == mpl.rcParamsDefault["axes.titlelocation"]
     plt.close("all")
+
+
+def pairs_table(similar: dict[tuple[int, int], float], n: int = 6) -> pd.DataFrame:
+    """Pairs of `n` libraries, two a participant; unlike but for those given."""
+    rows = [
+        (f"LIB{a}", f"LIB{b}", f"P{a // 2}", f"P{b // 2}", similar.get((a, b), 0.05))
+        for a in range(n)
+        for b in range(a + 1, n)
+    ]
+    names = ["library_a", "library_b", "participant_a", "participant_b", "similarity"]
+    return pd.DataFrame(rows, columns=names)
+
+
+def test_the_matrix_of_likeness_holds_every_pair_and_frames_a_swap() -> None:
+    """LIB1 and LIB2 changed places: each is like the other participant's library."""
+    swapped = {(0, 2): 0.9, (1, 3): 0.8, (4, 5): 0.85}
+    told = identity_table().assign(other_library=["LIB2", "LIB3", "LIB0", "LIB1", "", ""])
+    ax = plot.likeness_matrix(pairs_table(swapped), told)
+    drawn = np.ma.filled(ax.images[0].get_array(), np.nan)
+    assert drawn.shape == (6, 6)
+    assert np.isnan(np.diag(drawn)).all()
+    for a in range(6):
+        for b in range(a + 1, 6):
+            assert drawn[a, b] == drawn[b, a] == swapped.get((a, b), 0.05)
+    framed = {(p.get_x() + 0.5, p.get_y() + 0.5) for p in ax.patches if p.get_width() == p.get_height() == 1}
+    assert framed == {(0, 2), (2, 0), (1, 3), (3, 1)}
+    assert "6 libraries of 3 participants; 2 suspects" in _texts(ax)
+    assert "Too few libraries" in _texts(plot.likeness_matrix(pairs_table({}).iloc[:0]))
+    plt.close("all")

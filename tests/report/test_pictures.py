@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import dataclasses
 import re
-from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -16,20 +15,15 @@ import numpy as np
 import pandas as pd
 import pytest
 from overlaps import overlapping_texts
-from riaz import build_riaz_study
 
 import pdbiomarker as pb
-from pdbiomarker.decide import DecideOptions, review_of
+from pdbiomarker.decide import Review
 from pdbiomarker.plot.style import settle
 from pdbiomarker.report import build, render_html
 from pdbiomarker.report.blocks import drawn
 from pdbiomarker.report.content import Document, Figure, Section
 from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.thumbnails import same_magnification, thumbnail_rows
-from pdbiomarker.tables import write_table
-
-#: Few simulations: what a rule's probabilities are is told elsewhere.
-QUICK = DecideOptions(n_sims=100, curves=True)
 
 
 def figures_of(document: Document) -> list[Figure]:
@@ -50,26 +44,8 @@ def check_figures(document: Document, least: int) -> None:
         assert figure.draw() is figure.draw()
 
 
-@pytest.fixture(scope="module")
-def trial(tmp_path_factory: pytest.TempPathFactory) -> pb.PDResult:
-    """Signatures and a density of a simulated trial, with its clinical tables, as the demo has them."""
-    folder = tmp_path_factory.mktemp("pictures") / "study"
-    pb.simulate_study(folder, seed=5, n_participants=12, slides=False, genes=150)
-    study = pb.read_study(folder)
-    counts = pb.expression.read_counts(folder / "counts.csv.gz", study=study)
-    measured = study.with_assay("rna", counts)
-    measured = measured.with_assay("rna_signatures", pb.expression.signature_scores(counts))
-    plan = pb.Plan(
-        formula="~ visit + (1|participant)",
-        contrasts={"on_treatment": "C2D1 - screening"},
-        families={"primary": ("rna_signatures:CYT",), "genes": ("rna",)},
-        baseline="screening",
-    )
-    return pb.with_clinical(pb.pd_change(measured, plan), pb.clinical_tables(study))
-
-
-def test_every_figure_of_a_trial_says_what_it_shows(trial: pb.PDResult) -> None:
-    document = build(trial.study, trial, review_of(trial, options=QUICK))
+def test_every_figure_of_a_trial_says_what_it_shows(trial: pb.PDResult, trial_review: Review) -> None:
+    document = build(trial.study, trial, trial_review)
     check_figures(document, 20)
     keys = {figure.key for figure in figures_of(document)}
     wanted = ("heat-map-on-treatment", "primary-forest", "spider")
@@ -79,21 +55,8 @@ def test_every_figure_of_a_trial_says_what_it_shows(trial: pb.PDResult) -> None:
 
 
 @pytest.mark.data
-def test_every_figure_of_the_riaz_study_says_what_it_shows(
-    shared_data: Callable[[str], Path], tmp_path: Path
-) -> None:
-    """65 participants; the first 400 genes and those of the signature."""
-    folder = build_riaz_study(shared_data, tmp_path / "riaz")
-    study = pb.read_study(folder)
-    counts = pd.read_csv(folder / "counts.csv.gz", dtype=str)
-    genes = pd.read_csv(folder / "genes.csv", dtype=str).set_index("entrez")["gene_name"]
-    named = genes.reindex(counts["entrez"]).isin(["GZMA", "PRF1"]).to_numpy()
-    write_table(counts[named | (np.arange(len(counts)) < 400)].reset_index(drop=True), folder / "few.csv")
-    rna = pb.expression.read_counts(folder / "few.csv", study=study, genes=folder / "genes.csv")
-    study = study.with_assay("rna", rna)
-    study = study.with_assay("rna_signatures", pb.expression.signature_scores(rna, ["CYT"]))
-    result = pb.pd_change(study, pb.Plan.read(folder / "plan.yaml", study))
-    document = build(study, result, review_of(result, options=QUICK))
+def test_every_figure_of_the_riaz_study_says_what_it_shows(riaz: pb.PDResult, riaz_review: Review) -> None:
+    document = build(riaz.study, riaz, riaz_review)
     check_figures(document, 10)
     shown = {figure.key: figure for figure in figures_of(document)}
     for key in ("paired-rna-signatures-cyt-on-treatment", "heat-map-on-treatment"):

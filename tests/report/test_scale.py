@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import os
+import re
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cv2
 import numpy as np
+import openpyxl
 import pytest
+from pptx import Presentation
 
-from pdbiomarker.report import thumbnails
+from pdbiomarker.report import build, render_html, thumbnails, write_report
+from pdbiomarker.report.content import Column, Document, Section, Table, sheet_names
+from pdbiomarker.report.deck import render_deck
+from pdbiomarker.report.html import MOST_ROWS
+from pdbiomarker.report.workbook import render_workbook
 
 SLIDES = 300
 
@@ -62,9 +70,9 @@ def test_the_bytes_do_not_depend_on_how_many_threads_decode(
 ) -> None:
     few = dataclasses.replace(many, images=dict(list(many.images.items())[:40]))
     monkeypatch.setattr(thumbnails, "_threads", lambda: 1)
-    one = thumbnails.thumbnail_rows(few)
+    one = [row.images for row in thumbnails.thumbnail_rows(few)]
     monkeypatch.setattr(thumbnails, "_threads", lambda: 3)
-    assert thumbnails.thumbnail_rows(few) == one
+    assert [row.images for row in thumbnails.thumbnail_rows(few)] == one
 
 
 def test_a_file_that_is_no_image_leaves_its_place_empty(many: Any, tmp_path: Path) -> None:
@@ -77,3 +85,61 @@ def test_a_file_that_is_no_image_leaves_its_place_empty(many: Any, tmp_path: Pat
         ((_, overview, field),) = row.images
         assert overview is not None
         assert field is None
+
+
+def test_the_images_are_made_once_for_all_formats_and_for_a_workbook_not_at_all(
+    many: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = dataclasses.replace(many, images=dict(list(many.images.items())[:6]))
+    made: list[int] = []
+    make = thumbnails._encode_all
+    monkeypatch.setattr(thumbnails, "_encode_all", lambda rows: made.append(1) or make(rows))
+    document = build(few.study, few)
+    write_report(document, few, {"xlsx": tmp_path / "a.xlsx"})
+    assert made == []
+    write_report(document, few, {name: tmp_path / f"a.{name}" for name in ("html", "pptx", "xlsx")})
+    assert made == [1]
+    # Made ahead, beside the figures, or when the page asks for them: the same bytes.
+    assert (tmp_path / "a.html").read_text("utf-8") == render_html(build(few.study, few))
+    assert made == [1, 1]
+
+
+def _long_table(n: int, *, p: bool) -> Table:
+    columns = (Column("feature", "name"), Column("effect", "number"), *((Column("p", "p"),) if p else ()))
+    values = np.random.default_rng(4).permutation(n) / n
+    rows = [(f"F{i:04d}", float(i), *((float(values[i]),) if p else ())) for i in range(n)]
+    if p:
+        rows[3] = (*rows[3][:2], None)
+    return Table("effects", "Effects.", columns, tuple(rows), collapsed=True, level="main", message="Effects")
+
+
+@pytest.mark.parametrize("p", [True, False])
+def test_a_long_table_is_cut_in_the_page_and_whole_in_the_workbook(p: bool) -> None:
+    n = MOST_ROWS + 234
+    table = _long_table(n, p=p)
+    document = Document("Review", (), (), (), "none", (Section("a", "A", (table,)),))
+    page = render_html(document)
+    names = re.findall(r'<td class="name">(F\d{4})</td>', page)
+    if p:
+        least = sorted((row for row in table.rows if row[2] is not None), key=lambda row: row[2])[:MOST_ROWS]
+        assert names == sorted(row[0] for row in least)  # in the order of the table
+        which = "those with the smallest p"
+    else:
+        assert names == [row[0] for row in table.rows[:MOST_ROWS]]
+        which = "the first ones"
+    sheet = sheet_names(document)["effects"]
+    told = f"(1,000 of 1,234 rows, {which}; sheet &#39;{sheet}&#39; of the workbook (review.xlsx) has all)"
+    assert told in page
+    book = openpyxl.load_workbook(io.BytesIO(render_workbook(document)))
+    assert [row[0] for row in book[sheet].iter_rows(min_row=4, values_only=True)] == [
+        r[0] for r in table.rows
+    ]
+    slides = Presentation(io.BytesIO(render_deck(document))).slides
+    said = "\n".join(
+        shape.text_frame.text for slide in slides for shape in slide.shapes if shape.has_text_frame
+    )
+    assert "of 1,234 rows" in said
+    assert repr(sheet) in said
+    short = dataclasses.replace(table, rows=table.rows[:MOST_ROWS])
+    document = dataclasses.replace(document, sections=(Section("a", "A", (short,)),))
+    assert "(1,000 rows)" in render_html(document)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import copy, fingerprint, small_study
+from small_study import copy, counts, fingerprint, small_study, write_counts
 
 import pdbiomarker as pb
 from pdbiomarker.errors import InputError, VerificationError
@@ -160,3 +160,24 @@ def test_change_keeps_the_report_that_a_run_left(study: Path, out: Path) -> None
     assert done.steps_made == ()
     assert documents(out) == {"review.html", "review.xlsx"}
     assert (out / "review.html").read_bytes() == Path(kept).read_bytes()
+
+
+def test_a_report_that_was_written_beside_is_kept_while_it_is_true_and_removed_when_it_is_not(
+    study: Path, tmp_path: Path
+) -> None:
+    """`change` makes no report: one that `report` put there has no step that would make it again."""
+    own = copy(study, tmp_path / "study")
+    out = pb.change_study(own, tmp_path / "out", progress=False).out
+    pb.report_results(out, formats=("xlsx",))
+    pb.change_study(own, out, progress=False)
+    assert documents(out) == {"review.xlsx"}
+    assert pb.verify(out) == [], "what was true stays, and the log says so of the new manifest"
+    (out / "review.xlsx").write_bytes(b"edited")
+    pb.change_study(own, out, progress=False)
+    assert [(p.code, p.file) for p in pb.verify(out)] == [("E-RUN-060", "review.xlsx")]
+    rows = counts()
+    rows[1][1] = str(int(rows[1][1]) + 40)
+    write_counts(own, rows)
+    pb.change_study(own, out, progress=False)
+    assert documents(out) == set()
+    assert pb.verify(out) == []

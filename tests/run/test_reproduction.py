@@ -13,9 +13,10 @@ from small_study import copy, counts, small_study, write_counts
 
 import pdbiomarker as pb
 from pdbiomarker import audit
-from pdbiomarker.errors import InputError
-from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, verify, write_manifest
+from pdbiomarker.errors import InputError, VerificationError
+from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, write_manifest
 from pdbiomarker.run.road import again
+from pdbiomarker.verification import verify
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,8 @@ def test_one_byte_flipped_in_each_file_of_a_results_folder_is_found(both: Path) 
 
 
 def test_a_repeated_run_gives_the_same_bytes(both: Path) -> None:
-    before = {p: p.read_bytes() for p in both.rglob("*") if p.is_file() and p.name != audit.AUDIT}
+    kept = [p for p in both.rglob("*") if p.is_file() and p.name not in {audit.AUDIT, audit.HEAD}]
+    before = {path: path.read_bytes() for path in kept}
     done = subprocess.run(
         [sys.executable, "-m", "pdbiomarker", "reproduce", both / "results", "--json", "--quiet"],
         capture_output=True,
@@ -114,6 +116,15 @@ def test_a_folder_that_no_run_made_cannot_be_repeated(both: Path) -> None:
     manifest = read_manifest(both / "results")
     write_manifest(both / "results", dataclasses.replace(manifest, run={"function": "import_exports"}))
     with pytest.raises(InputError, match="made by 'import_exports'"):
+        pb.reproduce(both / "results", progress=False)
+
+
+def test_an_edited_manifest_says_nothing_that_could_be_repeated(both: Path) -> None:
+    path = both / "results" / "manifest.json"
+    path.write_text(
+        path.read_text(encoding="utf-8").replace('"run_study"', '"change_study"'), encoding="utf-8"
+    )
+    with pytest.raises(VerificationError, match=r"E-RUN-003 manifest\.json: The manifest was edited"):
         pb.reproduce(both / "results", progress=False)
 
 

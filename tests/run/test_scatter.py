@@ -121,7 +121,8 @@ def test_what_the_rules_ask_for(study: Path, tmp_path: Path, monkeypatch: pytest
     monkeypatch.chdir(tmp_path)
     jobs = Jobs({**CONFIG, "study": str(study), "results": "out"})
     wildcards = SimpleNamespace(batch="P01-S")
-    assert jobs.arguments() == [str(study), "--out", f"{tmp_path}/out", "--work", f"{tmp_path}/out.work"]
+    shared = ["--out", f"{tmp_path}/out", "--work", f"{tmp_path}/out.work", "--wait", "600"]
+    assert jobs.arguments() == [str(study), *shared]
     assert jobs.report_arguments() == [*jobs.arguments(), "--format", "html,xlsx"]
     assert jobs.check_arguments() == [*jobs.report_arguments(), "--fresh"]
     assert [jobs.slides_mem_mb(wildcards, attempt) for attempt in (1, 2)] == [5500, 11000]

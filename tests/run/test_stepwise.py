@@ -6,11 +6,12 @@ import dataclasses
 import errno
 import json
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
-from small_study import copy, fingerprint, replace, small_study
+from small_study import copy, fingerprint, replace
 from typer.testing import CliRunner
 
 import pdbiomarker as pb
@@ -27,16 +28,14 @@ LATER = ("change", "decide", "clinical", "report", "manifest")
 
 
 @pytest.fixture(scope="module")
-def study(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return small_study(tmp_path_factory.mktemp("steps") / "study")
+def study(sound_study: Path) -> Path:
+    return sound_study
 
 
 @pytest.fixture(scope="module")
-def ran(study: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def ran(sound_run: pb.RunOutcome) -> Path:
     """What `run` leaves."""
-    out = tmp_path_factory.mktemp("steps") / "ran"
-    pb.run_study(study, out, workers=2, progress=False)
-    return out
+    return sound_run.out
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +160,36 @@ def test_steps_share_the_folder_and_a_run_does_not(study: Path, stepped: Path, t
 def test_one_step_is_taken_once_at_a_time(study: Path, stepped: Path, tmp_path: Path) -> None:
     out = copy(stepped, tmp_path / "out")
     step("check", study, out)
-    with item_lock(out, "decide", wait=False), pytest.raises(FolderInUseError, match="'decide'"):
+    with item_lock(out, "decide", wait=0), pytest.raises(FolderInUseError, match="'decide'"):
         step("decide", study, out)
+
+
+def test_a_step_that_waits_goes_on_when_the_other_has_ended(
+    study: Path, stepped: Path, tmp_path: Path
+) -> None:
+    """As where Snakemake alone was killed: the job that it had started goes on beside the next workflow."""
+    out = copy(stepped, tmp_path / "out")
+    step("check", study, out)
+    for name, held in (("decide", item_lock(out, "decide", wait=0)), ("manifest", FolderLock(out))):
+        with ThreadPoolExecutor(1) as other:
+            with held:
+                job = other.submit(step, name, study, out, wait=100)
+                with pytest.raises(TimeoutError):
+                    job.result(0.5)
+            assert job.result(100).exit_code == 0, name
+    assert fingerprint(out) == fingerprint(stepped)
+
+
+def test_what_a_killed_job_left_half_written_is_gone_when_all_is_complete(
+    study: Path, stepped: Path, tmp_path: Path
+) -> None:
+    """Snakemake takes a killed step again without a check between them."""
+    out = copy(stepped, tmp_path / "out")
+    step("check", study, out)
+    (out / "results" / ".partial-1-0badcafe.csv").write_text("half", encoding="utf-8")
+    step("manifest", study, out)
+    assert pb.verify(out) == []
+    assert fingerprint(out) == fingerprint(stepped)
 
 
 def test_shared_locks_are_held_side_by_side_and_the_last_removes_the_file(tmp_path: Path) -> None:

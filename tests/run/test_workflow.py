@@ -35,9 +35,8 @@ def done(folder: Path) -> Path:
 
 
 @pytest.mark.slow
-def test_the_workflow_gives_the_bytes_of_a_run(folder: Path, done: Path, tmp_path: Path) -> None:
-    pb.run_study(folder / HOSTILE / "study", tmp_path / "ran", progress=False)
-    assert fingerprint(done) == fingerprint(tmp_path / "ran")
+def test_the_workflow_gives_the_bytes_of_a_run(folder: Path, done: Path, sound_run: pb.RunOutcome) -> None:
+    assert fingerprint(done) == fingerprint(sound_run.out)
     assert pb.verify(done) == []
     assert not list(folder.rglob("ran")), "a shell ran what stands in a name"
     logs = {p.name for p in (folder / "the 'results'.work" / "logs").iterdir()}

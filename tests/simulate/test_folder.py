@@ -182,6 +182,7 @@ def test_a_full_folder_and_silly_numbers_are_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="E-SIM-002") as told:
         simulate_study(tmp_path, n_participants=0, genes=5, seed=-1)
     assert [p.column for p in told.value.problems] == ["seed", "n_participants", "genes", None]
+    assert [p.code for p in told.value.problems] == [*["E-SIM-001"] * 3, "E-SIM-002"]
     assert [p.name for p in tmp_path.iterdir()] == ["mine.txt"]
 
 

@@ -77,5 +77,5 @@ def _line(t: NDArray[np.float64], y: NDArray[np.float64]) -> Terminal:
     if np.ptp(y) == 0:  # all the same: no slope, and none from rounding
         return Terminal(0.0, n, 0.0, 0.0)
     slope = sxy / sxx
-    r2 = sxy**2 / (sxx * syy)
+    r2 = min(sxy**2 / (sxx * syy), 1.0)  # points on a line: rounding alone can pass 1
     return Terminal(-slope, n, 1 - (1 - r2) * (n - 1) / (n - 2), float(t[-1] - t[0]) * -slope / math.log(2))

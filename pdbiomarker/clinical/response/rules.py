@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
+import pandas as pd
+
 from pdbiomarker.errors import Problems
 
 __all__ = ["EVALUABLE", "RANK", "RESPONSES", "ResponseRules"]
@@ -14,6 +16,19 @@ RESPONSES: Final = ("CR", "PR", "SD", "NON-CR/NON-PD", "PD", "NE", "ND", "MISSIN
 RANK: Final = {response: rank for rank, response in enumerate(RESPONSES)}
 #: Responses that tell how the tumour is: an adequate assessment.
 EVALUABLE: Final = frozenset({"CR", "PR", "SD", "NON-CR/NON-PD", "PD"})
+#: What each option is about, in words.
+_SITUATIONS: Final = {
+    "min_sd_days": "day from which stable disease is called so",
+    "confirmation_days": "least days to the assessment that confirms a response",
+    "max_ne_between": "assessments in between that may be not evaluable",
+    "accept_sd_between": "one stable disease may stand between two partial responses",
+    "missing_as_ne": "a participant without any assessment is not evaluable, not missing",
+    "partial_fall_pct": "fall of the sum from baseline that is a partial response, percent",
+    "progression_rise_pct": "rise of the sum from its nadir that is progression, percent",
+    "progression_rise_mm": "rise of the sum from its nadir that is progression, mm",
+    "node_normal_mm": "short axis below which a node is normal, mm",
+    "too_small_mm": "what counts for a lesion too small to measure, mm",
+}
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -72,3 +87,11 @@ class ResponseRules:
                     value=value,
                 )
         problems.raise_if_any()
+
+    def table(self) -> pd.DataFrame:
+        """Give the rules as a table, in the columns of those of censoring: one row for each option."""
+        rows = [
+            ("response", situation, str(getattr(self, option)), "", option, str(getattr(self, option)))
+            for option, situation in _SITUATIONS.items()
+        ]
+        return pd.DataFrame(rows, columns=["rules", "situation", "outcome", "date", "option", "value"])

@@ -44,7 +44,7 @@ from pdbiomarker.expression.ncounter.quality import LaneLimits, LaneQuality, jud
 from pdbiomarker.expression.ncounter.rcc import Lane, code_sets, rcc_files, read_rcc
 from pdbiomarker.expression.ncounter.scaling import stable_subset, treat_background, unwanted_factors
 from pdbiomarker.provenance import sha256_file, sha256_json
-from pdbiomarker.study import Study
+from pdbiomarker.study import Study, check_files
 from pdbiomarker.tables import nearest
 
 __all__ = ["LaneOptions", "check_rcc", "read_ncounter"]
@@ -177,6 +177,7 @@ def read_ncounter(
 def _lanes(folder: Path, name: str, problems: Problems, options: LaneOptions) -> _Run | None:
     """Read and judge the lanes; None where none is fit."""
     files = rcc_files(folder) if folder.is_dir() else []
+    check_files(folder.rglob("*"), problems, root=folder)
     if not files:
         problems.add(
             "E-FILE-001" if not folder.exists() else "E-FILE-002",

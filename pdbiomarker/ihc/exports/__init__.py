@@ -29,6 +29,7 @@ from pdbiomarker.ihc.outputs import check_cells
 from pdbiomarker.ihc.panel import Panel, read_panel
 from pdbiomarker.ihc.regions import regions_of
 from pdbiomarker.ihc.score import COMPARTMENT_ORDER, score_cells, score_counts, threshold_sensitivity
+from pdbiomarker.study import check_files
 
 __all__ = [
     "IMPORT_COLUMNS",
@@ -317,6 +318,7 @@ def _files(paths: Sequence[str | Path], problems: Problems) -> list[Path]:
     found: list[Path] = []
     for path in map(Path, paths):
         if path.is_dir():
+            check_files(path.iterdir(), problems, root=path)
             inside = sorted(p for p in path.iterdir() if p.is_file() and not p.name.startswith("."))
             known = [
                 p for p in inside if p.suffix.casefold() in {".csv", ".tsv", ".txt", ".geojson", ".parquet"}
@@ -333,7 +335,13 @@ def _files(paths: Sequence[str | Path], problems: Problems) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            problems.add("E-FILE-001", "There is no such file.", remedy="Correct the path.", file=path.name)
+            there = path.exists()
+            problems.add(
+                "E-FILE-002" if there else "E-FILE-001",
+                "The path is not a regular file." if there else "There is no such file.",
+                remedy="Correct the path.",
+                file=path.name,
+            )
     return found
 
 

@@ -3,7 +3,8 @@
 Put on PYTHONPATH by :mod:`fault_kills`; Python imports it in every process that it starts, so in the run,
 in the server that starts its jobs, and in the jobs. Each change of the results folder (a file opened for
 writing, renamed, removed, a folder made) is an event; it is announced by the interpreter *before* it happens.
-With FAULT_KILL_AT the event of that number ends processes by SIGKILL; with FAULT_FILL_BEFORE the first event
+With FAULT_KILL_AT the event of that number (of those on paths that begin with FAULT_KILL_BELOW) ends
+processes by SIGKILL; with FAULT_FILL_BEFORE the first event
 of that process on a path of that beginning fills the disk.
 """
 
@@ -16,6 +17,7 @@ import sys
 _FOLDER = os.environ.get("FAULT_FOLDER", "")
 _EVENTS = os.environ.get("FAULT_EVENTS", "")
 _AT = int(os.environ.get("FAULT_KILL_AT", "0"))
+_BEGIN = os.environ.get("FAULT_KILL_BELOW", "")
 _WHO = os.environ.get("FAULT_KILL_WHO", "group")
 _FILL_WHO, _, _FILL_PATH = os.environ.get("FAULT_FILL_BEFORE", "").partition("|")
 _WATCHED = frozenset({"open", "os.rename", "os.remove", "os.rmdir", "os.mkdir"})
@@ -50,6 +52,8 @@ def _fill() -> None:
 def _kill(who: str) -> None:
     if _WHO == "group":
         os.killpg(os.getpgrp(), signal.SIGKILL)
+    elif _WHO == "leader":
+        os.kill(os.getpgrp(), signal.SIGKILL)  # Snakemake: the step that it started goes on
     elif _WHO == "lead" and who.startswith("pdbiomarker"):
         os.kill(_parent(os.getppid()), signal.SIGKILL)  # the server stands between a job and the run
     else:
@@ -71,7 +75,10 @@ def _watch(event: str, arguments: tuple[object, ...]) -> None:
     who = _who()
     descriptor = os.open(_EVENTS, os.O_RDWR | os.O_APPEND | os.O_CREAT)
     os.write(descriptor, f"{who}\t{event}\t{path[len(_FOLDER) :]}\n".encode("utf-8", "replace"))
-    number = os.pread(descriptor, 1 << 24, 0).count(b"\n") if _AT else -1
+    number = -1
+    if _AT and path[len(_FOLDER) :].startswith(_BEGIN):
+        seen = os.pread(descriptor, 1 << 24, 0).splitlines()
+        number = sum(line.split(b"\t")[2].startswith(_BEGIN.encode()) for line in seen)
     os.close(descriptor)
     if number == _AT:
         _kill(who)

@@ -1,0 +1,191 @@
+"""Page, slides, workbook and PDF of a trial and of a published cohort, compared cell by cell.
+
+Each file is read back from its bytes; the texts of the page are compared with the values of the workbook, the
+cells of the slides and the words of the PDF. Figures, which hold no cell, are drawn as one small picture.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import re
+import unicodedata
+from collections.abc import Iterator
+from typing import Any
+
+import lxml.html
+import openpyxl
+import pytest
+from pptx import Presentation
+from pypdf import PdfReader
+
+import pdbiomarker as pb
+from pdbiomarker.decide import Review
+from pdbiomarker.report import build, complete_results, pdf
+from pdbiomarker.report.blocks import drawn
+from pdbiomarker.report.content import Column, Document, Figure, Table, sheet_names
+from pdbiomarker.report.deck import render_deck
+from pdbiomarker.report.html import render_html
+from pdbiomarker.report.workbook import render_workbook
+
+Grid = list[list[str]]
+
+
+@dataclasses.dataclass
+class Files:
+    """What the writers left, read back."""
+
+    document: Document
+    html: str
+    tables: dict[str, Grid]
+    rules: list[Grid]
+    deck: Any
+    book: Any
+
+
+def _cells(table: Any) -> Grid:
+    rows = table.xpath(".//tr")
+    return [["".join(c.itertext()) for c in row.xpath("./th|./td")] for row in rows]
+
+
+def _without_figures(document: Document) -> Document:
+    small = drawn(2.0, 1.0, lambda ax: ax.set_title("A figure"))
+    sections = tuple(
+        dataclasses.replace(
+            section,
+            blocks=tuple(
+                dataclasses.replace(b, draw=small, projected=None) if isinstance(b, Figure) else b
+                for b in section.blocks
+            ),
+        )
+        for section in document.sections
+    )
+    return dataclasses.replace(document, sections=sections)
+
+
+def _files(result: pb.PDResult, review: Review) -> Files:
+    document = _without_figures(build(result.study, result, review))
+    html = render_html(document)
+    page = lxml.html.document_fromstring(html.encode("utf-8"), parser=lxml.html.HTMLParser(encoding="utf-8"))
+    tables = {str(t.get("id"))[2:]: _cells(t) for t in page.xpath("//table[contains(@class, 'data')]")}
+    rules = [_cells(t) for t in page.xpath("//table[@class='rules']")]
+    deck = Presentation(io.BytesIO(render_deck(document)))
+    book = openpyxl.load_workbook(io.BytesIO(render_workbook(document, complete_results(result, review))))
+    return Files(document, html, tables, rules, deck, book)
+
+
+@pytest.fixture(scope="module")
+def of_trial(trial: pb.PDResult, trial_review: Review) -> Files:
+    return _files(trial, trial_review)
+
+
+@pytest.fixture(scope="module")
+def of_riaz(riaz: pb.PDResult, riaz_review: Review) -> Files:
+    return _files(riaz, riaz_review)
+
+
+BOTH = pytest.mark.parametrize("name", ["of_trial", pytest.param("of_riaz", marks=pytest.mark.data)])
+
+
+def _tables(document: Document) -> Iterator[Table]:
+    for section in document.sections:
+        yield from (block for block in section.blocks if isinstance(block, Table))
+
+
+def _written(column: Column, value: Any) -> set[str]:
+    """What the report may write of a value of a spreadsheet, which knows no empty text and no 20.0."""
+    if value is None and not column.numeric:
+        return {""}
+    whole = isinstance(value, int) and not isinstance(value, bool)
+    return {column.write(value), *([column.write(float(value))] if whole else [])}
+
+
+@BOTH
+def test_every_cell_of_the_page_is_the_value_of_the_workbook(
+    name: str, request: pytest.FixtureRequest
+) -> None:
+    files: Files = request.getfixturevalue(name)
+    names = sheet_names(files.document)
+    columns = {t.key: t.columns for t in _tables(files.document)}
+    assert set(files.tables) == set(columns)
+    compared = 0
+    for key, (head, *rows) in files.tables.items():
+        sheet = files.book[names[key]]
+        assert [c.value or "" for c in sheet[3]][: len(head)] == head
+        assert sheet.max_row == 3 + len(rows)
+        for place, row in enumerate(rows, start=4):
+            values = [c.value for c in sheet[place]][: len(head)]
+            for column, value, text in zip(columns[key], values, row, strict=True):
+                assert text in _written(column, value), (key, place, column.label)
+            compared += len(row)
+    assert compared > 800
+
+
+@BOTH
+def test_every_cell_of_the_slides_is_that_of_the_page(name: str, request: pytest.FixtureRequest) -> None:
+    files: Files = request.getfixturevalue(name)
+    keys = {sheet: key for key, sheet in sheet_names(files.document).items()}
+    compared, rules = 0, iter(files.rules)
+    for slide in files.deck.slides:
+        grids = [s.table for s in slide.shapes if s.has_table]
+        for grid in grids:
+            head, *rows = [[cell.text for cell in row.cells] for row in grid.rows]
+            found = re.search(
+                r"Complete: review\.xlsx, sheet '([^']+)'", slide.notes_slide.notes_text_frame.text
+            )
+            if found is not None:  # a table of the report: the page's first rows, columns by their headings
+                whole = files.tables[keys[found[1]]]
+                places = [whole[0].index(label) for label in head]
+                assert rows == [[row[p] for p in places] for row in whole[1 : len(rows) + 1]], found[1]
+                compared += sum(map(len, rows))
+            elif head[0] == "verdict":  # the rules of a finding
+                told = [[row[0], row[3], row[4]] for row in next(rules)[1 : len(rows) + 1]]
+                assert [[row[0], row[3], row[4]] for row in rows] == told
+                compared += 3 * len(rows)
+    assert compared > 80
+
+
+@BOTH
+def test_the_front_page_reads_the_same_everywhere(name: str, request: pytest.FixtureRequest) -> None:
+    files: Files = request.getfixturevalue(name)
+    page = " ".join(lxml.html.document_fromstring(files.html).text_content().split())
+    summary = " ".join(str(c.value) for row in files.book["Summary"] for c in row if c.value is not None)
+    slides = [
+        "\n".join([*(s.text_frame.text for s in slide.shapes if s.has_text_frame),
+                   slide.notes_slide.notes_text_frame.text])
+        for slide in files.deck.slides
+    ]  # fmt: skip
+    assert files.document.findings
+    for place, finding in enumerate(files.document.findings, start=1):
+        assert finding.rules
+        for text in (finding.verdict, finding.headline, finding.interval, finding.p, finding.doubts[0]):
+            assert text in slides[place]
+            assert text in summary
+            assert " ".join(text.split()) in page
+        assert finding.sentence in slides[place]
+        for fact in finding.decided:
+            assert f"{fact.name}: {fact.value}" in summary
+            if fact.name != "decision":  # there it is a table
+                assert f"{fact.name}: {fact.value}" in slides[place]
+                assert " ".join(fact.value.split()) in page
+
+
+def _squeezed(text: str) -> str:
+    """Letters and figures alone: neither where a line ends nor how a ligature is kept matters."""
+    return re.sub(r"[\s\u00ad\u200b]+", "", unicodedata.normalize("NFKC", text))
+
+
+@pytest.mark.browser
+@BOTH
+def test_every_row_of_the_page_stands_in_the_pdf(name: str, request: pytest.FixtureRequest) -> None:
+    if pdf.browser() is None:
+        if os.environ.get("CI"):
+            pytest.fail("Chromium is not installed")
+        pytest.skip("Chromium is not installed")
+    files: Files = request.getfixturevalue(name)
+    read = PdfReader(io.BytesIO(pdf.render_pdf(files.html)))
+    text = _squeezed("".join(page.extract_text() for page in read.pages))
+    rows = [(key, "".join(row)) for key, grid in files.tables.items() for row in grid[1:]]
+    assert len(rows) > 300
+    assert [(key, row) for key, row in rows if _squeezed(row) not in text] == []
