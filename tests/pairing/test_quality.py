@@ -148,7 +148,8 @@ def responders_lose_their_tumour(path: Path) -> Study:
     """400 participants, 40 % of them responders, whose CD8 rises fourfold; 38 % of these lose the tumour.
 
     Of the others 6 % do.
-    Shares in the manner of Tapia et al. 2020, doi:10.1136/jitc-2020-000665. A bed is documented in responders.
+    Shares in the manner of Tapia et al. 2020, doi:10.1136/jitc-2020-000665.
+    A bed is documented in responders.
     """
     rng = np.random.default_rng(16)
     n, responders = 400, 160
