@@ -68,7 +68,7 @@ def awkward() -> Array:
 
 
 def test_sleep() -> None:
-    """PD.md 2.4.5: exact .0039 by both tests; approximation .00909 (R's zero rule), .00680 (Pratt)."""
+    """Exact p of .0039 by both tests; approximation .00909 (R's zero rule), .00680 (Pratt)."""
     assert sign_flip_test(SLEEP).p[0] == signed_rank_test(SLEEP).p[0] == 2 / 2**9
     assert signed_rank_test(SLEEP).statistic[0] == 45
     assert sign_flip_test(SLEEP).statistic[0] == pytest.approx(1.58, rel=1e-14)
@@ -160,7 +160,7 @@ def test_blocks_do_not_matter(monkeypatch: pytest.MonkeyPatch, awkward: Array) -
 
 @pytest.mark.parametrize(("pairs", "smallest"), [(4, 0.125), (5, 0.0625), (6, 0.03125), (20, 2 / 2**20)])
 def test_smallest_attainable_p(pairs: int, smallest: float) -> None:
-    """PD.md 2.4.5: .125 with 4 pairs, .0625 with 5, .031 with 6."""
+    """.125 with 4 pairs, .0625 with 5, .031 with 6."""
     up = np.arange(1.0, pairs + 1)
     for test in (sign_flip_test, signed_rank_test):
         found = test(up)

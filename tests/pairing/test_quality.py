@@ -148,7 +148,8 @@ def responders_lose_their_tumour(path: Path) -> Study:
     """400 participants, 40 % of them responders, whose CD8 rises fourfold; 38 % of these lose the tumour.
 
     Of the others 6 % do.
-    Shares of the size that PD.md 2.5 quotes (PMC7204618). A bed is documented in responders.
+    Shares in the manner of Tapia et al. 2020, doi:10.1136/jitc-2020-000665.
+    A bed is documented in responders.
     """
     rng = np.random.default_rng(16)
     n, responders = 400, 160
@@ -169,7 +170,7 @@ def responders_lose_their_tumour(path: Path) -> Study:
 
 
 def test_trap_16_excluding_low_tumour_content_removes_responders(tmp_path):
-    """PD.md 6, trap 16. The true mean change is .4 x 2 = .8; with tumour left, 99 of 325 are responders."""
+    """The true mean change is .4 x 2 = .8; with tumour left, 99 of 325 are responders."""
     study = responders_lose_their_tumour(tmp_path)
     table = pd_change(study, Plan.default(study)).table
     whole = table[table["feature"] == "CD8_score_tissue"].set_index("set")
@@ -194,10 +195,10 @@ DRUG_2 = [1.9, 0.8, 1.1, 0.1, -0.1, 4.4, 5.5, 1.6, 4.6, 3.4]
 
 
 def test_trap_04_incomplete_pairs_are_shown_used_and_dropped(tmp_path):
-    """PD.md 6, trap 4: both analyses stand side by side, each by its name and numbers.
+    """Both analyses stand side by side, each by its name and numbers.
 
     Oracle of the strict set: lme4 and pbkrtest in R on `sleep` without drug 2 of patients 3 and 7 and drug 1
-    of patient 9 (PD.md 2.4): 1.1673035, Kenward-Roger SE .27307920, p .0049047857. Pairs only: the mean of
+    of patient 9: 1.1673035, Kenward-Roger SE .27307920, p .0049047857. Pairs only: the mean of
     the seven changes, 8.1 / 7.
     """
     rows, values = [], {}

@@ -66,7 +66,7 @@ def test_a_name_and_a_day_that_contradict_each_other_are_told(tmp_path):
 
 
 def test_trap_11_dates_on_the_wrong_side_of_the_first_dose_partial_and_unscheduled(tmp_path):
-    """PD.md 6, trap 11: no day 0, on treatment before the first dose, unscheduled visits, partial dates."""
+    """No day 0, on treatment before the first dose, unscheduled visits, partial dates."""
     study = study_of(
         tmp_path,
         """
@@ -144,7 +144,7 @@ P3,on3,C2D1,29,
 
 @pytest.mark.parametrize("replicates", ["select", "all"])
 def test_trap_10_archival_and_fresh_are_never_both_the_baseline(tmp_path, replicates):
-    """PD.md 6, trap 10: never both as baseline, old tissue flagged, the rule stated."""
+    """Never both as baseline, old tissue flagged, the rule stated."""
     people = "participant_id\nP1\nP2\nP3\n"
     never = study_of(tmp_path / "never", ARCHIVAL, participants=people)
     table = usable(never, None, visits=VISIT_PAIR, replicates=replicates)
@@ -185,7 +185,7 @@ P6,f2,C2D1,29,L9,nodal
 
 
 def test_trap_12_other_lesions_and_lymph_nodes_stand_apart(tmp_path):
-    """PD.md 6, trap 12: another lesion, and nodes full of lymphocytes, are told from the rest."""
+    """Another lesion, and nodes full of lymphocytes, are told from the rest."""
     people = "participant_id\n" + "".join(f"P{k}\n" for k in range(1, 7))
     study = study_of(tmp_path, LESIONS, participants=people)
     pairs = pair_table(study, VISIT_PAIR).set_index("participant_id")
@@ -206,7 +206,7 @@ def test_trap_12_other_lesions_and_lymph_nodes_stand_apart(tmp_path):
 
 
 def test_trap_34_two_visits_in_one_window_an_id_twice_a_slide_of_two_participants(tmp_path):
-    """PD.md 6, trap 34; a specimen whose biopsy is unknown is the orphan."""
+    """A specimen whose biopsy is unknown is the orphan."""
     with pytest.raises(StudyError, match="overlap"):
         study_of(
             tmp_path / "windows",
@@ -238,7 +238,7 @@ def test_trap_34_two_visits_in_one_window_an_id_twice_a_slide_of_two_participant
 
 
 def test_trap_35_nothing_from_after_the_data_cutoff_is_used(tmp_path):
-    """PD.md 6, trap 35."""
+    """With an earlier cut-off the later biopsy is not used."""
     text = VISITS.replace("2025-12-31", "2025-02-07")
     study = study_of(
         tmp_path,

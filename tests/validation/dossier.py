@@ -57,7 +57,7 @@ NOT_VALIDATED = """\
 - **Pathologists' readings.** No score was compared with a pathologist's on the same slides. Nuclei were compared with
   annotations of four published Ki-67 tiles and with QuPath on one slide of two scanners. CD8 thresholds were set on
   simulated slides and one real tile. Compartments by the simple classifier were checked on painted slides only.
-- **Folds, edges, small blur, necrosis** are not looked for everywhere ([README, limits](https://github.com/pdbiomarker/pdbiomarker#limits)).
+- **Folds, edges, small blur, necrosis** are not looked for everywhere ([limits](limits.md#slides)).
 - **Deep segmenters** brought by the user, and their weights.
 - **NDPI, MRXS, DICOM** beyond small synthetic files; scanners other than those of the test slides.
 - **Tobit models in peers**: R has none of this kind in the packages at hand; the oracle is a numerical integral of our
