@@ -57,7 +57,7 @@ def test_names_that_are_refused(name, code, remedy):
         reference_path(name)
     (problem,) = caught.value.problems
     assert problem.code == code
-    assert problem.value == name
+    assert problem.value == name.replace("\0", r"\x00")  # control characters are spelt out
     assert remedy in problem.remedy
 
 

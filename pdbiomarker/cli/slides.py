@@ -5,14 +5,16 @@ from __future__ import annotations
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 import pdbiomarker as pb
 from pdbiomarker.cli.shell import print_problems
 from pdbiomarker.errors import InputError, ItemError, Problem
-from pdbiomarker.ihc import Holding
+
+if TYPE_CHECKING:
+    from pdbiomarker.ihc import Holding
 
 __all__ = ["deidentify"]
 

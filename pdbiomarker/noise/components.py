@@ -17,8 +17,9 @@ functions of the same draws. The draws are quantiles in an order that a seed fix
 Two levels with the same groups cannot be told apart (one lesion in every participant): the inner one is then
 part of the outer one, and its row says so. A level with one group per row is the residual.
 
-Sources: Weerahandi 1993, doi:10.1080/01621459.1993.10476355; Searle, Casella and McCulloch 1992, Variance
-Components, chapter 5 (sums of squares and their expectations), doi:10.1002/9780470316856.
+Sources: Weerahandi 1995, Exact Statistical Methods for Data Analysis, doi:10.1007/978-1-4612-0825-9; Searle,
+Casella and McCulloch 1992, Variance Components, chapter 5 (sums of squares and their expectations),
+doi:10.1002/9780470316856.
 """
 
 from __future__ import annotations
