@@ -6,12 +6,15 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from builders import assay, study_folder
 from riaz import build_riaz_study
 
 from pdbiomarker.errors import PlanError
+from pdbiomarker.formula import parse
 from pdbiomarker.plan import DEFAULT_FORMULA, Plan, estimand_of
+from pdbiomarker.plan.columns import formula_levels
 from pdbiomarker.study import Study, read_study
 
 BIOPSIES = "participant_id,biopsy_id,visit,batch\nP1,B1,screening,a\nP1,B2,C2D1,a\n"
@@ -238,6 +241,15 @@ def test_a_plan_made_in_memory_is_checked():
     (problem,) = caught.value.problems
     assert (problem.code, problem.column, problem.value) == ("E-PLAN-001", "looks.boundary", "peto")
     assert "'pocock'" in problem.remedy
+
+
+def test_a_column_that_a_formula_refuses_has_no_levels(study):
+    """Days are neither numbers nor labels; batches have two levels."""
+    data = assay({"B1": [1.0], "B2": [2.0]}, ["X"])
+    data.obs["when"] = pd.to_datetime(["2025-01-01", "2025-02-01"])
+    data.obs["run"] = ["r2", "r1"]
+    formula = parse("~ visit + when + run")
+    assert formula_levels(formula, study.with_assay("ihc", data)) == {"when": (), "run": ("r1", "r2")}
 
 
 def test_many_tumour_types_are_named_up_to_eight(tmp_path):

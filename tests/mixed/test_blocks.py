@@ -550,7 +550,7 @@ def test_no_input_that_is_accepted_fails(seed: int) -> None:
 
 
 def test_a_covariance_is_not_told_where_its_variance_is_not() -> None:
-    """A slope on a 0/1 fact of the participant: the variance at 1 is one number, of a variance and a covariance.
+    """A slope on a 0/1 fact of the participant: the variance at 1 is one number, and two are asked for.
 
     What the data do not tell is 0, so the fit is that of the intercept alone.
     """
