@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from builders import assay, study_folder
 
 from pdbiomarker.errors import PlanError
 from pdbiomarker.pairing import accountability, adequacy, assign_visits, pairs, usable
+from pdbiomarker.pairing.specimens import own_samples
 from pdbiomarker.study import read_study
 
 WINDOWS = """
@@ -71,6 +73,32 @@ def test_a_day_1_biopsy_counts_as_screening_only_before_the_dose(tmp_path, taken
     assert found["study_day"] == 1
     assert found["visit"] == visit
     assert found["code"] in {code, "E-PAIR-002"} if code else found["code"] == ""
+
+
+def test_a_visit_without_a_window_is_placed_by_its_label_and_windows_are_named(tmp_path):
+    study = "id: T\nvisits: {screening: [-28, -1], C2D1: {day: 29, window: 7}, surgery: {}}\n"
+    biopsies = "participant_id,biopsy_id,visit,study_day\nP1,B1,surgery,60\nP1,B2,,60\n"
+    found = assign_visits(read_study(study_folder(tmp_path, biopsies=biopsies, study=study)))
+    assert found.loc["B1", ["visit", "visit_source", "code"]].tolist() == ["surgery", "label", ""]
+    assert found.loc["B2", "code"] == "E-PAIR-002"
+    assert "screening: " in found.loc["B2", "reason"]
+    assert "C2D1: " in found.loc["B2", "reason"]
+    assert "surgery" not in found.loc["B2", "reason"]
+
+
+def test_blood_samples_are_of_assays_of_blood_alone(tmp_path):
+    study = (
+        "id: T\nvisits: {pre: {}, on: {}}\nassays: {serum: {kind: intensity, file: s.csv, specimen: blood}}\n"
+    )
+    rows = ["P1,T1,pre,liver", "P1,B1,pre,Plasma ", "P1,T2,on,skin", "P1,B2,on,PBMC"]
+    biopsies = "\n".join(["participant_id,biopsy_id,visit,site", *rows]) + "\n"
+    values = {"s.csv": "feature,B1,B2\nIL6,1,2\n"}
+    found = read_study(study_folder(tmp_path, biopsies=biopsies, study=study, files=values))
+    ids = found.biopsies.index
+    for assay_, own in (("serum", ["B1", "B2"]), ("ihc", ["T1", "T2"]), (None, ["T1", "T2"])):
+        assert sorted(ids[own_samples(found, assay_)]) == own
+    plain = dataclasses.replace(found, biopsies=found.biopsies.drop(columns="site"))
+    assert own_samples(plain, "serum").tolist() == [True] * 4
 
 
 def test_labels_alone(tmp_path):
@@ -141,11 +169,18 @@ def test_pairs_has_a_row_for_every_participant(study):
     assert table.loc["P1", "days_between"] == 32  # day -5 to day 28, without a day 0
     assert "scant" in table.loc["P3", "reason"]
     assert table.loc["P2", "code"] == "E-PAIR-007"
+    assert table.loc["P2", ["same_lesion", "node"]].tolist() == ["", ""]
+    nobody = dataclasses.replace(
+        study, **{t: getattr(study, t).iloc[:0] for t in ("participants", "biopsies", "libraries")}
+    )
+    none = pairs(nobody, "screening", "C2D1")
+    assert (len(none), list(none.columns)) == (0, ["participant_id", *table.columns])
 
 
 def test_pairs_refuses_an_unknown_visit(study):
-    with pytest.raises(PlanError, match=r"E-PLAN-002.*C3D1.*Use one of screening, C2D1"):
+    with pytest.raises(PlanError, match=r"E-PLAN-002.*C3D1.*Use one of screening, C2D1") as caught:
         pairs(study, "screening", "C3D1")
+    assert [(p.file, p.column, p.value) for p in caught.value.problems] == [("study.yaml", "visits", "C3D1")]
 
 
 def test_a_biopsy_that_the_assay_lacks_is_named(study):

@@ -6,12 +6,15 @@ import copy
 import dataclasses
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from builders import assay, study_folder
 from riaz import build_riaz_study
 
 from pdbiomarker.errors import PlanError
-from pdbiomarker.plan import DEFAULT_FORMULA, Plan
+from pdbiomarker.formula import parse
+from pdbiomarker.plan import DEFAULT_FORMULA, Plan, estimand_of
+from pdbiomarker.plan.columns import formula_levels
 from pdbiomarker.study import Study, read_study
 
 BIOPSIES = "participant_id,biopsy_id,visit,batch\nP1,B1,screening,a\nP1,B2,C2D1,a\n"
@@ -233,6 +236,36 @@ def test_a_plan_made_in_memory_is_checked():
         Plan("~ visit", {}, {}, replicates="any")
     with pytest.raises(PlanError, match="'bh'"):
         Plan("~ visit", {}, {"a": ("b",)}, adjust={"a": "fdr"})
+    with pytest.raises(PlanError) as caught:
+        Plan("~ visit", {}, {}, looks={"look": 1, "of": 2, "boundary": "peto"})
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.column, problem.value) == ("E-PLAN-001", "looks.boundary", "peto")
+    assert "'pocock'" in problem.remedy
+
+
+def test_a_column_that_a_formula_refuses_has_no_levels(study):
+    """Days are neither numbers nor labels; batches have two levels."""
+    data = assay({"B1": [1.0], "B2": [2.0]}, ["X"])
+    data.obs["when"] = pd.to_datetime(["2025-01-01", "2025-02-01"])
+    data.obs["run"] = ["r2", "r1"]
+    formula = parse("~ visit + when + run")
+    assert formula_levels(formula, study.with_assay("ihc", data)) == {"when": (), "run": ("r1", "r2")}
+
+
+def test_many_tumour_types_are_named_up_to_eight(tmp_path):
+    types = [f"type {k}" for k in range(10)]
+    biopsies = "participant_id,biopsy_id,visit\n" + "".join(f"P{k},B{k},screening\n" for k in range(10))
+    people = "participant_id,tumor_type\n" + "".join(f"P{k},{t}\n" for k, t in enumerate(types))
+    for n, said in ((10, ", type 7 and 2 more"), (8, ", type 7")):
+        folder = study_folder(
+            tmp_path / str(n),
+            biopsies="\n".join(biopsies.splitlines()[: n + 1]) + "\n",
+            participants="\n".join(people.splitlines()[: n + 1]) + "\n",
+        )
+        study_ = read_study(folder)
+        told = estimand_of(study_, Plan.read(folder / "plan.yaml", study_))["population"]
+        assert f"type 0, type 1, type 2, type 3, type 4, type 5, type 6{said}" in told
+        assert ("more" in told) is (n > 8)
 
 
 def test_without_a_study_only_the_plan_itself_is_checked(tmp_path):

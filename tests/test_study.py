@@ -16,7 +16,7 @@ from riaz import build_riaz_study
 
 from pdbiomarker.checks import check_file
 from pdbiomarker.errors import AssayError, InputError, Problems, StudyError
-from pdbiomarker.study import Study, check_assay, read_study
+from pdbiomarker.study import Study, check_assay, init_study, read_study
 from pdbiomarker.study.folder import check_study
 from pdbiomarker.study.ids import normal_id, skeleton
 from pdbiomarker.tables import id_key
@@ -127,6 +127,8 @@ def test_the_study_as_read(tmp_path):
 def test_the_summary_is_compact_and_escaped(tmp_path):
     study = read_study(folder(tmp_path, study=edited("study.yaml", ("IGM-7354-101", "<b>x</b>"))))
     assert "screening 3, C1D15, C2D1 1" in repr(study)
+    counts = dict(line.split(maxsplit=1) for line in repr(study).splitlines() if len(line.split()) == 2)
+    assert [counts[name] for name in ("participants", "biopsies", "libraries", "slides")] == list("3542")
     assert len(repr(study).splitlines()) < 12
     assert "&lt;b&gt;" in study._repr_html_()
     assert "<b>" not in study._repr_html_()
@@ -136,6 +138,47 @@ def test_windows_know_no_day_0(tmp_path):
     text = edited("study.yaml", ("{day: 15, window: 3}", "{day: 1, window: 2}"), ("[-28, -1]", "[-28, -3]"))
     visit = read_study(folder(tmp_path, study=text)).spec.visits[1]
     assert (visit.low, visit.high) == (-2, 3)
+
+
+def test_without_days_biopsies_stand_in_the_order_of_the_visits(tmp_path):
+    files = {
+        "study.yaml": "id: T\nvisits: {late: {}, early: {}, unscheduled: {}}\n",
+        "participants.csv": "participant_id\nP1\n",
+        "biopsies.csv": "participant_id,biopsy_id,visit\nP1,a,unscheduled\nP1,b,early\nP1,c,late\n",
+    }
+    for name, content in files.items():
+        (tmp_path / name).write_text(content, encoding="utf-8", newline="\n")
+    study = read_study(tmp_path)
+    assert study.biopsies.index.tolist() == ["c", "b", "a"]
+    # An unscheduled visit that study.yaml has is a visit like the others.
+    assert study.biopsies["visit"].tolist() == ["late", "early", "unscheduled"]
+    assert not study.problems
+    (tmp_path / "study.yaml").write_text("id: T\nvisits: {late: {}, early: {}}\n", encoding="utf-8")
+    told = read_study(tmp_path)
+    assert [(p.code, p.value) for p in told.problems] == [("E-STUDY-013", "unscheduled")]
+    assert told.biopsies["visit"].tolist() == ["late", "early", None]
+
+
+def test_a_word_that_some_take_for_no_number_is_a_word(tmp_path):
+    """Facts of a participant: 1 and 1.0 are one, NaN and nan are two."""
+    people = "participant_id,kit\nP1,1.0\nP2,NaN\n"
+    for kit, refused_ in (("nan", True), ("NaN", False)):
+        path = tmp_path / kit
+        path.mkdir()
+        (path / "study.yaml").write_text("id: T\nvisits: {a: {}}\n", encoding="utf-8")
+        (path / "participants.csv").write_text(people, encoding="utf-8")
+        rows = f"participant_id,biopsy_id,visit,kit\nP1,B1,a,1\nP2,B2,a,{kit}\n"
+        (path / "biopsies.csv").write_text(rows, encoding="utf-8")
+        told = [(p.code, p.value) for p in read_study(path).problems]
+        assert told == ([("E-SHEET-015", kit)] if refused_ else [])
+
+
+@pytest.mark.parametrize("name", ["", " T", "T\u200b"])
+def test_a_new_study_needs_a_name_that_can_be_typed(tmp_path, name):
+    with pytest.raises(StudyError, match="The study's name is empty, or has spaces") as caught:
+        init_study(tmp_path / "new", id=name)
+    assert [(p.code, p.column) for p in caught.value.problems] == [("E-STUDY-001", "id")]
+    assert not (tmp_path / "new").exists()
 
 
 def test_libraries_and_slides_from_the_biopsies(tmp_path):
@@ -200,6 +243,13 @@ def test_two_slide_assays_on_one_sheet_are_told_apart_by_panel(tmp_path):
         "cd8",
         "ki67",
     ]
+    study = read_study(tmp_path / "a")
+    back = read_study(study.write(tmp_path / "c"))
+    assert sorted(p.name for p in (tmp_path / "c").glob("slides*")) == ["slides_cd8.csv", "slides_ki67.csv"]
+    assert back.slides[["biopsy_id", "assay"]].to_dict("index") == {
+        "S1": {"biopsy_id": "B1", "assay": "cd8"},
+        "S2": {"biopsy_id": "B2", "assay": "ki67"},
+    }
     problems = refused(tmp_path / "b", study=text, slides=slides.replace("ki67", "pdl1"))
     assert [(p.code, p.row, p.column, p.value) for p in problems] == [("E-SHEET-006", 3, "panel", "pdl1")]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import gzip
+import io
 import tempfile
 from pathlib import Path
 
@@ -17,10 +18,13 @@ from pydantic import BaseModel, ConfigDict
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.tables import (
+    PartialDate,
     is_number,
     load_yaml,
     nearest,
     parse_date,
+    parse_partial_date,
+    read_at_most,
     read_table,
     read_yaml,
     to_date,
@@ -108,6 +112,20 @@ def test_forms_of_a_table_that_are_read_alike(tmp_path, name, data):
     assert not problems
     assert frame.to_dict("list") == {"a": ["1"], "b": ["2"]}
     assert frame.index.tolist() == [2]
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.tab", "t.txt", "t.tsv.gz"])
+def test_a_name_of_tabs_decides_where_tab_and_comma_split_alike(tmp_path, name):
+    data = b"a,b\tc\n1,2\t3\n"
+    frame, problems = read(tmp_path, gzip.compress(data, mtime=0) if name.endswith("gz") else data, name)
+    assert not problems
+    assert frame.to_dict("list") == {"a,b": ["1,2"], "c": ["3"]}
+
+
+def test_no_more_is_read_than_asked_for():
+    data = bytes(range(7))
+    for most in range(9):
+        assert read_at_most(io.BytesIO(data), most) == data[:most]
 
 
 def test_lines_are_those_of_a_text_editor(tmp_path):
@@ -304,7 +322,16 @@ def test_dates():
     assert parse_date("2025-03-04 08:30:15Z") == dt.datetime(2025, 3, 4, 8, 30, 15, tzinfo=dt.UTC)
     problems = Problems()
     to_date(pd.Series(["0025-03-04"], index=[2], name="d", dtype=object), file="t", problems=problems)
-    assert [p.code for p in problems] == ["E-SHEET-008"]
+    assert [(p.code, p.row, p.column) for p in problems] == [("E-SHEET-008", 2, "d")]
+
+
+def test_partial_dates_span_what_they_can_mean():
+    found = parse_partial_date("2024-02")
+    assert (found.earliest, found.latest, found.missing) == (dt.date(2024, 2, 1), dt.date(2024, 2, 29), "day")
+    for year, known in ((1899, False), (1900, True), (2100, True), (2101, False)):
+        assert (parse_partial_date(str(year)) is not None) is known
+    day = PartialDate.of(dt.date(2024, 2, 3))
+    assert (day.text, day.whole, day.iso) == ("2024-02-03", dt.date(2024, 2, 3), "2024-02-03")
 
 
 @pytest.mark.parametrize(
@@ -455,6 +482,7 @@ def test_refused_yaml(tmp_path, text, row, column, said):
     assert found, problems
     assert found[0].code == "E-STUDY-002"
     assert found[0].remedy
+    assert {p.file for p in problems} == {"s.yaml"}
     if row is not None:
         assert found[0].row == row
     if column is not None:

@@ -114,8 +114,8 @@ def by_robust_moments(data: Variances, at: Array) -> FDistribution:
     z = np.log(_carried(data, plain, df))
     if data.covariate is None:
         cut = int(len(z) * WINSOR_RIGHT)
-        trend = np.full(len(z), np.sort(z)[cut : len(z) - cut].mean())
-        elsewhere = np.full(len(at), trend[0])
+        level = np.sort(z)[cut : len(z) - cut].mean()
+        trend, elsewhere = np.full(len(z), level), np.full(len(at), level)
     else:
         trend = lowess_trend(data.covariate, z, data.covariate, span=LOWESS_SPAN)
         elsewhere = lowess_trend(data.covariate, z, at, span=LOWESS_SPAN)

@@ -124,8 +124,8 @@ def prepare(inputs: Inputs, layout: SharedLayout, rows: Indices) -> Block:
     first = _power_of_two(peak)
     y = y / first[:, None]
     constant = np.zeros(len(rows))
-    upper = np.where(observed, y, -np.inf).max(axis=1, initial=-np.inf)
-    lower = np.where(observed, y, np.inf).min(axis=1, initial=np.inf)
+    upper = np.where(observed, y, -np.inf).max(axis=1)
+    lower = np.where(observed, y, np.inf).min(axis=1)
     varies = upper - lower > ROUNDING * peak / first
     if layout.unit is not None:
         # The middle of the range, not the mean: of equal values it is exactly their value.

@@ -234,7 +234,7 @@ def _deviations(reference: LockEntry, study: Study, plan: Plan) -> list[dict[str
             # How many looks there are is told with the looks; which one this is counts up by itself.
             if before.get(key) == after.get(key) or key.startswith("looks."):
                 continue
-            caps = file == "study.yaml" or not _secondary(key, plan)
+            caps = not _secondary(key, plan)  # no key of study.yaml is
             told = f"{file} deviates from the lock of {reference.date}" + ("" if caps else "; secondary")
             rows.append(
                 _row("deviation", key, before.get(key, "not set"), after.get(key, "not set"), told, caps=caps)

@@ -303,7 +303,7 @@ def _slides(
 def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) -> pd.DataFrame:
     if not frames:
         return no_slides()
-    slides = pd.concat(frames) if len(frames) > 1 else frames[0]
+    slides = pd.concat(frames)
     if len(frames) > 1:
         for slide in dict.fromkeys(slides.index[slides.index.duplicated()].dropna()):
             problems.add(

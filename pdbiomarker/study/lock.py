@@ -161,7 +161,7 @@ def read_lock(folder: Path, study_id: str | None, problems: Problems) -> PlanLoc
                 column=f"locks.{name}.seal",
                 value=row.seal[:12],
             )
-            break
+            return None
         if study_id is not None and entry.study_id != study_id:
             problems.add(
                 "E-LOCK-003",

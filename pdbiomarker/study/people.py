@@ -319,9 +319,8 @@ def _check_placed(sheet: Sheet) -> None:
 
 
 def _visits(sheet: Sheet, visits: Sequence[Visit] | None) -> pd.Series:
-    labels = sheet.column("visit")
-    if sheet.has("visit"):
-        labels = read_names(sheet, "visit", alike=visits is None)
+    named = sheet.has("visit")
+    labels = read_names(sheet, "visit", alike=visits is None) if named else sheet.column("visit")
     if visits is None:
         return labels
     names = [visit.name for visit in visits]

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pandas as pd
 import pytest
+from scipy import stats
 
 from pdbiomarker.decide import analysis_sets, batch_and_visit, dose_and_time
 from pdbiomarker.errors import InputError
@@ -64,5 +67,30 @@ def test_sets_that_differ_are_told():
     assert "all_biopsied: 0.40, p 0.3" in found.verdict
     assert analysis_sets(table.iloc[:2], "ihc", "CD8", contrast="C").finding == "clear"
     assert analysis_sets(table.iloc[:1], "ihc", "CD8", contrast="C").finding == "not told"
-    with pytest.raises(InputError, match="E-RULE-003"):
+    assert found.name == "analysis sets"
+    with pytest.raises(InputError, match="E-RULE-003") as caught:
         analysis_sets(table, "ihc", "CD3", contrast="C")
+    assert [(p.column, p.value) for p in caught.value.problems] == [("feature", "ihc:CD3 C")]
+
+
+@pytest.mark.parametrize(
+    ("doses", "days", "finding"),
+    [
+        # The one participant at dose 10 came last: rank correlation .52, but no date is shared.
+        ([1] * 9 + [10], range(10), "caution"),
+        # Two neighbours changed places: levels overlap by a day, rank correlation above .8.
+        ([1, 1, 3, 1, 3, 3, 10, 3, 10, 10], range(10), "caution"),
+        # Doses 3 and 10 alternate, both after dose 1: they can be told from time.
+        ([1, 10, 3, 10, 3, 10, 3, 10, 3], range(9), "clear"),
+    ],
+)
+def test_levels_one_after_another_or_a_high_correlation_are_enough(doses, days, finding):
+    dates = [f"2025-01-{day + 1:02d}" for day in days]
+    rho = abs(stats.spearmanr(doses, list(days)).statistic)
+    apart = all(
+        min(day for dose, day in zip(doses, days, strict=True) if dose == high)
+        > max(day for dose, day in zip(doses, days, strict=True) if dose == low)
+        for low, high in pairwise(sorted(set(doses)))
+    )
+    assert finding == ("caution" if rho >= 0.8 or apart else "clear")
+    assert dose_and_time(doses, dates).finding == finding

@@ -48,6 +48,11 @@ def test_every_check_gives_a_row_and_finds_what_is_planted(result):
     assert "3 missing" in table.loc["missing second biopsy", "verdict"]
     ages = next(c for c in checks if c.name == "unpaired baselines").table.set_index("characteristic")
     assert ages.loc["age", "paired"] == pytest.approx(np.mean(50 + np.arange(9)))
+    y = pd.Series(np.asarray(result.study.assays["ihc"].layers["y"])[:, 0], result.study.biopsies.index)
+    first = y.groupby([name[:4] for name in y.index]).mean()
+    paired = [first[f"B{i:02d}s"] for i in range(9)]
+    assert ages.loc["baseline", "paired"] == pytest.approx(np.mean(paired))
+    assert set(checks_table(checks, "ihc:CD8_density")["feature"]) == {"ihc:CD8_density"}
 
 
 def test_a_table_of_values_has_the_staining_runs_of_the_biopsies(result):
@@ -68,8 +73,11 @@ def test_a_table_of_values_has_the_staining_runs_of_the_biopsies(result):
 def test_without_noise_the_checks_that_need_it_are_not_told(result):
     table = checks_table(honesty_checks(result, "ihc:CD8_density"), "f").set_index("check")
     assert table.loc[["regression to the mean", "threshold"], "finding"].tolist() == ["not told", "not told"]
-    with pytest.raises(InputError, match="E-RULE-003"):
+    with pytest.raises(InputError) as caught:
         honesty_checks(result, "ihc:CD3_density")
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.column, problem.value) == ("E-RULE-003", "feature", "ihc:CD3_density")
+    assert "ihc:CD8_density" in problem.remedy
 
 
 def test_own_replicates_come_before_borrowed_noise_and_reasons_are_kept(result):

@@ -142,13 +142,16 @@ def test_borrowed_noise_and_missing_noise_are_told(tmp_path):
     without = decide(found, ["x_of_n", "gmr_margin"], ["ihc:CD8_density"], noise={}, declared=LOCKED)
     assert without.cohort["verdict"].tolist() == ["not evaluable", "go"]
     assert "noise from the spread of the changes" in without.cohort["note"].iloc[1]
-    with pytest.raises(InputError, match="logit scale"):
+    with pytest.raises(InputError, match="logit scale") as caught:
         decide(
             found,
             ["x_of_n"],
             ["ihc:CD8_density"],
             noise={"CD8_density": Noise("f", "logit", 0.5, 20.0, "replicate biopsies")},
         )
+    (problem,) = caught.value.problems
+    assert (problem.column, problem.value) == ("noise", "ihc:CD8_density")
+    assert problem.remedy == "Estimate or borrow it on the feature's scale."
 
 
 def test_points_on_the_identity_scale(tmp_path):
@@ -165,19 +168,19 @@ def test_points_on_the_identity_scale(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("features", "rules", "options", "code"),
+    ("features", "rules", "options", "code", "column"),
     [
-        (["ihc:CD3"], ["x_of_n"], DecideOptions(), "E-RULE-003"),
-        (["ihc:CD8_density"], ["nothing"], DecideOptions(), "E-RULE-002"),
-        (["ihc:CD8_density"], ["x_of_n"], DecideOptions(contrast="late"), "E-RULE-003"),
-        (["ihc:CD8_density"], ["x_of_n"], DecideOptions(by="dose"), "E-RULE-003"),
+        (["ihc:CD3"], ["x_of_n"], DecideOptions(), "E-RULE-003", "features"),
+        (["ihc:CD8_density"], ["nothing"], DecideOptions(), "E-RULE-002", "rule"),
+        (["ihc:CD8_density"], ["x_of_n"], DecideOptions(contrast="late"), "E-RULE-003", "contrast"),
+        (["ihc:CD8_density"], ["x_of_n"], DecideOptions(by="dose"), "E-RULE-003", "by"),
     ],
 )
-def test_what_the_result_does_not_have_is_refused(tmp_path, features, rules, options, code):
+def test_what_the_result_does_not_have_is_refused(tmp_path, features, rules, options, code, column):
     found = strong(tmp_path)
     with pytest.raises(InputError) as caught:
         decide(found, rules, features, noise={}, options=options)
-    assert [p.code for p in caught.value.problems] == [code]
+    assert [(p.code, p.column) for p in caught.value.problems] == [(code, column)]
 
 
 def test_decisions_are_written_as_tables(tmp_path):
@@ -239,3 +242,28 @@ def test_an_inert_drug_through_the_whole_road_goes_as_often_as_printed(tmp_path)
     goes = printed[printed["inert"]].set_index("rule")["p_go"]
     assert goes.max() < 0.1
     assert goes["rcv_fraction"] > 0.03
+
+
+def test_two_pairs_have_probabilities_and_no_dose_has_no_rows(tmp_path):
+    """2 of 2 beyond a doubling: the square of one participant's chance, by noise and at the target."""
+    rule = preset("x_of_n").model_copy(update={"go_at_least": 2, "of": 2, "consider_at_least": None})
+    rule = rule.model_copy(
+        update={"min_evaluable": 2, "participant": rule.participant.model_copy(update={"beyond_noise": None})}
+    )
+    found = decide(
+        result(tmp_path, [5.0, 6.0], [7.0, 8.0], kind="intensity"),
+        [rule],
+        ["ihc:CD8_density"],
+        noise={"CD8_density": SIGMA},
+        declared=LOCKED,
+        options=DecideOptions(by=None, n_sims=20_000),
+    )
+    row = found.cohort.iloc[0]
+    assert (row["verdict"], row["n_evaluable"]) == ("go", 2)
+    sd = 0.5 * np.sqrt(2)
+    assert row["p_if_inert"] == pytest.approx(stats.norm.sf(1 / sd) ** 2, abs=0.003)
+    expected = stats.norm.sf((1 - np.log2(row["target"])) / sd) ** 2
+    assert row["p_if_target"] == pytest.approx(expected, abs=0.015)
+    assert row["criterion"] == "at least 2 of 2 participants: a 2-fold rise"
+    assert list(found.dose_levels.columns) == list(DECISION_COLUMNS)
+    assert len(found.dose_levels) == 0

@@ -65,6 +65,9 @@ def test_trap_14_a_real_benefit_of_low_baselines_passes_the_null():
     inert = regression_to_the_mean(*without_effect(random, 30), reliability=0.6)
     assert inert.finding == "caution"
     assert "No more than regression to the mean explains" in inert.verdict
+    grows = regression_to_the_mean(truth, 0.9 * truth + 0.3 * random.normal(size=40), reliability=0.9)
+    assert grows.finding == "caution"
+    assert "less than regression to the mean explains" in grows.verdict
     few = regression_to_the_mean([1.0, 2.0], [0.1, 0.2], reliability=0.6)
     assert few.finding == "not told"
 
@@ -150,7 +153,10 @@ def test_one_participant_who_decides_is_named():
         assert (row["low"], row["high"]) == pytest.approx((interval.low, interval.high), rel=1e-9)
     outlier = leave_one_out([0.05, 0.1, -0.05, 0.0, 0.1, 6.0], list("abcdef"))
     assert outlier.finding == "clear"  # never significant, never another sign
-    assert "leaving out f moves it most" in outlier.verdict
+    # By hand: 6.2 / 6 with f, 0.2 / 5 without.
+    assert "leaving out f moves it most, from 1.03 to 0.04" in outlier.verdict
+    first = leave_one_out([-1.1, 0.9, 1.1, 1.0, 1.2, 0.8], list("abcdef"))
+    assert "One participant decides whether p lies below .05: a (" in first.verdict
     flipping = leave_one_out([0.9, 1.1, 1.0, 1.2, 0.8, -1.1], list("abcdef"))
     assert flipping.finding == "caution"
     assert "f" in flipping.verdict
@@ -238,6 +244,10 @@ def test_verdicts_on_missing_second_biopsies():
     assert falls.finding == "clear"
     assert falls.table.set_index("assumption").loc["worst change seen", "delta"] > 0
     assert missing_second_biopsy(np.array([0.1, -0.2, 0.3]), 2).finding == "not told"
+    for told in ([1.0], [1.0, 1.0, np.nan]):
+        none = missing_second_biopsy(told, 2)
+        assert (none.finding, len(none.table)) == ("not told", 0)
+        assert none.verdict.startswith(f"{np.isfinite(told).sum()} pairs")
     assert missing_second_biopsy(2.0 + 0.1 * random.normal(size=9), 0).finding == "clear"
     with pytest.raises(InputError, match="E-RULE-003"):
         missing_second_biopsy([1.0, 2.0], -1)

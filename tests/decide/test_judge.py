@@ -151,3 +151,17 @@ def test_too_few_pairs_are_not_judged():
     found = judge(preset("gmr_margin"), trials([2.0, 2.0, 2.0]))
     assert found.verdict.tolist() == [NOT_EVALUABLE]
     assert found.reason == "3 evaluable pairs, the rule needs 4"
+
+
+def test_the_number_to_consider_grows_with_the_participants_and_no_further():
+    """1 of 3 is 2 of 6, and go at 2 of 3 is 4 of 6: exact multiples stay what they are."""
+    rule = count(go_at_least=2, of=3, consider_at_least=1, min_evaluable=2)
+    found = judge(rule, trials([[2.0] * k + [0.0] * (6 - k) for k in range(7)]))
+    assert found.verdict.tolist() == [STOP, STOP, CONSIDER, CONSIDER, GO, GO, GO]
+
+
+def test_the_threshold_on_treatment_is_reached_by_the_threshold_itself():
+    rule = preset("dejardin_2024")
+    at = np.log2(rule.on_treatment)
+    found = judge(rule, trials([[2.0] * 4, [2.0] * 4], baseline=[[at - 2.0] * 4, [at - 2.001] * 4]))
+    assert found.verdict.tolist() == [CONSIDER, STOP]

@@ -145,3 +145,11 @@ def test_options_out_of_range_are_refused(call, column):
         call()
     assert {p.code for p in caught.value.problems} == {"E-RULE-004"}
     assert column in [p.column for p in caught.value.problems]
+
+
+@pytest.mark.parametrize(("n", "fold", "sd"), [(3, 2.0, 1.0), (11, 1.8, 1.2), (20, 0.6, 1.5)])
+def test_the_mean_over_the_sd_is_the_noncentral_t(monkeypatch, n, fold, sd):
+    """What stands in where scipy has no value equals scipy where it has one."""
+    expected = power_of_pairs(n, fold, sd)
+    monkeypatch.setattr(stats.nct, "sf", lambda *values: np.nan)
+    assert power_of_pairs(n, fold, sd) == pytest.approx(expected, abs=2e-4)

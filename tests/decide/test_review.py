@@ -203,10 +203,17 @@ def test_the_plan_says_what_is_decided_and_by_which_rules(result, tmp_path):
     assert decision_files(plan) == ["mine.yaml"]
     found = review_of_plan(dataclasses.replace(result, plan=plan), tmp_path)
     assert [rule.name for rule in found.decisions.rules] == ["protocol", "gmr_margin"]
+    # Without a folder the rule lies where the study was read from; without features, the primary ones.
+    moved = dataclasses.replace(result.study, path=tmp_path)
+    short = dataclasses.replace(result.plan, decisions={"rules": ["mine.yaml"]})
+    found = review_of_plan(dataclasses.replace(result, plan=short, study=moved))
+    assert [rule.name for rule in found.decisions.rules] == ["protocol"]
+    assert found.features == (FEATURE,)
     nothing = dataclasses.replace(result, plan=result.plan, table=result.table.assign(family="ihc"))
     assert review_of_plan(nothing, tmp_path) is None
-    with pytest.raises(InputError, match="E-RULE-003"):
+    with pytest.raises(InputError, match="E-RULE-003") as caught:
         review_of(nothing)
+    assert [p.column for p in caught.value.problems] == ["features"]
     bad = dataclasses.replace(
         plan, decisions={"rules": ["../mine.yaml", "bayes_goo", "none.yaml"], "noise": "/n.yaml"}
     )

@@ -10,7 +10,8 @@ import pytest
 from builders import text
 from scipy import stats
 
-from pdbiomarker.decide import Activity, ResponderCount, preset, presets, read_rule
+from pdbiomarker.decide import Activity, BayesRate, Participant, ResponderCount, preset, presets, read_rule
+from pdbiomarker.decide.words import criterion, shown
 from pdbiomarker.errors import InputError
 
 COUNT = """
@@ -81,6 +82,7 @@ def test_a_faulty_rule_is_refused_with_its_place(tmp_path, old, new, line, said)
     found = [p for p in caught.value.problems if re.search(said, p.message)]
     assert found, [str(p) for p in caught.value.problems]
     assert {p.code for p in caught.value.problems} == {"E-RULE-001"}
+    assert {p.file for p in caught.value.problems} == {"rule.yaml"}
     if line is not None:
         assert found[0].row == line
 
@@ -115,3 +117,15 @@ def test_the_rule_that_the_documentation_shows_is_read_as_it_stands(tmp_path):
     rule = read_rule(text(tmp_path / "rule.yaml", block))
     assert isinstance(rule, ResponderCount)
     assert (rule.go_at_least, rule.consider_at_least, rule.min_evaluable) == (3, 2, 5)
+
+
+def test_rules_and_changes_in_words():
+    points = {"name": "r", "title": "r", "source": "our own", "criterion": "bayes_rate", "rate": 0.3}
+    rate = BayesRate(**points, participant=Participant(fold=2.0), go_above=0.9, stop_below=0.1)
+    assert criterion(rate) == "P(rate of responders > 0.3) > 0.9, stop < 0.1: a 2-fold rise"
+    assert criterion(preset("gmr_margin")) == ("geometric mean ratio (rise) above 1.25, one-sided p <= 0.05")
+    assert [shown(1.0, "log2"), shown(math.log(3.0), "logit"), shown(-2.5, "identity")] == [
+        "ratio 2",
+        "odds ratio 3",
+        "-2.5 points",
+    ]

@@ -90,7 +90,8 @@ def test_parquet_faults(tmp_path):
         ("E-COUNT-004", 1, "B", ""),
     ]
     pd.DataFrame({"gene": [1.0, 2.0], "A": [1, 2]}).to_parquet(tmp_path / "f.parquet", index=False)
-    assert [p.code for p in expression.check_counts(tmp_path / "f.parquet")] == ["E-SHEET-007"]
+    (problem,) = expression.check_counts(tmp_path / "f.parquet")
+    assert (problem.code, problem.file, problem.column) == ("E-SHEET-007", "f.parquet", "gene")
     whole = (tmp_path / "c.parquet").read_bytes()
     assert [c for c, *_ in found(tmp_path, whole[:-60], "cut.parquet")] == ["E-FILE-005"]
 

@@ -192,6 +192,24 @@ def test_transcripts_become_genes_by_the_named_definition(tmp_path, kallisto):
     assert tpm.X.tolist() == [[108, 72], [200, 0]]
 
 
+@pytest.mark.parametrize(
+    ("column", "what"), [("NumReads", "reads"), ("TPM", "TPM"), ("EffectiveLength", "effective length")]
+)
+def test_quantities_that_are_no_numbers_are_named(tmp_path, column, what):
+    salmon(tmp_path / "q")
+    path = tmp_path / "q" / "L2" / "quant.sf"
+    table = pd.read_csv(path, sep="\t")
+    table.loc[1, column] = -1
+    table.to_csv(path, sep="\t", index=False)
+    source = expression.CountSource(transcripts=put(tmp_path / "tx.csv", GENES))
+    with pytest.raises(AssayError) as caught:
+        expression.read_counts(tmp_path / "q", source=source)
+    (problem,) = caught.value.problems
+    assert (problem.code, problem.row) == ("E-COUNT-004", 3)
+    assert problem.message.startswith(f"The {what} of ")
+    assert "in library 'L2'" in problem.message
+
+
 def test_no_abundance_anywhere_takes_the_mean_length_of_the_transcripts():
     zero = np.zeros((2, 2))
     sums = gene_sums(

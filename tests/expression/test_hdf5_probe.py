@@ -17,7 +17,7 @@ from bad_inputs.fuzz import TARGETS, mutated
 
 from pdbiomarker import expression
 from pdbiomarker.errors import AssayError
-from pdbiomarker.expression import hdf5_probe
+from pdbiomarker.expression import hdf5_probe, hdf5_walk
 from pdbiomarker.expression.cellfile import open_cells
 from pdbiomarker.expression.hdf5_probe import structure_problem
 
@@ -130,3 +130,27 @@ def test_odd_but_sound_files_pass_and_no_other_file_is_opened(tmp_path, monkeypa
     done = subprocess.run(hdf5_probe._command(str(path)), capture_output=True, text=True, check=True)
     assert done.stdout == "\n"
     assert done.stderr == ""
+
+
+@pytest.mark.parametrize("chunks", [None, (1, 3), (4, 2)])
+def test_chunks_are_read_whole(tmp_path, monkeypatch, chunks):
+    """Every row once, in slices of at most 16 MB: by counting what is asked of the array."""
+    monkeypatch.setattr(hdf5_walk, "_again", lambda size=0: None)
+    monkeypatch.setattr(hdf5_walk, "_SLICE", 64)
+    values = np.arange(30.0).reshape(10, 3)
+    with h5py.File(tmp_path / "a.h5", "w") as file:
+        file.create_dataset("a", data=values, chunks=chunks)
+    asked = []
+
+    class Array:
+        def __init__(self, item):
+            self.shape, self.chunks, self.dtype, self.item = item.shape, item.chunks, item.dtype, item
+
+        def __getitem__(self, rows):
+            asked.extend(range(*rows.indices(10)))
+            assert self.item[rows].nbytes <= max(64, 8 * 3 * (chunks or (1,))[0])
+            return self.item[rows]
+
+    with h5py.File(tmp_path / "a.h5") as file:
+        hdf5_walk._read(Array(file["a"]), time.monotonic() + 60)
+    assert asked == list(range(10))

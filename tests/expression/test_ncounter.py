@@ -99,6 +99,7 @@ def test_scaling_by_hand(tmp_path):
         (tmp_path / f"{name}.RCC").write_text(rcc_text(counts, lane=ord(name)))
     options = LaneOptions(housekeeping=("H",))
     adata = expression.read_ncounter(tmp_path, options=options)
+    named = expression.read_ncounter(tmp_path, options=options, name="run 7")
     positive = np.array([0.75, 1.5])  # means 2p and p: their mean 1.5 p
     housekeeping = (1600 * 0.75 + 200 * 1.5) / 2 / np.array([1600 * 0.75, 200 * 1.5])
     scale = positive * housekeeping
@@ -109,6 +110,8 @@ def test_scaling_by_hand(tmp_path):
     np.testing.assert_allclose(adata.layers["lloq"][:, 0], limit * scale, rtol=1e-3)
     raw = expression.read_ncounter(tmp_path, kind="count", options=options)
     assert raw[:, "B"].X[:, 0].tolist() == [10, 90]
+    assert adata.var["family"].tolist() == [""] * adata.n_vars
+    assert [a.uns["provenance"]["file"] for a in (adata, named)] == [tmp_path.name, "run 7"]
     assert "censored" not in raw.layers
 
 
@@ -226,6 +229,46 @@ def test_check_as_rcc_reads_the_lane(tmp_path, change, code, severity):
     assert (code, severity) in {(p.code, p.severity) for p in expression.check_rcc(path)}
 
 
+def test_what_an_rcc_file_lacks_or_has_twice_has_its_place(tmp_path):
+    text = rcc_text(draw(np.random.default_rng(1)))
+    path = tmp_path / "lane.RCC"
+    path.write_text(text.replace("BindingDensity,0.8\n", ""))
+    missing = [p for p in expression.check_rcc(path) if p.code == "E-LANE-001"]
+    assert [(p.column, p.value) for p in missing] == [("BindingDensity", "")]
+    twice = text.replace("GENE04", "GENE03")
+    path.write_text(twice)
+    lines = [k for k, line in enumerate(twice.splitlines(), start=1) if ",GENE03," in line]
+    (problem,) = [p for p in expression.check_rcc(path) if p.code == "E-COUNT-005"]
+    assert (problem.row, problem.column, problem.value) == (lines[1], "Name", "GENE03")
+    assert f"in lines {lines[0]} and {lines[1]}" in problem.message
+    # A section that is closed once more is closed.
+    path.write_text(text.replace("</Header>", "</Header>\n</Header>"))
+    assert not list(expression.check_rcc(path))
+
+
+def test_weak_lanes_are_told_and_kept(tmp_path):
+    """A lane whose housekeeping genes are at the level of the negative controls, and one of much more RNA."""
+    genes = {("Endogenous", f"G{k}"): 500 for k in range(10)}
+    positive = {
+        ("Positive", f"POS_{c}({v})"): int(v * 200)
+        for c, v in zip("ABCDE", (128, 32, 8, 2, 0.5), strict=True)
+    }
+    negative = {("Negative", f"NEG_{c}(0)"): n for c, n in zip("ABCD", (4, 8, 12, 8), strict=True)}
+    for name, level in (("a", 2000), ("b", 2000), ("c", 2000), ("d", 5)):
+        housekeeping = {("Housekeeping", f"H{k}"): level + k for k in range(3)}
+        (tmp_path / f"{name}.RCC").write_text(
+            rcc_text(positive | negative | genes | housekeeping, lane=ord(name), sample=name)
+        )
+    adata = expression.read_ncounter(tmp_path, options=LaneOptions(housekeeping=("H0", "H1", "H2")))
+    assert adata.n_obs == 4
+    found = list(expression.problems_of(adata))
+    assert ("E-LANE-008", "warning", "d") in told(found)
+    assert ("E-LANE-007", "warning", "d") in told(found)
+    assert {p.severity for p in found} == {"warning"}
+    weak = next(p for p in found if p.code == "E-LANE-008")
+    assert "geometric mean of 5.94 counts, below the limit of detection" in weak.message
+
+
 def test_nothing_usable(tmp_path):
     with pytest.raises(AssayError, match="no RCC file"):
         expression.read_ncounter(tmp_path)
@@ -248,6 +291,14 @@ def test_unclaimed_lanes_and_absent_ones(tmp_path):
     assert ("E-COUNT-007", "quarantine", "stranger") in found
     assert ("E-COUNT-007", "warning", "ctrl_07") in found
     assert ("E-COUNT-008", "quarantine", "run1_01") in found
+    table = pd.read_csv(root / "libraries.csv")
+    table["library_id"] = [f"other {k}" for k in range(len(table))]
+    table.to_csv(root / "libraries.csv", index=False)
+    other = read_study(root)
+    with pytest.raises(AssayError, match="No lane is claimed by a biopsy") as caught:
+        expression.read_assay(other, other.spec.assays[0])
+    errors = [(p.code, p.file) for p in caught.value.problems if p.severity == "error"]
+    assert errors == [("E-COUNT-007", "rcc/")]
 
 
 def test_lanes_may_be_named_by_sample_id(tmp_path):
@@ -429,6 +480,12 @@ def test_raw_export_is_scaled_once(tmp_path):
     table.astype(dict.fromkeys(table.columns[2:], int)).to_csv(tmp_path / "raw.csv", index=False)
     adata = expression.read_nsolver(tmp_path / "raw.csv")
     assert adata.uns["provenance"]["found"] == "raw counts"
+    # By hand: at most the mean of the negative controls and two SD.
+    negative = table[table["Code Class"] == "Negative"].iloc[:, 2:].to_numpy(float)
+    limit = negative.mean(axis=0) + 2 * negative.std(axis=0, ddof=1)
+    below = table.iloc[:40, 2:].to_numpy(float) <= limit
+    assert 0 < below.sum() < (table.iloc[:40, 2:].to_numpy(float) <= limit + 4).sum()
+    assert ((adata.layers["censored"][:, :40] < 0) == below.T).all()
     strong = np.log2(adata.X[:, adata.X.mean(axis=0) > 200])
     raw = np.log2(table.iloc[:40, 2:].to_numpy(float).T + 1)
     assert np.corrcoef(raw.mean(axis=1), np.log2(amount))[0, 1] > 0.9
@@ -442,6 +499,17 @@ def test_scaled_export_is_not_scaled_again_and_the_exception_is_left_out(tmp_pat
     adata = expression.read_nsolver(tmp_path / "n.csv")
     assert adata.obs["libraries"].tolist() == ["S0", "S1", "S2", "S3", "S4", "S6", "S7"]
     np.testing.assert_allclose(adata.X[0], table["S0"][:43], rtol=1e-12)
+    found = "housekeeping-scaled; {} of 8 samples thresholded at background"
+    assert adata.uns["provenance"]["found"] == found.format(0)
+    # Two samples of the export were thresholded before they were scaled.
+    for sample, floor in (("S1", 80.0), ("S2", 90.0)):
+        table[sample] = table[sample].astype(float).clip(lower=floor)
+    table.to_csv(tmp_path / "f.csv", index=False)
+    floored = expression.read_nsolver(tmp_path / "f.csv")
+    assert floored.uns["provenance"]["found"] == found.format(2)
+    at = table.iloc[:43][["S1", "S2"]].to_numpy(float).T <= [[80.0], [90.0]]
+    assert at.any(axis=1).all()
+    assert ((floored.layers["censored"][1:3] < 0) == at).all()
     assert told(expression.problems_of(adata)) == {
         ("E-COUNT-037", "warning", None),
         ("E-LANE-009", "quarantine", "S5"),
@@ -464,6 +532,17 @@ def test_export_that_cannot_be_judged_is_refused(tmp_path):
     table.to_csv(tmp_path / "gap.csv", index=False)
     with pytest.raises(AssayError, match="no numbers of 0 or more"):
         expression.read_nsolver(tmp_path / "gap.csv")
+
+
+def test_probes_that_a_table_of_classes_leaves_out_are_endogenous_or_told_by_their_name(tmp_path):
+    table, _ = export(np.random.default_rng(6), scaled=False)
+    table.drop(columns="Code Class").to_csv(tmp_path / "raw.csv", index=False)
+    side = table.loc[[0, 1, 40, 41, 42], ["Probe Name", "Code Class"]]
+    found = expression.read_nsolver(tmp_path / "raw.csv", classes=side)
+    table.to_csv(tmp_path / "whole.csv", index=False)
+    whole = expression.read_nsolver(tmp_path / "whole.csv")
+    pd.testing.assert_series_equal(found.var["code_class"], whole.var["code_class"])
+    np.testing.assert_array_equal(found.X, whole.X)
 
 
 def test_state_of_an_export():

@@ -85,6 +85,18 @@ def test_faults_have_their_place(tmp_path, table, spec, code, place):
     ]
 
 
+def test_a_feature_given_twice_is_named_and_many_faults_are_counted(tmp_path):
+    with pytest.raises(AssayError) as caught:
+        read(tmp_path, "id,B1\na,1\na,2\n", spec="kind: score")
+    assert [p.value for p in caught.value.problems if p.code == "E-SHEET-005"] == ["a"]
+    rows = "".join(f"f{k},x\n" for k in range(27))
+    with pytest.raises(AssayError) as caught:
+        read(tmp_path / "many", f"id,B1\n{rows}", spec="kind: score")
+    told = [p for p in caught.value.problems if p.code == "E-SHEET-007"]
+    assert [p.row for p in told] == [*range(2, 22), None]
+    assert told[-1].message == "7 more cells are not numbers."
+
+
 def test_a_column_that_no_biopsy_claims_is_left_out_and_told(tmp_path):
     found = read(tmp_path, "id,B1,B9\na,1,2\n", spec="kind: score")
     assert found.obs_names.tolist() == ["B1"]

@@ -125,6 +125,11 @@ def test_receptor_classes(positive: int, n: int, code: int) -> None:
     ).iloc[0]
     assert (row["value"], row["numerator"], row["denominator"]) == (code, positive, n)
     assert row["note"] == ("ER negative", "ER low positive", "ER positive")[code]
+    # 1 to 10 % is a class of its own for the oestrogen receptor alone.
+    other = score_cells(
+        cells((n - positive, positive, 0, 0)), {"tissue": 1.0}, panel("receptor", receptor="PgR")
+    ).iloc[0]
+    assert other["note"] == ("PgR negative", "PgR positive", "PgR positive")[code]
 
 
 def test_a_receptor_score_needs_the_receptor() -> None:
@@ -248,6 +253,11 @@ def test_trap_07_pooled_scores_are_those_of_all_cells_together(slides: list[tupl
     assert one(pooled, "X_allred_tissue")["value"] == expected
 
 
+def test_without_cells_the_note_says_what_is_lacking() -> None:
+    nothing = score_cells(cells((0, 0, 0, 0)), {"tissue": 1.0}, panel("hscore", "pct"))
+    assert nothing["note"].tolist() == ["no cells", "no cells"]
+
+
 def test_a_refused_slide_does_not_count_and_is_told() -> None:
     chosen = panel("density", "hscore")
     good = score_cells(cells((50, 0, 0, 50)), {"tissue": 1.0}, chosen)
@@ -255,7 +265,9 @@ def test_a_refused_slide_does_not_count_and_is_told() -> None:
     pooled = pool_scores([good, coarse], chosen)
     assert one(pooled, "X_density_tissue")["value"] == 75.0
     assert one(pooled, "X_hscore_tissue")["value"] == 150.0
-    assert one(pooled, "X_hscore_tissue")["note"].startswith("1 of 2 slides left out: ")
+    why = one(coarse, "X_hscore_tissue")["note"]
+    assert why
+    assert one(pooled, "X_hscore_tissue")["note"] == f"1 of 2 slides left out: {why}"
     again = pool_scores([coarse, good], chosen)
     pd.testing.assert_frame_equal(
         again.sort_values("feature", ignore_index=True), pooled.sort_values("feature", ignore_index=True)

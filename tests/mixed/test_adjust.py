@@ -209,8 +209,9 @@ def test_family_wise_error_and_false_discoveries() -> None:
     ],
 )
 def test_bad_families_are_refused(options: dict[str, object], code: str) -> None:
-    with pytest.raises(AssayError, match=code):
+    with pytest.raises(AssayError, match=code) as caught:
         adjust(**{"p": P, "method": "holm", **options})  # type: ignore[arg-type]
+    assert {str(problem.column).partition("[")[0] for problem in caught.value.problems} <= set(options)
 
 
 @pytest.mark.parametrize(

@@ -547,3 +547,24 @@ def test_no_input_that_is_accepted_fails(seed: int) -> None:
         assert not np.isinf(joint.F).any()
         again = result.contrast(np.eye(p))
         np.testing.assert_array_equal(np.isnan(again.p), np.isnan(result.p))
+
+
+def test_a_covariance_is_not_told_where_its_variance_is_not() -> None:
+    """A slope on a 0/1 fact of the participant: the variance at 1 is one number, and two are asked for.
+
+    What the data do not tell is 0, so the fit is that of the intercept alone.
+    """
+    rng = np.random.default_rng(1)
+    participant = np.repeat(np.arange(12), 3)
+    fact = participant % 2
+    y = (rng.normal(size=(3, 12)) * (1 + 2 * (np.arange(12) % 2)))[:, participant] + rng.normal(size=(3, 36))
+    X = np.column_stack([np.ones(36), np.tile([0.0, 1.0, 2.0], 12)])
+    sloped = fit(
+        y, X, {"participant": participant},
+        slopes={"participant": RandomSlopes(fact[:, None].astype(float), correlated=True)},
+    )  # fmt: skip
+    plain = fit(y, X, {"participant": participant})
+    assert sloped.singular[:, 2].all()
+    np.testing.assert_allclose(sloped.variance[:, 0], plain.variance[:, 0], rtol=1e-6)
+    np.testing.assert_array_equal(sloped.variance[:, 1:], np.zeros((3, 2)))
+    np.testing.assert_allclose(sloped.loglik, plain.loglik, rtol=1e-9)

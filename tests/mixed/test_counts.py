@@ -577,6 +577,7 @@ COUNTS = np.array([3, 5, 2, 8, 4, 7, 9, 3])
         ({"groups": {}}, "E-FORMULA-006"),
         ({"groups": {"a": GROUPS, "b": GROUPS, "c": GROUPS}}, "E-FORMULA-006"),
         ({"offset": np.zeros(3)}, "E-MODEL-001"),
+        ({"offset": ["far"] * 8}, "E-MODEL-002"),
         ({"contrasts": [[0, 1, 0]]}, "E-MODEL-001"),
         ({"contrasts": [[0, np.inf]]}, "E-MODEL-002"),
         ({"family": "gaussian"}, "E-MODEL-005"),

@@ -294,7 +294,11 @@ def test_aliased_columns_leave_the_other_contrasts_alone() -> None:
 
 def test_no_features_and_no_observations() -> None:
     assert fit(np.zeros((0, 16)), PAIR_X, PAIR_ID).p.shape == (0, 2)
-    assert list(fit(np.zeros((2, 0)), np.zeros((0, 2)), []).status) == ["too_few", "too_few"]
+    nothing = fit(np.zeros((2, 0)), np.zeros((0, 2)), [])
+    assert list(nothing.status) == ["too_few", "too_few"]
+    for counts in (nothing.n_obs, nothing.n_groups):
+        assert counts.dtype.kind == "i"
+        assert counts.tolist() == [0, 0]
 
 
 def test_input_is_left_as_it_is() -> None:

@@ -247,7 +247,7 @@ def test_bad_input_is_refused(trial: Trial) -> None:
     refuses("E-MODEL-030", lambda: leave_one_out(trial.refit, ["A"] * 14))
     refuses("E-MODEL-004", lambda: leave_one_out(trial.refit, [None, *trial.participants[1:]]))
     refuses("E-MODEL-004", lambda: leave_one_out(trial.refit, [np.nan, *trial.participants[1:]]))
-    refuses("E-MODEL-001", lambda: leave_one_out_changes(SLEEP, ["A", "B"]))
+    refuses("E-MODEL-001.*give one label for each column", lambda: leave_one_out_changes(SLEEP, ["A", "B"]))
 
     def uneven(rows: Indices, groups: Indices) -> Means:
         return Means(np.zeros(len(rows)), np.ones(len(rows)))

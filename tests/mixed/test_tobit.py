@@ -254,6 +254,10 @@ def test_statuses() -> None:
     assert np.isnan(fit.p[3, 1])
     assert fit.status[4] == "ok"
     assert fit.sigma[5] == 0
+    # What is missing takes no part: a constant stays one, far from 0 too.
+    y[0, 3] = np.nan
+    assert fit_tobit(y[:1] + 1e3, X, groups, censored=side[:1]).status[0] == "constant"
+    assert fit_tobit(y[:1], X, groups, censored=side[:1]).status[0] == "constant"
     np.testing.assert_array_equal(fit.n_right, [0, 0, 12, 6, 0, 0, 0])
     # A pair of which nothing is observed uncensored carries no comparison.
     side[4, [0, 6]] = 1

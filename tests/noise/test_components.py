@@ -35,6 +35,9 @@ def test_unbalanced_nested_replicates_equal_lme4(golden, nested):
     sizes = {"participant": 14, "visit": 28, "biopsy": nested["biopsy"].nunique(), "region": len(nested)}
     assert table["n_groups"].to_dict() == sizes
     assert table["share"].sum() == pytest.approx(1.0)
+    # All four of lme4's variances are above 0, one of them far below 1.
+    assert expected.min() < 0.5
+    assert set(table["status"]) == {"ok"}
 
 
 def test_order_of_rows_and_labels_changes_nothing(nested):
@@ -153,6 +156,7 @@ def test_missing_values_are_left_out():
     levels = {"participant": ["a", "a", "b", "b", "c"]}
     found = variance_components([1.0, 1.4, 3.0, 2.9, np.nan], levels)
     assert found.n_rows == 4
+    assert found.table.set_index("component")["n_groups"].to_dict() == {"participant": 2, "residual": 4}
     assert found.variance_of("residual") == pytest.approx((0.08 + 0.005) / 2)
 
 
@@ -178,3 +182,42 @@ def test_an_unknown_component_is_refused_with_those_that_exist():
     found = variance_components([1.0, 1.4, 3.0, 2.9], {"participant": ["a", "a", "b", "b"]})
     with pytest.raises(InputError, match="E-NOISE-001"):
         found.variance_of("biopsy")
+
+
+def test_the_place_of_a_missing_label_and_a_level_are_told():
+    """A label may be missing where the value is."""
+    with pytest.raises(InputError) as caught:
+        variance_components([np.nan, 1.0, 2.0], {"participant": [None, "a", None]}, level=1.0)
+    assert [(p.code, p.column) for p in caught.value.problems] == [
+        ("E-NOISE-001", "participant"),
+        ("E-NOISE-001", "level"),
+    ]
+    assert "at position 3" in caught.value.problems[0].message
+
+
+def test_a_level_whose_groups_the_fixed_means_use_up_is_left_to_them():
+    """Each participant has a fixed mean of its own: biopsies within them, by the textbook squares."""
+    random = np.random.default_rng(8)
+    participant = np.repeat(["a", "b", "c", "d"], 6)
+    biopsy = np.tile(np.repeat([1, 2, 3], 2), 4)
+    y = random.normal(size=4).repeat(6) + 2 * random.normal(size=12).repeat(2) + random.normal(size=24)
+    levels = {"participant": participant, "biopsy": biopsy}
+    found = variance_components(y, levels, fixed=participant)
+    cells = y.reshape(4, 3, 2)
+    means = cells.mean(axis=2)
+    within = np.square(cells - means[..., None]).sum() / 12
+    between = 2 * np.square(means - means.mean(axis=1, keepdims=True)).sum() / 8
+    assert found.names == ("biopsy", "residual")
+    assert found.variance_of("residual") == pytest.approx(within, rel=1e-6)
+    assert found.variance_of("biopsy") == pytest.approx((between - within) / 2, rel=1e-6)
+    rows = found.table.set_index("component")
+    assert rows["status"].to_dict() == {"participant": "not_separable", "biopsy": "ok", "residual": "ok"}
+    assert "fixed means" in rows.loc["participant", "note"]
+
+
+def test_a_component_without_variance_is_zero():
+    """Groups whose means are all equal: less between than within."""
+    found = variance_components([1.0, 3.0, 0.0, 4.0, 2.0, 2.0], {"participant": list("aabbcc")})
+    rows = found.table.set_index("component")
+    assert rows["status"].to_dict() == {"participant": "zero", "residual": "ok"}
+    assert rows.loc["participant", "variance"] == pytest.approx(0.0, abs=1e-9)

@@ -37,6 +37,9 @@ def test_published_limits_of_a_known_sigma(sigma, fold, chance):
     assert round(noise.fold_limit(), 2) == fold
     assert round(noise.chance_beyond(1.0), 3) == chance
     assert noise.fold_limit() == pytest.approx(2 ** (stats.norm.ppf(0.975) * np.sqrt(2) * sigma), rel=1e-12)
+    table = noise.limits()
+    assert table["chance_up_2fold"].round(3).unique().tolist() == [chance]
+    assert table["fold"].iloc[0] == noise.fold_limit()
 
 
 @pytest.mark.parametrize("df", [4.0, 6.0, 20.0])
@@ -215,8 +218,14 @@ def test_a_study_without_replicates_says_why_there_is_no_noise(tmp_path):
     ("sigma", "df", "scale"), [(-1.0, 5.0, "log2"), (0.5, 0.0, "log2"), (0.5, 5.0, "ln")]
 )
 def test_impossible_noise_is_refused(sigma, df, scale):
-    with pytest.raises(InputError, match="E-NOISE-001"):
+    with pytest.raises(InputError) as caught:
         Noise("f", scale, sigma, df, "regions")
+    (problem,) = caught.value.problems
+    wrong = {"sigma": sigma} if sigma < 0 else {"df": df} if df <= 0 else {"scale": scale}
+    assert (problem.code, {problem.column: problem.value}) == (
+        "E-NOISE-001",
+        {name: str(value) for name, value in wrong.items()},
+    )
 
 
 @pytest.mark.data

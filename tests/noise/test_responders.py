@@ -69,6 +69,10 @@ def test_calls_by_fold_by_noise_and_by_both():
     small = responders(changes([0.9]), noise(0.2, np.inf))
     assert small.table["call"].tolist() == ["beyond noise, below fold"]
     assert len(found.table) == 6
+    assert (found.noise, found.fold, found.level) == (own, 2.0, 0.95)
+    # At the limit is within noise; the next number is beyond.
+    edge = responders(changes([own.limit(), np.nextafter(own.limit(), 9.0), -own.limit()]), own).table
+    assert edge["beyond_noise"].tolist() == [False, True, False]
     assert found.table["note"].iloc[4] == "no change: not evaluable"
 
 
@@ -82,6 +86,9 @@ def test_the_chance_of_a_doubling_by_noise_stands_beside_the_rate(sigma, chance)
     assert up["chance_low"] < up["chance_by_noise"] < up["chance_high"]
     assert (up["n"], up["n_evaluable"]) == (1, 3)
     assert (up["rate_low"], up["rate_high"]) == pytest.approx((0.0084, 0.9057), abs=1e-4)  # Clopper-Pearson
+    more = responders(changes([9.0, 9.0, -9.0, 0.1, np.nan]), own).summary.set_index("direction")["n"]
+    assert more["up"].tolist() == [2, 2, 2]
+    assert more["down"].tolist() == [1, 1, 1]
 
 
 def test_the_printed_chance_is_that_of_simulated_noise():
@@ -128,3 +135,5 @@ def test_impossible_input_is_refused(frame, more, column):
     with pytest.raises(InputError) as caught:
         responders(frame, noise(), **more)
     assert [(p.code, p.column) for p in caught.value.problems] == [("E-NOISE-001", column)]
+    if column == "counting":
+        assert caught.value.problems[0].remedy == "Give one variance for each change."

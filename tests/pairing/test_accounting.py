@@ -168,6 +168,14 @@ def test_every_step_counts_its_losses_by_reason(tmp_path):
     assert flow.loc["consented", "reasons"] == "1 no consent"
     ended = dispositions(study, {"on": PAIR}, sets=("strict",))
     assert ended.loc[ended["reason"] == "no consent to biopsies", "code"].tolist() == ["E-PAIR-016"]
+    assert set(ended["set"]) == {"strict"}
+    paired = ended[ended["outcome"] == "evaluable"]
+    assert len(paired) == 1
+    assert paired[["step", "group", "code", "reason"]].to_numpy().tolist() == [[""] * 4]
+    # A contrast of one visit has a baseline, and nothing on treatment.
+    alone = dispositions(study, {"before": ("screening",)}, sets=("strict",))
+    assert (alone["baseline_biopsy"] != "").sum() == 6
+    assert alone["on_biopsy"].tolist() == [""] * 8
     assert flow.loc["screening biopsy adequate", "reasons"] == "1 not adequate"
     assert flow.loc["C2D1 biopsy taken", "reasons"] == (
         "1 disease progression, 1 lesion gone (response), 1 no biopsy, reason not recorded, "

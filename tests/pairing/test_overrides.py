@@ -50,6 +50,8 @@ def test_every_action_does_what_it_says_and_says_so(tmp_path):
         "c2,inadequate,crushed throughout,A. Pathologist,2025-07-01\n"
         "participant:P4,exclude,another drug was given,C. Lead,2025-07-03\n",
     )
+    assert study.left_out["participant"] == {"P4"}
+    assert {i for kind, ids in study.left_out.items() if kind != "participant" for i in ids} == set()
     table = usable(study, None, visits=PAIR)
     assert table["used"].to_dict() == {
         "a1": True, "a2": True, "b1": True, "b2": True, "c1": True, "c2": False, "d1": False, "d2": False,
@@ -134,6 +136,24 @@ def test_a_library_left_out_is_named_in_the_row_of_its_biopsy(tmp_path):
     columns = ["biopsy_id", "source"]
     pd.testing.assert_frame_equal(again.libraries[columns], study.libraries[columns])
     assert again.aside["library"].index.tolist() == ["Lc2"]
+
+
+def test_a_slide_left_out_is_named_in_the_row_of_its_biopsy(tmp_path):
+    slides = "slide_id,biopsy_id,path\n" + "".join(f"S{b},{b},{b}.tiff\n" for b in ("a1", "c1", "c2"))
+    folder = study_folder(
+        tmp_path,
+        biopsies=BIOPSIES,
+        study=STUDY + "assays: {ihc: {slides: slides.csv, panel: cd8}}\n",
+        files={
+            "slides.csv": slides,
+            **{f"{b}.tiff": "x" for b in ("a1", "c1", "c2")},
+            "overrides.csv": HEADER + "slide:Sc2,exclude,out of focus,AB,2025-07-01\n",
+        },
+    )
+    study = read_study(folder).with_assay("ihc", assay({"a1": [1.0], "c1": [1.0]}, ["X"]))
+    row = usable(study, "ihc", visits=PAIR).loc["c2"]
+    assert not row["used"]
+    assert "slide 'Sc2' left out by AB on 2025-07-01: out of focus" in row["reason"]
 
 
 def test_taking_a_decision_back_gives_the_earlier_bytes(tmp_path):

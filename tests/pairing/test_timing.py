@@ -80,3 +80,13 @@ def test_the_rows_of_the_biopsies_carry_the_timing(study):
     assert strict.loc["timed", ["study_day", "nominal_day", "lag"]].tolist() == [29, 29, 0]
     assert strict.loc["timed", "hours_since_last_dose"] == 28 * 24 - 1
     assert strict["baseline_biopsy"].to_dict()["timed"] == "pre"
+
+
+def test_who_has_no_dose_in_the_sheet_had_none(study, tmp_path):
+    """The doses of the study are recorded, and none is theirs: 0, which is not the same as unknown."""
+    biopsies = "participant_id,biopsy_id,visit,collection_date\nP9,undosed,screening,2025-02-03\n"
+    text = "id: T\nvisits: {screening: default, C2D1: {window: 7}}\n"
+    other = read_study(study_folder(tmp_path / "other", biopsies=biopsies, study=text))
+    row = dose_timing(dataclasses.replace(other, clinical=study.clinical)).loc["undosed"]
+    assert row[["n_doses_before", "cumulative_dose", "dose_modified"]].tolist() == [0, 0.0, "no"]
+    assert dose_timing(other).loc["undosed", ["n_doses_before", "cumulative_dose"]].isna().all()

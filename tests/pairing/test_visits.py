@@ -191,6 +191,16 @@ def test_trap_12_other_lesions_and_lymph_nodes_stand_apart(tmp_path):
     pairs = pair_table(study, VISIT_PAIR).set_index("participant_id")
     assert pairs["same_lesion"].tolist() == ["yes", "no", "yes", "yes", "unknown", "yes"]
     assert pairs["node"].tolist() == ["none", "none", "both", "none", "one", "both"]
+    for first, second, node in (
+        ("lymph node", "", "one"),
+        ("", "nodal", "one"),
+        ("liver", "", "unknown"),
+        ("liver", "nodal", "one"),
+    ):
+        rows = f"participant_id,biopsy_id,visit,site\nP1,a,screening,{first}\nP1,b,C2D1,{second}\n"
+        rows += "P2,c,screening,liver\nP2,d,C2D1,liver\n"
+        sites = study_of(tmp_path / f"{first}-{second}", rows, participants="participant_id\nP1\nP2\n")
+        assert pair_table(sites, VISIT_PAIR)["node"].tolist() == [node, "none"]
     sets = sets_of_study(study)
     assert {"same_lesion_pairs", "node_pairs"} <= set(sets)
     same = usable(study, None, visits=VISIT_PAIR, set_="same_lesion_pairs")

@@ -167,6 +167,17 @@ def test_old_and_new_values_stand_side_by_side(locked):
     assert (row["locked"], row["now"]) == ("kenward-roger", "residual")
 
 
+def test_the_order_of_the_visits_is_locked(locked):
+    """The first visit is the reference level: the same visits in another order are another plan."""
+    one, other = "screening: [-28, -1]", "C2D1: {day: 29, window: 7}"
+    change(locked / "study.yaml", f"{one}, {other}", f"{other}, {one}")
+    status = status_of(locked)
+    (row,) = status.deviations[status.deviations["key"] == "visits"].to_dict("records")
+    assert (row["kind"], row["locked"], row["now"]) == ("deviation", "screening, C2D1", "C2D1, screening")
+    assert row["caps_verdict"]
+    assert status.before_unblinding is False
+
+
 def test_locking_again_needs_a_change_and_a_change_needs_a_reason(locked):
     with pytest.raises(InputError, match=r"E-LOCK-004.*as they were locked last"):
         lock_plan(locked, date="2025-02-01")
@@ -281,6 +292,9 @@ def test_a_third_look_of_two_is_an_extra_one(locked):
     lock_plan(locked, date="2026-02-01", reason="one more")
     told = undeclared(locked)
     assert any("2 looks were locked, and this is number 3" in t for t in told)
+    rows = status_of(locked).deviations
+    (extra,) = rows[rows["told"].str.startswith("2 looks were locked")].to_dict("records")
+    assert (extra["locked"], extra["now"]) == ("2", "3")
     assert any(t.startswith("the looks of plan.yaml deviate") for t in told)
 
 
