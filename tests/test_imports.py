@@ -79,7 +79,7 @@ def test_an_import_gives_the_same_bytes(tmp_path: Path) -> None:
     for name in ("a", "b"):
         pb.import_exports(file, tmp_path / name, panel="ki67")
     files = [p.relative_to(tmp_path / "a") for p in sorted((tmp_path / "a").rglob("*.*")) if p.is_file()]
-    assert len(files) == 7
+    assert len(files) == 8
     for name in files:
         if name.name not in {"manifest.json", "audit.jsonl", "audit.head.json"}:
             assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
