@@ -152,6 +152,12 @@ def test_what_study_yaml_may_say_of_exports(study: Path, change: tuple[str, str]
     assert (code in found) if code else found == []
 
 
+def test_a_study_file_that_cannot_be_read_is_told_alone(study: Path) -> None:
+    """Not with every image of the exports as a slide whose file is missing."""
+    (study / "study.yaml").write_text(STUDY + "x:\n\t- a\n", encoding="utf-8")
+    assert [p.code for p in pb.check(study)] == ["E-STUDY-002"]
+
+
 def test_a_slide_of_no_biopsy_refuses_the_study(study: Path) -> None:
     export(study / "exports/e.tsv", {"stranger": (100, 100)})
     (problem,) = pb.check(study).errors

@@ -129,12 +129,7 @@ def _cells_assay(study: Study, spec: AssaySpec) -> AnnData:
         columns=spec.columns,
         classes=spec.classes,
     )
-    owners = {str(biopsy): str(biopsy) for biopsy in study.biopsies.index}
-    owners |= {str(slide): str(biopsy) for slide, biopsy in study.slides["biopsy_id"].items()}
-    if "slide" in study.biopsies:
-        named = study.biopsies["slide"].dropna()
-        owners |= {ihc.slide_name(str(path)): str(biopsy) for biopsy, path in named.items()}
-    assay = ihc.import_cells(found, panel_file(study, str(spec.panel)), biopsies=owners)
+    assay = ihc.import_cells(found, panel_file(study, str(spec.panel)), study=study)
     problems = Problems()
     for biopsy in assay.obs_names.difference(study.biopsies.index):
         problems.add(

@@ -283,8 +283,8 @@ def _slides(
             sheets[file] = sheet
             frames.append(read_slides(sheet, folder=folder, assays=users, biopsies=known))
     of_biopsies = sheets.get(BIOPSIES)
-    if every and not assays:
-        pass  # exports stand for the slides: the files of the images need not be there
+    if spec is None or (every and not assays):
+        pass  # which assays there are is not known, or exports stand for the slides: no image need be there
     elif not files and of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
         made = slides_of_biopsies(of_biopsies, biopsies)
         frames.append(read_slides(made, folder=folder, assays=assays, biopsies=None))

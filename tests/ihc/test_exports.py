@@ -185,10 +185,36 @@ def test_pixels_need_their_size(tmp_path: Path) -> None:
 
 
 def test_a_length_without_a_unit_is_not_guessed(tmp_path: Path) -> None:
-    path = qupath(tmp_path / "d.tsv", detections(5), HEADER.replace(" µm^2", ""))
+    path = qupath(tmp_path / "d.tsv", detections(5), HEADER.replace("Centroid X µm", "Centroid X"))
     assert [code for code, _, _ in refused(path)] == ["E-CELLS-002"]
-    found = read_cells(path, panel="ki67", columns={"Nucleus: Area": "area_um2"})
+    found = read_cells(path, panel="ki67", columns={"Centroid X": "x_um"})
+    assert found.cells["x_um"].notna().all()
+
+
+def test_the_bare_area_of_qupaths_own_detection_has_the_unit_of_its_positions(tmp_path: Path) -> None:
+    bare = HEADER.replace("Nucleus: Area µm^2", "Nucleus: Area")
+    found = read_cells(qupath(tmp_path / "um.tsv", detections(5), bare), panel="ki67")
     assert set(found.cells["area_um2"]) == {45.5}
+    in_pixels = qupath(tmp_path / "px.tsv", detections(5), bare.replace("µm", "px"))
+    assert set(read_cells(in_pixels, panel="ki67", mpp=0.5).cells["area_um2"]) == {45.5 * 0.25}
+    mixed = qupath(tmp_path / "mixed.tsv", detections(5), bare.replace("Centroid X µm", "Centroid X px"))
+    assert "E-CELLS-002" in {code for code, _, _ in refused(mixed)}
+    other = qupath(
+        tmp_path / "other.tsv", detections(5), HEADER.replace("Nucleus: Area µm^2", "Nucleus area")
+    )
+    assert [code for code, _, _ in refused(other)] == ["E-CELLS-002"]
+
+
+def test_a_declared_column_need_not_be_in_every_file(tmp_path: Path) -> None:
+    """The annotations that lie beside the detections have other columns."""
+    (tmp_path / "e").mkdir()
+    qupath(tmp_path / "e/d.tsv", detections(5), HEADER.replace("Nucleus: Area µm^2", "Size"))
+    qupath(tmp_path / "e/a.tsv", ["S1.svs\tTumor\t5\t1000000"], "Image\tClass\tNum Detections\tArea µm^2")
+    found = read_cells(tmp_path / "e", panel="ki67", columns={"Size": "area_um2"})
+    assert set(found.cells["area_um2"]) == {45.5}
+    assert value(found, "Ki67_density_nest") == pytest.approx(2.0)  # two of five, on 1 mm2
+    with pytest.raises(AssayError, match=r"E-SHEET-001 a.tsv, d.tsv \[Sise\].*Size"):
+        read_cells(tmp_path / "e", panel="ki67", columns={"Sise": "area_um2"})
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "cp1252", "utf-16"])

@@ -29,7 +29,8 @@ from pdbiomarker.ihc.outputs import check_cells
 from pdbiomarker.ihc.panel import Panel, read_panel
 from pdbiomarker.ihc.regions import regions_of
 from pdbiomarker.ihc.score import COMPARTMENT_ORDER, score_cells, score_counts, threshold_sensitivity
-from pdbiomarker.study import check_files
+from pdbiomarker.study import Study, check_files
+from pdbiomarker.tables import nearest
 
 __all__ = [
     "IMPORT_COLUMNS",
@@ -173,6 +174,7 @@ def read_cells(
     gathered = _Gathered()
     for file in files:
         _read_file(file, chosen, options, gathered, problems)
+    _tell_absent(options.columns, gathered.headers, files, problems)
     problems.raise_if_any(AssayError)
     found = gathered.imported(problems)
     if not found.slides:
@@ -202,6 +204,7 @@ class _Gathered:
     summaries: list[Summary] = dataclasses.field(default_factory=list)
     graded: dict[str, bool] = dataclasses.field(default_factory=dict)
     columns: list[dict[str, Any]] = dataclasses.field(default_factory=list)
+    headers: set[str] = dataclasses.field(default_factory=set)
 
     def add_cells(self, cells: pd.DataFrame, *, graded: bool) -> None:
         self.cells.append(cells)
@@ -356,6 +359,7 @@ def _read_file(file: Path, panel: Panel, options: _Options, gathered: _Gathered,
     form = read_header(file, problems)
     if form is None:
         return
+    gathered.headers.update(form.header)
     roles = _roles(form.header, file.name, reading, options, problems)
     wanted = list(dict.fromkeys([*(role.column for role in roles.values()), *options.where]))
     missing = [name for name in options.where if name not in form.header]
@@ -378,17 +382,28 @@ def _read_file(file: Path, panel: Panel, options: _Options, gathered: _Gathered,
 def _roles(
     header: Sequence[str], file: str, reading: Reading, options: _Options, problems: Problems
 ) -> dict[str, Role]:
-    declared = {theirs: ours for theirs, ours in options.columns.items() if theirs in header}
-    if options.columns and not declared:
-        declared = dict(options.columns)
     return match_columns(
         header,
         file=file,
         marker=reading.panel.marker,
         measure=reading.panel.measure,
-        declared=declared,
+        declared={theirs: ours for theirs, ours in options.columns.items() if theirs in header},
         problems=problems,
     )
+
+
+def _tell_absent(
+    declared: Mapping[str, str], headers: set[str], files: Sequence[Path], problems: Problems
+) -> None:
+    """Refuse a declared column that no file has; detections and annotations need not both have it."""
+    for theirs in (name for name in declared if headers and name not in headers):
+        problems.add(
+            "E-SHEET-001",
+            "There is no such column.",
+            remedy=nearest(theirs, sorted(headers)),
+            file=", ".join(file.name for file in files[:3]),
+            column=theirs,
+        )
 
 
 def _tell_unknown(file: str, header: Sequence[str], problems: Problems) -> None:
@@ -454,6 +469,7 @@ def _read_geojson(
     if found is None or problems.errors:
         return
     raw, annotations = found
+    gathered.headers.update(raw.columns)
     roles = _roles(list(raw.columns), file.name, reading, options, problems)
     if len(raw.lines):
         _sort_rows(raw, roles, reading, gathered, problems)
@@ -568,6 +584,7 @@ def import_cells(
     panel: str | Path | Panel,
     *,
     biopsies: Mapping[str, str] | None = None,
+    study: Study | None = None,
 ) -> AnnData:
     """Make an assay, biopsies x features, of an import.
 
@@ -578,6 +595,9 @@ def import_cells(
     biopsies : mapping of str to str, optional
         Slide -> biopsy. Without it the export's own column ``biopsy_id`` counts, and without that each slide
         is a biopsy of its name.
+    study : Study, optional
+        Says the biopsy of each slide, where `biopsies` is not given: by the column ``slide`` of biopsies.csv,
+        by slides.csv, or because the slide has the name of a biopsy.
 
     Returns
     -------
@@ -591,6 +611,8 @@ def import_cells(
     """
     chosen, problems = read_panel(panel), Problems()
     owners: dict[str, str] = {}
+    if biopsies is None and study is not None:
+        biopsies = _biopsies_of(study)
     for slide in found.slides:
         owner = slide if biopsies is None else biopsies.get(slide)
         owner = found.biopsies.get(slide, owner)
@@ -598,7 +620,8 @@ def import_cells(
             problems.add(
                 "E-CELLS-007",
                 "The slide belongs to no biopsy.",
-                remedy="Add a column biopsy_id, or a row of slides.csv with this slide_id.",
+                remedy="Name the image in the column slide of biopsies.csv, or in slides.csv, or take it out "
+                f"of the export. {nearest(slide, biopsies or {})}",
                 value=slide,
             )
         else:
@@ -610,3 +633,13 @@ def import_cells(
     assay = assemble(results, chosen, problems=found.problems, sensitivity=moved)
     assay.uns["columns"] = found.columns.to_json(orient="records")
     return assay
+
+
+def _biopsies_of(study: Study) -> dict[str, str]:
+    """Slide -> biopsy, as the sheets of a study say."""
+    found = {str(biopsy): str(biopsy) for biopsy in study.biopsies.index}
+    found |= {str(slide): str(biopsy) for slide, biopsy in study.slides["biopsy_id"].items()}
+    if "slide" in study.biopsies:
+        named = study.biopsies["slide"].dropna()
+        found |= {slide_name(str(path)): str(biopsy) for biopsy, path in named.items()}
+    return found

@@ -111,6 +111,9 @@ _KNOWN: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _BOXES: Final = frozenset({"x_min", "x_max", "y_min", "y_max"})
 _LENGTHS: Final = frozenset({"x", "y", "area", "region_area"})
+_EXAMPLE: Final = {"x": "x_um", "y": "y_um", "area": "area_um2", "region_area": "area_mm2"}
+#: QuPath's own cell detection writes the area of a nucleus on the scale of the positions, and names no unit.
+_BARE_AREA: Final = "nucleus: area"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -217,16 +220,24 @@ def match_columns(
             if not unit and (name == "positive" or (stem != name and _folded(stem) in {folded, "dab"})):
                 roles["positive"] = Role(column, "positive", "")
                 break
-    for role in _LENGTHS & roles.keys():
+    _area_as_positions(roles)
+    for role in sorted(_LENGTHS & roles.keys()):
         if not roles[role].unit:
+            theirs, ours = roles[role].column, _EXAMPLE[role]
             problems.add(
                 "E-CELLS-002",
                 "The name of the column states no unit.",
-                remedy="Declare it: area_um2 of a nucleus, area_mm2 of a region, x_um, y_um, x_px or y_px.",
+                remedy=f"Declare it: --column '{theirs}={ours}', in study.yaml {{{theirs!r}: {ours}}}.",
                 file=file,
-                column=roles[role].column,
+                column=theirs,
             )
     return roles
+
+
+def _area_as_positions(roles: dict[str, Role]) -> None:
+    area, units = roles.get("area"), {roles[role].unit for role in ("x", "y") if role in roles}
+    if area and normal_name(area.column) == (_BARE_AREA, "") and not area.unit and units in ({"um"}, {"px"}):
+        roles["area"] = dataclasses.replace(area, unit=f"{units.pop()}2")
 
 
 def _folded(text: str) -> str:
