@@ -189,11 +189,12 @@ def line(
     paragraph = frame.paragraphs[0] if first else frame.add_paragraph()
     paragraph.alignment = align
     paragraph.space_after = Pt(after)
+    if not text:  # as tall as the end of the paragraph says; else as the template's 18 points
+        paragraph._p.get_or_add_endParaRPr().set("sz", str(size * 100))
+        return
     run = paragraph.add_run()
     run.text = text
     run.font.size, run.font.bold, run.font.color.rgb = Pt(size), bold, colour
-    # An empty paragraph is as tall as its end says: without it, as tall as the template's 18 points.
-    paragraph._p.get_or_add_endParaRPr().set("sz", str(size * 100))
 
 
 def write_cell(
