@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 import hashlib
 from collections.abc import Sequence
 from typing import Any, Final
@@ -557,13 +558,9 @@ def _genes(result: Result) -> Section | None:
     blocks: list[Block] = []
     for (assay, contrast), rows in counts.groupby(["assay", "contrast"], sort=False):
         assay_name, contrast_name, set_ = str(assay), str(contrast), str(rows["set"].iloc[0])
-        draw = _drawn(
-            8.2,
-            5.4,
-            lambda ax, a=assay_name, c=contrast_name, s=set_: plot.volcano(  # type: ignore[misc]
-                result, a, contrast=c, set_=s, ax=ax
-            ),
-        )
+        paint = functools.partial(plot.volcano, result, assay_name, contrast=contrast_name, set_=set_)
+        draw = _drawn(8.2, 5.4, lambda ax, p=paint: p(ax=ax))  # type: ignore[misc]
+        projected = _drawn(9.2, 4.2, lambda ax, p=paint: p(ax=ax))  # type: ignore[misc]
         n = rows["n_pairs"].dropna()
         caption = (
             f"All genes of {assay_name}, {contrast_name}; {set_label(set_, result)}; n = "
@@ -571,7 +568,7 @@ def _genes(result: Result) -> Section | None:
             "Coloured: adjusted p below 0.05. Named: the smallest p. Points are drawn as an image. "
             f"{model_options(result, rows)}"
         )
-        blocks.append(Figure(_key("volcano", assay, contrast), caption, draw))
+        blocks.append(Figure(_key("volcano", assay, contrast), caption, draw, projected=projected))
         statuses = rows["status"].value_counts().sort_index()
         frame = pd.DataFrame({"status": statuses.index.astype(str), "features": statuses.to_numpy(dtype=int)})
         heads = [("status", Column("status")), ("features", Column("features", "number"))]

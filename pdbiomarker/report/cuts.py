@@ -111,7 +111,13 @@ class Cuts:
 
     def sentences(self) -> list[str]:
         """What changed, in a few sentences."""
-        told = []
+        # The counts among the facts follow from the items; these three do not.
+        general = self.facts[self.facts["fact"].isin(["data cut-off", "plan", "version"])]
+        general = general[general["before"] != general["after"]]
+        told = [
+            f"{fact[:1].upper()}{fact[1:]}: {before} before, {after} now."
+            for fact, before, after in general[["fact", "before", "after"]].itertuples(index=False, name=None)
+        ]
         for kind in dict.fromkeys(self.items["kind"]):
             mine = self.items[self.items["kind"] == kind]
             counts = []

@@ -40,7 +40,7 @@ _FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
 _BOLD: Final = 1.15
 _INK: Final = RGBColor(0x17, 0x25, 0x2D)
 #: Sizes of type in points: what a room can read, and the least that is still read.
-_LARGEST: Final = 16
+_LARGEST: Final = 20
 _LEAST: Final = 10
 #: Rows of a table that a slide shows; one with a few more is shown whole.
 MOST_ROWS: Final = 12
@@ -189,6 +189,9 @@ def line(
     paragraph = frame.paragraphs[0] if first else frame.add_paragraph()
     paragraph.alignment = align
     paragraph.space_after = Pt(after)
+    if not text:  # as tall as the end of the paragraph says; else as the template's 18 points
+        paragraph._p.get_or_add_endParaRPr().set("sz", str(size * 100))
+        return
     run = paragraph.add_run()
     run.text = text
     run.font.size, run.font.bold, run.font.color.rgb = Pt(size), bold, colour

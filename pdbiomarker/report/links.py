@@ -25,8 +25,8 @@ __all__ = ["drawn_by_dose", "link_sections"]
 _MOST_FIGURES: Final = 6
 _OPEN_ROWS: Final = 14
 _COLUMNS: Final = (
-    ("feature", Column("feature", "id")),
-    ("other", Column("with", "id")),
+    ("feature", Column("feature", "name")),
+    ("other", Column("with", "name")),
     ("contrast", Column("contrast", minor=True)),
     ("analysis", Column("analysis")),
     ("quantity", Column("quantity")),
@@ -36,7 +36,7 @@ _COLUMNS: Final = (
     ("high", Column("CI high", "number")),
     ("unit", Column("unit", minor=True)),
     ("p", Column("p", "p")),
-    ("n", Column("n", "number")),
+    ("n", Column("n", "df")),
     ("note", Column("note")),
 )
 _EXPLORATORY: Final = "Exploratory: nothing here was randomised, and no p is adjusted. 95 % CI."
@@ -134,14 +134,19 @@ def _sentence(kind: str, link: Link) -> str:
     row = rows.iloc[0]
     limits = f" ({format_interval(row['low'], row['high'])})" if pd.notna(row["low"]) else ""
     p = f", {p_equals('p', float(row['p']))}, not adjusted" if pd.notna(row["p"]) else ""
-    pair = f"{link.label} and {link.other_label}"
+    other = "progression-free survival" if kind == "landmark" else link.other_label
+    pair = f"{link.label} and {other}"
     return (
         f"{pair}: {row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
     )
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:
-    frame = pd.concat([link.table for link in links], ignore_index=True)
+    # In words; an outcome is named by the analysis, and the files have the names of the data.
+    named = [link.table.assign(feature=link.label) for link in links]
+    if kind != "response":
+        named = [table.assign(other=link.other_label) for table, link in zip(named, links, strict=True)]
+    frame = pd.concat(named, ignore_index=True)
     present = [
         (name, column) for name, column in _COLUMNS if column.numeric or frame[name].astype(str).ne("").any()
     ]
@@ -150,7 +155,7 @@ def _table(kind: str, links: Sequence[Link], caption: str) -> Table:
         cells: list[Cell] = [None if pd.isna(v) else v for v in values]
         rows.append(
             tuple(
-                clean(c) if isinstance(c, str) and column.format == "text" else c
+                clean(c) if isinstance(c, str) and column.format in {"text", "name"} else c
                 for c, (_, column) in zip(cells, present, strict=True)
             )
         )

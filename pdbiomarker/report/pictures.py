@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+from typing import Final
+
 import pandas as pd
 
 from pdbiomarker import plot
@@ -12,6 +15,9 @@ from pdbiomarker.report.content import Block, Figure, Section
 from pdbiomarker.report.options import model_options, span_of_pairs
 
 __all__ = ["batch_figures", "heatmap_section", "likeness_figures", "signature_figure"]
+
+#: Participants whose names can be read in a matrix of the size of a slide.
+_PROJECTED: Final = 20
 
 
 def heatmap_section(result: Result, hue: str | None, review: Review | None) -> Section | None:
@@ -96,6 +102,10 @@ def likeness_figures(result: Result) -> list[Figure]:
             "Orange: a suspect and what it resembles most. Options: Pearson correlation over genes of the "
             "identity check; all pairs are in results/qc_likeness.csv."
         )
-        draw = drawn(8.4, 7.2, lambda ax, a=str(assay): plot.likeness_matrix(result, assay=a, ax=ax))  # type: ignore[misc]
-        figures.append(Figure(key_of("identity-matrix", assay), caption, draw))
+        paint = functools.partial(plot.likeness_matrix, result, assay=str(assay))
+        people = len({*own["participant_a"], *own["participant_b"]})
+        # Drawn at the size of a slide its names can be read there; more of them need the room.
+        projected = drawn(6.4, 4.4, lambda ax, p=paint: p(ax=ax)) if people <= _PROJECTED else None  # type: ignore[misc]
+        draw = drawn(8.4, 7.2, lambda ax, p=paint: p(ax=ax))  # type: ignore[misc]
+        figures.append(Figure(key_of("identity-matrix", assay), caption, draw, projected=projected))
     return figures

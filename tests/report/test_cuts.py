@@ -183,6 +183,9 @@ def test_command_and_report_show_it(cuts: tuple[Path, Path], tmp_path: Path) -> 
     done = CliRunner().invoke(app, ["diff", str(cuts[0]), str(cuts[1]), "-o", str(tmp_path / "d")])
     assert done.exit_code == 0, done.output
     assert "Pairs lost in panels: 1 participant (P03)." in done.output
+    facts = pb.diff_results(*cuts).facts.set_index("fact").loc["data cut-off"]
+    assert facts["before"] != facts["after"]
+    assert f"Data cut-off: {facts['before']} before, {facts['after']} now." in done.output
     written = pd.read_csv(tmp_path / "d" / "results.csv")
     assert len(written) == len(pb.diff_results(*cuts).results)
     flags = ["report", str(cuts[1]), "-o", str(tmp_path), "--format", "html,xlsx", "--against", str(cuts[0])]

@@ -14,13 +14,15 @@ import openpyxl
 import pandas as pd
 import pytest
 from pptx import Presentation
+from pptx.dml.color import RGBColor
 from pypdf import PdfReader
 
 from pdbiomarker.plot.numbers import format_interval, format_number
 from pdbiomarker.report import build, complete_results, pdf
 from pdbiomarker.report.checklist import TO_FILL, checklist_section
-from pdbiomarker.report.content import Document, Figure, Table, Text, numbered, sheet_names
+from pdbiomarker.report.content import Column, Document, Figure, Table, Text, numbered, sheet_names
 from pdbiomarker.report.deck import render_deck
+from pdbiomarker.report.deck_layout import write_cell
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.messages import effect_in_words
 from pdbiomarker.report.methods import methods_text
@@ -304,3 +306,12 @@ def test_empty_parts_build_in_slides_and_workbook(what: str, fake: ModuleType) -
         assert "names no primary family" in "\n".join(_words(s) for s in slides)
     texts = [p for s in document.sections for b in s.blocks if isinstance(b, Text) for p in b.paragraphs]
     assert "nan" not in " ".join(texts).lower().split()
+
+
+def test_an_empty_cell_makes_no_row_taller() -> None:
+    slide = Presentation().slides.add_slide(Presentation().slide_layouts[6])
+    cell = slide.shapes.add_table(1, 1, 0, 0, 914400, 914400).table.cell(0, 0)
+    write_cell(cell, "", Column("x"), size=10, fill=RGBColor(255, 255, 255))
+    paragraph = cell.text_frame.paragraphs[0]._p
+    assert paragraph.find("{*}endParaRPr").get("sz") == "1000"
+    assert paragraph.find("{*}r") is None

@@ -36,6 +36,20 @@ def test_the_section_has_a_figure_and_a_table_of_each_kind(result: PDResult) -> 
     assert link.NO_SURROGATE in figures[-1].caption
 
 
+def test_a_figure_and_a_table_say_in_words_what_is_linked(result: PDResult) -> None:
+    (section,) = link_sections(result, "dose_mg")
+    said = {b.key.partition("-")[0]: b.message for b in section.blocks if isinstance(b, Figure)}
+    assert "and progression-free survival: hazard ratio" in said["landmark"]  # not best response
+    assert "best response" in said["response"]
+    tables = {b.key: b for b in section.blocks if isinstance(b, Table)}
+    assert all(":" not in str(row[0]) for table in tables.values() for row in table.rows)
+    for table in tables.values():
+        column = [c.label for c in table.columns].index("n")
+        written = [table.columns[column].write(row[column]) for row in table.rows]
+        assert any(text.isdigit() for text in written)
+        assert not any("." in text for text in written)  # 8, not 8.00
+
+
 def test_the_numbers_of_the_report_are_those_of_the_files(result: PDResult, tmp_path: Path) -> None:
     written = write_links(result, tmp_path)
     assert [p.name for p in written] == [
