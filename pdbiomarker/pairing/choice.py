@@ -233,7 +233,7 @@ def _is_ihc(study: Study, assay: str) -> bool:
 
 
 def _items_of(study: Study, assay: str | None) -> dict[str, list[str]]:
-    """Biopsy id to the ids of its libraries or slides, those included that reviewers left out."""
+    """Biopsy id to the ids of its libraries or slides, those left out or missing included."""
     items: dict[str, list[str]] = {}
     if assay is None:
         return items

@@ -125,16 +125,14 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         overrides = _overrides(folder, spec, (participants, biopsies, libraries, slides), problems)
     if problems.errors:
         return None
-    quarantined = {problem.item for problem in problems.quarantined}
-    slides = slides[~slides.index.isin(quarantined)]
+    quarantined = {problem.item for problem in problems.quarantined if problem.item}
     out = left_out(overrides)
-    aside = {
-        kind: order_by_ids(frame[frame.index.isin(out[kind])])
-        for kind, frame in (("library", libraries), ("slide", slides))
-        if out[kind]
-    }
-    slides = slides[~slides.index.isin(out["slide"])]
-    libraries = libraries[~libraries.index.isin(out["library"])]
+    gone = {"library": out["library"], "slide": out["slide"] | quarantined}
+    rows = {"library": libraries, "slide": slides}
+    aside = {kind: order_by_ids(rows[kind][rows[kind].index.isin(ids)]) for kind, ids in gone.items()}
+    aside = {kind: frame for kind, frame in aside.items() if len(frame)}
+    slides = slides[~slides.index.isin(gone["slide"])]
+    libraries = libraries[~libraries.index.isin(gone["library"])]
     frames = (
         order_by_ids(participants),
         _biopsies_in_order(biopsies, spec.visits),

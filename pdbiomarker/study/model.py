@@ -56,7 +56,8 @@ class Study:
     overrides : DataFrame
         What reviewers decided (overrides.csv): kind, item, action, visit, reason, who, date.
     aside : mapping of kind to DataFrame
-        Rows of the libraries and slides that reviewers left out; they are not in `libraries` and `slides`.
+        Rows of the libraries and slides that reviewers left out, and of slides whose file is missing; they
+        are not in `libraries` and `slides`.
     problems : tuple of Problem
         What was told while reading: warnings and quarantined slides.
     path : Path or None

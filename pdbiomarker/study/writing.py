@@ -74,7 +74,7 @@ def _write_overrides(study: Study, target: Path) -> None:
 
 
 def _whole(frame: pd.DataFrame, study: Study, kind: str) -> pd.DataFrame:
-    """A sheet with the rows that reviewers left out, which overrides.csv leaves out again."""
+    """A sheet with the rows that are aside; reading leaves them out again, for the same reasons."""
     aside = study.aside.get(kind)
     return frame if aside is None or aside.empty else pd.concat([frame, aside])
 

@@ -156,6 +156,28 @@ def test_a_slide_left_out_is_named_in_the_row_of_its_biopsy(tmp_path):
     assert "slide 'Sc2' left out by AB on 2025-07-01: out of focus" in row["reason"]
 
 
+def test_a_slide_whose_file_is_missing_is_named_in_the_row_of_its_biopsy(tmp_path):
+    folder = study_folder(
+        tmp_path,
+        biopsies=BIOPSIES,
+        study=STUDY + "assays: {ihc: {slides: slides.csv, panel: cd8}}\n",
+        files={
+            "slides.csv": "slide_id,biopsy_id,path\nSc1,c1,c1.tiff\nSc2,c2,c2.tiff\n",
+            "c1.tiff": "x",
+        },
+    )
+    study = read_study(folder)
+    assert study.slides.index.tolist() == ["Sc1"]
+    assert study.aside["slide"].index.tolist() == ["Sc2"]
+    measured = study.with_assay("ihc", assay({"c1": [1.0]}, ["X"]))
+    row = usable(measured, "ihc", visits=PAIR).loc["c2"]
+    assert (row["used"], row["code"]) == (False, "E-PAIR-008")
+    assert "E-FILE-001" in row["reason"]
+    again = read_study(study.write(tmp_path / "copy"))
+    assert again.aside["slide"].index.tolist() == ["Sc2"]
+    assert [p.code for p in again.problems if p.item == "Sc2"] == ["E-FILE-001"]
+
+
 def test_taking_a_decision_back_gives_the_earlier_bytes(tmp_path):
     values = {b: [float(k)] for k, b in enumerate(("a1", "a2", "b1", "c1", "c2", "d1", "d2"))}
 
