@@ -20,7 +20,7 @@ from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
-from pdbiomarker.plot.select import RATIO_KINDS, Result, select
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
 from pdbiomarker.report.options import review_options, true_effect
@@ -68,7 +68,9 @@ def decision_facts(result: Result, review: Review | None, reference: str, contra
         told = [f"{int(row.n)} {row.direction}" for row in each_row(rows)]
         chance = _share(float(rows["chance_by_noise"].iloc[0])).replace(" ", "\u00a0")
         facts.append(
-            Fact("beyond noise", f"{', '.join(told)} of {n}{_beyond_words(review, reference, chance)}")
+            Fact(
+                "beyond noise", f"{', '.join(told)} of {n}{_beyond_words(result, review, reference, chance)}"
+            )
         )
     cohort = review.verdicts(reference)
     cohort = cohort[~cohort["note"].astype(str).str.contains(_NOT_FOR)] if len(cohort) else cohort
@@ -77,7 +79,7 @@ def decision_facts(result: Result, review: Review | None, reference: str, contra
     return tuple(facts)
 
 
-def _beyond_words(review: Review, reference: str, chance: str) -> str:
+def _beyond_words(result: Result, review: Review, reference: str, chance: str) -> str:
     """The limit beyond which a change counts, the sigma that it rests on, and how far noise alone goes."""
     noise = _noise_row(review, reference)
     if noise is None:
@@ -86,7 +88,8 @@ def _beyond_words(review: Review, reference: str, chance: str) -> str:
     limit = format_number(float(noise["rcv_fold"] if fold else noise["rcv"]))
     own = str(noise["scale"])
     scale = "in the feature's units" if own == "identity" else f"{own} scale"
-    far = f"×/÷ {limit}" if fold else f"{limit} either way"
+    unit = effect_unit(result, select(result, reference, review.contrast).row)
+    far = f"×/÷ {limit}" if fold else f"{limit} {unit} either way"
     return (
         f", by more than {far}. That limit is {noise_words(noise)}; the sigma of one biopsy is "
         f"{format_number(float(noise['sigma']))} ({scale}), and at that sigma noise alone "

