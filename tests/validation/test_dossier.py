@@ -139,8 +139,8 @@ def test_false_discoveries() -> None:
 def test_committed_flips() -> None:
     """Share of flips with any call at q < .05: at most 5 % and three Monte-Carlo standard errors.
 
-    Of single genes no more than .05 lie below .05 on average, and no fewer than .04: values with heavy tails make
-    a t-test of exchanged labels a little cautious.
+    Of single genes no more than .05 lie below .05 on average, and no fewer than .04: values with heavy tails
+    make a t-test of exchanged labels a little cautious.
     """
     table = pd.read_csv(label_flips.RESULTS)
     assert table["flip"].tolist() == list(range(len(table)))
