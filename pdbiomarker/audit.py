@@ -152,13 +152,11 @@ def append(
             told["torn_line_sha256"] = sha256_json(torn.decode("utf-8", "replace"))
             stream.truncate(sum(len(line) + 1 for line in whole))
         last = _read_head(Path(folder))
-        if last is not None and (
-            last[0] < 1 or [_hash_of(t) for t in whole[last[0] - 1 : last[0]]] != [last[1]]
-        ):
-            told["lines_before"] = {
-                "line": last[0],
-                "sha256": last[1],
-            }  # or this event would cover what was cut
+        if last is not None:
+            number, digest = last
+            if number < 1 or [_hash_of(text) for text in whole[number - 1 : number]] != [digest]:
+                # Else this event would cover what was cut off.
+                told["lines_before"] = {"line": number, "sha256": digest}
         line = AuditLine(
             len(whole) + 1,
             now_utc(),

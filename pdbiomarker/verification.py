@@ -52,10 +52,8 @@ def verify(folder: str | Path) -> list[Problem]:
         When there is no manifest, or it cannot be read.
     """
     root = Path(folder)
-    manifest = read_manifest(root)
     problems = Problems()
-    if manifest.to_json().encode("utf-8", "surrogatepass") != (root / MANIFEST).read_bytes():
-        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
+    manifest = _read_whole(root, problems)
     digest = sha256_file(root / MANIFEST)
     logs = manifest.run.get("files", {})
     expected = {**manifest.outputs, **(logs if isinstance(logs, dict) else {})}
@@ -93,13 +91,19 @@ def read_unchanged(folder: str | Path, parts: Iterable[str]) -> Manifest:
         When there is no manifest, or it cannot be read.
     """
     root, below = Path(folder), tuple(f"{part}/" for part in parts)
-    manifest = read_manifest(root)
     problems = Problems()
-    if manifest.to_json().encode("utf-8", "surrogatepass") != (root / MANIFEST).read_bytes():
-        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
+    manifest = _read_whole(root, problems)
     for name in sorted(name for name in manifest.outputs if name.startswith(below)):
         _verify_file(root, name, manifest.outputs[name], problems)
     problems.raise_if_any(VerificationError)
+    return manifest
+
+
+def _read_whole(root: Path, problems: Problems) -> Manifest:
+    """Read a manifest, and tell where it is not as it was written."""
+    manifest = read_manifest(root)
+    if manifest.to_json().encode("utf-8", "surrogatepass") != (root / MANIFEST).read_bytes():
+        problems.add("E-RUN-003", "The manifest was edited after the run.", remedy=_AGAIN, file=MANIFEST)
     return manifest
 
 

@@ -17,7 +17,7 @@ from matplotlib.patches import Patch, Rectangle
 
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import noise_of
-from pdbiomarker.plot.marks import mark
+from pdbiomarker.plot.marks import mark, mark_band
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
     Result,
@@ -27,6 +27,7 @@ from pdbiomarker.plot.select import (
     find_feature,
     not_evaluable,
     primary_set,
+    rows_of,
     set_label,
 )
 from pdbiomarker.plot.style import (
@@ -157,7 +158,7 @@ def change_heatmap(
 
 
 def _is_log(result: Result, table: pd.DataFrame, assay: str, feature: str) -> bool:
-    row = table[(table["assay"] == assay) & (table["feature"] == feature)].head(1)
+    row = rows_of(table, assay, feature).head(1)
     if row.empty or row["kind"].iloc[0] in RATIO_KINDS:
         return True
     return effect_unit(result, row.iloc[0]).startswith("log2")
@@ -174,7 +175,7 @@ def _row(
 ) -> _Row | None:
     """Read one feature; `held` are the changes of that name, in any assay."""
     assay, feature = ref
-    rows = table[(table["assay"] == assay) & (table["feature"] == feature)]
+    rows = rows_of(table, assay, feature)
     if rows.empty:
         return None
     row = rows.iloc[0]
@@ -229,11 +230,8 @@ def _draw(ax: Axes, rows: Sequence[_Row], people: Sequence[str], logs: bool) -> 
         cmap=colors, vmin=-top, vmax=top, edgecolors="white", linewidth=0.8, zorder=2,
     )  # fmt: skip
     handles: list[Artist] = [*_missing(ax, rows, people, grid)]
-    for x, person in enumerate(people):  # seen only where a page follows the participant
-        column = Rectangle(
-            (x - 0.5, -0.5), 1, len(rows), fc=(1, 1, 1, 0.004), ec=(0, 0, 0, 0.004), lw=1.6, zorder=5
-        )
-        mark(ax.add_patch(column), person)
+    for x, person in enumerate(people):
+        mark_band(ax, (x - 0.5, -0.5), (1, len(rows)), person, lw=1.6)
     beyond = np.abs(grid) > np.array([row.limit for row in rows])[:, None]
     if beyond.any():
         at_y, at_x = np.nonzero(beyond)

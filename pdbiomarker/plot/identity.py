@@ -11,7 +11,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import Rectangle
 
-from pdbiomarker.plot.marks import mark
+from pdbiomarker.plot.marks import mark, mark_band
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import ACCENT, INK, UP, empty, new_axes, short_id, style, titles
 from pdbiomarker.tables import id_key
@@ -107,11 +107,8 @@ def _draw(
         ticks[person] = first + (size - 1) / 2
         if size > 1:
             ax.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, fc="none", ec=INK, lw=0.8))
-        for across in (True, False):  # seen only where a page follows the participant
-            at, wide, high = (first - 0.5, size, n) if across else (-0.5, n, size)
-            band = Rectangle((at, -0.5 if across else first - 0.5), wide, high, lw=1.4, zorder=5)
-            band.set(facecolor=(1, 1, 1, 0.004), edgecolor=(0, 0, 0, 0.004))
-            mark(ax.add_patch(band), person)
+        mark_band(ax, (first - 0.5, -0.5), (size, n), person, lw=1.4)
+        mark_band(ax, (-0.5, first - 0.5), (n, size), person, lw=1.4)
     for a, b in suspects:
         for x, y in ((a, b), (b, a)):
             ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc="none", ec=UP, lw=1.6, zorder=4))

@@ -14,10 +14,12 @@ from typing import Final
 
 import numpy as np
 from matplotlib.artist import Artist
+from matplotlib.axes import Axes
 from matplotlib.collections import PathCollection
 from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
-__all__ = ["mark", "mark_of", "read_marks"]
+__all__ = ["mark", "mark_band", "mark_of", "read_marks"]
 
 _SIGN: Final = "who"
 _MARKS: Final = re.compile(rf"{_SIGN}((?:-[0-9a-f]{{16}})+)")
@@ -73,6 +75,25 @@ def mark(artists: Artist | Iterable[Artist], participants: object) -> None:
         return
     for artist, person in zip(artists, people, strict=True):
         mark(artist, str(person))
+
+
+def mark_band(
+    ax: Axes, corner: tuple[float, float], size: tuple[float, float], person: str, *, lw: float
+) -> None:
+    """Lay a band over what is a participant's in a grid: unseen, but where a page follows the participant.
+
+    Parameters
+    ----------
+    ax : Axes
+    corner, size : (float, float)
+        Lower left corner, width and height, in data coordinates.
+    person : str
+    lw : float
+        Width of its edge in points, when it is seen.
+    """
+    faint = 0.004  # too little to be seen
+    band = Rectangle(corner, *size, fc=(1, 1, 1, faint), ec=(0, 0, 0, faint), lw=lw, zorder=5)
+    mark(ax.add_patch(band), person)
 
 
 def _drawn(artist: Artist, n: int) -> Sequence[bool]:

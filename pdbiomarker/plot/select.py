@@ -28,6 +28,7 @@ __all__ = [
     "primary_set",
     "reason_word",
     "refuse",
+    "rows_of",
     "select",
     "set_label",
     "sets_of",
@@ -291,8 +292,7 @@ def find_feature(result: Result, feature: str) -> tuple[str, str]:
     hits = known[known["feature"] == feature].drop_duplicates()
     if hits.empty and ":" in feature:
         assay, name = feature.split(":", 1)
-        hits = known[known["feature"] == name]
-        hits = hits[hits["assay"] == assay].drop_duplicates()
+        hits = rows_of(known, assay, name).drop_duplicates()
     if hits.empty:
         names = [str(f) for f in known["feature"].unique()]
         raise refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
@@ -300,6 +300,13 @@ def find_feature(result: Result, feature: str) -> tuple[str, str]:
         refs = [f"{a}:{feature}" for a in hits["assay"]]
         raise refuse(f"{feature!r} stands in {len(hits)} assays.", feature, refs, "feature")
     return str(hits["assay"].iloc[0]), str(hits["feature"].iloc[0])
+
+
+def rows_of(table: pd.DataFrame, assay: str, feature: str) -> pd.DataFrame:
+    """The rows of one feature of one assay."""
+    rows = table[table["feature"] == feature]  # first: it leaves the few rows of one among those of all genes
+    own: pd.DataFrame = rows[rows["assay"] == assay]
+    return own
 
 
 def select(result: Result, feature: str, contrast: str | None = None, set_: str | None = None) -> Selection:
@@ -318,8 +325,7 @@ def select(result: Result, feature: str, contrast: str | None = None, set_: str 
         The feature, contrast or set does not exist in the result.
     """
     assay, name = find_feature(result, feature)
-    rows = result.table[result.table["feature"] == name]
-    rows = rows[rows["assay"] == assay]
+    rows = rows_of(result.table, assay, name)
     contrasts = [str(c) for c in dict.fromkeys(rows["contrast"].tolist())]
     if contrast is not None and contrast not in contrasts:
         raise refuse(f"{feature!r} has no contrast {contrast!r}.", contrast, contrasts, "contrast")

@@ -21,7 +21,7 @@ from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
 from pdbiomarker.plot import pk as pk_figures
 from pdbiomarker.plot.clinic import shown_change
 from pdbiomarker.plot.numbers import format_number
-from pdbiomarker.plot.select import LOG_KINDS, Result
+from pdbiomarker.plot.select import LOG_KINDS, Result, rows_of
 from pdbiomarker.report.blocks import drawn, drawn_once, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Figure, Section, Table, Text
 
@@ -105,7 +105,7 @@ def _features(result: Any, tables: Tables) -> list[tuple[str, str, str]]:
         return []
     found = []
     for column, (assay, feature) in change_columns(result).items():
-        rows = result.table[(result.table["assay"] == assay) & (result.table["feature"] == feature)]
+        rows = rows_of(result.table, assay, feature)
         label = rows["label"].iloc[0]
         if column in joined and joined[column].notna().any():
             found.append(

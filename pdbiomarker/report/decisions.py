@@ -20,7 +20,7 @@ from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
 from pdbiomarker.report.options import review_options, true_effect
@@ -123,7 +123,7 @@ def rule_lines(result: Result, review: Review | None, reference: str, contrast: 
             if _NOT_FOR in str(row.note):
                 continue
             told = verdict != "not evaluable" and pd.notna(row.p_if_inert)
-            true = true_effect(result, contrast, row)
+            true = true_effect(result, contrast, row) if told else ""
             lines.append(
                 RuleLine(
                     verdict=verdict,
@@ -164,8 +164,8 @@ def _share(value: float) -> str:
 
 def _label(result: Result, review: Review, reference: str) -> str:
     assay, _, feature = reference.partition(":")
-    rows = result.table[result.table["feature"] == feature]
-    rows = rows[(rows["contrast"] == review.contrast) & (rows["assay"] == assay)]
+    rows = rows_of(result.table, assay, feature)
+    rows = rows[rows["contrast"] == review.contrast]
     label = rows["label"].iloc[0] if len(rows) else ""
     return str(label) if isinstance(label, str) and label else feature
 

@@ -9,7 +9,7 @@ import pandas as pd
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import noise_words
 from pdbiomarker.plot.numbers import format_number, p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select, set_label
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select, set_label
 
 __all__ = ["model_options", "pairing_options", "review_options", "span_of_pairs", "true_effect"]
 
@@ -103,9 +103,8 @@ def true_effect(result: Result, contrast: str, row: Any) -> str:
     row : named tuple
         Of the table of decisions.
     """
-    table = result.table
-    mine = table[table["feature"] == row.feature]
-    mine = mine[(mine["assay"] == row.assay) & (mine["contrast"] == contrast)]
+    mine = rows_of(result.table, row.assay, row.feature)
+    mine = mine[mine["contrast"] == contrast]
     kind = str(mine["kind"].iloc[0]) if len(mine) else ""
     if kind == "proportion":
         return f"an odds ratio of {row.target:.3g}"
