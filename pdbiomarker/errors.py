@@ -208,6 +208,13 @@ _catalogue(
     },
 )
 _catalogue(
+    "VALUE",
+    {
+        280: "The laboratory's quality control warns of a sample or a protein.",
+        281: "A file of values has no limits of detection.",
+    },
+)
+_catalogue(
     "LANE",
     {
         1: "An RCC file cannot be read, or is cut short.",

@@ -1,6 +1,13 @@
 """Matrices become assays: counts, nCounter lanes, tables of values; a few genes become a signature score."""
 
-from pdbiomarker.expression.assay import assay_files, has_expression, has_libraries, in_order, read_assay
+from pdbiomarker.expression.assay import (
+    assay_files,
+    has_expression,
+    has_libraries,
+    has_values,
+    read_assay,
+    read_value_file,
+)
 from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
 from pdbiomarker.expression.enrichment import competitive, competitive_from_table, rotate, self_contained
 from pdbiomarker.expression.formats import CountSource
@@ -8,6 +15,7 @@ from pdbiomarker.expression.genes import merge_genes
 from pdbiomarker.expression.genesets import Signature, available_signatures, read_gene_sets, read_signature
 from pdbiomarker.expression.identity import Identity, identity, library_counts
 from pdbiomarker.expression.ncounter import LaneLimits, LaneOptions, check_rcc, read_ncounter, read_nsolver
+from pdbiomarker.expression.olink import read_olink
 from pdbiomarker.expression.qc import expression_qc
 from pdbiomarker.expression.signatures import (
     SignatureReference,
@@ -16,7 +24,8 @@ from pdbiomarker.expression.signatures import (
     signature_scores,
 )
 from pdbiomarker.expression.singlecell import COMPOSITION, Pseudobulk, read_cells
-from pdbiomarker.expression.values import VALUE_KINDS, read_values
+from pdbiomarker.expression.valued import VALUE_KINDS
+from pdbiomarker.expression.values import read_values
 
 __all__ = [
     "COMPOSITION",
@@ -38,8 +47,8 @@ __all__ = [
     "fit_reference",
     "has_expression",
     "has_libraries",
+    "has_values",
     "identity",
-    "in_order",
     "library_counts",
     "merge_genes",
     "problems_of",
@@ -49,8 +58,10 @@ __all__ = [
     "read_gene_sets",
     "read_ncounter",
     "read_nsolver",
+    "read_olink",
     "read_reference",
     "read_signature",
+    "read_value_file",
     "read_values",
     "rotate",
     "self_contained",

@@ -16,7 +16,9 @@ from pdbiomarker.expression.ncounter import (
     read_ncounter,
     read_nsolver,
 )
-from pdbiomarker.study import AssaySpec, Study
+from pdbiomarker.expression.valued import VALUE_KINDS
+from pdbiomarker.expression.values import read_values
+from pdbiomarker.study import FORMATS, AssaySpec, Study, check_assay
 from pdbiomarker.tables import id_key
 
 __all__ = [
@@ -24,9 +26,11 @@ __all__ = [
     "count_files",
     "has_expression",
     "has_libraries",
+    "has_values",
     "in_order",
     "own_libraries",
     "read_assay",
+    "read_value_file",
 ]
 
 
@@ -41,6 +45,36 @@ def has_libraries(spec: AssaySpec) -> bool:
     """Tell whether an assay is counts of sequenced libraries: one matrix, or the files of a counting tool."""
     named = spec.file is not None or spec.files is not None
     return spec.kind == "count" and named and spec.format != "nsolver"
+
+
+def has_values(spec: AssaySpec) -> bool:
+    """Tell whether an assay of study.yaml is one file of values: a table, or a format of its own."""
+    return spec.kind in VALUE_KINDS and spec.file is not None and not has_expression(spec)
+
+
+def read_value_file(study: Study, spec: AssaySpec) -> AnnData:
+    """Read an assay that is one file of values, by the reader of its format.
+
+    Parameters
+    ----------
+    study : Study
+    spec : AssaySpec
+        With `file`; without `format` it is a table of values.
+
+    Returns
+    -------
+    AnnData, biopsies x features
+        Biopsies in the order of the study, features in that of their names.
+
+    Raises
+    ------
+    AssayError
+        With every fault of the file; E-ASSAY-001: the reader gave something that is no assay.
+    """
+    reader = read_values if spec.format is None else FORMATS[spec.format].function()
+    adata: AnnData = reader(study.resolve(str(spec.file)), study=study, spec=spec)
+    check_assay(adata, spec.name, biopsies=study.biopsies.index).raise_if_any(AssayError)
+    return in_order(adata, study)
 
 
 def assay_files(spec: AssaySpec, study: Study) -> list[str]:

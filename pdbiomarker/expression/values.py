@@ -16,7 +16,7 @@ import dataclasses
 import json
 import re
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import pandas as pd
@@ -24,23 +24,20 @@ from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.provenance import sha256_file
+from pdbiomarker.expression.valued import (
+    VALUE_KINDS,
+    feature_table,
+    source_of,
+    tell_unclaimed,
+    value_assay,
+)
 from pdbiomarker.study import AssaySpec, Study
 from pdbiomarker.tables import is_number, nearest, read_table, to_number
 
-__all__ = ["VALUE_KINDS", "read_values"]
+__all__ = ["read_values"]
 
-#: The kinds of a table of values.
-VALUE_KINDS: Final = ("intensity", "density", "proportion", "score", "signature")
 _LIMIT: Final = re.compile(r"([<>])\s*([^<>=\s].*)")
 _MOST: Final = 20
-_UNITS: Final = {
-    "intensity": "",
-    "density": "cells/mm2",
-    "proportion": "",
-    "score": "points",
-    "signature": "",
-}
 _NUMBERS: Final = ("lloq", "uloq", "expected_direction")
 
 
@@ -85,39 +82,32 @@ def read_values(path: str | Path, *, study: Study, spec: AssaySpec) -> AnnData:
         raise AssayError(problems)
     key = str(table.columns[0])
     features = _ids(table[key], name, key, problems)
-    known = set(study.biopsies.index)
-    biopsies = [str(c) for c in table.columns[1:] if str(c) in known]
-    _tell_unclaimed([str(c) for c in table.columns[1:]], known, name, problems)
-    lines = table["line"].tolist() if "line" in table else list(range(2, len(table) + 2))
+    known = [str(biopsy) for biopsy in study.biopsies.index]
+    columns = [str(c) for c in table.columns[1:]]
+    biopsies = [column for column in columns if column in set(known)]
+    tell_unclaimed(columns, known, file=name, what="column", problems=problems)
+    lines = [int(line) for line in table.index]
     cells = _cells(table[biopsies], lines, spec, name, problems)
     var = _features(features, study, spec, problems)
     _check_ranges(cells.x, var, biopsies, lines, name, problems)
     problems.raise_if_any(AssayError)
-    order = sorted(range(len(biopsies)), key=lambda k: list(study.biopsies.index).index(biopsies[k]))
-    index = pd.Index([biopsies[k] for k in order], dtype=str)
-    adata = AnnData(X=np.ascontiguousarray(cells.x.T[order]), obs=pd.DataFrame(index=index), var=var)
-    if cells.side.any() and spec.limits == "censored":
-        adata.layers["censored"] = np.ascontiguousarray(cells.side.T[order])
-    elif cells.side.any():
+    x, side = (pd.DataFrame(m.T, index=biopsies, columns=var.index) for m in (cells.x, cells.side))
+    if spec.limits != "censored" and cells.side.any():
         lost = [{b: "beyond a limit" for b, s in zip(biopsies, row, strict=True) if s} for row in cells.side]
-        adata.X = np.where(cells.side.T[order] != 0, np.nan, cells.x.T[order])
-        adata.var["unmeasured"] = [json.dumps(told, ensure_ascii=False) for told in lost]
-    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
-    adata.uns["provenance"] = {
-        "reader": "pdbiomarker.expression.read_values",
-        "file": name,
-        "sha256": sha256_file(path),
-        "matrix": f"{len(features)} features x {len(biopsies)} biopsies",
-        "limits": spec.limits or "none",
-    }
-    return adata
+        x, side = x.mask(side != 0), side * 0
+        var["unmeasured"] = [json.dumps(told, ensure_ascii=False) for told in lost]
+    order = [biopsy for biopsy in known if biopsy in set(biopsies)]
+    matrix = f"{len(features)} features x {len(biopsies)} biopsies"
+    reader = "pdbiomarker.expression.read_values"
+    source = source_of(path, name, reader, matrix=matrix, limits=spec.limits or "none")
+    return value_assay(x.loc[order], var, side=side.loc[order], problems=problems, source=source)
 
 
 def _ids(column: pd.Series, file: str, key: str, problems: Problems) -> list[str]:
     """Ids of the features, each once."""
     ids = ["" if pd.isna(value) else str(value) for value in column]
     seen: dict[str, int] = {}
-    for row, text in enumerate(ids, start=2):
+    for row, text in zip(map(int, column.index), ids, strict=True):
         first = seen.setdefault(text, row)
         if not text:
             problems.add(
@@ -134,30 +124,6 @@ def _ids(column: pd.Series, file: str, key: str, problems: Problems) -> list[str
                 value=text,
             )
     return ids
-
-
-def _tell_unclaimed(columns: list[str], known: set[str], file: str, problems: Problems) -> None:
-    unknown = [column for column in columns if column not in known]
-    for column in unknown:
-        problems.add(
-            "E-SHEET-006",
-            f"The column {column!r} is no biopsy of the study; it is left out.",
-            remedy=nearest(column, sorted(known)),
-            file=file,
-            row=1,
-            column=column,
-            value=column,
-            severity="quarantine",
-            item=column,
-        )
-    if len(unknown) == len(columns):
-        problems.add(
-            "E-SHEET-006",
-            "No column of the table is a biopsy of the study.",
-            remedy="Head the columns with the ids of biopsies.csv; features are the rows.",
-            file=file,
-            row=1,
-        )
 
 
 def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, problems: Problems) -> _Cells:
@@ -208,19 +174,7 @@ def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, pr
 
 def _features(features: list[str], study: Study, spec: AssaySpec, problems: Problems) -> pd.DataFrame:
     """The columns of an assay, completed by the table of features."""
-    n = len(features)
-    columns: dict[str, Any] = {
-        "kind": [spec.kind] * n,
-        "unit": [_UNITS[spec.kind]] * n,
-        "lower": np.where(np.repeat(spec.kind in {"density", "proportion"}, n), 0.0, np.nan),
-        "upper": np.where(np.repeat(spec.kind == "proportion", n), 1.0, np.nan),
-        "lloq": np.full(n, np.nan),
-        "uloq": np.full(n, np.nan),
-        "family": [""] * n,
-        "label": list(features),
-        "expected_direction": np.zeros(n, dtype=np.int64),
-    }
-    var = pd.DataFrame(columns, index=pd.Index(features, dtype=str))
+    var = feature_table(features, spec.kind)
     if spec.features is None:
         return var
     table = read_table(study.resolve(spec.features), name=spec.features, problems=problems)

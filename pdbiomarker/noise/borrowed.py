@@ -26,6 +26,7 @@ class _Entry(BaseModel):
 
     feature: str = Field(min_length=1)
     scale: Literal["log2", "logit", "identity", "percentage points"]
+    of: Literal["transcripts"] | None = None
     sigma: float = Field(gt=0, strict=False)
     df: float = Field(gt=0, strict=False)
     basis: Literal[
@@ -67,8 +68,8 @@ def borrowed_noises(path: str | Path | None = None) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``feature`` (a name, or a pattern with ``*``), ``scale, sigma, df, basis, bound, population, source,
-        note``.
+        ``feature`` (a name, or a pattern with ``*``), ``scale, of, sigma, df, basis, bound, population,
+        source, note``.
 
     Raises
     ------
@@ -78,7 +79,14 @@ def borrowed_noises(path: str | Path | None = None) -> pd.DataFrame:
     return pd.DataFrame([entry.model_dump() for entry in _read(path).entries])
 
 
-def borrow_noise(feature: str, scale: Scale, *, path: str | Path | None = None, level: float = 0.95) -> Noise:
+def borrow_noise(
+    feature: str,
+    scale: Scale,
+    *,
+    path: str | Path | None = None,
+    level: float = 0.95,
+    transcripts: bool = True,
+) -> Noise:
     """Borrow the noise of a feature from another study; the result is marked as borrowed.
 
     Parameters
@@ -90,6 +98,9 @@ def borrow_noise(feature: str, scale: Scale, *, path: str | Path | None = None, 
         A file of your own; default ``reference/noise.yaml``.
     level : float
         Of the confidence limits, chi-squared with the df of the source.
+    transcripts : bool
+        Whether the feature is measured by transcripts: an entry ``of: transcripts`` is lent to no other, for
+        a protein varies otherwise than the transcript whose name it bears.
 
     Raises
     ------
@@ -97,12 +108,15 @@ def borrow_noise(feature: str, scale: Scale, *, path: str | Path | None = None, 
         E-NOISE-003: nothing to borrow (the nearest features are named); E-NOISE-004: the file cannot be used.
     """
     entries = _read(path).entries
-    fitting = [e for e in entries if e.scale == scale and fnmatch.fnmatchcase(feature, e.feature)]
+    named = [e for e in entries if fnmatch.fnmatchcase(feature, e.feature)]
+    fitting = [e for e in named if e.scale == scale and (e.of is None or transcripts)]
     fitting.sort(key=lambda e: e.feature != feature)
     if not fitting:
         problems = Problems()
-        others = sorted({e.scale for e in entries if fnmatch.fnmatchcase(feature, e.feature)})
+        others = sorted({e.scale for e in named if e.scale != scale})
         elsewhere = f" There is one on another scale: {', '.join(others)}." if others else ""
+        if any(e.scale == scale for e in named):
+            elsewhere = " There is one of transcripts, which this feature is not."
         problems.add(
             "E-NOISE-003",
             f"No noise of {feature!r} on the {scale} scale can be borrowed.{elsewhere}",

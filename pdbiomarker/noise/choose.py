@@ -20,6 +20,17 @@ __all__ = ["choose_noise", "components_table", "noise_table"]
 
 #: Own replicates with fewer degrees of freedom than this are passed over where there is anything else.
 _LEAST_DF: Final = 3.0
+#: Kinds that are made of transcripts; intensities are where they are nCounter probes.
+_TRANSCRIPTS: Final = ("count", "signature")
+_PROBES: Final = "code_class"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Lender:
+    """The file that may lend the noise of a feature, and whether the feature is measured by transcripts."""
+
+    path: str | Path | None
+    transcripts: bool
 
 
 def choose_noise(
@@ -71,7 +82,8 @@ def choose_noise(
     for assay in dict.fromkeys(reference.partition(":")[0] for reference in features):
         names = [reference.partition(":")[2] for reference in features if reference.startswith(f"{assay}:")]
         found = noise_of_study(study, assay, features=names)
-        kinds = cast("pd.DataFrame", study.assays[assay].var)["kind"].astype(str)
+        var = cast("pd.DataFrame", study.assays[assay].var)
+        kinds = var["kind"].astype(str)
         for name in names:
             key = f"{assay}:{name}"
             own = found.get(name, "The assay has no such feature.")
@@ -81,7 +93,8 @@ def choose_noise(
                 noise[key] = own
             else:
                 pairs = None if changes is None else changes.get(key)
-                one = _without_replicates(name, scale_of(kinds[name]), own, path=path, changes=pairs)
+                lender = _Lender(path, transcripts=kinds[name] in _TRANSCRIPTS or _PROBES in var)
+                one = _without_replicates(name, scale_of(kinds[name]), own, lender, changes=pairs)
                 if isinstance(one, Noise):
                     noise[key] = one
                 else:
@@ -90,7 +103,7 @@ def choose_noise(
 
 
 def _without_replicates(
-    name: str, scale: Scale, own: Noise | str, *, path: str | Path | None, changes: ArrayLike | None
+    name: str, scale: Scale, own: Noise | str, lender: _Lender, *, changes: ArrayLike | None
 ) -> Noise | str:
     """Noise of a feature without enough replicates: borrowed, or of its pairs; or the reason for none."""
     if isinstance(own, Noise):
@@ -98,7 +111,7 @@ def _without_replicates(
     else:
         why = own
     try:
-        borrowed = borrow_noise(name, scale, path=path)
+        borrowed = borrow_noise(name, scale, path=lender.path, transcripts=lender.transcripts)
         return dataclasses.replace(borrowed, notes=(*borrowed.notes, why.rstrip(".")))
     except InputError as error:
         if any(p.code != "E-NOISE-003" for p in error.problems):

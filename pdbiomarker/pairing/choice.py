@@ -208,18 +208,23 @@ def _inadequate(why: str, overridden: str, bed: str, *, early: bool) -> tuple[st
 
 
 def _measured(study: Study, assay: str | None) -> tuple[set[str], dict[str, str]]:
-    """Biopsies with at least one value in the assay, and what was told of its slides or libraries."""
+    """Biopsies with at least one value in the assay, and what was told of it, its slides or libraries."""
     if assay is None:
         return set(study.biopsies.index), {}
     adata = study.assays[assay]
     x = np.asarray(adata.X, dtype=float)
     has_value = np.isfinite(x).any(axis=1) if x.size else np.zeros(adata.n_obs, dtype=bool)
+    has_row = {str(b) for b in adata.obs_names}
     ihc = _is_ihc(study, assay)
-    areas = ("E-SLIDE", "E-REGION", "E-FILE") if ihc else ("E-COUNT",)
+    areas = ("E-SLIDE", "E-REGION", "E-FILE") if ihc else ("E-COUNT", "E-LANE")
+    file = next((spec.file for spec in study.spec.assays if spec.name == assay), None)
     reasons = {
         str(p.item): f"{p.code} {p.message}"
         for p in study.problems
-        if p.severity == "quarantine" and p.item and p.code.startswith(areas)
+        if p.severity == "quarantine"
+        and p.item
+        # Of a file of values the item is the biopsy itself, and only that file's word is meant.
+        and (p.code.startswith(areas) or (file is not None and p.file == file and p.item in has_row))
     }
     kind = "slide" if ihc else "library"
     for row in study.overrides.to_dict("records"):

@@ -13,7 +13,7 @@ from pdbiomarker import expression, ihc
 from pdbiomarker.errors import AssayError, InputError, Problem, Problems
 from pdbiomarker.pairing import assign_visits
 from pdbiomarker.run.results import frame_of
-from pdbiomarker.study import AssaySpec, Study, is_panel_file
+from pdbiomarker.study import AssaySpec, Study, check_batches, is_panel_file
 from pdbiomarker.tables import nearest
 
 __all__ = ["SIGNATURES", "Collecting", "count_assays", "expression_tables", "identity_problems", "panel_file"]
@@ -54,10 +54,9 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
                 counts = expression.read_assay(study, spec)
                 of_assay[spec.name] = list(expression.problems_of(counts))
                 assays |= _scored(study, spec, {spec.name: counts}, told)
-            elif spec.kind in expression.VALUE_KINDS and spec.file is not None:
-                values = expression.read_values(study.resolve(spec.file), study=study, spec=spec)
-                values = expression.in_order(values, study)
-                of_assay[spec.name] = list(expression.problems_of(values))
+            elif expression.has_values(spec):
+                values = expression.read_value_file(study, spec)
+                of_assay[spec.name] = [*expression.problems_of(values), *_batches(study, spec, values)]
                 assays[spec.name] = values
             elif spec.h5ad is not None:
                 found = expression.read_cells(
@@ -74,6 +73,13 @@ def count_assays(study: Study, told: list[Problem]) -> dict[str, AnnData]:
     told.extend(_not_elsewhere(of_assay, assays))
     Problems(refused).raise_if_any()
     return assays
+
+
+def _batches(study: Study, spec: AssaySpec, values: AnnData) -> Problems:
+    """Tell when the batches that the file itself names hold one visit each (E-STUDY-005)."""
+    problems = Problems()
+    check_batches(frame_of(values.obs), study.biopsies, study.spec.visits, str(spec.file), problems)
+    return problems
 
 
 def _check_names(study: Study, spec: AssaySpec, made: Mapping[str, AnnData], taken: Iterable[str]) -> None:
@@ -188,7 +194,7 @@ def _scores(
 
 
 def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, pd.DataFrame]:
-    """Make the quality tables of count assays: ``rna, rna_components, identity, likeness``."""
+    """Make the quality tables: ``rna, rna_components, identity, likeness, cells, values``."""
     facts = study.biopsies[[c for c in ("batch", "site") if c in study.biopsies]].copy()
     facts["visit"] = assign_visits(study)["visit"]
     biopsies, components = expression.expression_qc(assays, facts)
@@ -201,7 +207,18 @@ def expression_tables(study: Study, assays: Mapping[str, AnnData]) -> dict[str, 
         if name.endswith(expression.COMPOSITION)
     ]
     tables["cells"] = pd.concat(cells, ignore_index=True) if cells else pd.DataFrame()
+    tables["values"] = _facts_of_values(study, assays)
     return {name: table for name, table in tables.items() if len(table)}
+
+
+def _facts_of_values(study: Study, assays: Mapping[str, AnnData]) -> pd.DataFrame:
+    """What files of values say of each biopsy's measurement: plate, warnings."""
+    facts = [
+        frame_of(assays[spec.name].obs).reset_index(names="biopsy_id").assign(assay=spec.name)
+        for spec in study.spec.assays
+        if expression.has_values(spec) and spec.name in assays and len(assays[spec.name].obs.columns)
+    ]
+    return pd.concat(facts, ignore_index=True) if facts else pd.DataFrame()
 
 
 def _checked(study: Study, assays: Mapping[str, AnnData]) -> dict[str, expression.Identity]:

@@ -3,7 +3,8 @@
 from pdbiomarker.study.assays import AssaySpec
 from pdbiomarker.study.clinical import FOLDER as CLINICAL
 from pdbiomarker.study.declared import FACTS_IN_WORDS, Declared
-from pdbiomarker.study.folder import read_study
+from pdbiomarker.study.folder import check_batches, read_study
+from pdbiomarker.study.formats import FORMATS, FileFormat
 from pdbiomarker.study.items import is_panel_file, shown_path
 from pdbiomarker.study.lock import LOCK_FILE, LockEntry, PlanLock, write_lock
 from pdbiomarker.study.model import KINDS, Study, check_assay
@@ -19,12 +20,14 @@ from pdbiomarker.study.starting import init_study
 __all__ = [
     "CLINICAL",
     "FACTS_IN_WORDS",
+    "FORMATS",
     "KINDS",
     "LOCK_FILE",
     "AdequacyRule",
     "Archival",
     "AssaySpec",
     "Declared",
+    "FileFormat",
     "LockEntry",
     "PlanLock",
     "Quality",
@@ -34,6 +37,7 @@ __all__ = [
     "StudySpec",
     "Visit",
     "check_assay",
+    "check_batches",
     "check_files",
     "days_between",
     "init_study",

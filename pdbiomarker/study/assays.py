@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from typing import Any, Final, Literal, Self
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from pdbiomarker.study.formats import FORMATS, known_format
 from pdbiomarker.study.single_cell import SingleCellKeys, SingleCellOptions
 
 __all__ = ["FOLDERS", "AssayKeys", "AssaySpec", "folder_of_files"]
@@ -45,11 +46,15 @@ class AssaySpec:
     features : str or None
         Of a table of values: what is known of each feature.
     limits : {"censored", "missing"} or None
-        Of a table of values: what ``<5`` and ``>90`` become.
+        What ``<5`` and ``>90`` of a table of values become, or values below the limits of another format.
+    warned : {"left_out", "kept"} or None
+        What becomes of values that the laboratory's quality control warned of.
     files : str or None
         In place of `file`: the folder of a counting tool's files, or a pattern of their names with ``*``.
-    format, strand, transcripts, counts_from : str or None
-        How the files are read; see :class:`pdbiomarker.expression.CountSource`.
+    format : str or None
+        The form of the file, where it is not told by its content: see :mod:`pdbiomarker.study.formats`.
+    strand, transcripts, counts_from : str or None
+        How files of counts are read; see :class:`pdbiomarker.expression.CountSource`.
     rcc : str or None
         Folder of an nCounter run's RCC files.
     background : str or None
@@ -88,6 +93,7 @@ class AssaySpec:
     signatures: tuple[str, ...] = ()
     features: str | None = None
     limits: str | None = None
+    warned: str | None = None
     files: str | None = None
     format: str | None = None
     strand: str | None = None
@@ -164,9 +170,7 @@ class AssayKeys(BaseModel):
     kind: Literal["count", "ihc", "intensity", "density", "proportion", "score", "signature"]
     file: str | None = None
     files: str | None = None
-    format: (
-        Literal["table", "featurecounts", "star", "htseq", "salmon", "kallisto", "h5ad", "nsolver"] | None
-    ) = None
+    format: Annotated[str, AfterValidator(known_format)] | None = None
     strand: Literal["unstranded", "forward", "reverse"] | None = None
     transcripts: str | None = None
     counts_from: Literal["length_scaled", "scaled", "estimated"] | None = None
@@ -182,6 +186,7 @@ class AssayKeys(BaseModel):
     gene_sets: str | None = None
     features: str | None = None
     limits: Literal["censored", "missing"] | None = None
+    warned: Literal["left_out", "kept"] | None = None
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
@@ -202,6 +207,9 @@ class AssayKeys(BaseModel):
     @classmethod
     def _implied(cls, value: Any) -> Any:
         if isinstance(value, dict) and "kind" not in value:
+            named = FORMATS.get(known_format(str(value["format"]))) if value.get("format") else None
+            if named is not None and len(named.kinds) == 1:
+                return {**value, "kind": named.kinds[0]}
             if (_SLIDES | _EXPORT) & value.keys() and not {"file", "genes"} & value.keys():
                 return {**value, "kind": "ihc"}
             raise ValueError(
@@ -213,6 +221,12 @@ class AssayKeys(BaseModel):
     @model_validator(mode="after")
     def _fits(self) -> AssayKeys:
         given = {key for key in type(self).model_fields if getattr(self, key) not in (None, [], {})}
+        named = FORMATS.get(self.format or "")
+        if named is not None and self.kind not in named.kinds:
+            raise ValueError(
+                f"A file of format {self.format} is no assay of kind {self.kind}. "
+                f"Remedy: Use 'kind: {named.kinds[0]}', or correct the format"
+            )
         foreign = given - {"kind", "specimen"} - self._allowed()
         if self.cells is not None and given & {"slides", "regions"}:
             raise ValueError(
@@ -231,6 +245,8 @@ class AssayKeys(BaseModel):
         """Keys that an assay of this kind, from this source, may have."""
         if self.kind == "ihc":
             return _SLIDES if self.cells is None else _SLIDES | _EXPORT
+        if self.format in FORMATS:
+            return frozenset({"file", "format"}) | FORMATS[self.format].keys
         if self.kind == "count":
             return _COUNTS
         ncounter = self.kind == "intensity" and (self.rcc is not None or self.format == "nsolver")

@@ -117,7 +117,7 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         _check_words(spec, judged, problems)
         for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):
             if frame is not None and file in sheets:
-                _check_batches(frame, biopsies, spec.visits, file, problems)
+                check_batches(frame, biopsies, spec.visits, file, problems)
     if spec is None or participants is None or biopsies is None or libraries is None or slides is None:
         return None
     overrides = no_overrides()
@@ -394,7 +394,7 @@ def _check_entries(folder: Path, key: str, value: str, assay: AssaySpec, problem
     check_files(found, problems, root=folder)
 
 
-def _check_batches(
+def check_batches(
     frame: pd.DataFrame, biopsies: pd.DataFrame, visits: tuple[Visit, ...], file: str, problems: Problems
 ) -> None:
     """Tell when every batch holds one visit only (E-STUDY-005): change and batch cannot be told apart.
@@ -402,7 +402,8 @@ def _check_batches(
     Parameters
     ----------
     frame : DataFrame
-        Biopsies, libraries or slides, with `batch`; of libraries and slides, `biopsy_id` names the biopsy.
+        Biopsies, libraries, slides, or the `obs` of an assay, with `batch`; of libraries and slides,
+        `biopsy_id` names the biopsy.
     biopsies : DataFrame
     visits : tuple of Visit
     file : str
