@@ -9,7 +9,7 @@ import sys
 import tomllib
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 import howto_inputs
@@ -20,6 +20,8 @@ import pdbiomarker as pb
 from pdbiomarker.catalogue import said_of
 from pdbiomarker.cli import app
 from pdbiomarker.errors import CATALOGUE
+from pdbiomarker.run.assays import count_assays
+from pdbiomarker.study import FORMATS, FileFormat
 
 ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
@@ -169,7 +171,7 @@ def test_the_page_of_the_catalogue_has_every_code(monkeypatch: pytest.MonkeyPatc
 
 def _files_of(page: Path) -> dict[str, str]:
     """The files that a how-to shows: a name in backquotes at the start of a line, then its block."""
-    pattern = r"^`([\w.]+\.(?:yaml|csv))`[^\n]*:\n\n```\w+\n(.*?)^```"
+    pattern = r"^`([\w./]+\.(?:yaml|csv|py))`[^\n]*:\n\n```\w+\n(.*?)^```"
     return dict(re.findall(pattern, page.read_text(encoding="utf-8"), flags=re.DOTALL | re.MULTILINE))
 
 
@@ -184,6 +186,31 @@ def test_the_study_of_a_howto_can_be_used(name: str, tmp_path: Path) -> None:
     else:
         howto_inputs.write_cells(tmp_path / "cells.h5ad")
     assert [str(problem) for problem in pb.check(tmp_path)] == []
+
+
+def test_the_new_assay_of_its_howto_goes_from_the_file_to_the_result(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The reader and the line of the page are put where Python finds them; numbers by hand."""
+    page = DOCS / "howto" / "assay.md"
+    for file, text in _files_of(page).items():
+        (tmp_path / Path(file).name).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    text = page.read_text(encoding="utf-8").replace("pdbiomarker.expression.beads:", "beads:")
+    (line,) = re.findall(r"^    (\"beads\": FileFormat\(.*\)),$", text, flags=re.MULTILINE)
+    (added,) = eval(f"{{{line}}}", {"FileFormat": FileFormat}).items()  # noqa: S307 -- our own page
+    monkeypatch.setitem(cast("dict[str, FileFormat]", FORMATS), *added)
+    told = [f"{p.severity}: {p}" for p in pb.check(tmp_path)]
+    assert told == re.findall(r"^quarantine: .*$", text, flags=re.MULTILINE)
+    study = pb.read_study(tmp_path)
+    for name, assay in count_assays(study, []).items():
+        study = study.with_assay(name, assay)
+    sys.modules.pop("beads")
+    result = pb.pd_change(study, pb.Plan.read(tmp_path / "plan.yaml", study))
+    rows = result.table[result.table["set"] == "strict_pairs"].set_index("feature")
+    assert rows["model"].to_dict() == {"GZMB": "tobit mixed", "CXCL9": "linear mixed"}
+    # The pairs of P1, P2 and P3: 1.9, 2.2 and 1.7 log2.
+    assert rows.at["CXCL9", "estimate"] == pytest.approx(5.8 / 3, abs=1e-9)
 
 
 # --- the picture of the architecture ---------------------------------------------------------------------
