@@ -29,6 +29,7 @@ from pdbiomarker.change.robustness import empty_robustness, robustness_rows
 from pdbiomarker.change.rows import back_transformed, contrast_rows, values_of
 from pdbiomarker.pairing import (
     PAIRED_SETS,
+    Chooser,
     account,
     dose_timing,
     pair_mix,
@@ -102,6 +103,7 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     affected = events_of(study, plan)
     # What an intercurrent event leaves out is left out of models, accountability and pairs alike.
     marked = with_events(study, affected)
+    chooser = Chooser(marked, replicates=plan.replicates, choice=plan.choice)
     # A study of one visit has no contrast unless its plan names one: nothing is asked.
     assays = study.assays if model.questions else {}
     for done, (name, adata) in enumerate(assays.items(), start=1):
@@ -109,7 +111,7 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
         # The rows of a feature stand together: the index of each block is the feature's position.
         fitted: list[pd.DataFrame] = []
         for set_ in sets_of_study(study) if panel else ("strict",):
-            block, told = choose_block(marked, name, set_, model)
+            block, told = choose_block(chooser, name, set_, model)
             found.biopsies.append(told)
             for question in model.questions.values():
                 answer = contrast_rows(block, question, model, families)
@@ -127,22 +129,20 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
         found.rows.append(pd.concat(fitted).sort_index(kind="stable"))
         if progress is not None:
             progress(name, done, len(study.assays))
-    return _result(filled, marked, model, found, affected)
+    return _result(filled, chooser, model, found, affected)
 
 
-def _result(filled: Study, study: Study, model: Model, found: _Tables, affected: pd.DataFrame) -> PDResult:
-    """Put the result together; `filled` has the assays on the model scale, `study` the marks of events."""
-    pairs, lock = _all_pairs(study, model), lock_status(filled, model.plan)
+def _result(
+    filled: Study, chooser: Chooser, model: Model, found: _Tables, affected: pd.DataFrame
+) -> PDResult:
+    """Put the result together; `filled` has the assays on the model scale, the chooser's study the events."""
+    pairs, lock = _all_pairs(chooser, model), lock_status(filled, model.plan)
+    study = chooser.study
     empty = pd.DataFrame(columns=list(TABLE_COLUMNS))
     table = pd.concat(found.rows, ignore_index=True) if found.rows else empty
     changes = pd.DataFrame(columns=list(CHANGE_COLUMNS))
-    flow, people = account(
-        study,
-        model.visits,
-        sets=[name for name in sets_of_study(study) if name not in PAIRED_SETS],
-        replicates=model.plan.replicates,
-        choice=model.plan.choice,
-    )
+    whole = [name for name in sets_of_study(study) if name not in PAIRED_SETS]
+    flow, people = account(chooser, model.visits, sets=whole)
     return PDResult(
         table=_typed(adjust(table, model.plan)),
         changes=pd.concat(found.changes, ignore_index=True) if found.changes else changes,
@@ -247,11 +247,9 @@ def _timed(biopsies: pd.DataFrame, study: Study) -> pd.DataFrame:
     return pd.concat([biopsies, timing], axis=1)
 
 
-def _all_pairs(study: Study, model: Model) -> pd.DataFrame:
+def _all_pairs(chooser: Chooser, model: Model) -> pd.DataFrame:
     frames = [
-        pair_table(study, question.visits, replicates=model.plan.replicates, choice=model.plan.choice).assign(
-            contrast=name
-        )
+        pair_table(chooser, question.visits).assign(contrast=name)
         for name, question in model.questions.items()
         if len(question.visits) > 1
     ]

@@ -15,7 +15,7 @@ from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import design_matrix
 from pdbiomarker.normalize import NormalizeOptions, normalize
 from pdbiomarker.normalize.size_factors import Normalization
-from pdbiomarker.pairing import in_tumour, usable
+from pdbiomarker.pairing import Chooser, in_tumour
 from pdbiomarker.study import Study
 
 __all__ = ["Block", "choose_block", "normalised"]
@@ -50,7 +50,7 @@ class Block:
         return self.frame[inside], self.values[inside]
 
 
-def choose_block(study: Study, assay: str, set_: str, model: Model) -> tuple[Block, pd.DataFrame]:
+def choose_block(chooser: Chooser, assay: str, set_: str, model: Model) -> tuple[Block, pd.DataFrame]:
     """Choose the biopsies of every contrast, tell why others are not used, and normalise the chosen ones.
 
     Returns
@@ -59,17 +59,11 @@ def choose_block(study: Study, assay: str, set_: str, model: Model) -> tuple[Blo
     DataFrame
         One row per contrast and biopsy of the study: used or not, and why not.
     """
+    study = chooser.study
     told: list[pd.DataFrame] = []
     chosen: dict[str, pd.DataFrame] = {}
     for contrast, visits in model.visits.items():
-        rows = usable(
-            study,
-            assay,
-            visits=visits,
-            set_=set_,
-            replicates=model.plan.replicates,
-            choice=model.plan.choice,
-        )
+        rows = chooser.usable(assay, visits=visits, set_=set_)
         frame = _frame(study, assay, rows[rows["used"]])
         for column in (c for c in model.formula.columns if c in frame):
             unknown = frame.index[frame[column].isna()]

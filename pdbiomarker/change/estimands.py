@@ -19,7 +19,7 @@ from pdbiomarker.change.blocks import Block, choose_block
 from pdbiomarker.change.fitting import join_notes
 from pdbiomarker.change.question import Model
 from pdbiomarker.change.rows import contrast_rows
-from pdbiomarker.pairing import affected_biopsies, assign_visits, is_baseline, with_events
+from pdbiomarker.pairing import Chooser, affected_biopsies, assign_visits, is_baseline, with_events
 from pdbiomarker.plan import STRATEGIES, Event, Plan
 from pdbiomarker.study import Study
 
@@ -106,7 +106,8 @@ def estimand_rows(
             if not is_declared and len(mine):
                 asked = dataclasses.replace(model, plan=_with_strategy(model.plan, event, strategy))
                 marked = under_events(study, asked.plan)
-                block, _ = choose_block(marked, declared.assay, "strict", asked)
+                chooser = Chooser(marked, replicates=asked.plan.replicates, choice=asked.plan.choice)
+                block, _ = choose_block(chooser, declared.assay, "strict", asked)
             block = dataclasses.replace(block, values=block.values[:, chosen].copy())
             for question in model.questions.values():
                 n = int(mine["visit"].isin(question.visits).sum())

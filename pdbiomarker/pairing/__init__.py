@@ -8,7 +8,7 @@ pair, ``reasons`` names why a biopsy was not taken, ``mix`` says of what tumours
 """
 
 from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, account, accountability, dispositions
-from pdbiomarker.pairing.choice import rule_text, usable
+from pdbiomarker.pairing.choice import Chooser, rule_text, usable
 from pdbiomarker.pairing.events import EVENT_COLUMNS, affected_biopsies, with_events
 from pdbiomarker.pairing.mix import MIX_COLUMNS, pair_mix
 from pdbiomarker.pairing.pairs import pair_table, pairs
@@ -25,6 +25,7 @@ __all__ = [
     "PAIRED_SETS",
     "SETS",
     "TIMING_COLUMNS",
+    "Chooser",
     "account",
     "accountability",
     "adequacy",

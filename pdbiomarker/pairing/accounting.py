@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from pdbiomarker.pairing.choice import usable
+from pdbiomarker.pairing.choice import Chooser
 from pdbiomarker.pairing.events import CODE as EVENT_CODE
 from pdbiomarker.pairing.reasons import NOT_RECORDED, group_of_code, missing_reason
 from pdbiomarker.pairing.sets import PAIRED_SETS
@@ -59,9 +59,9 @@ def accountability(
     sets : sequence of str
         Analysis sets.
     replicates : {"select", "all"}
-        See :func:`usable`.
+        See :func:`pdbiomarker.pairing.usable`.
     choice : sequence of str
-        See :func:`usable`.
+        See :func:`pdbiomarker.pairing.usable`.
 
     Returns
     -------
@@ -82,7 +82,7 @@ def accountability(
     >>> int(strict["n_participants"].iloc[0]), int(strict["n_participants"].iloc[-1])
     (6, 5)
     """
-    return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[0]
+    return account(Chooser(study, replicates=replicates, choice=choice), contrasts, sets=sets)[0]
 
 
 def dispositions(
@@ -106,21 +106,17 @@ def dispositions(
         ``set, assay, contrast, participant_id, outcome`` (``evaluable`` or ``lost``), ``step`` (of the loss),
         ``group`` (the reason as it is counted), ``code, reason, baseline_biopsy, on_biopsy``.
     """
-    return account(study, contrasts, sets=sets, replicates=replicates, choice=choice)[1]
+    return account(Chooser(study, replicates=replicates, choice=choice), contrasts, sets=sets)[1]
 
 
 def account(
-    study: Study,
-    contrasts: Mapping[str, Sequence[str]],
-    *,
-    sets: Sequence[str],
-    replicates: str,
-    choice: Sequence[str],
+    chooser: Chooser, contrasts: Mapping[str, Sequence[str]], *, sets: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
     """Give :func:`accountability` and :func:`dispositions` together: the same flow, counted and named."""
     counts: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
-    for key, biopsies, steps in _flows(study, contrasts, sets=sets, replicates=replicates, choice=choice):
+    study = chooser.study
+    for key, biopsies, steps in _flows(chooser, contrasts, sets):
         lost = _lost(study, biopsies, steps)
         counts += [{**key, **row} for row in _counts(steps, lost)]
         visits = contrasts[key["contrast"]]
@@ -164,21 +160,15 @@ def _people(
 
 
 def _flows(
-    study: Study,
-    contrasts: Mapping[str, Sequence[str]],
-    *,
-    sets: Sequence[str],
-    replicates: str,
-    choice: Sequence[str],
+    chooser: Chooser, contrasts: Mapping[str, Sequence[str]], sets: Sequence[str]
 ) -> Iterable[tuple[dict[str, str], pd.DataFrame, list[_Step]]]:
     """The flow of every set, assay and contrast."""
+    study = chooser.study
     names: list[str | None] = [*study.assays] or [None]
     for set_ in sets:
         for assay in names:
             for contrast, visits in contrasts.items():
-                biopsies = usable(
-                    study, assay, visits=visits, set_=set_, replicates=replicates, choice=choice
-                )
+                biopsies = chooser.usable(assay, visits=visits, set_=set_)
                 key = {"set": set_, "assay": assay or "", "contrast": contrast}
                 yield key, biopsies, _steps(study, biopsies, visits, set_)
 

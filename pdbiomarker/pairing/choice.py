@@ -100,23 +100,63 @@ def usable(
         every row, and `baseline_rule` how it was chosen. Blood samples have a row in assays of blood only,
         see :mod:`pdbiomarker.pairing.specimens`.
     """
-    if set_ not in SETS:
-        raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
-    rows = _judged(study, assay, set_, visits)
-    _leave_out_events(rows, study, visits)
-    _drop_archival(rows)
-    _select(rows, study, None if replicates == "all" else choice)
-    if set_ in PAIRED_SETS:
-        _drop_unpaired(rows, visits, set_)
-    _name_baselines(rows, visits[0])
-    frame = pd.DataFrame(list(rows.values()), columns=list(_COLUMNS), dtype=object)
-    frame.index = pd.Index(list(rows), dtype=object, name="biopsy_id")
-    return frame.astype(_TYPES)
+    return Chooser(study, replicates=replicates, choice=choice).usable(assay, visits=visits, set_=set_)
 
 
-def _judged(study: Study, assay: str | None, set_: str, visits: Sequence[str]) -> _Rows:
+class Chooser:
+    """Chooses the biopsies of a study by one rule; what was worked out once is not worked out again.
+
+    The model of an analysis set, the flow of the participants and the pairs ask the same question: one
+    chooser for the three gives them one answer.
+
+    Parameters
+    ----------
+    study : Study
+    replicates, choice
+        As of :func:`usable`.
+    """
+
+    def __init__(
+        self, study: Study, *, replicates: str = "select", choice: Sequence[str] = DEFAULT_CHOICE
+    ) -> None:
+        self.study = study
+        self._choice = None if replicates == "all" else tuple(choice)
+        self._placed: pd.DataFrame | None = None
+        self._found: dict[tuple[str | None, tuple[str, ...], str], pd.DataFrame] = {}
+
+    def usable(self, assay: str | None, *, visits: Sequence[str], set_: str = "strict") -> pd.DataFrame:
+        """Say of every biopsy whether it is used, and if not, why: see :func:`usable`.
+
+        Returns
+        -------
+        DataFrame
+            A copy: the caller may change it.
+        """
+        if set_ not in SETS:
+            raise ValueError(f"set_ must be one of {', '.join(SETS)}; got {set_!r}")
+        key = (assay, tuple(visits), set_)
+        if key not in self._found:
+            self._found[key] = self._chosen(assay, visits, set_)
+        return self._found[key].copy()
+
+    def _chosen(self, assay: str | None, visits: Sequence[str], set_: str) -> pd.DataFrame:
+        study = self.study
+        if self._placed is None:
+            self._placed = assign_visits(study)
+        rows = _judged(study, self._placed, assay, set_, visits)
+        _leave_out_events(rows, study, visits)
+        _drop_archival(rows)
+        _select(rows, study, self._choice)
+        if set_ in PAIRED_SETS:
+            _drop_unpaired(rows, visits, set_)
+        _name_baselines(rows, visits[0])
+        frame = pd.DataFrame(list(rows.values()), columns=list(_COLUMNS), dtype=object)
+        frame.index = pd.Index(list(rows), dtype=object, name="biopsy_id")
+        return frame.astype(_TYPES)
+
+
+def _judged(study: Study, placed: pd.DataFrame, assay: str | None, set_: str, visits: Sequence[str]) -> _Rows:
     """Every biopsy with its visit and adequacy; `used` is what the choice among several starts from."""
-    placed = assign_visits(study)
     found = adequacy(study, assay)
     frame = placed.join(lesion_table(study)).join(found.drop(columns="reason"))
     known = "viable_tumor_cells" in study.biopsies

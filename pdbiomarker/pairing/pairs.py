@@ -8,8 +8,7 @@ from typing import Any
 import pandas as pd
 
 from pdbiomarker.errors import PlanError, Problems
-from pdbiomarker.pairing.choice import usable
-from pdbiomarker.plan import DEFAULT_CHOICE
+from pdbiomarker.pairing.choice import Chooser
 from pdbiomarker.study import Study, days_between
 
 __all__ = ["pair_table", "pairs"]
@@ -69,31 +68,22 @@ def pairs(
     >>> found.loc[~found["evaluable"], "reason"].item()
     "no usable biopsy at C2D1 (101-002-T1: Not measured in 'rna'.)"
     """
-    return pair_table(study, (baseline, on), assay=assay, set_=set_)
+    return pair_table(Chooser(study), (baseline, on), assay=assay, set_=set_)
 
 
 def pair_table(
-    study: Study,
-    visits: Sequence[str],
-    *,
-    assay: str | None = None,
-    set_: str = "strict",
-    replicates: str = "select",
-    choice: Sequence[str] = DEFAULT_CHOICE,
+    chooser: Chooser, visits: Sequence[str], *, assay: str | None = None, set_: str = "strict"
 ) -> pd.DataFrame:
     """As :func:`pairs`, of the visits of any contrast: evaluable is who has a usable biopsy at each of them.
 
     Parameters
     ----------
-    study : Study
+    chooser : Chooser
+        Of all replicates, ids of several biopsies of a visit are joined by semicolons.
     visits : sequence of str
         Two or more. `baseline_biopsy` is of the first, `on_biopsy` of the last.
     assay, set_
         As in :func:`pairs`.
-    replicates : {"select", "all"}
-        With ``all``, ids of several biopsies of a visit are joined by semicolons.
-    choice : sequence of str
-        See :func:`usable`.
 
     Returns
     -------
@@ -104,11 +94,12 @@ def pair_table(
     PlanError
         A visit that the study does not have.
     """
+    study = chooser.study
     _check_visits(study, visits)
     names: Sequence[str | None] = [assay] if assay is not None else (list(study.assays) or [None])
     rows = []
     for name in names:
-        biopsies = usable(study, name, visits=visits, set_=set_, replicates=replicates, choice=choice)
+        biopsies = chooser.usable(name, visits=visits, set_=set_)
         of_person = dict(list(biopsies.groupby("participant_id", sort=False)))
         for participant in study.participants.index:
             mine = of_person.get(participant, biopsies.iloc[:0])

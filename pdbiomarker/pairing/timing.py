@@ -57,11 +57,11 @@ def _doses(study: Study) -> dict[str, list[_Dose]]:
     found: dict[str, list[_Dose]] = {}
     if table is None or not {"participant_id", "start"} <= set(table.columns):
         return found
-    for row in table.to_dict("records"):
+    amounts = pd.to_numeric(table["amount"], errors="coerce") if "amount" in table else [np.nan] * len(table)
+    for row, amount in zip(table.to_dict("records"), amounts, strict=True):
         start = _date(row["start"])
         if start is None:
             continue
-        amount = pd.to_numeric(pd.Series([row.get("amount")]), errors="coerce").iloc[0]
         status = str(row.get("status") or "").strip().casefold()
         unit = row.get("unit")
         found.setdefault(str(row["participant_id"]), []).append(

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from riaz import build_riaz_study
 
-from pdbiomarker.pairing import accountability, dispositions, pair_table, sets_of_study, usable
+from pdbiomarker.pairing import Chooser, accountability, dispositions, pair_table, sets_of_study, usable
 from pdbiomarker.run.assays import count_assays
 from pdbiomarker.study import read_study
 
@@ -106,7 +106,9 @@ def test_every_participant_and_biopsy_ends_in_one_place(persons, specimens, over
         assert lost["step"].value_counts().to_dict() == {
             s: n for s, n in zip(steps["step"], steps["n_lost"], strict=True) if n
         }
-        pairs = pair_table(study, PAIR, assay=key[1] or None, set_=key[0]).set_index("participant_id")
+        pairs = pair_table(Chooser(study), PAIR, assay=key[1] or None, set_=key[0]).set_index(
+            "participant_id"
+        )
         assert pairs["evaluable"].to_dict() == dict(
             zip(mine["participant_id"], mine["outcome"] == "evaluable", strict=True)
         )

@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 from builders import study_folder
 
-from pdbiomarker.pairing import MIX_COLUMNS, pair_mix, pair_table
+from pdbiomarker.pairing import MIX_COLUMNS, Chooser, pair_mix, pair_table
 from pdbiomarker.study import read_study
 
 PEOPLE = """
@@ -33,7 +33,7 @@ P5,P5b,C2D1,skin,L1
 @pytest.fixture
 def mix(tmp_path):
     study = read_study(study_folder(tmp_path, biopsies=BIOPSIES, participants=PEOPLE))
-    pairs = pair_table(study, ("screening", "C2D1")).assign(contrast="on")
+    pairs = pair_table(Chooser(study), ("screening", "C2D1")).assign(contrast="on")
     return pair_mix(study, pairs)
 
 
@@ -65,7 +65,7 @@ def test_same_site_and_lesion_are_of_pairs_alone(mix):
 def test_a_study_without_pairs_and_without_columns(tmp_path):
     biopsies = "participant_id,biopsy_id,visit\nP1,A,screening\n"
     study = read_study(study_folder(tmp_path, biopsies=biopsies))
-    mix = pair_mix(study, pair_table(study, ("screening", "C2D1")).assign(contrast="on"))
+    mix = pair_mix(study, pair_table(Chooser(study), ("screening", "C2D1")).assign(contrast="on"))
     assert set(mix["level"]) == {"not recorded", "no usable biopsy"}
     assert mix.loc[mix["characteristic"] == "tumour type", "n_unpaired"].tolist() == [1]
     assert pair_mix(study, pd.DataFrame()).empty

@@ -11,7 +11,7 @@ import pytest
 from builders import study_folder
 
 from pdbiomarker.errors import StudyError
-from pdbiomarker.pairing import assign_visits, pair_table, sets_of_study, usable
+from pdbiomarker.pairing import Chooser, assign_visits, pair_table, sets_of_study, usable
 from pdbiomarker.plan import Plan
 from pdbiomarker.simulate.design import TrialDesign
 from pdbiomarker.simulate.faults import VISIT_FAULTS, plant_visit_faults
@@ -151,7 +151,7 @@ def test_trap_10_archival_and_fresh_are_never_both_the_baseline(tmp_path, replic
     assert table.loc[["old", "block"], "code"].tolist() == ["E-PAIR-010", "E-PAIR-010"]
     assert table.loc["older", "code"] == "E-PAIR-002"
     assert "archival" in table.loc["older", "reason"]
-    assert pair_table(never, VISIT_PAIR)["evaluable"].tolist() == [True, False, False]
+    assert pair_table(Chooser(never), VISIT_PAIR)["evaluable"].tolist() == [True, False, False]
 
     text = f"{VISITS}archival: {{as_baseline: when_no_fresh, oldest_days: 365}}\n"
     study = study_of(tmp_path / "some", ARCHIVAL, participants=people, study=text)
@@ -161,7 +161,7 @@ def test_trap_10_archival_and_fresh_are_never_both_the_baseline(tmp_path, replic
     assert "'fresh'" in table.loc["old", "reason"]
     assert table.loc["older", "code"] == "E-PAIR-011"
     assert "900 days" in table.loc["older", "reason"]
-    pairs = pair_table(study, VISIT_PAIR)
+    pairs = pair_table(Chooser(study), VISIT_PAIR)
     assert pairs["archival_baseline"].tolist() == [False, True, True]
     assert table["baseline_biopsy"].tolist() == ["fresh"] * 3 + ["block"] * 2 + ["older"] * 2
     assert table.loc["on2", "baseline_rule"].endswith("(archival)")
@@ -188,7 +188,7 @@ def test_trap_12_other_lesions_and_lymph_nodes_stand_apart(tmp_path):
     """Another lesion, and nodes full of lymphocytes, are told from the rest."""
     people = "participant_id\n" + "".join(f"P{k}\n" for k in range(1, 7))
     study = study_of(tmp_path, LESIONS, participants=people)
-    pairs = pair_table(study, VISIT_PAIR).set_index("participant_id")
+    pairs = pair_table(Chooser(study), VISIT_PAIR).set_index("participant_id")
     assert pairs["same_lesion"].tolist() == ["yes", "no", "yes", "yes", "unknown", "yes"]
     assert pairs["node"].tolist() == ["none", "none", "both", "none", "one", "both"]
     for first, second, node in (
@@ -200,7 +200,7 @@ def test_trap_12_other_lesions_and_lymph_nodes_stand_apart(tmp_path):
         rows = f"participant_id,biopsy_id,visit,site\nP1,a,screening,{first}\nP1,b,C2D1,{second}\n"
         rows += "P2,c,screening,liver\nP2,d,C2D1,liver\n"
         sites = study_of(tmp_path / f"{first}-{second}", rows, participants="participant_id\nP1\nP2\n")
-        assert pair_table(sites, VISIT_PAIR)["node"].tolist() == [node, "none"]
+        assert pair_table(Chooser(sites), VISIT_PAIR)["node"].tolist() == [node, "none"]
     sets = sets_of_study(study)
     assert {"same_lesion_pairs", "node_pairs"} <= set(sets)
     same = usable(study, None, visits=VISIT_PAIR, set_="same_lesion_pairs")

@@ -17,7 +17,7 @@ from pdbiomarker.link import fit_shape, hazard_ratio
 from pdbiomarker.mixed.adjust import adjust, adjust_for_look
 from pdbiomarker.mixed.exact import sign_flip_test, signed_rank_test
 from pdbiomarker.noise import Noise, icc, variance_components
-from pdbiomarker.pairing import assign_visits, pair_table
+from pdbiomarker.pairing import Chooser, assign_visits, pair_table
 from pdbiomarker.study import read_study
 from tests.builders import study_folder
 from tests.validation.claim import Claim, Sources, differing, relative
@@ -35,7 +35,7 @@ def _drawn() -> tuple[pd.DataFrame, pd.Series, dict[str, bool]]:
     with tempfile.TemporaryDirectory() as folder:
         study = read_study(study_folder(Path(folder), biopsies=rows.to_csv(index=False)))
     found = assign_visits(study)["visit"].reindex(rows["biopsy_id"])
-    pairs = pair_table(study, ("screening", "C2D1")).set_index("participant_id")["evaluable"]
+    pairs = pair_table(Chooser(study), ("screening", "C2D1")).set_index("participant_id")["evaluable"]
     return rows, found, pairs.astype(bool).to_dict()
 
 

@@ -32,6 +32,7 @@ from pdbiomarker.expression.library_size import tmm_factors
 from pdbiomarker.formula import design_matrix
 from pdbiomarker.mixed.adjust import adjust
 from pdbiomarker.normalize import filter_by_expr, voom
+from pdbiomarker.pairing import Chooser
 from tests.riaz import build_riaz_study
 
 SEED = 20260116
@@ -96,7 +97,7 @@ def read_riaz(shared_data: Callable[[str], Path], folder: Path) -> tuple[Riaz, p
     study = study.with_assay("rna", pb.expression.read_counts(path / "counts.csv.gz", study=study))
     plan = pb.Plan.read(path / "plan.yaml", study)
     model = read_model(study, plan)
-    block, _ = choose_block(study, "rna", "strict", model)
+    block, _ = choose_block(Chooser(study), "rna", "strict", model)
     raw = study.assays["rna"][block.frame.index.to_numpy()]
     counts = np.ascontiguousarray(np.asarray(raw.X, dtype=float).T)
     return Riaz(counts, block.frame, model, raw.var_names.to_numpy(dtype=object)), study, plan

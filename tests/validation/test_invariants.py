@@ -24,7 +24,7 @@ from pdbiomarker.ihc import score_cells
 from pdbiomarker.ihc.panel import FeatureSpec, Panel
 from pdbiomarker.mixed import fit
 from pdbiomarker.mixed.adjust import adjust
-from pdbiomarker.pairing import assign_visits, pair_table
+from pdbiomarker.pairing import Chooser, assign_visits, pair_table
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import Study, read_study
 from tests.builders import assay, study_folder
@@ -148,7 +148,9 @@ def test_all_dates_moved_together_change_no_visit_and_no_pair(
     one, other = trial(folders[0], seed, lone=2), trial(folders[1], seed, lone=2, shift=shift)
     columns = ["visit", "study_day", "code"]
     pd.testing.assert_frame_equal(assign_visits(one)[columns], assign_visits(other)[columns])
-    pairs = [pair_table(s, ("screening", "C2D1"))[["participant_id", "evaluable"]] for s in (one, other)]
+    pairs = [
+        pair_table(Chooser(s), ("screening", "C2D1"))[["participant_id", "evaluable"]] for s in (one, other)
+    ]
     pd.testing.assert_frame_equal(*pairs)
 
 
