@@ -86,6 +86,7 @@ _catalogue(
         17: "A value that must be known is missing.",
         18: "A column has no name.",
         19: "A line or sheet is not part of the table.",
+        290: "Values that are declared as intensities look like logarithms.",
     },
 )
 _catalogue(

@@ -15,6 +15,7 @@ __all__ = ["FOLDERS", "AssayKeys", "AssaySpec", "folder_of_files"]
 _SLIDES: Final = frozenset({"slides", "panel", "regions"})
 _EXPORT: Final = frozenset({"cells", "panel", "mpp", "columns", "classes"})
 _VALUES: Final = frozenset({"file", "features", "limits"})
+_INTENSITIES: Final = _VALUES | {"scale"}
 _NCOUNTER: Final = frozenset({"file", "genes", "format", "rcc", "background", "housekeeping"})
 _COUNTS: Final = _NCOUNTER | {
     *("files", "strand", "transcripts", "counts_from"),
@@ -46,6 +47,8 @@ class AssaySpec:
         Of a table of values: what is known of each feature.
     limits : {"censored", "missing"} or None
         Of a table of values: what ``<5`` and ``>90`` become.
+    scale : {"log2"} or None
+        Of a table of intensities: its numbers are logarithms; None: they are on the assay's own scale.
     files : str or None
         In place of `file`: the folder of a counting tool's files, or a pattern of their names with ``*``.
     format, strand, transcripts, counts_from : str or None
@@ -88,6 +91,7 @@ class AssaySpec:
     signatures: tuple[str, ...] = ()
     features: str | None = None
     limits: str | None = None
+    scale: str | None = None
     files: str | None = None
     format: str | None = None
     strand: str | None = None
@@ -182,6 +186,7 @@ class AssayKeys(BaseModel):
     gene_sets: str | None = None
     features: str | None = None
     limits: Literal["censored", "missing"] | None = None
+    scale: Literal["log2"] | None = None
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
@@ -233,8 +238,9 @@ class AssayKeys(BaseModel):
             return _SLIDES if self.cells is None else _SLIDES | _EXPORT
         if self.kind == "count":
             return _COUNTS
-        ncounter = self.kind == "intensity" and (self.rcc is not None or self.format == "nsolver")
-        return _NCOUNTER if ncounter else _VALUES
+        if self.kind != "intensity":
+            return _VALUES
+        return _NCOUNTER if self.rcc is not None or self.format == "nsolver" else _INTENSITIES
 
     def _check_source(self, sources: set[str]) -> None:
         if self.cells is not None and self.panel is None:
