@@ -104,6 +104,7 @@ _catalogue(
         15: "A file of a new study folder is there already.",
         80: "The version of study.yaml is none that can be read.",
         81: "study.yaml is of an earlier version, and was read as one of the present version.",
+        290: "Slides are listed, and no assay of study.yaml measures slides.",
     },
 )
 _catalogue(
