@@ -28,7 +28,7 @@ from pdbiomarker.study.model import Study
 from pdbiomarker.study.overrides import FILE as OVERRIDES
 from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
-from pdbiomarker.study.places import check_files, leads_outside
+from pdbiomarker.study.places import amiss, check_files, leads_outside
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
 from pdbiomarker.tables import nearest, order_by_ids, read_yaml
@@ -77,10 +77,8 @@ def read_study(path: str | Path) -> Study:
 def check_study(folder: Path, problems: Problems) -> Study | None:
     """Read a study folder; add what is found, and give the study if nothing refuses it."""
     if not folder.is_dir():
-        exists = folder.exists()
         problems.add(
-            "E-FILE-002" if exists else "E-FILE-001",
-            "The path is not a folder." if exists else "The study folder does not exist.",
+            *amiss(folder, "study folder"),
             remedy="Give the folder that holds study.yaml.",
             file=folder.name,
         )
@@ -396,10 +394,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
             if not wanted:
                 kind = "folder" if key in FOLDERS else "file"
                 problems.add(
-                    "E-FILE-002" if target.exists() else "E-FILE-001",
-                    f"The {kind} does not exist."
-                    if not target.exists()
-                    else f"The path is not a {'folder' if key in FOLDERS else 'regular file'}.",
+                    *amiss(target, kind),
                     remedy=f"Put the {kind} there, or correct its name in study.yaml.",
                     file=FILE,
                     column=column,
