@@ -22,6 +22,7 @@ from pdbiomarker.plot.select import (
     RATIO_KINDS,
     Result,
     Selection,
+    changes_of,
     contrast_visits,
     effect_unit,
     find_feature,
@@ -135,17 +136,12 @@ def change_heatmap(
     names = heatmap_features(result, contrast) if features is None else list(features)
     found = [find_feature(result, name) for name in names]
     table = _rows(result, contrast, set_)
-    held = result.changes
-    held = held[held["assay"].isin({a for a, _ in found})]  # assays of genes have a million rows
     with style():
         title = "Change of each participant"
         if not found or table.empty or not len(result.study.participants):
             return empty(new_axes(ax, 7.6, 2.6), title, "No participant has a change of a feature.")
         logs = all(_is_log(result, table, a, f) for a, f in found)
-        read = [
-            _row(result, table, held[held["feature"] == f], (a, f), review=review, logs=logs)
-            for a, f in found
-        ]
+        read = [_row(result, table, ref, review=review, logs=logs) for ref in found]
         rows = [row for row in read if row is not None]
         people, groups = _order(result, rows, hue)
         ax = new_axes(ax, min(13.0, 3.6 + 0.17 * len(people)), 2.4 + 0.26 * len(rows))
@@ -167,19 +163,18 @@ def _is_log(result: Result, table: pd.DataFrame, assay: str, feature: str) -> bo
 def _row(
     result: Result,
     table: pd.DataFrame,
-    held: pd.DataFrame,
     ref: tuple[str, str],
     *,
     review: Review | None,
     logs: bool,
 ) -> _Row | None:
-    """Read one feature; `held` are the changes of that name, in any assay."""
+    """Read one feature."""
     assay, feature = ref
     rows = rows_of(table, assay, feature)
     if rows.empty:
         return None
     row = rows.iloc[0]
-    own = held[(held["assay"] == assay) & (held["contrast"] == row["contrast"]) & (held["set"] == row["set"])]
+    own = changes_of(result, row)
     chosen = Selection(
         row, own, *contrast_visits(result, str(row["contrast"])), set_label(str(row["set"]), result)
     )

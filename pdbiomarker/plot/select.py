@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import weakref
 from collections.abc import Mapping, Sequence
 from difflib import get_close_matches
-from typing import Any, Final, Protocol
+from typing import Any, Final, NamedTuple, Protocol
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from pdbiomarker.errors import FormulaError, InputError, Problem
@@ -18,6 +20,7 @@ __all__ = [
     "RATIO_KINDS",
     "Result",
     "Selection",
+    "changes_of",
     "compares_two_visits",
     "contrast_visits",
     "effect_unit",
@@ -288,25 +291,65 @@ def find_feature(result: Result, feature: str) -> tuple[str, str]:
     InputError
         No such feature, or the name stands in several assays.
     """
-    known = result.table[["assay", "feature"]]
-    hits = known[known["feature"] == feature].drop_duplicates()
-    if hits.empty and ":" in feature:
+    table = result.table
+    assays, name = _assays_of(table, feature), feature
+    if not assays and ":" in feature:
         assay, name = feature.split(":", 1)
-        hits = rows_of(known, assay, name).drop_duplicates()
-    if hits.empty:
-        names = [str(f) for f in known["feature"].unique()]
+        assays = [a for a in _assays_of(table, name) if a == assay]
+    if not assays:
+        names = [str(f) for f in table["feature"].unique()]
         raise refuse(f"The result has no feature {feature!r}.", feature, names, "feature")
-    if len(hits) > 1:
-        refs = [f"{a}:{feature}" for a in hits["assay"]]
-        raise refuse(f"{feature!r} stands in {len(hits)} assays.", feature, refs, "feature")
-    return str(hits["assay"].iloc[0]), str(hits["feature"].iloc[0])
+    if len(assays) > 1:
+        refs = [f"{a}:{feature}" for a in assays]
+        raise refuse(f"{feature!r} stands in {len(assays)} assays.", feature, refs, "feature")
+    return assays[0], name
 
 
-def rows_of(table: pd.DataFrame, assay: str, feature: str) -> pd.DataFrame:
-    """The rows of one feature of one assay."""
-    rows = table[table["feature"] == feature]  # first: it leaves the few rows of one among those of all genes
-    own: pd.DataFrame = rows[rows["assay"] == assay]
-    return own
+def _assays_of(table: pd.DataFrame, feature: str) -> list[str]:
+    """The assays that have a feature of this name, in their order."""
+    return [str(a) for a in dict.fromkeys(table["assay"].iloc[_places(table, feature)])]
+
+
+def rows_of(table: pd.DataFrame, assay: str, feature: str, **also: str) -> pd.DataFrame:
+    """The rows of one feature of one assay; `also`: and of these values of other columns."""
+    at = _places(table, feature)
+    for column, value in {"assay": assay, **also}.items():
+        at = at[(table[column].iloc[at] == value).to_numpy(dtype=bool)]
+    return table.iloc[at]
+
+
+def changes_of(result: Result, row: pd.Series) -> pd.DataFrame:
+    """The changes, participant by participant, behind a row of the result's table."""
+    own = {column: str(row[column]) for column in ("contrast", "set")}
+    return rows_of(result.changes, str(row["assay"]), str(row["feature"]), **own)
+
+
+class _Places:
+    """Where the rows of each feature stand in a table: quicker than a look through all rows for each."""
+
+    def __init__(self, table: pd.DataFrame) -> None:
+        codes, names = pd.factorize(table["feature"])
+        self._order = np.argsort(codes, kind="stable")
+        self._ends = np.searchsorted(codes[self._order], np.arange(len(names) + 1))
+        self._codes = {str(name): code for code, name in enumerate(names)}
+
+    def of(self, feature: str) -> npt.NDArray[np.intp]:
+        """The places of a feature, first to last."""
+        code = self._codes.get(feature)
+        return self._order[:0] if code is None else self._order[self._ends[code] : self._ends[code + 1]]
+
+
+#: Of each table that was asked for, as long as it lives, by its identity and length.
+_KNOWN: Final[dict[tuple[int, int], _Places]] = {}
+
+
+def _places(table: pd.DataFrame, feature: str) -> npt.NDArray[np.intp]:
+    """Where the rows of a feature stand in a table, whose column of features nobody changes."""
+    key = id(table), len(table)
+    if key not in _KNOWN:
+        _KNOWN[key] = _Places(table)
+        weakref.finalize(table, _KNOWN.pop, key, None)
+    return _KNOWN[key].of(feature)
 
 
 def select(result: Result, feature: str, contrast: str | None = None, set_: str | None = None) -> Selection:
@@ -347,15 +390,13 @@ def _values(result: Result, row: pd.Series, visits: tuple[str, str]) -> pd.DataF
     Pairs come from the result's changes. What these leave out (participants with one visit, and assays too
     large to list) comes from the assay: the biopsies that the result used, and their values.
     """
-    mine = result.changes
-    for column in ("feature", "assay", "contrast", "set"):  # the feature first: it leaves the fewest rows
-        mine = mine[mine[column] == row[column]]
+    mine = changes_of(result, row)
     mine = mine[mine["baseline_value"].notna() | mine["on_value"].notna() | mine["change"].notna()]
     more = _from_assay(result, row, visits)
     if more is not None:
         more = more[~more["participant_id"].isin(set(mine["participant_id"]))]
         columns = [*("participant_id", "baseline_value", "on_value", "change", "ratio")]
-        mine = pd.DataFrame({c: [*mine[c], *more[c]] for c in columns})
+        mine = pd.DataFrame({c: [*mine[c].tolist(), *more[c].tolist()] for c in columns})
     return mine.sort_values("participant_id", kind="stable").reset_index(drop=True)
 
 
@@ -370,14 +411,15 @@ def _from_assay(result: Result, row: pd.Series, visits: tuple[str, str]) -> pd.D
     kind = str(row["kind"])
     raw = np.exp2(y) if kind == "count" else np.asarray(adata.X[:, column], dtype=float).ravel()
     at = {str(b): i for i, b in enumerate(adata.obs_names)}
-    used = result.biopsies.reset_index()
-    used = used[used["used"].astype(bool) & used["visit"].isin(visits)]
+    biopsies = result.biopsies
+    kept = biopsies["used"].astype(bool) & biopsies["visit"].isin(visits)
     for name in ("assay", "contrast", "set"):
-        if name in used.columns:
-            used = used[used[name] == row[name]]
+        if name in biopsies.columns:
+            kept &= biopsies[name] == row[name]
+    used = biopsies[kept].reset_index()
     found: dict[str, dict[str, int]] = {}
     for participant, visit, biopsy in zip(
-        used["participant_id"], used["visit"], used["biopsy_id"], strict=True
+        *(used[c].tolist() for c in ("participant_id", "visit", "biopsy_id")), strict=True
     ):
         if biopsy in at and np.isfinite(y[at[biopsy]]):
             found.setdefault(str(participant), {}).setdefault(str(visit), at[biopsy])
@@ -425,7 +467,7 @@ def not_evaluable(result: Result, chosen: Selection) -> list[tuple[str, str, str
             continue
         code, reason = told.get(participant, ("", ""))
         if code in {"", "E-PAIR-007"}:  # a biopsy may exist and have lost its visit
-            code, reason = _reason_of_biopsies(tried[tried["participant_id"] == participant], chosen)
+            code, reason = _reason_of_biopsies(tried.get(participant, ()), chosen)
         out.append((participant, reason_word(code, reason), reason))
     return out
 
@@ -445,23 +487,34 @@ def _reasons_of_pairs(result: Result, chosen: Selection) -> dict[str, tuple[str,
     return {str(p): (str(c), str(r)) for p, c, r in rows}
 
 
-def _biopsies_of(result: Result, chosen: Selection) -> pd.DataFrame:
-    """The biopsies of an assay and analysis set: whose, from which visit, used or why not."""
+class _Biopsy(NamedTuple):
+    """A biopsy of an assay and analysis set: used or why not; the visit is None where it has none."""
+
+    visit: str | None
+    used: bool
+    code: str
+    reason: str
+
+
+def _biopsies_of(result: Result, chosen: Selection) -> dict[str, list[_Biopsy]]:
+    """The biopsies of an assay and analysis set, by participant."""
     biopsies = result.biopsies
-    mine: pd.DataFrame = biopsies[biopsies["assay"] == chosen.row["assay"]]
-    if "set" in mine.columns:
-        mine = mine[mine["set"] == chosen.row["set"]]
-    return mine
+    kept = biopsies["assay"] == chosen.row["assay"]
+    if "set" in biopsies.columns:
+        kept &= biopsies["set"] == chosen.row["set"]
+    mine = biopsies.loc[kept, ["participant_id", "visit", "used", "code", "reason"]]
+    found: dict[str, list[_Biopsy]] = {}
+    for person, visit, used, code, reason in zip(*(mine[c].tolist() for c in mine.columns), strict=True):
+        at = None if pd.isna(visit) else str(visit)
+        found.setdefault(str(person), []).append(_Biopsy(at, bool(used), str(code), str(reason)))
+    return found
 
 
-def _reason_of_biopsies(mine: pd.DataFrame, chosen: Selection) -> tuple[str, str]:
-    left = mine[~mine["used"].astype(bool)]
-    have = set(mine.loc[mine["used"].astype(bool), "visit"])
+def _reason_of_biopsies(mine: Sequence[_Biopsy], chosen: Selection) -> tuple[str, str]:
+    have = {biopsy.visit for biopsy in mine if biopsy.used}
     for visit in (chosen.baseline, chosen.on):
         if visit in have:
             continue
-        tried = left[left["visit"].isna() | (left["visit"] == visit)]
-        if len(tried):
-            return str(tried["code"].iloc[0]), str(tried["reason"].iloc[0])
-        return "E-PAIR-007", f"no {visit} biopsy"
+        tried = [b for b in mine if not b.used and b.visit in {None, visit}]
+        return (tried[0].code, tried[0].reason) if tried else ("E-PAIR-007", f"no {visit} biopsy")
     return "", "no value"

@@ -250,6 +250,9 @@ def settle(fig: Figure) -> Figure:
 
     A figure that keeps an engine, even one that does nothing, is drawn once more whenever it is written.
     """
+    for axis in (axis for ax in fig.axes for axis in (ax.xaxis, ax.yaxis)):
+        if not axis.get_label_text():
+            axis.set_label_coords(0.5, 0.5)  # anywhere: else all ticks are measured for the place of no label
     engine = fig.get_layout_engine()
     if engine is not None:
         engine.execute(fig)

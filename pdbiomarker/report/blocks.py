@@ -50,6 +50,8 @@ def key_of(*parts: object) -> str:
 
 def cell_of(value: object) -> Cell:
     """A value of a frame as a cell holds it."""
+    if type(value) is str:  # first, as most are
+        return value
     if value is None or value is pd.NA or (isinstance(value, float) and np.isnan(value)):
         return None
     if isinstance(value, bool | np.bool_):

@@ -460,7 +460,7 @@ def _primary(result: Result, hue: str | None, review: Review | None) -> Section:
 
 def _effects(rows: pd.DataFrame) -> list[tuple[str, Column]]:
     """Columns of a table of effects; the adjusted p is headed by its method."""
-    names = {p_name(a) for a, q in zip(rows["adjustment"], rows["q"], strict=True) if pd.notna(q)}
+    names = {p_name(a) for a in rows.loc[rows["q"].notna(), "adjustment"].unique()}
     adjusted = names.pop() if len(names) == 1 else "adjusted p"
     noted = any(isinstance(n, str) and n for n in rows["note"])
     return [

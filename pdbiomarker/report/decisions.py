@@ -164,8 +164,7 @@ def _share(value: float) -> str:
 
 def _label(result: Result, review: Review, reference: str) -> str:
     assay, _, feature = reference.partition(":")
-    rows = rows_of(result.table, assay, feature)
-    rows = rows[rows["contrast"] == review.contrast]
+    rows = rows_of(result.table, assay, feature, contrast=review.contrast)
     label = rows["label"].iloc[0] if len(rows) else ""
     return str(label) if isinstance(label, str) and label else feature
 

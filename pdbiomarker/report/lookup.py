@@ -42,9 +42,10 @@ def every_row(rows: pd.DataFrame, columns: Sequence[tuple[str, Column]], figure:
     named = [
         (name, column)
         for name, column in named
-        if name in rows.columns and (column.numeric or any(cell_of(v) not in (None, "") for v in rows[name]))
+        if name in rows.columns
+        and (column.numeric or any(cell_of(v) not in (None, "") for v in rows[name].tolist()))
     ]
-    values = tuple(tuple(_cell(v, column) for v in rows[name].tolist()) for name, column in named)
+    values = tuple(_cells(rows[name], column) for name, column in named)
     x, p = rows["estimate"].to_numpy(dtype=float), rows["p"].to_numpy(dtype=float)
     with np.errstate(divide="ignore", invalid="ignore"):
         y = np.minimum(-np.log10(np.maximum(p, 10.0**-MAX_LOG_P)), MAX_LOG_P)
@@ -56,9 +57,13 @@ def every_row(rows: pd.DataFrame, columns: Sequence[tuple[str, Column]], figure:
     return Every(tuple(column for _, column in named), values, places, figure)
 
 
-def _cell(value: object, column: Column) -> Cell:
-    cell = cell_of(value)
-    return clean(cell) if isinstance(cell, str) and column.format == "text" else cell
+def _cells(values: pd.Series, column: Column) -> tuple[Cell, ...]:
+    """The values of a column as cells; a text that many rows have is cleaned once."""
+    cells = [cell_of(value) for value in values.tolist()]
+    if column.format != "text":
+        return tuple(cells)
+    cleaned = {text: clean(text) for text in set(cells) if isinstance(text, str)}
+    return tuple(cleaned[cell] if isinstance(cell, str) else cell for cell in cells)
 
 
 def axes_of(drawing: Drawing) -> dict[str, list[float]]:

@@ -15,7 +15,7 @@ import pandas as pd
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.numbers import format_interval, format_number, p_name
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_units, flow_of, primary_set
+from pdbiomarker.plot.select import RATIO_KINDS, Result, changes_of, effect_units, flow_of, primary_set
 from pdbiomarker.report.blocks import key_of
 from pdbiomarker.report.findings import LEVEL, USABLE, primary_rows
 
@@ -129,11 +129,9 @@ def _features(result: Result, review: Review | None) -> dict[str, str]:
 def largest_changes(result: Result) -> pd.DataFrame:
     """Changes of the first primary feature in the primary set, largest first: ``participant_id, change``."""
     rows = primary_rows(result)
-    changes = result.changes
-    if rows.empty or changes.empty:
-        return changes.iloc[:0]
-    for column in ("assay", "feature", "contrast", "set"):
-        changes = changes[changes[column].astype(str) == str(rows[column].iloc[0])]
+    if rows.empty or result.changes.empty:
+        return result.changes.iloc[:0]
+    changes = changes_of(result, rows.iloc[0])
     changes = changes[changes["change"].notna()]
     return changes.sort_values(["change", "participant_id"], ascending=[False, True], kind="stable")
 
@@ -150,10 +148,7 @@ def _each(result: Result, row: pd.Series, review: Review | None) -> str:
             up, down = (n.get(way, 0) for way in ("up", "down"))
             moved = f"{up or 'none'} of {_s(total, 'pair')} rose beyond noise, {down or 'none'} fell"
             return f"{_label(row)}: {moved}"
-    changes = result.changes
-    for column in ("assay", "feature", "contrast", "set"):
-        changes = changes[changes[column].astype(str) == str(row[column])]
-    values = changes["change"].dropna().to_numpy(dtype=float)
+    values = changes_of(result, row)["change"].dropna().to_numpy(dtype=float)
     if not values.size:
         return ""
     up, down = int((values > 0).sum()), int((values < 0).sum())

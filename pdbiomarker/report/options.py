@@ -103,8 +103,7 @@ def true_effect(result: Result, contrast: str, row: Any) -> str:
     row : named tuple
         Of the table of decisions.
     """
-    mine = rows_of(result.table, row.assay, row.feature)
-    mine = mine[mine["contrast"] == contrast]
+    mine = rows_of(result.table, row.assay, row.feature, contrast=contrast)
     kind = str(mine["kind"].iloc[0]) if len(mine) else ""
     if kind == "proportion":
         return f"an odds ratio of {row.target:.3g}"
