@@ -26,7 +26,7 @@ _LONGEST_TEXT: Final = 32_767
 _CUT: Final = " ... (cut: the rest is in the results folder)"
 #: Widths are in characters of the default face. Longer text wraps.
 _NARROWEST: Final = 8
-_WIDEST: Final = 60
+_WIDEST: Final = 68
 #: The button of a filter covers so much of a heading.
 _BUTTON: Final = 3
 #: About what a landscape page of A4 holds at half its size, the least that can be read.
@@ -37,6 +37,8 @@ _LINE: Final = 15.0
 _MOST_LINES: Final = 27
 #: Words do not fill their lines.
 _ROOM: Final = 1.12
+#: So long is "Table 38. L1. ", after which the first sentence of a caption begins.
+_NUMBERED: Final = 14
 #: A workbook carries no clock: the same result gives the same bytes.
 _CREATED: Final = dt.datetime(2000, 1, 1)
 _INK: Final = "#0b6477"
@@ -113,6 +115,7 @@ class Book:
         self.text = add(top)
         self.wrapped = add(wrapped)
         self.large = add({**wrapped, "bold": True, "font_size": 12})
+        self.link = add({**top, "font_color": "#0563c1", "underline": 1})
         self.bold = add({**top, "bold": True})
         self._numbers: dict[str, Any] = {}
         self._lines: dict[tuple[Any, int], int] = {}
@@ -155,14 +158,14 @@ class Book:
 
     def name(self, sheet: Any, caption: str, heads: Sequence[Head]) -> None:
         """Write a caption over a table: its first sentence as a title, what else it says below it."""
-        number, _, told = caption.partition(". ")
-        first, stop, rest = told.partition(". ")
+        end = caption.find(". ", _NUMBERED)
+        title, rest = (caption, "") if end < 0 else (caption[: end + 1], caption[end + 2 :])
         columns, width = 0, 0.0
         while width < 2 * _WIDEST:
             width += heads[columns].width if columns < len(heads) else _NARROWEST
             columns += 1
         for row, text, look, size in (
-            (0, f"{number}. {first}{stop.strip()}", self.caption, 1.25),
+            (0, title, self.caption, 1.25),
             (1, rest, self.note, 1.0),
         ):
             if text:
@@ -200,7 +203,9 @@ class Book:
         self, sheet: Any, row: int, column: int, text: str, *, width: float = _WIDEST, look: Any = None
     ) -> None:
         """Write text as text, wrapped where it is wider than `width`."""
-        lines = sum(math.ceil(_ROOM * len(line) / width) for line in text.splitlines())
+        lines = sum(
+            1 if len(line) < width else math.ceil(_ROOM * len(line) / width) for line in text.splitlines()
+        )
         sheet.write_string(row, column, fitting(text), look or (self.wrapped if lines > 1 else self.text))
         if lines > 1:
             self._lines[sheet, row] = max(lines, self._lines.get((sheet, row), 1))

@@ -34,8 +34,8 @@ __all__ = ["MOST_ROWS", "render_workbook"]
 MOST_ROWS: Final = 100_000
 #: Columns of the findings on the first sheet, with widths in characters.
 _SUMMARY: Final = (
-    *(("feature", 30), ("comparison", 24), ("verdict", 16), ("effect", 14), ("95 % CI", 16), ("n", 8)),
-    *(("counts", 16), ("evidence", 20), ("decided", 60), ("reasons to doubt it", 70)),
+    *(("feature", 24), ("comparison", 18), ("verdict", 14), ("effect", 12), ("95 % CI", 14), ("n", 6)),
+    *(("counts", 12), ("evidence", 16), ("decided", 50), ("reasons to doubt it", 50)),
 )
 #: Rows that the width of a column is taken from.
 _MEASURED_ROWS: Final = 200
@@ -136,7 +136,7 @@ def _contents(book: Book, sheet: Any, rows: Sequence[_Line]) -> None:
     for row, line in enumerate(rows, start=1):
         if line.sheet:
             # Our own sheet names only: a link inside this file.
-            sheet.write_url(row, 0, f"internal:'{line.sheet}'!A1", string=line.sheet)
+            sheet.write_url(row, 0, f"internal:'{line.sheet}'!A1", book.link, string=line.sheet)
         told = (line.section, line.holds, ", ".join(line.used), ", ".join(line.sources))
         for column, text in enumerate(told, start=1):
             book.write(sheet, row, column, text or None, width=heads[column][1])
@@ -151,7 +151,7 @@ def _trace(book: Book, sheet: Any, rows: Sequence[Traced], known: Collection[str
         for column, value in enumerate(row):
             book.write(sheet, place, column, value, width=heads[column][1])
         if row.sheet in known:
-            sheet.write_url(place, 3, f"internal:'{row.sheet}'!A{row.row}", string=row.sheet)
+            sheet.write_url(place, 3, f"internal:'{row.sheet}'!A{row.row}", book.link, string=row.sheet)
 
 
 def _columns(book: Book, frames: Mapping[str, pd.DataFrame]) -> None:
