@@ -19,7 +19,7 @@ from pdbiomarker import plot
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
-from pdbiomarker.plot.numbers import format_interval, format_number
+from pdbiomarker.plot.numbers import format_interval, format_number, format_words
 from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
@@ -129,7 +129,7 @@ def rule_lines(result: Result, review: Review | None, reference: str, contrast: 
                     verdict=verdict,
                     rule=str(row.rule),
                     asks=str(row.criterion or ""),
-                    observed=str(row.observed or ""),
+                    observed=format_words(row.observed or ""),
                     if_inert=_share(row.p_if_inert) if told else "–",
                     if_target=f"{_share(row.p_if_target)} ({true})" if told else "–",
                     note=str(row.note or "").split("; ")[0] if verdict == "not evaluable" else "",
@@ -272,7 +272,8 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
         v if v == own else f"{v} ({own} before caps)"
         for v, own in zip(rows["verdict"], rows["rule_verdict"], strict=True)
     ]
-    return rows.assign(label=named, if_inert=inert, if_target=target, verdict=verdicts)
+    observed = [format_words(seen) if isinstance(seen, str) else seen for seen in rows["observed"]]
+    return rows.assign(label=named, observed=observed, if_inert=inert, if_target=target, verdict=verdicts)
 
 
 def _true_effects(result: Result, review: Review, rows: pd.DataFrame) -> list[str]:
@@ -324,7 +325,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
     )
     blocks: list[Block] = [table_of("dose-levels", caption, pd.DataFrame(rows), heads)]
     trends = [
-        f"{_label(result, review, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}"
+        f"{_label(result, review, f)}: {format_words(review.of('dose_trend', f)['verdict'].iloc[0])}"
         for f in review.features
     ]
     shape = "A trend is no shape: a bell-shaped relation can give a rank correlation near 0."
@@ -524,6 +525,7 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     order = {"caution": 0, "not told": 1, "clear": 2}
     rows = checks.assign(
         label=[_label(result, review, f) for f in checks["feature"]],
+        verdict=[format_words(said) for said in checks["verdict"]],
         place=[order.get(str(f), 1) for f in checks["finding"]],
     )
     rows = rows.sort_values(["place"], kind="stable").reset_index(drop=True)
