@@ -125,7 +125,7 @@ def concentration_time(
         titles(
             axes[1],
             "The same on a log scale",
-            "Thick: geometric mean of samples above the limit (2 or more, and at least half).\n"
+            "Thick: geometric mean of values above it (at least 2, and half).\n"
             f"Below the limit: not drawn.{' Gap: a dose that was not sampled.' if dose_times else ''}",
         )
     return fig
