@@ -330,7 +330,7 @@ def _row(
         notes.append(f"noise borrowed: {feature.noise.source}")
     high = _chance(told, None, code, capped=bool(caps), at="upper limit of sigma")
     if np.isfinite(high) and abs(high - chances[0]) > _TOLD_DIFFERENCE:
-        notes.append(f"p_if_inert is {high:.3f} at the upper limit of sigma")
+        notes.append(f"at the upper limit of sigma its chance if inert is {high:.0%}")
     if told is not None and told["note"].iloc[0]:
         notes.append(str(told["note"].iloc[0]))
     return {

@@ -13,7 +13,7 @@ from scipy import special, stats
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import Drawn, drawn_of, each_row, noise_words
 from pdbiomarker.plot.marks import mark
-from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.numbers import format_number, format_words
 from pdbiomarker.plot.select import LOG_KINDS, Result
 from pdbiomarker.plot.style import (
     ACCENT,
@@ -89,7 +89,7 @@ def regression_to_the_mean(result: Result, review: Review, feature: str, *, ax: 
         null = -np.sqrt((1 - reliability) / 2)
         r = float(np.corrcoef(rows["baseline"], rows["change"])[0, 1])
         facts = f"{len(rows)} pairs; correlation {r:.2f}, by noise alone {null:.2f}."
-        titles(ax, title, f"{facts}\n{noise_words(one.noise).capitalize()}.")
+        titles(ax, title, f"{format_words(facts)}\n{noise_words(one.noise).capitalize()}.")
         return ax
 
 
@@ -387,4 +387,4 @@ def thresholds(result: Result, review: Review, feature: str, *, ax: Axes | None 
 def _verdict(one: Drawn, check: str) -> str:
     rows = one.table("honesty_checks")
     said = rows.loc[rows["check"] == check, "verdict"]
-    return str(said.iloc[0]) if len(said) else "The check was not made."
+    return format_words(said.iloc[0]) if len(said) else "The check was not made."

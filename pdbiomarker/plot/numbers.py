@@ -7,6 +7,7 @@ show the same number use the same function, so they cannot disagree.
 from __future__ import annotations
 
 import math
+import re
 from typing import Final
 
 __all__ = [
@@ -15,6 +16,8 @@ __all__ = [
     "format_interval",
     "format_number",
     "format_p",
+    "format_unit",
+    "format_words",
     "p_equals",
     "p_name",
     "smallest_exact_p",
@@ -88,6 +91,30 @@ def format_p(p: float | None) -> str:
     if 0.045 <= p < 0.055:
         return f"{p:.4f}"
     return format_number(float(p), 2)
+
+
+def format_unit(unit: str) -> str:
+    """Write a unit as it is read: the micro sign for u, a point for times.
+
+    Examples
+    --------
+    >>> format_unit("ug/mL"), format_unit("h*ug/mL"), format_unit("mL/min"), format_unit("units")
+    ('µg/mL', 'h·µg/mL', 'mL/min', 'units')
+    """
+    return re.sub(r"(?<![A-Za-z])u(?=(?:g|l|L|m|M|mol)(?![A-Za-z]))", "µ", unit).replace("*", "·")
+
+
+def format_words(text: object) -> str:
+    """Write a sentence with numbers in it as every number is written: a minus sign, no hyphen, before one.
+
+    Only a hyphen after a space or a bracket is one, so that ids and ranges stay as they are.
+
+    Examples
+    --------
+    >>> format_words("rank correlation -0.52 (-3.2 to -0.20), without 101-005")
+    'rank correlation −0.52 (−3.2 to −0.20), without 101-005'
+    """
+    return re.sub(r"(^|[\s(\[])-(?=\.?\d)", rf"\1{_MINUS}", str(text))
 
 
 def p_equals(name: str, p: float | None) -> str:

@@ -18,7 +18,7 @@ from pdbiomarker.clinical.pk.convert import common_unit
 from pdbiomarker.clinical.pk.profiles import clean_samples
 from pdbiomarker.errors import Problems
 from pdbiomarker.plot.marks import mark
-from pdbiomarker.plot.numbers import format_interval, format_number
+from pdbiomarker.plot.numbers import format_interval, format_number, format_unit
 from pdbiomarker.plot.style import (
     FAINT,
     INK,
@@ -110,7 +110,8 @@ def concentration_time(
             _lines(ax, samples, means, hue, doses=dose_times or {}, log=log, per=24.0 if in_days else 1.0)
             _scales(ax, samples, log=log, per=24.0 if in_days else 1.0)
             ax.set_xlabel(f"{'Days' if in_days else 'Hours'} from the first dose")
-            ax.set_ylabel(f"Concentration ({plain(unit.text, 20)})" if unit is not None else "Concentration")
+            in_unit = f" ({plain(format_unit(unit.text), 20)})" if unit is not None else ""
+            ax.set_ylabel(f"Concentration{in_unit}")
             _lloq(ax, samples, named=log)
             despine(ax)
         _labels(axes[1], means, samples, hue, levels, dose_unit, per=24.0 if in_days else 1.0)
@@ -118,13 +119,13 @@ def concentration_time(
         titles(
             axes[0],
             "Concentration over time",
-            f"n = {len(people)} participants, {len(samples)} samples, {below} below the limit (drawn as 0). "
+            f"n = {len(people)} participants, {len(samples)} samples, {below} below the limit (drawn as 0).\n"
             "Thin: a participant.",
         )
         titles(
             axes[1],
             "The same on a log scale",
-            "Thick: geometric mean of the samples above the limit, where at least half are and n >= 2. "
+            "Thick: geometric mean of values above it (at least 2, and half).\n"
             f"Below the limit: not drawn.{' Gap: a dose that was not sampled.' if dose_times else ''}",
         )
     return fig
@@ -319,7 +320,7 @@ def dose_proportionality(
         if math.isfinite(fit["slope"]):
             _power(ax, frame, fit, low, high)
         ax.set_xlabel(f"Dose ({plain(dose_unit, 12)})")
-        ax.set_ylabel(f"{name} ({plain(unit, 24)})" if unit else name)
+        ax.set_ylabel(f"{name} ({plain(format_unit(unit), 24)})" if unit else name)
         despine(ax)
         titles(ax, f"{name} by dose: {plain(str(fit['verdict']), 40)}", _words(fit))
     return ax

@@ -20,7 +20,7 @@ from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
 from pdbiomarker.plot import pk as pk_figures
 from pdbiomarker.plot.clinic import shown_change
-from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.numbers import format_number, format_unit
 from pdbiomarker.plot.select import LOG_KINDS, Result, rows_of
 from pdbiomarker.report.blocks import drawn, drawn_once, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Figure, Section, Table, Text
@@ -346,7 +346,8 @@ def _parameters(tables: Tables) -> Table:
             spread = f" ({cv:.0f}\u00a0%)" if np.isfinite(cv) else ""
             row[name] = f"{format_number(mean)}{spread}" if np.isfinite(mean) else "–"
         rows.append(row)
-    heads = [(p, Column(f"{_PK_SHOWN[p]} ({units[p]})" if units.get(p) else _PK_SHOWN[p])) for p in shown]
+    in_unit = {p: f" ({format_unit(units[p])})" if units.get(p) else "" for p in shown}
+    heads = [(p, Column(f"{_PK_SHOWN[p]}{in_unit[p]}")) for p in shown]
     columns = [
         *[(c, Column(c)) for c in labels],
         *[("dose", Column("dose", "name")), ("n", Column("n", "number")), *heads],
@@ -401,7 +402,7 @@ def _units(tables: Tables) -> dict[str, str]:
         "concentration_at_biopsy": "concentration",
         "last_trough": "last_trough",
     }
-    return {name: f" ({table[source]})" for name, source in sources.items() if table.get(source)}
+    return {name: f" ({format_unit(table[source])})" for name, source in sources.items() if table.get(source)}
 
 
 def _joined(tables: Tables, features: list[tuple[str, str, str]]) -> Table:

@@ -19,7 +19,7 @@ from pdbiomarker import plot
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
-from pdbiomarker.plot.numbers import format_interval, format_number
+from pdbiomarker.plot.numbers import format_interval, format_number, format_words
 from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
@@ -129,7 +129,7 @@ def rule_lines(result: Result, review: Review | None, reference: str, contrast: 
                     verdict=verdict,
                     rule=str(row.rule),
                     asks=str(row.criterion or ""),
-                    observed=str(row.observed or ""),
+                    observed=_in_units(result, review, reference, row.observed or ""),
                     if_inert=_share(row.p_if_inert) if told else "–",
                     if_target=f"{_share(row.p_if_target)} ({true})" if told else "–",
                     note=str(row.note or "").split("; ")[0] if verdict == "not evaluable" else "",
@@ -167,6 +167,15 @@ def _label(result: Result, review: Review, reference: str) -> str:
     rows = rows_of(result.table, assay, feature, contrast=review.contrast)
     label = rows["label"].iloc[0] if len(rows) else ""
     return str(label) if isinstance(label, str) and label else feature
+
+
+def _in_units(result: Result, review: Review, reference: str, text: str) -> str:
+    """A sentence of the review as people read it: minus signs, and the feature's own unit for points."""
+    said = format_words(text)
+    if "points" not in said:
+        return said
+    unit = effect_unit(result, select(result, reference, review.contrast).row)
+    return said.replace("points", unit) if unit not in {"", "units"} else said
 
 
 def _shown(review: Review) -> tuple[str, ...]:
@@ -216,7 +225,12 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
         if silent:
             caption += f" Left out, because they can judge none of these participants: {', '.join(silent)}."
     if len(own):
-        heads = [("unit", Column("participant", "id")), *_columns(review)]
+        # The criterion is that of the cohort, in the table above; a participant is one.
+        left_out = {"criterion", "n_evaluable"}
+        heads = [
+            ("unit", Column("participant", "id")),
+            *(c for c in _columns(review) if c[0] not in left_out),
+        ]
         blocks.append(table_of("decisions-participants", caption, own, heads))
     return tuple(blocks)
 
@@ -271,7 +285,11 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
         v if v == own else f"{v} ({own} before caps)"
         for v, own in zip(rows["verdict"], rows["rule_verdict"], strict=True)
     ]
-    return rows.assign(label=named, if_inert=inert, if_target=target, verdict=verdicts)
+    observed = [
+        _in_units(result, review, f"{a}:{f}", seen) if isinstance(seen, str) else seen
+        for a, f, seen in zip(rows["assay"], rows["feature"], rows["observed"], strict=True)
+    ]
+    return rows.assign(label=named, observed=observed, if_inert=inert, if_target=target, verdict=verdicts)
 
 
 def _true_effects(result: Result, review: Review, rows: pd.DataFrame) -> list[str]:
@@ -323,7 +341,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
     )
     blocks: list[Block] = [table_of("dose-levels", caption, pd.DataFrame(rows), heads)]
     trends = [
-        f"{_label(result, review, f)}: {review.of('dose_trend', f)['verdict'].iloc[0]}"
+        f"{_label(result, review, f)}: {format_words(review.of('dose_trend', f)['verdict'].iloc[0])}"
         for f in review.features
     ]
     shape = "A trend is no shape: a bell-shaped relation can give a rank correlation near 0."
@@ -523,6 +541,10 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     order = {"caution": 0, "not told": 1, "clear": 2}
     rows = checks.assign(
         label=[_label(result, review, f) for f in checks["feature"]],
+        verdict=[
+            _in_units(result, review, f, said)
+            for f, said in zip(checks["feature"], checks["verdict"], strict=True)
+        ],
         place=[order.get(str(f), 1) for f in checks["finding"]],
     )
     rows = rows.sort_values(["place"], kind="stable").reset_index(drop=True)

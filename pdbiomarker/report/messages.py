@@ -14,7 +14,7 @@ import pandas as pd
 
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH
 from pdbiomarker.decide import Review
-from pdbiomarker.plot.numbers import format_interval, format_number, p_name
+from pdbiomarker.plot.numbers import format_interval, format_number, format_words, p_name
 from pdbiomarker.plot.select import RATIO_KINDS, Result, changes_of, effect_units, flow_of, primary_set
 from pdbiomarker.report.blocks import key_of
 from pdbiomarker.report.findings import LEVEL, USABLE, primary_rows
@@ -227,7 +227,7 @@ def _decided(result: Result, review: Review) -> dict[str, str]:
     if len(review.dose_trend):
         several = len(review.features) > 1
         trends = [
-            f"{labels.get(f, f) + ': ' if several else ''}{rows['verdict'].iloc[0]}"
+            f"{labels.get(f, f) + ': ' if several else ''}{format_words(rows['verdict'].iloc[0])}"
             for f in review.features
             if len(rows := review.of("dose_trend", f))
         ]

@@ -10,6 +10,7 @@ import pandas as pd
 from pdbiomarker.decide import Review
 from pdbiomarker.pairing import SETS, rule_text
 from pdbiomarker.plan import DEFAULT_CHOICE
+from pdbiomarker.plot.numbers import format_words
 from pdbiomarker.plot.select import Result, set_label
 from pdbiomarker.report.methods_decided import decided_paragraphs
 from pdbiomarker.report.methods_trial import link_paragraph, references, trial_paragraphs
@@ -151,7 +152,7 @@ def _design(study: Any, plan: Any) -> str:
     for visit in study.spec.visits:
         low, high = getattr(visit, "low", None), getattr(visit, "high", None)
         after = getattr(visit, "after_last_dose", None)
-        known = "by label" if low is None else f"study days {low} to {high}"
+        known = "by label" if low is None else format_words(f"study days {low} to {high}")
         windows.append(f"{visit.name} ({known if after is None else f'{after} days after the last dose'})")
     contrasts = "; ".join(f"{name}: {text}" for name, text in dict(plan.contrasts).items())
     rule = (

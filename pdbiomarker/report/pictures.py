@@ -6,6 +6,7 @@ import functools
 from typing import Final
 
 import pandas as pd
+from matplotlib.axes import Axes
 
 from pdbiomarker import plot
 from pdbiomarker.decide import Review
@@ -18,6 +19,9 @@ __all__ = ["batch_figures", "heatmap_section", "likeness_figures", "signature_fi
 
 #: Participants whose names can be read in a matrix of the size of a slide.
 _PROJECTED: Final = 20
+#: Features of a heat map that a slide shows where there are more than its drawing for the page allows.
+_FEATURES: Final = 18
+_FEATURES_AS_DRAWN: Final = 12
 
 
 def heatmap_section(result: Result, hue: str | None, review: Review | None) -> Section | None:
@@ -39,18 +43,26 @@ def _heatmap(
     group = hue.replace("_mg", "").replace("_", " ") if hue else ""
     own = review if review is not None and review.contrast == contrast else None
     dots = " Dots: beyond the 95 % limits of noise." if own is not None else ""
+    many = len(features) > _FEATURES_AS_DRAWN
+    slide = f" A slide shows the first {min(_FEATURES, len(features))}." if many else ""
     rows = result.table[(result.table["contrast"] == contrast)]
     rows = rows[rows["set"] == primary_set(result.table)]
     rows = rows[(rows["assay"] + ":" + rows["feature"]).isin(features)]
     caption = (
         f"Change of every participant (across{', by ' + group if group else ''}, then by the first feature) "
         f"in every feature of the panels; n = {people} participants, {len(features)} features. Hatched: "
-        f"missing, with the reason.{dots} {model_options(result, rows, contrast=contrast)}"
+        f"missing, with the reason.{dots}{slide} {model_options(result, rows, contrast=contrast)}"
     )
     width = min(13.0, max(7.6, 4.4 + 0.17 * people))
-    draw = drawn(width, 2.7 + 0.28 * len(features), lambda ax: plot.change_heatmap(
-        result, features, contrast=contrast, hue=hue, review=own, ax=ax))  # fmt: skip
-    return Figure(key_of("heat-map", contrast), caption, draw)
+
+    def paint(ax: Axes, shown: int | None = None) -> Axes:
+        return plot.change_heatmap(result, features[:shown], contrast=contrast, hue=hue, review=own, ax=ax)
+
+    draw = drawn(width, 2.7 + 0.28 * len(features), paint)
+    # On a slide many features at once would be narrow, and of small words.
+    first = functools.partial(paint, shown=_FEATURES)
+    projected = drawn(11.6, 5.1, first) if many else None
+    return Figure(key_of("heat-map", contrast), caption, draw, projected=projected)
 
 
 def signature_figure(result: Result, assay: str, contrast: str) -> Figure:

@@ -105,7 +105,9 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
         overview, field = _read(item.get("overview"), wide_um), _read(item.get("field"), near_um)
         named = item.get("visit")
         visit = named if isinstance(named, str) and named not in {"", "nan"} else "no visit"
-        title = " · ".join([visit, str(slide_id), *facts.of_biopsy(str(item.get("biopsy_id", "")))])
+        title = " · ".join(
+            [visit, str(slide_id), *facts.of_slide(str(slide_id), str(item.get("biopsy_id", "")))]
+        )
         entry = _Entry(visit, str(slide_id), title, overview, field)
         entries.setdefault(str(item["participant_id"]), []).append(entry)
     for person, visit, why in facts.without_slide(entries):
@@ -143,10 +145,14 @@ def _resolutions(result: Result) -> dict[str, tuple[float, float]]:
 
 @dataclasses.dataclass(frozen=True)
 class _Facts:
-    """The first feature of the assay of the slides: who has no pair of it, scores, biopsies left out."""
+    """The first feature of the assay of the slides: who has no pair of it, scores, biopsies left out.
+
+    A slide of another stain is told by the first feature of its own: `stains` says which it is.
+    """
 
     chosen: Selection | None
-    scores: Mapping[str, str]
+    stains: Mapping[str, str]
+    scores: Mapping[str, Mapping[str, str]]
     left: Mapping[str, str]
     lost: Mapping[str, tuple[str, str]]
 
@@ -156,19 +162,29 @@ class _Facts:
         slides = result.qc.get("slides")
         table = result.table
         if slides is None or "assay" not in slides.columns or table.empty:
-            return cls(None, {}, {}, {})
+            return cls(None, {}, {}, {}, {})
         rows = table[table["assay"].isin(set(slides["assay"])) & (table["set"] == primary_set(table))]
         if rows.empty:
-            return cls(None, {}, {}, {})
+            return cls(None, {}, {}, {}, {})
         row = rows.iloc[int((rows["family"] != "primary").to_numpy().argmin())]
         chosen = select(result, f"{row['assay']}:{row['feature']}", row["contrast"], row["set"])
         known = _losses(result, chosen)
         lost = {p: (word, known.get(p, reason)) for p, word, reason in not_evaluable(result, chosen)}
-        return cls(chosen, _scores(result, chosen), _left_out(result, chosen), lost)
+        stains = _stains(slides, str(chosen.row["feature"]))
+        first = {stain: rows[rows["feature"].str.startswith(f"{stain}_")] for stain in set(stains.values())}
+        scores = {
+            stain: _scores(result, select(result, f"{r['assay']}:{r['feature']}", r["contrast"], r["set"]))
+            for stain, own in first.items()
+            for _, r in own.head(1).iterrows()
+        }
+        scores[""] = _scores(result, chosen)
+        return cls(chosen, stains, scores, _left_out(result, chosen), lost)
 
-    def of_biopsy(self, biopsy: str) -> list[str]:
-        """The score of a biopsy, and why it is not used."""
-        told = [self.scores[biopsy]] if biopsy in self.scores else []
+    def of_slide(self, slide: str, biopsy: str) -> list[str]:
+        """The score of a slide's biopsy in the slide's own stain, and why the biopsy is not used."""
+        stain = self.stains.get(slide, "")
+        scored = self.scores.get(stain, {})
+        told = [scored[biopsy]] if biopsy in scored else [stain] if stain else []
         return [*told, f"not used: {self.left[biopsy]}"] if biopsy in self.left else told
 
     def without_slide(self, entries: Mapping[str, Sequence[_Entry]]) -> list[tuple[str, str, str]]:
@@ -193,6 +209,15 @@ def _losses(result: Result, chosen: Selection) -> dict[str, str]:
         table = table[table[column] == chosen.row[column]]
     told = table[(table["outcome"] == "lost") & table["reason"].astype(str).ne("")]
     return dict(zip(told["participant_id"].astype(str), told["reason"].astype(str), strict=True))
+
+
+def _stains(slides: pd.DataFrame, feature: str) -> dict[str, str]:
+    """The stain of each slide that is not stained for `feature`, whose name begins with its stain."""
+    if "panel" not in slides.columns:
+        return {}
+    named = zip(slides["slide_id"].astype(str), slides["panel"], strict=True)
+    told = {slide: panel for slide, panel in named if isinstance(panel, str) and panel}
+    return {slide: stain for slide, stain in told.items() if not feature.startswith(f"{stain}_")}
 
 
 def _scores(result: Result, chosen: Selection) -> dict[str, str]:

@@ -6,22 +6,17 @@ their digits; only their display is short.
 
 from __future__ import annotations
 
-import datetime as dt
-import io
-import math
 from collections.abc import Collection, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 import numpy as np
 import pandas as pd
-import xlsxwriter
 
 from pdbiomarker.report.blocks import cell_of
 from pdbiomarker.report.content import (
     Cell,
     Document,
     Figure,
-    Format,
     Section,
     Table,
     Text,
@@ -30,74 +25,20 @@ from pdbiomarker.report.content import (
 )
 from pdbiomarker.report.meanings import MEANINGS
 from pdbiomarker.report.privacy import clean, shareable
+from pdbiomarker.report.sheets import Book, Head, fit, fitting, shown
 from pdbiomarker.report.trace import Traced, complete_names, trace_rows, used_by
 
 __all__ = ["MOST_ROWS", "render_workbook"]
 
 #: Complete tables longer than this stay in the results folder; the contents say so.
 MOST_ROWS: Final = 100_000
-_LONGEST_TEXT: Final = 32_767
-_CUT: Final = " ... (cut: the rest is in the results folder)"
-_WIDEST: Final = 60
+#: Columns of the findings on the first sheet, with widths in characters.
+_SUMMARY: Final = (
+    *(("feature", 24), ("comparison", 18), ("verdict", 14), ("effect", 12), ("95 % CI", 14), ("n", 6)),
+    *(("counts", 12), ("evidence", 16), ("decided", 50), ("reasons to doubt it", 50)),
+)
+#: Rows that the width of a column is taken from.
 _MEASURED_ROWS: Final = 200
-#: A workbook carries no clock: the same result gives the same bytes.
-_CREATED: Final = dt.datetime(2000, 1, 1)
-
-
-class _Book:
-    """A workbook in the making, with its few formats."""
-
-    def __init__(self, title: str) -> None:
-        self.buffer = io.BytesIO()
-        self.book = xlsxwriter.Workbook(
-            self.buffer,
-            {
-                "in_memory": True,
-                "strings_to_formulas": False,
-                "strings_to_urls": False,
-                "strings_to_numbers": False,
-                "nan_inf_to_errors": False,
-            },
-        )
-        self.book.set_properties({"title": title, "created": _CREATED, "comments": "Made by pdbiomarker"})
-        add = self.book.add_format
-        self.title = add({"bold": True, "font_size": 14, "font_color": "#0b6477"})
-        self.head = add(
-            {"bold": True, "bg_color": "#eaf0f2", "bottom": 1, "text_wrap": True, "valign": "top"}
-        )
-        self.text = add({"valign": "top"})
-        self.wrapped = add({"text_wrap": True, "valign": "top"})
-        self.number = add({"num_format": "#,##0.####", "valign": "top"})
-        self.small = add({"num_format": "0.00E+00", "valign": "top"})
-        self.p = add({"num_format": "0.0000", "valign": "top"})
-        self.bold = add({"bold": True, "valign": "top"})
-
-    def sheet(self, name: str) -> Any:
-        return self.book.add_worksheet(name)
-
-    def finish(self) -> bytes:
-        self.book.close()
-        return self.buffer.getvalue()
-
-    def write(self, sheet: Any, row: int, column: int, value: Cell, *, kind: Format = "text") -> None:
-        """Write one cell by its type; what is missing stays empty."""
-        if value is None or (isinstance(value, float) and math.isnan(value)):
-            return
-        if isinstance(value, bool):
-            sheet.write_boolean(row, column, value, self.text)
-        elif isinstance(value, str):
-            sheet.write_string(
-                row, column, _fitting(value), self.wrapped if len(value) > _WIDEST else self.text
-            )
-        elif math.isinf(value):
-            sheet.write_string(row, column, "inf" if value > 0 else "-inf", self.text)
-        else:
-            sheet.write_number(row, column, value, self._numeric(float(value), kind))
-
-    def _numeric(self, value: float, kind: Format) -> Any:
-        if value != 0 and not 1e-4 <= abs(value) < 1e9:
-            return self.small
-        return self.p if kind == "p" else self.number
 
 
 def render_workbook(document: Document, results: Mapping[str, pd.DataFrame] | None = None) -> bytes:
@@ -118,7 +59,8 @@ def render_workbook(document: Document, results: Mapping[str, pd.DataFrame] | No
         the same content.
     """
     frames = dict(results or {})
-    book = _Book(document.title)
+    simulated = any(notice.tone == "simulated" for notice in document.notices)
+    book = Book(document.title, "SIMULATED DATA" if simulated else "")
     _summary(book, document)
     contents, trace = book.sheet("Contents"), book.sheet("Trace")
     names, numbers = sheet_names(document), numbered(document)
@@ -156,140 +98,104 @@ class _Line(NamedTuple):
     sources: Sequence[str] = ()
 
 
-def _summary(book: _Book, document: Document) -> None:
+def _summary(book: Book, document: Document) -> None:
     sheet = book.sheet("Summary")
-    sheet.set_column(0, 0, 30)
-    sheet.set_column(1, 1, 18)
-    sheet.set_column(2, 8, 24)
-    book.write(sheet, 0, 0, document.title)
-    sheet.write_string(0, 0, _fitting(document.title), book.title)
+    sheet.write_string(0, 0, fitting(document.title), book.title)
     row = 2
     for fact in document.facts:
-        sheet.write_string(row, 0, fact.name, book.bold)
-        book.write(sheet, row, 1, fact.value)
+        sheet.write_string(row, 0, fitting(fact.name), book.bold)
+        sheet.write_string(row, 1, fitting(fact.value), book.text)
         row += 1
     for notice in document.notices:
         row += 1
-        sheet.write_string(row, 0, _fitting(notice.text), book.bold)
+        sheet.write_string(row, 0, fitting(notice.text), book.bold)
         for line in notice.details:
             row += 1
-            book.write(sheet, row, 0, line)
+            sheet.write_string(row, 0, fitting(line), book.text)
     row += 2
+    for column, (head, width) in enumerate(_SUMMARY):
+        sheet.set_column(column, column, width)
+        if document.findings:
+            sheet.write_string(row, column, head, book.head)
     if not document.findings:
-        book.write(sheet, row, 0, document.no_findings)
-        return
-    heads = (
-        "feature",
-        "comparison",
-        "verdict",
-        "effect",
-        "95 % CI",
-        "n",
-        "counts",
-        "evidence",
-        "decided",
-        "reasons to doubt it",
-    )
-    for column, head in enumerate(heads):
-        sheet.write_string(row, column, head, book.head)
+        sheet.write_string(row, 0, fitting(document.no_findings), book.text)
     for finding in document.findings:
         row += 1
         cells = (
             *(finding.label, finding.comparison, finding.verdict, finding.headline, finding.interval),
-            *(
-                finding.n_pairs,
-                finding.counted,
-                finding.p,
-                "; ".join(f"{f.name}: {f.value}" for f in finding.decided),
-                "; ".join(finding.doubts),
-            ),
+            *(finding.n_pairs, finding.counted, finding.p),
+            *("\n".join(f"{f.name}: {f.value}" for f in finding.decided), "\n".join(finding.doubts)),
         )
-        for column, cell in enumerate(cells):
-            book.write(sheet, row, column, cell)
+        for column, (cell, (head, width)) in enumerate(zip(cells, _SUMMARY, strict=True)):
+            book.put(sheet, row, column, cell, width=width, look=book.large if head == "effect" else None)
 
 
-def _contents(book: _Book, sheet: Any, rows: Sequence[_Line]) -> None:
-    heads = (("sheet", 34), ("section", 34), ("what it holds", 100), ("used by", 40), ("numbers in", 50))
-    for column, (head, width) in enumerate(heads):
-        sheet.set_column(column, column, width)
-        sheet.write_string(0, column, head, book.head)
-    sheet.freeze_panes(1, 1)
+def _contents(book: Book, sheet: Any, rows: Sequence[_Line]) -> None:
+    heads = (("sheet", 34), ("section", 34), ("what it holds", 90), ("used by", 34), ("numbers in", 34))
+    book.lay(sheet, [Head(label, width) for label, width in heads], rows=len(rows))
     for row, line in enumerate(rows, start=1):
         if line.sheet:
             # Our own sheet names only: a link inside this file.
-            sheet.write_url(row, 0, f"internal:'{line.sheet}'!A1", string=line.sheet)
-        for column, text in enumerate(
-            (line.section, line.holds, ", ".join(line.used), ", ".join(line.sources)), start=1
-        ):
-            book.write(sheet, row, column, text or None)
-    sheet.autofilter(0, 0, len(rows), len(heads) - 1)
+            sheet.write_url(row, 0, f"internal:'{line.sheet}'!A1", book.link, string=line.sheet)
+        told = (line.section, line.holds, ", ".join(line.used), ", ".join(line.sources))
+        for column, text in enumerate(told, start=1):
+            book.write(sheet, row, column, text or None, width=heads[column][1])
 
 
-def _trace(book: _Book, sheet: Any, rows: Sequence[Traced], known: Collection[str]) -> None:
+def _trace(book: Book, sheet: Any, rows: Sequence[Traced], known: Collection[str]) -> None:
     """Write the cell behind each number of the front page, with a link to it."""
     heads = (("feature", 36), ("number", 34), ("as the front page has it", 60), ("sheet", 24), ("row", 8),
              ("column", 18), ("exact value", 18))  # fmt: skip
-    for column, (head, width) in enumerate(heads):
-        sheet.set_column(column, column, width)
-        sheet.write_string(0, column, head, book.head)
-    sheet.freeze_panes(1, 1)
+    book.lay(sheet, [Head(label, width) for label, width in heads], rows=len(rows))
     for place, row in enumerate(rows, start=1):
         for column, value in enumerate(row):
-            book.write(sheet, place, column, value)
+            book.write(sheet, place, column, value, width=heads[column][1])
         if row.sheet in known:
-            sheet.write_url(place, 3, f"internal:'{row.sheet}'!A{row.row}", string=row.sheet)
-    if rows:
-        sheet.autofilter(0, 0, len(rows), len(heads) - 1)
+            sheet.write_url(place, 3, f"internal:'{row.sheet}'!A{row.row}", book.link, string=row.sheet)
 
 
-def _columns(book: _Book, frames: Mapping[str, pd.DataFrame]) -> None:
+def _columns(book: Book, frames: Mapping[str, pd.DataFrame]) -> None:
     """Write what the columns of the complete results mean, with units."""
     sheet = book.sheet("Columns")
-    for column, (head, width) in enumerate((("column", 28), ("unit", 28), ("meaning", 100), ("in", 60))):
-        sheet.set_column(column, column, width)
-        sheet.write_string(0, column, head, book.head)
-    sheet.freeze_panes(1, 1)
+    heads = (("column", 28), ("unit", 28), ("meaning", 90), ("in", 60))
+    book.lay(sheet, [Head(label, width) for label, width in heads])
     row = 0
     for name, (unit, meaning) in MEANINGS.items():
         held = [key for key, frame in frames.items() if name in frame.columns]
         if held:
             row += 1
             for column, value in enumerate((name, unit, meaning, ", ".join(held))):
-                book.write(sheet, row, column, value)
+                book.write(sheet, row, column, value, width=heads[column][1])
 
 
-def _table(book: _Book, name: str, caption: str, table: Table) -> None:
+def _table(book: Book, name: str, caption: str, table: Table) -> None:
     sheet = book.sheet(name)
-    sheet.write_string(0, 0, _fitting(caption), book.bold)
-    for column, head in enumerate(table.columns):
-        sheet.write_string(2, column, head.label, book.head)
-        texts = [head.label, *(head.write(row[column]) for row in table.rows[:_MEASURED_ROWS])]
-        sheet.set_column(column, column, _width(texts))
+    heads = fit(
+        [
+            (head.label, [head.write(row[column]) for row in table.rows[:_MEASURED_ROWS]], head.numeric)
+            for column, head in enumerate(table.columns)
+        ]
+    )
+    book.name(sheet, caption, heads)
+    book.lay(sheet, heads, at=2, rows=len(table.rows))
     for row, values in enumerate(table.rows, start=3):
         for column, (value, head) in enumerate(zip(values, table.columns, strict=True)):
-            book.write(sheet, row, column, value, kind=head.format)
-    sheet.freeze_panes(3, 1)
-    if table.rows:
-        sheet.autofilter(2, 0, 2 + len(table.rows), len(table.columns) - 1)
+            book.write(sheet, row, column, value, kind=head.format, width=heads[column].width)
 
 
-def _texts(book: _Book, sections: Sequence[Section]) -> None:
+def _texts(book: Book, sections: Sequence[Section]) -> None:
     sheet = book.sheet("Text")
-    sheet.set_column(0, 0, 34)
-    sheet.set_column(1, 1, 120)
-    for column, head in enumerate(("section", "paragraph")):
-        sheet.write_string(0, column, head, book.head)
-    sheet.freeze_panes(1, 0)
+    book.lay(sheet, [Head("section", 34), Head("paragraph", 120)])
     row = 0
     for section in sections:
         for block in section.blocks:
             for paragraph in block.paragraphs if isinstance(block, Text) else ():
                 row += 1
-                book.write(sheet, row, 0, section.title)
-                book.write(sheet, row, 1, paragraph)
+                book.write(sheet, row, 0, section.title, width=34)
+                book.write(sheet, row, 1, paragraph, width=120)
 
 
-def _complete(book: _Book, name: str, frame: pd.DataFrame, used: Sequence[str]) -> _Line:
+def _complete(book: Book, name: str, frame: pd.DataFrame, used: Sequence[str]) -> _Line:
     """Write a complete table; return its line of the contents."""
     flat = frame.reset_index() if frame.index.name else frame
     kept = shareable(flat)
@@ -299,16 +205,23 @@ def _complete(book: _Book, name: str, frame: pd.DataFrame, used: Sequence[str]) 
         told = f"{name}: {len(kept):,} rows, too long for a sheet; see the results folder."
         return _Line("", "Complete results", told, used)
     sheet = book.sheet(name)
-    for column, label in enumerate(kept.columns):
-        values = [_cell(v) for v in kept[label].tolist()]
-        sheet.write_string(0, column, str(label), book.head)
-        sheet.set_column(column, column, _width([str(label), *(str(v) for v in values[:_MEASURED_ROWS])]))
+    columns = [[_cell(v) for v in kept[label].tolist()] for label in kept.columns]
+    heads = fit(
+        [
+            (str(label), [shown(v) for v in values[:_MEASURED_ROWS]], _numeric(values))
+            for label, values in zip(kept.columns, columns, strict=True)
+        ]
+    )
+    for column, (values, head) in enumerate(zip(columns, heads, strict=True)):
         for row, value in enumerate(values, start=1):
-            book.write(sheet, row, column, clean(value) if isinstance(value, str) else value)
-    sheet.freeze_panes(1, 1)
-    if len(kept):
-        sheet.autofilter(0, 0, len(kept), len(kept.columns) - 1)
+            text = clean(value) if isinstance(value, str) else value
+            book.write(sheet, row, column, text, width=head.width)
+    book.lay(sheet, heads, rows=len(kept))
     return _Line(name, "Complete results", told, used)
+
+
+def _numeric(values: Sequence[Cell]) -> bool:
+    return any(isinstance(v, int | float) and not isinstance(v, bool) for v in values)
 
 
 def _cell(value: object) -> Cell:
@@ -316,12 +229,3 @@ def _cell(value: object) -> Cell:
     if isinstance(value, list | tuple | np.ndarray):
         return "; ".join(map(str, value))
     return None if value is pd.NaT else cell_of(value)
-
-
-def _fitting(text: str) -> str:
-    return text if len(text) <= _LONGEST_TEXT else text[: _LONGEST_TEXT - len(_CUT)] + _CUT
-
-
-def _width(texts: Sequence[str]) -> float:
-    longest = max((len(line) for text in texts for line in text.splitlines() or [""]), default=8)
-    return float(min(_WIDEST, max(8, longest + 2)))

@@ -45,7 +45,7 @@ def test_concentrations_over_time_show_every_participant_and_the_means_of_the_ta
     assert "LLOQ 0.05" in words
     assert "10 mg (n = 3)" in words
     assert linear.get_xlabel() == "Days from the first dose"
-    assert linear.get_ylabel() == "Concentration (ug/mL)"
+    assert linear.get_ylabel() == "Concentration (µg/mL)"
     assert render_png(fig, dpi=60) == render_png(concentration_time(frame, dose), dpi=60)
 
 
@@ -86,6 +86,6 @@ def test_dose_proportionality_prints_the_fit_of_the_table() -> None:
     assert f"slope {fit['slope']:.3g}" in words
     assert "n = 12 values of 12 participants, 3 doses" in words
     assert str(fit["verdict"]) in ax.get_title(loc="left")
-    assert ax.get_ylabel() == "AUCinf (h*ug/mL)"
+    assert ax.get_ylabel() == "AUCinf (h·µg/mL)"
     one = dose_proportionality(frame[frame["dose"] == 1.0])
     assert "Not estimable: one dose only" in " ".join(t.get_text() for t in one.texts).replace("\u00a0", " ")

@@ -75,7 +75,7 @@ def test_the_numbers_of_the_page_are_those_of_the_tables(result: pb.PDResult) ->
     summary = result.clinical["pk_parameter_summary"]
     cmax = summary[(summary["parameter"] == "cmax") & (summary["dose"] == 10)].iloc[0]
     pk = cells(found["pk-parameters"], 0)
-    assert pk["Cmax (ug/mL)"] == f"{cmax['geo_mean']:.3g} ({cmax['geo_cv_pct']:.0f}\u00a0%)"
+    assert pk["Cmax (µg/mL)"] == f"{cmax['geo_mean']:.3g} ({cmax['geo_cv_pct']:.0f}\u00a0%)"
     dlt = result.clinical["dlt_by_dose"]
     assert [r[2] for r in found["dlt"].rows] == [
         f"{n} of {d}" for n, d in zip(dlt["n_dlt"], dlt["n_evaluable"], strict=True)

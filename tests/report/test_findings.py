@@ -243,7 +243,7 @@ def test_methods_follow_the_plan(fake: ModuleType) -> None:
     for told in ("~ visit + (1|participant)", "Kenward and Roger", "exactly the paired t-test", "voom",
                  "primary, by Holm's method over its features and all contrasts (1 test)",
                  "genes, by Benjamini and Hochberg's method within each contrast (3 tests)",
-                 "viable_tumor_cells of at least 100", "numpy 2.3.4", "study days -28 to -1"):  # fmt: skip
+                 "viable_tumor_cells of at least 100", "numpy 2.3.4", "study days −28 to −1"):  # fmt: skip
         assert told in text
     result.plan.allow_negative_icc, result.plan.ddf, result.plan.replicates = False, "satterthwaite", "all"
     text = " ".join(methods_text(result))
