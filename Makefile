@@ -7,6 +7,8 @@ EXTRAS := openslide dicom singlecell workflow slurm
 # Results must not depend on how many threads a linear-algebra library takes.
 export OMP_NUM_THREADS := 1
 export OPENBLAS_NUM_THREADS := 1
+# Nor should every process compile what it imports: a container may tell Python to keep no compiled modules.
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: setup demo test quick lint types floors docs validation check coverage mutation bench wheel constraints reference \
 	clean

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,6 +21,17 @@ ROOT = Path(__file__).resolve().parents[1]
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and with them all that they start.
 signal.signal(signal.SIGINT, signal.default_int_handler)
+# Where Python is told to keep no compiled modules, as in many containers, each process that the tests start
+# compiles again all that it imports, for longer than most of them work.
+sys.dont_write_bytecode = False
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+#: What begins the first half of the tests and what the second, so one worker of two and the other: that which
+#: starts whole runs. The fixtures of a room are then built once, and no long test is left for the end.
+_FIRST = (
+    ("faults/", "slurm/", "test_notebooks.py", "report/", "plot/"),
+    ("run/test_workflow.py", "test_readme.py", "test_run", "run/", "test_cli.py"),
+)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -31,13 +43,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With `--slow` give every property at least 1,000 examples, whatever it runs otherwise."""
+    """Order the tests for two workers; with `--slow` give every property at least 1,000 examples."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items[:] = _in_halves(items)
     name = "_hypothesis_internal_use_settings"
     for item in items if config.getoption("--slow") else ():
         test = getattr(item, "obj", None)
         own = getattr(test, name, None)
         if own is not None:
             setattr(test, name, settings(own, max_examples=max(1000, own.max_examples)))
+
+
+def _in_halves(items: list[pytest.Item]) -> list[pytest.Item]:
+    begins = [[i for part in first for i in items if _lies_in(i, part)] for first in _FIRST]
+    begins = [list(dict.fromkeys(begin)) for begin in begins]
+    taken = {item for begin in begins for item in begin}
+    rest = [item for item in items if item not in taken]
+    room = max(0, len(items) // 2 - len(begins[0]))
+    return [*begins[0], *rest[:room], *begins[1], *rest[room:]]
+
+
+def _lies_in(item: pytest.Item, part: str) -> bool:
+    return item.path.relative_to(ROOT / "tests").as_posix().startswith(part)
 
 
 def _shared_root() -> Path:

@@ -158,8 +158,8 @@ def test_check_prints_one_problem_a_line_where_a_table_has_no_room(
     bad = copy(study, tmp_path / "bad")
     replace(bad / "plan.yaml", "seed: 1", "sead: 1")
     replace(bad / "biopsies.csv", "P01,P01-T,", "P01,P01-S,")
-    piped = shell("check", bad, env={**os.environ, "COLUMNS": "200"})
-    assert piped.returncode == 3
+    piped = call("check", bad)
+    assert piped.exit_code == 3
     lines = piped.stdout.splitlines()
     assert len(lines) == 3
     assert any(line.startswith("error: E-PLAN-001 plan.yaml:4 [sead]: ") for line in lines)
@@ -319,8 +319,9 @@ def test_check_a_file_without_saying_what_it_is(study: Path) -> None:
 
 
 def test_run_prints_the_report_only_and_its_steps_on_standard_error(study: Path, tmp_path: Path) -> None:
-    done = shell("run", study, "-o", tmp_path / "out", cwd=tmp_path)
-    assert done.returncode == 0, done.stderr
+    """As a process of its own: test_run.py."""
+    done = call("run", study, "-o", tmp_path / "out")
+    assert done.exit_code == 0, done.stderr
     assert done.stdout == f"{tmp_path / 'out' / 'review.html'}\n"
     steps = [line.split(":")[0] for line in done.stderr.splitlines()]
     assert steps[:4] == ["check", "change", "decide", "report"]
@@ -331,8 +332,8 @@ def test_run_prints_the_report_only_and_its_steps_on_standard_error(study: Path,
 def test_a_refused_study_exits_3_with_the_place_on_standard_error(study: Path, tmp_path: Path) -> None:
     bad = copy(study, tmp_path / "bad")
     (bad / "participants.csv").unlink()
-    done = shell("run", bad, "-o", tmp_path / "out")
-    assert done.returncode == 3
+    done = call("run", bad, "-o", tmp_path / "out")
+    assert done.exit_code == 3
     assert done.stdout == ""
     assert "error: E-FILE-001 participants.csv" in done.stderr
     assert "Remedy:" in done.stderr

@@ -29,7 +29,7 @@ def test_the_jupyter_lines_equal_the_command_line(tmp_path: Path, monkeypatch: p
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(mpl.rcParams, "backend", "Agg")
     design = TrialDesign(missing=0, inadequate=0, out_of_window=0, repeated=0)
-    pb.simulate_study(tmp_path / "demo" / "study", seed=2, n_participants=4, genes=300, design=design)
+    pb.simulate_study(tmp_path / "demo" / "study", seed=2, n_participants=3, genes=300, design=design)
     names: dict[str, object] = {}
     exec(compile(block, str(README), "exec"), names)  # noqa: S102 -- our own README
     outcome = pb.run_study(tmp_path / "demo" / "study", tmp_path / "demo" / "results", progress=False)

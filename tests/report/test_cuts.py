@@ -142,7 +142,7 @@ def test_one_partial_date_changes_one_biopsy(tmp_path: Path) -> None:
         rows = [rows[0] + ",collection_date", *(row + "," for row in rows[1:])]
         rows[1] = f"P01,P01-0,screening,,200,{date}"
         biopsies.write_text("\n".join([*rows, ""]))
-        outs.append(pb.run_study(folder, tmp_path / f"{name}-out", progress=False, workers=1).out)
+        outs.append(pb.change_study(folder, tmp_path / f"{name}-out", progress=False).out)
     items = pb.diff_results(*outs).items
     assert set(items.loc[items["kind"] == "biopsy", "item"]) == {"P01-0"}
 
@@ -167,14 +167,14 @@ def test_the_two_ways_round_mirror_each_other(cuts: tuple[Path, Path]) -> None:
 def test_a_changed_plan_is_the_reason_where_nothing_else_is(cuts: tuple[Path, Path], tmp_path: Path) -> None:
     again = _study(tmp_path / "again")
     _edit(again / "plan.yaml", "families:", "ddf: residual\nfamilies:")
-    outcome = pb.run_study(again, tmp_path / "out", progress=False, workers=1)
+    outcome = pb.change_study(again, tmp_path / "out", progress=False)
     found = pb.diff_results(cuts[0], outcome.out)
     assert found.pairs.empty
     assert dict(zip(found.facts["fact"], found.facts["before"] != found.facts["after"], strict=True))["plan"]
 
 
 def test_two_studies_are_refused(cuts: tuple[Path, Path], tmp_path: Path) -> None:
-    outcome = pb.run_study(_study(tmp_path / "s", name="OTHER"), tmp_path / "out", progress=False, workers=1)
+    outcome = pb.change_study(_study(tmp_path / "s", name="OTHER"), tmp_path / "out", progress=False)
     with pytest.raises(InputError, match="E-RUN-009"):
         pb.diff_results(cuts[0], outcome.out)
 

@@ -55,7 +55,8 @@ def test_through_sbatch_it_gives_the_bytes_of_a_local_run(cluster: Path, tmp_pat
     bad = study / "slides" / "P02-T.tif"
     bad.write_bytes(bad.read_bytes()[:3000])
     write_config(tmp_path, study)
-    profile = ("--profile", str(WORKFLOW / "profiles" / "slurm"), "--latency-wait", "5")
+    often = ("--seconds-between-status-checks", "1", "--slurm-init-seconds-before-status-checks", "1")
+    profile = ("--profile", str(WORKFLOW / "profiles" / "slurm"), "--latency-wait", "5", *often)
     ended = snakemake(tmp_path, *profile, "--configfile", "config.json", seconds=900)
     assert ended.returncode == 0, ended.stdout + ended.stderr
     assert "finished with 1 quarantined items (exit status 4)" in ended.stdout + ended.stderr
