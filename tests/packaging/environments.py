@@ -101,7 +101,8 @@ def versions(environment: Path) -> str:
     """The Python of an environment, and its versions of the packages that move numbers."""
     code = (
         "import platform, importlib.metadata as m, sys\n"
-        "print('Python', platform.python_version(), *(f'{n} {m.version(n)}' for n in sys.argv[1:]), sep=', ')"
+        "named = (f'{name} {m.version(name)}' for name in sys.argv[1:])\n"
+        "print(f'Python {platform.python_version()}', *named, sep=', ')"
     )
     command = [environment / "bin" / "python", "-c", code, *NAMED]
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
