@@ -68,8 +68,6 @@ class Reach:
 
 def reach(folder: Path, workers: int) -> Reach:
     """Run the tests of all rooms once, each with the lines that it reaches."""
-    import coverage
-
     paths = sorted({test for room in ROOMS for test in room.tests})
     report = folder / "seconds.jsonl"
     surroundings = {
@@ -82,7 +80,17 @@ def reach(folder: Path, workers: int) -> Reach:
     command += ["not slow and not browser", "--here", "-p", "no:cacheprovider", "-p", "mutation.seconds"]
     command += ["--cov=pdbiomarker", "--cov-context=test", "--cov-report="]
     subprocess.run(command, cwd=ROOT, env=surroundings, check=False)
-    data = coverage.CoverageData(str(folder / "reached"))
+    return reach_of(folder / "reached", report)
+
+
+def reach_of(measured: Path, report: Path) -> Reach:
+    """Read what a run of tests reached (coverage with ``--cov-context=test``) and what each of them took.
+
+    A run may hold more tests than those of the rooms, or be one that was broken off.
+    """
+    import coverage
+
+    data = coverage.CoverageData(str(measured))
     data.read()
     ours = {str(ROOT / file): file for room in ROOMS for file in room.files()}
     lines = {

@@ -3,13 +3,16 @@
 ::
 
     python tests/mutation/sample.py mutants.json
+    python tests/mutation/sample.py mutants.json --seed 7 --share 0.3
 
+The share is of the number of mutants of each room (``rooms.py``).
 Left out is what cannot change a result, or only a sentence that people read: annotations, decorators,
 docstrings, the text of messages, ``__all__``, ``strict=`` and ``encoding=`` of a call, and ``cast``.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import json
 import random
@@ -140,17 +143,23 @@ def _differs(mutant: Mutant) -> bool:
         return False
 
 
-def sample(seed: int = SEED) -> list[Mutant]:
-    """The mutants of all rooms, the same for the same code and seed."""
+def sample(seed: int = SEED, share: float = 1.0) -> list[Mutant]:
+    """The mutants of all rooms, the same for the same code, seed and share."""
     drawn = []
     for room in ROOMS:
         every = [mutant for file in room.files() for mutant in _mutants(room, file)]
         random.Random(f"{seed} {room.name}").shuffle(every)  # noqa: S311
-        chosen = list(islice(filter(_differs, every), room.mutants))
+        chosen = list(islice(filter(_differs, every), round(share * room.mutants)))
         drawn += sorted(chosen, key=lambda m: (m.file, m.start, m.operator, m.after))
         print(f"{room.name}: {len(chosen)} of {len(every)}", file=sys.stderr)
     return drawn
 
 
 if __name__ == "__main__":
-    Path(sys.argv[1]).write_text(json.dumps([asdict(m) for m in sample()], indent=0), encoding="utf-8")
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--seed", type=int, default=SEED)
+    parser.add_argument("--share", type=float, default=1.0, help="of the mutants of each room")
+    given = parser.parse_args()
+    drawn = [asdict(mutant) for mutant in sample(given.seed, given.share)]
+    given.out.write_text(json.dumps(drawn, indent=0), encoding="utf-8")

@@ -1,7 +1,8 @@
 """Install the wheel alone into environments of their own and try it there: ``make wheel``.
 
 Nothing of the checkout is on the way of the installed package but the tests. Interpreters are those of this
-machine; one that is not here is told and makes the run fail.
+machine; one that is not here is told and makes the run fail. Where one environment fails the others are
+tried all the same.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 import zipfile
 from collections.abc import Sequence
 from pathlib import Path
@@ -25,6 +27,8 @@ TESTS = (
     "tests/ihc/test_stain.py", "tests/clinical/test_nca.py", "tests/decide/test_evaluate.py",
     "tests/report/test_html.py", "tests/report/test_formats.py",
 )  # fmt: skip
+#: What a report of a run names: the packages whose versions move numbers.
+NAMED = ("numpy", "scipy", "pandas", "anndata", "scikit-image", "numba", "statsmodels", "matplotlib")
 #: The tests' own needs, beside what the wheel brings.
 TOOLS = ("pytest>=8.4", "hypothesis>=6.130", "pypdf>=6")
 
@@ -35,6 +39,12 @@ def uv() -> str:
     if not Path(found).is_file():
         raise FileNotFoundError("uv is needed: run 'make setup'")
     return found
+
+
+def extras() -> list[str]:
+    """Names of the optional parts of the package, as pyproject.toml has them."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    return list(project["optional-dependencies"])
 
 
 def _run(command: Sequence[str | Path], folder: Path, **variables: str) -> None:
@@ -77,6 +87,27 @@ def install(wheel: Path, target: Path, *, python: str, resolution: str, tools: S
     _run(command, wheel.parent)
 
 
+def resolve(extra: str, *, python: str, resolution: str, folder: Path) -> Path:
+    """Find versions that fit together for the package with an extra, and install none of them."""
+    pins = folder / f"{extra}-{Path(python).name}-{resolution}.txt"
+    command = [uv(), "pip", "compile", "--quiet", "--python", python, "--resolution", resolution]
+    _run(
+        [*command, "--extra", extra, ROOT / "pyproject.toml", "-o", pins], folder, UV_PYTHON_DOWNLOADS="never"
+    )
+    return pins
+
+
+def versions(environment: Path) -> str:
+    """The Python of an environment, and its versions of the packages that move numbers."""
+    code = (
+        "import platform, importlib.metadata as m, sys\n"
+        "named = (f'{name} {m.version(name)}' for name in sys.argv[1:])\n"
+        "print(f'Python {platform.python_version()}', *named, sep=', ')"
+    )
+    command = [environment / "bin" / "python", "-c", code, *NAMED]
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
 def run_demo(environment: Path, folder: Path, *, participants: int = 12) -> Path:
     """Run ``pdbiomarker demo`` of an environment from a folder outside the checkout; give the report."""
     command = [environment / "bin" / "pdbiomarker", "demo", "--quiet", "--participants", str(participants)]
@@ -91,27 +122,42 @@ def run_tests(environment: Path) -> None:
     _run([environment / "bin" / "pytest", *options, *TESTS], ROOT)
 
 
+def try_wheel(wheel: Path, place: Path, *, python: str, resolution: str, tests: bool) -> str:
+    """Install, run the demo and, where asked for, the tests; say with which versions."""
+    (place / "away").mkdir(parents=True)
+    install(wheel, place / "env", python=python, resolution=resolution, tools=TOOLS if tests else ())
+    run_demo(place / "env", place / "away")
+    if tests:
+        run_tests(place / "env")
+    for extra in extras():
+        resolve(extra, python=python, resolution=resolution, folder=place)
+    return versions(place / "env")
+
+
 def main() -> int:
-    """Try the wheel in every environment that is asked for."""
+    """Try the wheel in every environment that is asked for; 1 where one failed."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--python", action="append", help="may be repeated; default: 3.12 and 3.13")
     parser.add_argument("--resolution", action="append", choices=["highest", "lowest-direct"])
     parser.add_argument("--tests", action="store_true", help="run the tests too, not the demo alone")
     given = parser.parse_args()
+    said = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         wheel = build_wheel(folder)
         for python in given.python or ["3.12", "3.13"]:
             for resolution in given.resolution or ["highest"]:
                 place = folder / f"{Path(python).name}-{resolution}"
-                (place / "away").mkdir(parents=True)
-                tools = TOOLS if given.tests else ()
-                install(wheel, place / "env", python=python, resolution=resolution, tools=tools)
-                run_demo(place / "env", place / "away")
-                if given.tests:
-                    run_tests(place / "env")
-                sys.stdout.write(f"{python}, {resolution}: ok\n")
-    return 0
+                options = {"python": python, "resolution": resolution, "tests": given.tests}
+                try:
+                    said[place.name] = f"ok: {try_wheel(wheel, place, **options)}"
+                except subprocess.CalledProcessError as error:
+                    said[place.name] = f"FAILED: {' '.join(map(str, error.cmd))}"
+                shutil.rmtree(place, ignore_errors=True)
+                sys.stdout.write(f"{place.name}: {said[place.name]}\n")
+                sys.stdout.flush()
+    sys.stdout.write("".join(f"{name}: {text}\n" for name, text in said.items()))
+    return int(any(text.startswith("FAILED") for text in said.values()))
 
 
 if __name__ == "__main__":

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import re
 import sys
 import tomllib
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
 
-from tests.packaging.environments import ROOT, build_wheel, install, run_demo, uv, wheel_files
+from tests.packaging.environments import ROOT, build_wheel, extras, install, run_demo, uv, wheel_files
 
 PAGES = ("study_folder.md", "results.md", "glossary.md")
 
@@ -44,22 +49,76 @@ def test_the_wheel_says_what_it_is(wheel: Path) -> None:
     assert set(about) == {"METADATA", "WHEEL", "RECORD", "entry_points.txt", "LICENSE"}
 
 
+def _pyproject() -> dict[str, Any]:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
 def test_every_dependency_has_a_floor() -> None:
     """Without one, the lowest version that the wheel allows could not be tested."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    project = _pyproject()["project"]
     needs = [*project["dependencies"], *(n for e in project["optional-dependencies"].values() for n in e)]
     assert [need for need in needs if ">=" not in need] == []
 
 
 def test_the_conda_recipe_asks_for_what_the_wheel_asks_for() -> None:
-    """Same floors; only names differ where conda-forge has another one."""
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    """The same, neither less nor more; only names differ where conda-forge has another one."""
+    told = _pyproject()
+    recipe = yaml.safe_load((ROOT / "conda/recipe.yaml").read_text(encoding="utf-8"))
     names = {"matplotlib": "matplotlib-base", "opencv-python-headless": "py-opencv"}
-    recipe = (ROOT / "conda/recipe.yaml").read_text(encoding="utf-8")
-    for need in project["dependencies"]:
-        name, _, versions = need.partition(">=")
-        assert f"- {names.get(name, name)} >={versions}\n" in recipe, need
-    assert f'version: "{project["version"]}"' in recipe
+    needs = (Requirement(need) for need in told["project"]["dependencies"])
+    expected = {names.get(need.name, need.name): need.specifier for need in needs}
+    expected["python"] = SpecifierSet(told["project"]["requires-python"])
+    assert _conda(recipe["requirements"]["run"]) == expected
+    builders = {need.name: need.specifier for need in map(Requirement, told["build-system"]["requires"])}
+    assert _conda(recipe["requirements"]["host"]) == builders | {
+        "python": expected["python"],
+        "pip": SpecifierSet(),
+    }
+
+
+def _conda(needs: list[str]) -> dict[str, SpecifierSet]:
+    """Requirements of a recipe: each is named once."""
+    found = [need.partition(" ") for need in needs]
+    assert len({name for name, _, _ in found}) == len(found)
+    return {name: SpecifierSet(bounds) for name, _, bounds in found}
+
+
+def test_the_conda_recipe_says_what_the_project_says() -> None:
+    told = _pyproject()["project"]
+    recipe = yaml.safe_load((ROOT / "conda/recipe.yaml").read_text(encoding="utf-8"))
+    assert recipe["package"] == {"name": told["name"], "version": told["version"]}
+    assert recipe["about"]["summary"] == told["description"]
+    assert recipe["about"]["license"] == told["license"]
+    scripts = [f"{name} = {target}" for name, target in told["scripts"].items()]
+    assert recipe["build"]["python"]["entry_points"] == scripts
+
+
+def test_the_container_is_given_all_that_the_build_reads() -> None:
+    """Of the checkout it has what is copied, each to its own place, and nothing else."""
+    told = _pyproject()
+    copied = set()
+    for line in (ROOT / "Containerfile").read_text(encoding="utf-8").splitlines():
+        if line.startswith("COPY "):
+            *sources, target = line.split()[1:]
+            for source in sources:
+                assert (ROOT / source).exists(), source
+                place = Path(target, Path(source).name) if target.endswith("/") else Path(target)
+                assert place == Path(source)
+            copied |= set(sources)
+    wheel = told["tool"]["hatch"]["build"]["targets"]["wheel"]
+    needed = {*wheel["packages"], *wheel["force-include"], *told["project"]["license-files"]}
+    assert copied == needed | {"pyproject.toml", "constraints.txt", told["project"]["readme"]}
+
+
+def test_the_container_installs_extras_that_exist_on_a_python_that_is_supported() -> None:
+    told = _pyproject()["project"]
+    lines = (ROOT / "Containerfile").read_text(encoding="utf-8")
+    base = re.search(r"^FROM \S+/python:(\d+\.\d+)-", lines, re.MULTILINE)
+    assert base is not None
+    assert f"Programming Language :: Python :: {base.group(1)}" in told["classifiers"]
+    asked = re.search(r"pip install .*'\.\[(.*)\]'", lines)
+    assert asked is not None
+    assert set(asked.group(1).split(",")) <= set(extras())
 
 
 @pytest.mark.slow
