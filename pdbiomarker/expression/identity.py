@@ -477,15 +477,15 @@ def _table(
     n_genes: int,
 ) -> pd.DataFrame:
     ids, persons = people["library_id"].tolist(), people["participant_id"].tolist()
+    markers = int(sexes["markers"].max())
     rows = []
     for k, person in enumerate(persons):
         own = [j for j, p in enumerate(persons) if p == person and j != k]
         other = [j for j, p in enumerate(persons) if p != person]
         best_own = _best(similarity[k], own)
         best_other = _best(similarity[k], other)
-        told = sexes.loc[k]
         check, why = _sex_check(
-            people["sex"][k], str(told["sex_rna"]), float(told["xist_log2_cpm"]), int(told["markers"])
+            people["sex"][k], str(sexes["sex_rna"][k]), float(sexes["xist_log2_cpm"][k]), markers
         )
         row: dict[str, object] = {
             **{c: people[c][k] for c in ("library_id", "participant_id", "biopsy_id", "visit", "sex")},

@@ -28,7 +28,7 @@ from pdbiomarker.study.model import Study
 from pdbiomarker.study.overrides import FILE as OVERRIDES
 from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
-from pdbiomarker.study.places import amiss, check_files, leads_outside
+from pdbiomarker.study.places import amiss, check_files, leads_outside, tell_outside
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
 from pdbiomarker.tables import nearest, order_by_ids, read_yaml
@@ -163,13 +163,7 @@ def _overrides(
 ) -> pd.DataFrame:
     participants, biopsies, libraries, slides = frames
     if leads_outside(folder, OVERRIDES):
-        problems.add(
-            "E-FILE-006",
-            "The path leads outside the study folder.",
-            remedy="Put the file into the study folder.",
-            file=FILE,
-            value=OVERRIDES,
-        )
+        tell_outside(FILE, OVERRIDES, problems)
         return no_overrides()
     # Libraries that carry the ids of the biopsies are not items of their own.
     own = libraries[libraries["source"] != "biopsy_id"]
@@ -226,13 +220,7 @@ def _open(
     folder: Path, file: str, columns: Mapping[str, str], required: tuple[str, ...], problems: Problems
 ) -> Sheet | None:
     if leads_outside(folder, file):
-        problems.add(
-            "E-FILE-006",
-            "The path leads outside the study folder.",
-            remedy="Put the file into the study folder.",
-            file=FILE,
-            value=file,
-        )
+        tell_outside(FILE, file, problems)
         return None
     return open_sheet(folder / file, file=file, columns=columns, required=required, problems=problems)
 

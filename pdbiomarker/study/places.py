@@ -8,7 +8,7 @@ from typing import Final
 
 from pdbiomarker.errors import Problems
 
-__all__ = ["amiss", "check_files", "leads_outside"]
+__all__ = ["amiss", "check_files", "leads_outside", "tell_outside"]
 
 _DOCUMENTS: Final = frozenset(
     {".csv", ".geojson", ".json", ".parquet", ".png", ".rcc", ".tif", ".tiff", ".tsv"}
@@ -40,6 +40,17 @@ def leads_outside(folder: Path, path: str) -> bool:
         return Path(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # RuntimeError: links that lead to one another
         return True
+
+
+def tell_outside(file: str, value: str, problems: Problems) -> None:
+    """Refuse a file of the study, named in `file`, that lies elsewhere."""
+    problems.add(
+        "E-FILE-006",
+        "The path leads outside the study folder.",
+        remedy="Put the file into the study folder.",
+        file=file,
+        value=value,
+    )
 
 
 def check_files(paths: Iterable[Path], problems: Problems, *, root: Path) -> None:

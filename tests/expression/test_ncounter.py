@@ -29,8 +29,8 @@ from pdbiomarker.expression.ncounter import (
 )
 from pdbiomarker.plan import Plan
 from pdbiomarker.run import run_study
+from pdbiomarker.run.assays import count_assays
 from pdbiomarker.run.results import read_result
-from pdbiomarker.run.survey import count_assays
 from pdbiomarker.study import read_study
 from tests.builders import study_folder
 from tests.rcc_set import EFFECT, draw, rcc_text, write_run
