@@ -283,7 +283,7 @@ def _missing(ax: Axes, rows: Sequence[_Row], people: Sequence[str], grid: Floats
     order = sorted(counts, key=lambda word: (-counts[word], word))
     hatch = {word: _HATCHES[min(k, len(_HATCHES) - 1)] for k, word in enumerate(order)}
     for (y, x), word in words.items():
-        ax.add_patch(
+        ax.add_artist(  # inside the cells: no patch, whose limits would be looked for
             Rectangle(
                 (x - 0.5, y - 0.5), 1, 1, facecolor="#f4f6f7", edgecolor="#9aa7ae", hatch=hatch[word], lw=0.0,
                 zorder=1, gid="missing",

@@ -106,12 +106,12 @@ def _draw(
         first, size = people.index(person), people.count(person)
         ticks[person] = first + (size - 1) / 2
         if size > 1:
-            ax.add_patch(Rectangle((first - 0.5, first - 0.5), size, size, fc="none", ec=INK, lw=0.8))
+            ax.add_artist(Rectangle((first - 0.5, first - 0.5), size, size, fc="none", ec=INK, lw=0.8))
         mark_band(ax, (first - 0.5, -0.5), (size, n), person, lw=1.4)
         mark_band(ax, (-0.5, first - 0.5), (n, size), person, lw=1.4)
     for a, b in suspects:
         for x, y in ((a, b), (b, a)):
-            ax.add_patch(Rectangle((x - 0.5, y - 0.5), 1, 1, fc="none", ec=UP, lw=1.6, zorder=4))
+            ax.add_artist(Rectangle((x - 0.5, y - 0.5), 1, 1, fc="none", ec=UP, lw=1.6, zorder=4))
     doubted = {people[a] for a, _ in suspects}
     shown = [p for p in ticks if len(ticks) <= _NAMED or p in doubted]
     middles = [ticks[p] for p in shown]

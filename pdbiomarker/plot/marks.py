@@ -93,7 +93,7 @@ def mark_band(
     """
     faint = 0.004  # too little to be seen
     band = Rectangle(corner, *size, fc=(1, 1, 1, faint), ec=(0, 0, 0, faint), lw=lw, zorder=5)
-    mark(ax.add_patch(band), person)
+    mark(ax.add_artist(band), person)  # no patch: the limits of the axes are not looked for again
 
 
 def _drawn(artist: Artist, n: int) -> Sequence[bool]:

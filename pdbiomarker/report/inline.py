@@ -133,6 +133,7 @@ class _Writer:
         self._page = page
         self._prefix = prefix
         self._ids: dict[str, str] = {}
+        self._styles: dict[str, dict[str, str]] = {}
 
     def content(self, root: Element) -> str:
         """The children of the root."""
@@ -187,16 +188,24 @@ class _Writer:
         kept: dict[str, str] = {}
         for name, value in element.attrib.items():
             if name == "style":
-                for part in value.split(";"):
-                    look, _, how = part.partition(":")
-                    if look.strip():
-                        kept[_known(look.strip(), _LOOKS)] = self._checked(how.strip())
+                kept |= self._style(value)
             elif name == _HREF:
                 kept["href"] = self._target(element, value)
             elif name not in {"id", "version", "viewBox", "type"}:
                 kept[_known(name, _LOOKS | _PLACES)] = self._checked(value)
         kept.pop("mix-blend-mode", None)
         return kept
+
+    def _style(self, text: str) -> dict[str, str]:
+        """A style as attributes; many elements have the same."""
+        if text not in self._styles:
+            parts = [part.partition(":") for part in text.split(";")]
+            self._styles[text] = {
+                _known(look.strip(), _LOOKS): self._checked(how.strip())
+                for look, _, how in parts
+                if look.strip()
+            }
+        return self._styles[text]
 
     def _checked(self, value: str) -> str:
         link = _LINK.fullmatch(value)
