@@ -721,7 +721,7 @@ def test_fault_54_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_i
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setattr(road, "run_jobs", lambda jobs, **options: _die_over("slide-P01-T", jobs, **options))
-    outcome = run(study, out)
+    outcome = pb.change_study(study, out, progress=False)
     assert outcome.exit_code == 4
     (problem,) = outcome.problems
     assert (problem.code, problem.item, problem.file) == ("E-RUN-005", "P01-T", "slides.csv")

@@ -40,8 +40,19 @@ def slides(sound_study: Path) -> Path:
     return sound_study
 
 
+@pytest.fixture(scope="module")
+def ran(plain: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The results of a run of it; not to be changed."""
+    return run(plain, tmp_path_factory.mktemp("hardening") / "out").out
+
+
 def run(study: Path, out: Path, **options: Any) -> RunOutcome:
     return pb.run_study(study, out, progress=False, **options)
+
+
+def change(study: Path, out: Path) -> RunOutcome:
+    """A run as far as the changes, for what concerns no report."""
+    return pb.change_study(study, out, progress=False)
 
 
 def refused(study: Path, out: Path, **options: Any) -> list[Problem]:
@@ -61,6 +72,7 @@ def test_an_input_that_changes_while_the_run_is_at_work_is_named_and_no_manifest
     """The check hashed the file, the step `change` reads it again: the manifest would name the old one."""
     study, out = copy(plain, tmp_path / "study"), tmp_path / "out"
     path, whole, analysis = study / name, (plain / name).read_bytes(), Trip.analysis
+    travel = run if name == "plan.yaml" else change
 
     def edited(trip: Trip, **options: Any) -> None:
         path.write_bytes(whole + (b"\n" if name != "counts.csv.gz" else gzip.compress(b"")))
@@ -69,10 +81,10 @@ def test_an_input_that_changes_while_the_run_is_at_work_is_named_and_no_manifest
     with monkeypatch.context() as patch:
         patch.setattr(Trip, "analysis", edited)
         with pytest.raises(VerificationError, match=f"E-RUN-080 {name}"):
-            run(study, out)
+            travel(study, out)
     assert not (out / "manifest.json").exists()
     path.write_bytes(whole)  # as it was hashed: what was made of the other is not taken for it
-    assert "change" in run(study, out).steps_made
+    assert "change" in travel(study, out).steps_made
     assert pb.verify(out) == []
 
 
@@ -81,7 +93,7 @@ def test_an_input_that_was_only_touched_is_no_other_one(
 ) -> None:
     study, analysis = copy(plain, tmp_path / "study"), Trip.analysis
     monkeypatch.setattr(Trip, "analysis", lambda trip: (os.utime(study / "biopsies.csv"), analysis(trip)))
-    assert run(study, tmp_path / "out").exit_code == 0
+    assert change(study, tmp_path / "out").exit_code == 0
 
 
 # --- no code from the working directory or the study folder ---
@@ -121,7 +133,7 @@ def test_slides_of_two_biopsies_with_one_content_are_both_left_out(
         shutil.copy(study / "slides/P01-S.tif", study / "slides/P01-T.tif")
     else:
         replace(study / "slides.csv", "slides/P01-T.tif", "./slides/../slides/P01-S.tif")
-    outcome = run(study, tmp_path / "out")
+    outcome = change(study, tmp_path / "out")
     assert outcome.exit_code == 4
     assert items(outcome, "E-SLIDE-011") == [biopsy(0, 0), biopsy(0, 1)]
     assert not (outcome.out / "slides" / biopsy(0, 0)).exists()
@@ -183,9 +195,8 @@ def test_an_assay_may_not_take_the_name_of_the_signatures_of_another(plain: Path
 
 
 @pytest.mark.parametrize("linked", ["results", "run.log", DONE])
-def test_a_link_in_the_results_folder_is_refused(plain: Path, tmp_path: Path, linked: str) -> None:
-    out, elsewhere = tmp_path / "out", tmp_path / "elsewhere"
-    run(plain, out)
+def test_a_link_in_the_results_folder_is_refused(plain: Path, ran: Path, tmp_path: Path, linked: str) -> None:
+    out, elsewhere = copy(ran, tmp_path / "out"), tmp_path / "elsewhere"
     (out / linked).rename(elsewhere)
     (out / linked).symlink_to(elsewhere)
     before = {p: p.read_bytes() for p in tmp_path.rglob("*") if p.is_file()}
@@ -285,7 +296,7 @@ def test_a_malformed_truth_is_left_out_with_a_warning(plain: Path, tmp_path: Pat
     told = [(p.file, p.severity) for p in pb.check(study)]
     assert told == [("truth/features.csv", "warning")]
     if "much" in text:
-        outcome = run(study, tmp_path / "out")
+        outcome = change(study, tmp_path / "out")
         assert outcome.exit_code == 0
         assert [p.file for p in outcome.problems] == ["truth/features.csv"]
         assert pb.read_result(outcome.out).truth is None

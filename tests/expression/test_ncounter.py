@@ -393,7 +393,8 @@ def test_real_lanes_have_the_figures_that_another_program_found(shared_data):
 def test_real_lanes_go_the_road(shared_data, tmp_path):
     """Day 0 against the first later day of 8 participants, by their names (a column of the sheet is wrong).
 
-    The lane at density 2.48 and the controls are left out; cartridges are the batches; every probe has a row.
+    The lane at density 2.48 and the controls are left out; cartridges are the batches; every probe that is
+    analysed has a row.
     """
     sheet = pd.read_csv(shared_data("ncounter_rcc/lanes_and_samples.csv")).dropna(
         subset=["participant_from_name"]
@@ -420,13 +421,16 @@ def test_real_lanes_go_the_road(shared_data, tmp_path):
     adata = expression.read_assay(study, study.spec.assays[0])
     assert adata.n_obs >= 14
     assert set(adata.obs["batch"]) <= {"10936924", "1093692589", "10936926"}
-    result = pd_change(study.with_assay("ncounter", adata), Plan.read(root / "plan.yaml", study))
-    strict = result.table[result.table["set"] == "strict"]
-    assert len(strict) == 780
-    # Little RNA: most probes are censored in most lanes. Probes seen in every lane must all have an answer.
+    assert adata.n_vars == 780
+    # Little RNA: most probes are censored in most lanes, for models that take time; a tenth of them is here.
+    # Probes seen in every lane must all have an answer.
     seen = (adata.layers["censored"] == 0).all(axis=0)
-    answered = strict.set_index("feature").loc[adata.var_names[seen], "status"]
-    assert answered.isin(["ok", "singular"]).all()
+    assert seen.any()
+    few = adata[:, seen | (np.arange(adata.n_vars) % 10 == 0)].copy()
+    result = pd_change(study.with_assay("ncounter", few), Plan.read(root / "plan.yaml", study))
+    strict = result.table[result.table["set"] == "strict"].set_index("feature")
+    assert sorted(strict.index) == sorted(few.var_names)
+    assert strict.loc[adata.var_names[seen], "status"].isin(["ok", "singular"]).all()
 
 
 @pytest.mark.data
