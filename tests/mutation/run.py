@@ -28,6 +28,8 @@ from rooms import ROOMS, ROOT, room_of
 
 #: Seconds of tests that one mutant is given (as measured without it), and their number.
 BUDGET, MOST = 25.0, 250
+#: Seconds beside them before a mutant counts as one that never ends: the product is loaded anew for each.
+PATIENCE = 30.0
 FIELDS = ("room", "file", "line", "operator", "before", "after", "verdict", "tests", "seconds")
 #: One process of these serves every mutant of a worker: the packages of others are loaded once.
 _PRELOAD = (
@@ -154,7 +156,14 @@ class Copy:
 
 
 def run(
-    mutants: list[dict[str, Any]], found: Reach, *, workers: int, budget: float, wide: bool, out: Path
+    mutants: list[dict[str, Any]],
+    found: Reach,
+    *,
+    workers: int,
+    budget: float,
+    patience: float,
+    wide: bool,
+    out: Path,
 ) -> None:
     """Judge all mutants and write the table, a row as soon as it is known."""
     started = time.monotonic()
@@ -170,7 +179,7 @@ def run(
             begun, verdict = time.monotonic(), "not reached"
             if tests:
                 copy = copies.get()
-                limit = 30 + 4 * sum(found.seconds[test] for test in tests)
+                limit = patience + 4 * sum(found.seconds[test] for test in tests)
                 verdict = copy.judge(mutant, tests, limit)
                 copies.put(copy)
             spent = round(time.monotonic() - begun, 1)
@@ -207,6 +216,7 @@ def main() -> None:
     parser.add_argument("out", type=Path)
     parser.add_argument("--workers", type=int, default=os.cpu_count() or 2)
     parser.add_argument("--budget", type=float, default=BUDGET, help="seconds of tests for one mutant")
+    parser.add_argument("--patience", type=float, default=PATIENCE, help="raise it on a busy machine")
     parser.add_argument("--wide", action="store_true", help="the tests of every room, for survivors")
     parser.add_argument("--reach", type=Path, help="what reaches what: read if it exists, else written")
     options = parser.parse_args()
@@ -220,7 +230,8 @@ def main() -> None:
                 json.dumps({"lines": known.lines, "seconds": known.seconds}), encoding="utf-8"
             )
     mutants = json.loads(options.mutants.read_text(encoding="utf-8"))
-    run(mutants, known, workers=options.workers, budget=options.budget, wide=options.wide, out=options.out)
+    asked = {key: getattr(options, key) for key in ("workers", "budget", "patience", "wide", "out")}
+    run(mutants, known, **asked)
 
 
 if __name__ == "__main__":
