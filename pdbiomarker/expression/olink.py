@@ -89,7 +89,8 @@ def _rows(path: Path, name: str, problems: Problems) -> pd.DataFrame:
         raise AssayError(problems)
     for column in _NEEDED:
         if column not in table:
-            remedy = f"Export NPX in long form, one row for each sample and protein. {nearest(column, map(str, table.columns))}"
+            near = nearest(column, map(str, table.columns))
+            remedy = f"Export NPX in long form, one row for each sample and protein. {near}"
             problems.add(
                 "E-SHEET-001", f"The column {column!r} is missing.", remedy=remedy, file=name, column=column
             )
