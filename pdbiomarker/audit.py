@@ -29,13 +29,13 @@ import dataclasses
 import fcntl
 import json
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pdbiomarker.errors import InputError, Problem, Problems
+from pdbiomarker.errors import InputError, Problem, Problems, tame
 from pdbiomarker.hashes import canonical_json, now_utc, sha256_json
+from pdbiomarker.whole_files import write_text
 
 __all__ = [
     "AUDIT",
@@ -56,7 +56,6 @@ SIGNOFFS: Final = "signoffs.json"
 #: Who is recorded, where nobody is named: only what a person put here on purpose, never the login.
 USER_VARIABLE: Final = "PDBIOMARKER_USER"
 _FIRST: Final = "0" * 64
-_CONTROL: Final = re.compile(r"[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
 _LONGEST_NAME: Final = 200
 _REMEDY: Final = (
     "Nobody can mend it: take the folder from a backup, or make it anew and say why in the study's records."
@@ -176,15 +175,7 @@ def append(
 
 def _keep_head(folder: Path, line: AuditLine) -> None:
     """Note the last line, while the log is locked; a process killed before it leaves an older note."""
-    partial = folder / f".partial-{os.getpid()}-audit"
-    try:
-        with partial.open("w", encoding="utf-8") as stream:
-            stream.write(_head(line.n, line.sha256))
-            stream.flush()
-            os.fsync(stream.fileno())
-        partial.replace(folder / HEAD)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_text(folder / HEAD, _head(line.n, line.sha256))
 
 
 def read(folder: str | Path) -> list[AuditLine]:
@@ -308,7 +299,7 @@ def checked_name(text: str, column: str) -> str:
         E-AUDIT-004: it is empty, longer than 200 characters, or holds control characters.
     """
     name = text.strip()
-    if name and len(name) <= _LONGEST_NAME and not _CONTROL.search(name):
+    if name and len(name) <= _LONGEST_NAME and tame(name, one_line=True) == name:
         return name
     problems = Problems()
     problems.add(

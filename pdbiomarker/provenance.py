@@ -21,7 +21,6 @@ import fcntl
 import json
 import os
 import re
-import secrets
 import signal
 import socket
 import threading
@@ -38,8 +37,10 @@ from pdbiomarker.audit import read as read_log
 from pdbiomarker.errors import FolderInUseError, Problems, ResourceError, StudyError
 from pdbiomarker.hashes import canonical_json, now_utc, sha256_file, sha256_json, sha256_text
 from pdbiomarker.versions import code_commit, code_version, environment, package_version
+from pdbiomarker.whole_files import PARTIAL_PREFIX, atomic_path, remove_partial_files, write_text
 
 __all__ = [
+    "PARTIAL_PREFIX",
     "FolderLock",
     "Manifest",
     "StepRecord",
@@ -71,7 +72,6 @@ JOBS: Final = ".jobs"
 MANIFEST: Final = "manifest.json"
 MANIFEST_FORMAT: Final = "pdbiomarker-manifest-1"
 _SWEEP_SECONDS: Final = 0.3
-PARTIAL_PREFIX: Final = ".partial-"
 _SLUG_LENGTH: Final = 60
 _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 
@@ -79,69 +79,6 @@ _STEP: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _RESERVED: Final = frozenset(
     ["con", "prn", "aux", "nul", *(f"com{i}" for i in range(10)), *(f"lpt{i}" for i in range(10))]
 )
-
-
-# --- whole files ---------------------------------------------------------------------------------------
-
-
-@contextlib.contextmanager
-def atomic_path(path: str | Path) -> Iterator[Path]:
-    r"""Write a file whole or not at all.
-
-    Gives a temporary path in the same folder (with the same suffix) to write to. When the block ends, the
-    file is flushed to the disk, renamed over `path`, and the folder is flushed; when the block raises,
-    the temporary file is removed and whatever stood at `path` stays as it was.
-
-    Parameters
-    ----------
-    path : str or Path
-        The file to be. Its folder is made when missing.
-
-    Yields
-    ------
-    Path
-        Where to write.
-
-    Examples
-    --------
-    >>> import tempfile
-    >>> target = Path(tempfile.mkdtemp()) / "table.csv"
-    >>> with atomic_path(target) as partial:
-    ...     _ = partial.write_text("a,b\n", encoding="utf-8")
-    >>> target.read_text(encoding="utf-8")
-    'a,b\n'
-    """
-    target = Path(path)
-    target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.parent / f"{PARTIAL_PREFIX}{os.getpid()}-{secrets.token_hex(4)}{target.suffix[:16]}"
-    try:
-        yield partial
-        _flush(partial)
-        partial.replace(target)
-        _flush(target.parent)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def write_text(path: str | Path, text: str) -> None:
-    """Write a text file whole or not at all, in UTF-8, its line ends as they are."""
-    with atomic_path(path) as partial:
-        partial.write_text(text, encoding="utf-8", newline="\n")
-
-
-def remove_partial_files(folder: str | Path) -> None:
-    """Remove temporary files that a killed run left anywhere below `folder`."""
-    for stray in sorted(Path(folder).rglob(f"{PARTIAL_PREFIX}*")):
-        if stray.is_file() and not stray.is_symlink():
-            stray.unlink(missing_ok=True)
-
-
-def _flush(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 # --- names ---------------------------------------------------------------------------------------------

@@ -19,8 +19,10 @@ import pdbiomarker as pb
 from pdbiomarker.errors import InputError, Problem, VerificationError
 from pdbiomarker.provenance import DONE
 from pdbiomarker.run import RunOutcome
-from pdbiomarker.run.road import Trip
-from pdbiomarker.run.survey import describe, survey, survey_slides
+from pdbiomarker.run.description import describe
+from pdbiomarker.run.named_slides import survey_slides
+from pdbiomarker.run.survey import survey
+from pdbiomarker.run.trip import Trip
 
 SCRIPT = Path(sys.executable).parent / "pdbiomarker"
 COMMANDS = ((sys.executable, "-m", "pdbiomarker"), (str(SCRIPT),))

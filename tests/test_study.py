@@ -224,6 +224,36 @@ def test_a_missing_slide_is_quarantined_and_the_rest_goes_on(tmp_path):
     )
 
 
+NO_IHC = ("  ihc: {slides: slides.csv, panel: cd8, regions: regions/}\n", "")
+
+
+@pytest.mark.parametrize(
+    "slides", ["slide_id,biopsy_id,path\nS1,B1,slides/S1.tif\nS9,B2,slides/S9.tif\n", None]
+)
+def test_slides_that_no_assay_measures_are_told_once_and_nothing_is_quarantined(tmp_path, slides):
+    biopsies = FILES["biopsies.csv"]
+    if slides is None:
+        biopsies = (
+            "subject,biopsy_id,timepoint,slide\nP1,B1,screening,slides/S1.tif\nP1,B2,C2D1,slides/S9.tif\n"
+        )
+    yaml = edited("study.yaml", NO_IHC, ("adequacy: {viable_tumor_cells: 100}\n", ""))
+    study = read_study(folder(tmp_path, study=yaml, slides=slides, biopsies=biopsies, libraries=None))
+    (problem,) = [p for p in study.problems if p.code == "E-STUDY-290"]
+    assert (problem.severity, problem.file) == ("warning", "slides.csv" if slides else "biopsies.csv")
+    assert "2 rows, 1 of their files not there" in problem.message
+    assert [p for p in study.problems if p.severity == "quarantine"] == []
+    assert study.slides.index.tolist() == ["S1"]  # what is there may still be measured by `quantify`
+
+
+def test_a_column_slide_of_another_meaning_refuses_nothing(tmp_path):
+    """Numbers of glasses: they repeat, and no file is called so."""
+    text = "subject,biopsy_id,timepoint,slide\nP1,B1,screening,1\nP1,B2,C2D1,1\n"
+    yaml = edited("study.yaml", NO_IHC, ("adequacy: {viable_tumor_cells: 100}\n", ""))
+    study = read_study(folder(tmp_path, study=yaml, slides=None, biopsies=text, libraries=None))
+    assert [(p.code, p.severity) for p in study.problems] == [("E-STUDY-290", "warning")]
+    assert len(study.slides) == 0
+
+
 def test_slides_may_lie_elsewhere(tmp_path):
     elsewhere = tmp_path / "elsewhere.tif"
     elsewhere.write_text("x")

@@ -383,9 +383,9 @@ def test_a_unit_that_is_not_in_the_table_is_none(text: str) -> None:
 
 
 def test_the_manifest_names_the_clinical_sheets(study: Study) -> None:
-    from pdbiomarker.run.survey import _input_files
+    from pdbiomarker.run.description import input_files
 
-    names = {name for name, _ in _input_files(study, None)}
+    names = {name for name, _ in input_files(study, None)}
     assert {f"clinical/{name}.csv" for name in CLINICAL} <= names
 
 

@@ -14,7 +14,7 @@ import pdbiomarker as pb
 from pdbiomarker import audit as log
 from pdbiomarker.cli.options import Quiet, Workers
 from pdbiomarker.cli.shell import print_json, print_problems, say
-from pdbiomarker.errors import InputError, Problem
+from pdbiomarker.errors import InputError, Problem, tame
 from pdbiomarker.hashes import sha256_file
 from pdbiomarker.provenance import MANIFEST, read_manifest
 from pdbiomarker.verification import log_head
@@ -126,7 +126,7 @@ def audit(results: ResultsFolder, *, as_json: AsJson = False) -> int:
             who = f" by {line.user}" if line.user else ""
             files = f"; files: {', '.join(line.files)}" if line.files else ""
             detail = ", ".join(f"{key} {value}" for key, value in sorted(line.detail.items()))
-            typer.echo(_printable(f"{line.n:>4} {line.time} {line.event}{who}: {detail}{files}"))
+            typer.echo(tame(f"{line.n:>4} {line.time} {line.event}{who}: {detail}{files}", one_line=True))
         typer.echo(f"{len(lines)} lines; last: {lines[-1].sha256 if lines else 'none'}")
         print_problems(problems)
     return InputError.exit_code if problems else 0
@@ -154,11 +154,6 @@ def _keeps_head(results: Path) -> bool:
         return "kept" in (log_head(read_manifest(results)) or {})
     except InputError:
         return False
-
-
-def _printable(text: str) -> str:
-    """Give a text without what could steer a terminal: an edited log may hold anything."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def _record(results: Path, event: str, detail: dict[str, Any], user: str | None) -> None:

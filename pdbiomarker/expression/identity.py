@@ -2,11 +2,14 @@
 
 *Sex.* Five genes of the Y chromosome are compared with XIST. Transcripts of Y contradict a recorded female;
 XIST without any of Y contradicts a recorded male. Silent Y genes alone never do: tumours lose Y, and XIST may
-be missing from the matrix. Silent Y and silent XIST say nothing.
+be missing from the matrix. Silent Y and silent XIST say nothing. The limits are those of whole
+transcriptomes: in a matrix of fewer than 10,000 genes a gene's share of the reads is larger, stray reads of Y
+included, so the levels are brought down by the ratio, and without XIST and two genes of Y it says nothing.
 
-*Likeness.* Genes that differ most between libraries, and no two of which go together, are chosen without
-looking at any label (:func:`identity_genes`): the blocks of genes that tell a tissue, an immune infiltrate or
-a cell cycle come down to one gene each. The correlation over these genes is high between two biopsies of one
+*Likeness.* What the libraries of a visit have in common is taken off: treatment moves genes in everybody.
+Genes that differ most between libraries, and no two of which go together, are then chosen without looking at
+who gave them (:func:`identity_genes`): the blocks of genes that tell a tissue, an immune infiltrate or a cell
+cycle come down to one gene each. The correlation over these genes is high between two biopsies of one
 tumour and near zero between participants. What counts as alike comes from the matrix itself: 3.5 robust
 standard deviations above the median over pairs of different participants, at least .4. Two persons whose
 biopsies hold the same normal tissue are alike, too, but so are others; a library's true owner stands out: it
@@ -22,6 +25,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -49,6 +53,10 @@ _MOSTLY: Final = 0.9
 _Y_ON, _Y_OFF, _STRAY = 2.0, -1.0, 4.0
 #: log2 CPM from which XIST is there.
 _XIST_ON = 1.0
+#: A matrix of fewer genes is a panel: its CPM are larger than a transcriptome's by this over its genes.
+_TRANSCRIPTOME: Final = 10_000
+#: Of a panel, sex is told from so many genes of Y at least, and XIST.
+_PANEL_Y: Final = 2
 #: Reads without which neither is there, whatever the CPM of a shallow library.
 _Y_READS, _XIST_READS = 10, 5
 #: Identity genes: expressed where the upper tenth of the libraries has at least this log2 CPM; at most so
@@ -58,6 +66,8 @@ _EXPRESSED, _MOST, _CANDIDATES = 2.0, 100, 4000
 #: libraries, are correlated by chance with a standard deviation of sqrt(2 / libraries): 2.5 of them are let
 #: through.
 _TOGETHER, _TOGETHER_MOST = 0.4, 0.85
+#: The mean of a visit is taken off where it has so many libraries.
+_OF_VISIT: Final = 4
 #: Fewer genes than this cannot tell one person from another.
 _FEWEST: Final = 20
 _SPREADS, _LEAST_ALIKE = 3.5, 0.4
@@ -163,13 +173,14 @@ def identity(
     counts, people = counts[keep], people[keep].reset_index(drop=True)
     x = voom_log_cpm(counts.T, counts.sum(axis=1))
     symbols = _symbols(libraries)
-    sexes = sex_of(counts.T, symbols)
-    genes = identity_genes(x, symbols, counts.sum(axis=1))
-    similarity = _similarity(x[genes]) if genes.size >= _FEWEST else np.full((len(people),) * 2, np.nan)
+    sexes = sex_of(counts.T, symbols, n_genes=int(counts.any(axis=0).sum()))
+    own = _within_visits(x, people["visit"].tolist())
+    genes = identity_genes(own, symbols, counts.sum(axis=1))
+    similarity = _similarity(own[genes]) if genes.size >= _FEWEST else np.full((len(people),) * 2, np.nan)
     seen = np.median(x, axis=1) > 0
     whole = _similarity(x[seen]) if seen.sum() >= _WHOLE else np.full((len(people),) * 2, np.nan)
     alike = _alike(similarity, people["participant_id"].to_numpy(dtype=object))
-    table = _table(people, sexes, similarity, whole, alike=alike)
+    table = _table(people, sexes, similarity, whole, alike=alike, n_genes=genes.size)
     ids = people["library_id"].tolist()
     return Identity(
         table=table,
@@ -297,7 +308,7 @@ def _compared(chromosome: str) -> set[str]:
     return set(genes.loc[(genes["chromosome"] == chromosome) & (genes["use"] == "compared"), "symbol"])
 
 
-def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
+def sex_of(counts: FloatArray, symbols: Sequence[str], *, n_genes: int = _TRANSCRIPTOME) -> pd.DataFrame:
     """Sex that the transcripts tell.
 
     Parameters
@@ -305,14 +316,18 @@ def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
     counts : array, genes x libraries
         Reads.
     symbols : sequence of str
+    n_genes : int
+        Genes with reads in the matrix of which these are rows.
 
     Returns
     -------
     DataFrame
         One row for each library: sex_rna (``M``: Y transcripts of at least 4 CPM, or of .5 CPM without XIST;
         ``F``: none or strays of Y, and XIST of 2 CPM, or XIST is not in the matrix; ``both``: some of Y with
-        XIST; ``silent``: neither; empty: no Y gene in the matrix), y_log2_cpm (mean over the Y genes in the
-        matrix), xist_log2_cpm. What has fewer than 10 (Y) or 5 (XIST) reads is not there.
+        XIST; ``silent``: neither; empty: no Y gene in the matrix, or a panel without XIST or with a single
+        Y gene), y_log2_cpm (mean over the Y genes in the matrix), xist_log2_cpm, markers (how many of the six
+        genes are in the matrix). What has fewer than 10 (Y) or 5 (XIST) reads is not there. In a panel of
+        fewer than 10,000 genes, CPM count less by its genes / 10,000.
     """
     y_genes, x_genes = _compared("Y"), _compared("X")
     rows = [k for k, s in enumerate(symbols) if s in y_genes]
@@ -321,29 +336,36 @@ def sex_of(counts: FloatArray, symbols: Sequence[str]) -> pd.DataFrame:
     size = counts.sum(axis=0)
     y_mean = voom_log_cpm(counts[rows], size).mean(axis=0) if rows else np.full(n, np.nan)
     xist_level = voom_log_cpm(counts[xist], size).max(axis=0) if xist else np.full(n, np.nan)
+    inflated = float(np.log2(max(_TRANSCRIPTOME / max(n_genes, 1), 1.0)))
+    too_few = not rows or (inflated > 0 and (not xist or len(rows) < _PANEL_Y))
     calls = []
     for k in range(n):
         seen = counts[rows, k].sum() >= _Y_READS
-        male = y_mean[k] if seen else -np.inf
-        female = bool(xist) and counts[xist, k].max() >= _XIST_READS and xist_level[k] >= _XIST_ON
-        if not rows:
+        male = y_mean[k] - inflated if seen else -np.inf
+        level = xist_level[k] - inflated
+        female = bool(xist) and counts[xist, k].max() >= _XIST_READS and level >= _XIST_ON
+        if too_few:
             calls.append("")
         elif male >= _Y_ON:
             calls.append("M")
         elif male > _Y_OFF:
-            calls.append("M" if not female else "F" if xist_level[k] >= male + _STRAY else "both")
+            calls.append("M" if not female else "F" if level >= male + _STRAY else "both")
         else:
             calls.append("F" if female or not xist else "silent")
-    return pd.DataFrame({"sex_rna": calls, "y_log2_cpm": y_mean, "xist_log2_cpm": xist_level})
+    markers = len(rows) + len(xist)
+    return pd.DataFrame(
+        {"sex_rna": calls, "y_log2_cpm": y_mean, "xist_log2_cpm": xist_level, "markers": markers}
+    )
 
 
-def _sex_check(recorded: str, call: str, xist: float) -> tuple[str, str]:
+def _sex_check(recorded: str, call: str, xist: float, markers: int) -> tuple[str, str]:
     """How recorded sex and transcripts go together, and the words for it."""
     known = recorded.strip().upper()[:1]
     if known not in {"M", "F"}:
         return "not recorded", ""
     if call == "":
-        return "not measured", ""
+        of = len(_compared("Y")) + len(_compared("X"))
+        return "not measured", f"cannot tell the sex: {markers} of {of} marker genes measured"
     if call == known:
         also = call == "M" and xist >= _XIST_ON + 3
         return (
@@ -411,6 +433,18 @@ def identity_genes(x: FloatArray, symbols: Sequence[str], size: FloatArray | Non
     return order[np.array(taken, dtype=np.intp)]
 
 
+def _within_visits(x: FloatArray, visits: Sequence[str]) -> FloatArray:
+    """Give every visit the mean of all libraries; visits of few libraries are one group, if at all."""
+    counted = Counter(visits)
+    groups = np.array([v if counted[v] >= _OF_VISIT else None for v in visits], dtype=object)
+    own = x.copy()
+    for group in dict.fromkeys(groups.tolist()):
+        members = groups == group
+        if members.sum() >= _OF_VISIT:
+            own[:, members] -= (x[:, members].mean(axis=1) - x.mean(axis=1))[:, None]
+    return own
+
+
 def _similarity(x: FloatArray) -> FloatArray:
     """Correlation between libraries; genes centred and scaled over the libraries where they are few."""
     if len(x) < 2:
@@ -434,16 +468,25 @@ def _alike(similarity: FloatArray, people: npt.NDArray[np.object_]) -> float:
 
 
 def _table(
-    people: pd.DataFrame, sexes: pd.DataFrame, similarity: FloatArray, whole: FloatArray, *, alike: float
+    people: pd.DataFrame,
+    sexes: pd.DataFrame,
+    similarity: FloatArray,
+    whole: FloatArray,
+    *,
+    alike: float,
+    n_genes: int,
 ) -> pd.DataFrame:
     ids, persons = people["library_id"].tolist(), people["participant_id"].tolist()
+    markers = int(sexes["markers"].max())
     rows = []
     for k, person in enumerate(persons):
         own = [j for j, p in enumerate(persons) if p == person and j != k]
         other = [j for j, p in enumerate(persons) if p != person]
         best_own = _best(similarity[k], own)
         best_other = _best(similarity[k], other)
-        check, why = _sex_check(people["sex"][k], str(sexes["sex_rna"][k]), float(sexes["xist_log2_cpm"][k]))
+        check, why = _sex_check(
+            people["sex"][k], str(sexes["sex_rna"][k]), float(sexes["xist_log2_cpm"][k]), markers
+        )
         row: dict[str, object] = {
             **{c: people[c][k] for c in ("library_id", "participant_id", "biopsy_id", "visit", "sex")},
             **{c: sexes[c][k] for c in ("sex_rna", "y_log2_cpm", "xist_log2_cpm")},
@@ -456,7 +499,7 @@ def _table(
         }
         copy = _copy_of(k, people, whole)
         ahead = np.nan if best_other is None else _ahead(similarity[k], persons, persons[best_other], k)
-        rows.append(row | _verdict(row, why, alike, copy=copy, ahead=ahead))
+        rows.append(row | _verdict(row, why, alike, copy=copy, ahead=ahead, n_genes=n_genes))
     return pd.DataFrame(rows, columns=list(IDENTITY_COLUMNS))
 
 
@@ -487,7 +530,7 @@ def _copy_of(k: int, people: pd.DataFrame, whole: FloatArray) -> str:
 
 
 def _verdict(
-    row: Mapping[str, object], sex_why: str, alike: float, *, copy: str, ahead: float
+    row: Mapping[str, object], sex_why: str, alike: float, *, copy: str, ahead: float, n_genes: int
 ) -> dict[str, object]:
     """Verdict, likely owner, and the evidence in words."""
     own, other = float(str(row["own_similarity"])), float(str(row["other_similarity"]))
@@ -505,16 +548,21 @@ def _verdict(
         verdict = "suspect"
     elif np.isnan(alike):
         verdict = "not evaluable"
-        evidence.append("too few libraries or identity genes to compare")
+        evidence.append(
+            "too few libraries to compare"
+            if n_genes >= _FEWEST
+            else f"cannot tell: {n_genes} of {_MOST} genes that tell persons apart, {_FEWEST} are needed"
+        )
     elif np.isnan(own):
         verdict = "single"
     elif own >= alike:
         verdict = "consistent"
     else:
         verdict = "unconfirmed"
-        evidence.append(
-            f"own likeness {own:.2f} below {alike:.2f}: another lesion or little tumour does that"
-        )
+        why = "another lesion or little tumour does that"
+        if n_genes < _MOST:
+            why = f"cannot tell, with {n_genes} of {_MOST} genes that tell persons apart"
+        evidence.append(f"own likeness {own:.2f} below {alike:.2f}: {why}")
     return {"verdict": verdict, "likely_owner": owner, "evidence": "; ".join(evidence)}
 
 

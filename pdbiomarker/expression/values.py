@@ -8,6 +8,9 @@ limit, or the limit itself, is never put in its place.
 
 A table of features may say of each its ``label``, ``unit``, ``kind`` (where it differs from the assay's),
 ``lloq``, ``uloq`` and ``expected_direction``.
+
+Intensities are kept on the scale of their assay, and the model takes log2 of them. A table that holds log2
+already says so (``scale: log2``) and is brought back; one that looks like it and does not say so is told.
 """
 
 from __future__ import annotations
@@ -39,6 +42,14 @@ __all__ = ["read_values"]
 _LIMIT: Final = re.compile(r"([<>])\s*([^<>=\s].*)")
 _MOST: Final = 20
 _NUMBERS: Final = ("lloq", "uloq", "expected_direction")
+#: No logarithm of a measured intensity is above this: 2**30 is a thousand million.
+_LOG_CEILING: Final = 30.0
+#: 2 to this power, and to minus it, are far beyond any instrument.
+_LOG_LIMIT: Final = 100.0
+#: Coefficient of variation over biopsies: larger on the assay's own scale, mostly smaller of logarithms.
+_LEAST_CV: Final = 0.3
+#: Values of a feature from which its spread is judged.
+_TO_JUDGE: Final = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -64,9 +75,11 @@ def read_values(path: str | Path, *, study: Study, spec: AssaySpec) -> AnnData:
     Returns
     -------
     AnnData, biopsies x features
-        `X` holds values, at the limit where they lie beyond it; ``layers["censored"]`` (only where there are
-        any) is -1 for at most X, 0 for observed, 1 for at least X. `var`: the columns of an assay, with uloq.
-        ``uns["problems"]`` holds columns that no biopsy claims: see :func:`problems_of`.
+        `X` holds values, at the limit where they lie beyond it, intensities on their own scale (2 to the
+        power of the cell with ``scale: log2``); ``layers["censored"]`` (only where there are any) is -1 for
+        at most X, 0 for observed, 1 for at least X. `var`: the columns of an assay, with uloq.
+        ``uns["problems"]`` holds columns that no biopsy claims, and a caution where intensities look like
+        logarithms (E-SHEET-290): see :func:`problems_of`.
 
     Raises
     ------
@@ -90,6 +103,10 @@ def read_values(path: str | Path, *, study: Study, spec: AssaySpec) -> AnnData:
     cells = _cells(table[biopsies], lines, spec, name, problems)
     var = _features(features, study, spec, problems)
     _check_ranges(cells.x, var, biopsies, lines, name, problems)
+    if spec.scale == "log2":
+        cells = _from_log2(cells, var, biopsies, lines, name, problems)
+    else:
+        _tell_logarithms(cells, var, name, spec.name, problems)
     problems.raise_if_any(AssayError)
     x, side = (pd.DataFrame(m.T, index=biopsies, columns=var.index) for m in (cells.x, cells.side))
     if spec.limits != "censored" and cells.side.any():
@@ -136,7 +153,8 @@ def _cells(table: pd.DataFrame, lines: list[int], spec: AssaySpec, file: str, pr
             limit = _LIMIT.fullmatch(text)
             is_limit = limit is not None and is_number(limit[2])
             # A logarithm has no limit at or below 0.
-            fits = is_limit and not (spec.kind == "intensity" and limit is not None and float(limit[2]) <= 0)
+            own_scale = spec.kind == "intensity" and spec.scale is None
+            fits = is_limit and not (own_scale and limit is not None and float(limit[2]) <= 0)
             if limit is not None and fits and spec.limits is not None:
                 x[row, k], side[row, k] = float(limit[2]), -1.0 if limit[1] == "<" else 1.0
             elif is_number(text):
@@ -265,3 +283,60 @@ def _check_ranges(
             column=biopsies[k],
             value=f"{x[row, k]:g}",
         )
+
+
+def _from_log2(
+    cells: _Cells, var: pd.DataFrame, biopsies: list[str], lines: list[int], file: str, problems: Problems
+) -> _Cells:
+    """Bring intensities given as log2 back to the assay's own scale, their limits of quantification too."""
+    logged = (var["kind"] == "intensity").to_numpy()
+    with np.errstate(invalid="ignore"):
+        beyond = (np.abs(cells.x) > _LOG_LIMIT) & logged[:, None]
+    for row, k in np.argwhere(beyond)[:_MOST].tolist():
+        problems.add(
+            "E-SHEET-008",
+            "This is no log2 of an intensity.",
+            remedy="Give all values as log2, or remove 'scale: log2' from study.yaml.",
+            file=file,
+            row=lines[row],
+            column=biopsies[k],
+            value=f"{cells.x[row, k]:g}",
+        )
+    if beyond.any():
+        return cells
+    for column in ("lloq", "uloq"):
+        var.loc[logged, column] = np.exp2(var.loc[logged, column].clip(-_LOG_LIMIT, _LOG_LIMIT))
+    return _Cells(np.where(logged[:, None], np.exp2(cells.x), cells.x), cells.side)
+
+
+def _tell_logarithms(cells: _Cells, var: pd.DataFrame, file: str, assay: str, problems: Problems) -> None:
+    """Tell intensities that look like logarithms, which would be taken a second time.
+
+    They do where none is above 30 and, besides, one is negative, or the features vary little about their
+    means (median coefficient of variation below .3, of features with four values or more). Both may be
+    honest (a corrected background, a narrow analyte), so nothing is refused.
+    """
+    x = cells.x[(var["kind"] == "intensity").to_numpy()]
+    finite = np.isfinite(x)
+    if not finite.any() or np.abs(x[finite]).max() > _LOG_CEILING:
+        return
+    low, high = x[finite].min(), x[finite].max()
+    rows = [row[ok] for row, ok in zip(x, finite, strict=True) if ok.sum() >= _TO_JUDGE]
+    spreads = [row.std(ddof=1) / row.mean() for row in rows if row.mean() > 0]
+    if low < 0:
+        why = f"they run from {low:.3g} to {high:.3g}, and an intensity is not negative"
+    elif spreads and np.median(spreads) < _LEAST_CV:
+        why = (
+            f"they run from {low:.3g} to {high:.3g}, and the median coefficient of variation of the "
+            f"features is {np.median(spreads):.2f}"
+        )
+    else:
+        return
+    problems.add(
+        "E-SHEET-290",
+        f"These intensities look like logarithms: {why}. The model takes log2 of intensities.",
+        remedy=f"If they are log2, say so in study.yaml: '{assay}: {{..., scale: log2}}'. If they are on the "
+        "scale of the assay, nothing need be done.",
+        file=file,
+        severity="warning",
+    )

@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from pdbiomarker.errors import ItemError
 from pdbiomarker.ihc.jpegscan import is_whole
-from pdbiomarker.ihc.pixelsize import refuse
+from pdbiomarker.ihc.pixelsize import damaged_tile, refuse
 from pdbiomarker.ihc.reader import MAX_PIXELS, MAX_SIDE, Facts, TileCache, assemble_tiles, load_extra
 
 __all__ = ["DicomReader", "dicom_series", "is_dicom"]
@@ -275,19 +275,10 @@ class DicomReader:
             )
             tile: npt.NDArray[np.uint8] = np.asarray(image.decoder.decode(encoded) if whole else [])
         except Exception as error:  # each codec raises its own class
-            raise self._damaged(index) from error
+            raise damaged_tile(self._name, index) from error
         if tile.dtype != np.uint8 or tile.shape != (image.tile_size.height, image.tile_size.width, 3):
-            raise self._damaged(index)
+            raise damaged_tile(self._name, index)
         return tile
-
-    def _damaged(self, index: int) -> ItemError:
-        return refuse(
-            "E-SLIDE-002",
-            f"Tile {index} is damaged: it does not decode completely.",
-            self._name,
-            remedy="Copy or export the slide again.",
-            value=index,
-        )
 
     def _claim(self, message: str) -> ItemError:
         return refuse("E-SLIDE-006", message, self._name, remedy="Check the files; export the slide again.")

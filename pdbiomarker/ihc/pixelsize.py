@@ -57,6 +57,17 @@ def refuse(code: str, message: str, file: str, *, remedy: str, value: object = N
     return ItemError(Problem(code, message, remedy, file, value=shown, severity="quarantine"))
 
 
+def damaged_tile(file: str, index: int) -> ItemError:
+    """Build the error of a slide of which one tile does not decode."""
+    return refuse(
+        "E-SLIDE-002",
+        f"Tile {index} is damaged: it does not decode completely.",
+        file,
+        remedy="Copy or export the slide again.",
+        value=index,
+    )
+
+
 def from_ome(xml: str, file: str) -> OmeImage | None:
     """Read size and pixel size of the first image of an OME-XML block; None when it is no OME-XML."""
     try:

@@ -20,7 +20,7 @@ import tifffile
 
 from pdbiomarker.ihc import pixelsize
 from pdbiomarker.ihc.jpegscan import is_whole
-from pdbiomarker.ihc.pixelsize import refuse
+from pdbiomarker.ihc.pixelsize import damaged_tile, refuse
 from pdbiomarker.ihc.reader import MAX_PIXELS, MAX_SIDE, Facts, LayoutElsewhere, TileCache, assemble_tiles
 
 __all__ = ["TiffReader"]
@@ -356,7 +356,7 @@ class TiffReader:
             self._stream.seek(int(plan.offsets[index]) + rows[0] * stride)
             data = self._stream.read((rows[1] - rows[0]) * stride)
         if len(data) < (rows[1] - rows[0]) * stride:
-            raise self._damaged(index)
+            raise damaged_tile(self._name, index)
         image = np.frombuffer(data, np.uint8).reshape(-1, plan.width, plan.samples)
         return self._opaque(image)
 
@@ -369,13 +369,13 @@ class TiffReader:
         if int(plan.page.compression) == _JPEG and not (
             b"\xff\xd9" in data[-16:] and is_whole(data, plan.page.jpegtables)
         ):
-            raise self._damaged(index)
+            raise damaged_tile(self._name, index)
         try:
             decoded = plan.page.decode(data, index, jpegtables=plan.page.jpegtables)[0]
         except Exception as error:  # each codec of imagecodecs raises its own class, derived from Exception
-            raise self._damaged(index) from error
+            raise damaged_tile(self._name, index) from error
         if decoded is None:
-            raise self._damaged(index)
+            raise damaged_tile(self._name, index)
         row, column = divmod(index, plan.across)
         inside = (slice(plan.height - row * plan.rows), slice(plan.width - column * plan.columns))
         return self._opaque(decoded.reshape(decoded.shape[-3:])[inside])  # beyond the image is padding
@@ -398,15 +398,6 @@ class TiffReader:
                 )
             return np.ascontiguousarray(image[..., :3])
         return image
-
-    def _damaged(self, index: int) -> Exception:
-        return refuse(
-            "E-SLIDE-002",
-            f"Tile {index} is damaged: it does not decode completely.",
-            self._name,
-            remedy="Copy or export the slide again.",
-            value=index,
-        )
 
 
 _INCH_DEFAULT = 2

@@ -15,7 +15,8 @@ from pdbiomarker.checks import check_file
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.expression.hdf5 import check_hdf5
 from pdbiomarker.expression.hdf5_probe import structure_problem
-from pdbiomarker.run.survey import slide_files, survey
+from pdbiomarker.run.slide_files import slide_files
+from pdbiomarker.run.survey import survey
 from pdbiomarker.study import check_assay
 from pdbiomarker.study.clinical_sheets import SHEETS as CLINICAL_SHEETS
 from pdbiomarker.tables import nearest

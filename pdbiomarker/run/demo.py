@@ -11,7 +11,7 @@ from pdbiomarker.provenance import code_version, completed, recorded_steps, sha2
 from pdbiomarker.run import RunOutcome, run_study
 from pdbiomarker.run.jobs import Job, run_jobs
 from pdbiomarker.run.progress import Display
-from pdbiomarker.run.road import value_of
+from pdbiomarker.run.trip import value_of
 
 __all__ = ["PARTIAL_STUDY", "run_demo"]
 

@@ -15,7 +15,7 @@ from typing import Any, Final
 from pdbiomarker.errors import InputError
 from pdbiomarker.provenance import code_version, sha256_json, sha256_text
 from pdbiomarker.run.jobs import Job, run_jobs
-from pdbiomarker.run.road import value_of
+from pdbiomarker.run.trip import value_of
 from pdbiomarker.run.work import CHECK, SLIDES, WorkFolder, look, look_at
 
 __all__ = ["Batch", "Cost", "Scatter", "cut", "scatter"]

@@ -29,9 +29,12 @@ from pdbiomarker.provenance import forget, is_complete, mark_done, sha256_file, 
 from pdbiomarker.run.assays import count_assays, expression_tables
 from pdbiomarker.run.decisions import write_review
 from pdbiomarker.run.demo import PARTIAL_STUDY
+from pdbiomarker.run.description import describe
 from pdbiomarker.run.documents import STEPS
+from pdbiomarker.run.expected import expected_assay
 from pdbiomarker.run.jobs import Tell
 from pdbiomarker.run.links import write_links
+from pdbiomarker.run.named_slides import survey_slides
 from pdbiomarker.run.reports import asked_report, write_documents
 from pdbiomarker.run.results import (
     frame_of,
@@ -42,15 +45,7 @@ from pdbiomarker.run.results import (
     write_result,
 )
 from pdbiomarker.run.sharing import item_lock
-from pdbiomarker.run.survey import (
-    describe,
-    expected_assay,
-    plan_file_of,
-    plan_of,
-    read_truth,
-    survey,
-    survey_slides,
-)
+from pdbiomarker.run.survey import plan_file_of, plan_of, read_truth, survey
 from pdbiomarker.run.trial import clinical_tables, with_clinical
 from pdbiomarker.run.work import look, slide_key
 from pdbiomarker.simulate import simulate_study
@@ -86,7 +81,7 @@ def describe_study(
     hash_slides: bool = True,
     tell: Tell,
 ) -> dict[str, Any]:
-    """Check a study folder and describe the work that it makes; see :func:`pdbiomarker.run.survey.describe`.
+    """Check a study folder and describe its work; see :func:`pdbiomarker.run.description.describe`.
 
     Raises
     ------

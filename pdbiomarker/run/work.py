@@ -48,7 +48,7 @@ type Look = list[int] | None
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Work:
-    """The description of the work, from the survey (JSON); see :func:`pdbiomarker.run.survey.describe`."""
+    """The description of the work (JSON); see :func:`pdbiomarker.run.description.describe`."""
 
     study: Mapping[str, Any]
     plan: Mapping[str, Any]
@@ -75,7 +75,7 @@ def slide_key(slide: Mapping[str, Any], inputs: Mapping[str, str]) -> str:
     Parameters
     ----------
     slide : mapping
-        As :func:`pdbiomarker.run.survey.describe` gives it.
+        As :func:`pdbiomarker.run.description.describe` gives it.
     inputs : mapping of str to str
         Hashes; those of the slide and of its regions are among them.
     """

@@ -10,7 +10,7 @@ from pdbiomarker.study.lock import LOCK_FILE, LockEntry, PlanLock, write_lock
 from pdbiomarker.study.model import KINDS, Study, check_assay
 from pdbiomarker.study.overrides import no_overrides, override_reason
 from pdbiomarker.study.people import study_day
-from pdbiomarker.study.places import check_files
+from pdbiomarker.study.places import amiss, check_files
 from pdbiomarker.study.rules import AdequacyRule, Archival, Quality, worst
 from pdbiomarker.study.schedule import Schedule, days_between, shifted
 from pdbiomarker.study.single_cell import SingleCellOptions
@@ -36,6 +36,7 @@ __all__ = [
     "Study",
     "StudySpec",
     "Visit",
+    "amiss",
     "check_assay",
     "check_batches",
     "check_files",

@@ -16,6 +16,7 @@ __all__ = ["FOLDERS", "AssayKeys", "AssaySpec", "folder_of_files"]
 _SLIDES: Final = frozenset({"slides", "panel", "regions"})
 _EXPORT: Final = frozenset({"cells", "panel", "mpp", "columns", "classes"})
 _VALUES: Final = frozenset({"file", "features", "limits"})
+_INTENSITIES: Final = _VALUES | {"scale"}
 _NCOUNTER: Final = frozenset({"file", "genes", "format", "rcc", "background", "housekeeping"})
 _COUNTS: Final = _NCOUNTER | {
     *("files", "strand", "transcripts", "counts_from"),
@@ -49,6 +50,8 @@ class AssaySpec:
         What ``<5`` and ``>90`` of a table of values become, or values below the limits of another format.
     warned : {"left_out", "kept"} or None
         What becomes of values that the laboratory's quality control warned of.
+    scale : {"log2"} or None
+        Of a table of intensities: its numbers are logarithms; None: they are on the assay's own scale.
     files : str or None
         In place of `file`: the folder of a counting tool's files, or a pattern of their names with ``*``.
     format : str or None
@@ -94,6 +97,7 @@ class AssaySpec:
     features: str | None = None
     limits: str | None = None
     warned: str | None = None
+    scale: str | None = None
     files: str | None = None
     format: str | None = None
     strand: str | None = None
@@ -187,6 +191,7 @@ class AssayKeys(BaseModel):
     features: str | None = None
     limits: Literal["censored", "missing"] | None = None
     warned: Literal["left_out", "kept"] | None = None
+    scale: Literal["log2"] | None = None
     slides: str | None = None
     panel: str | None = None
     regions: str | None = None
@@ -250,8 +255,9 @@ class AssayKeys(BaseModel):
             return frozenset({"file", "format"}) | named.keys
         if self.kind == "count":
             return _COUNTS
-        ncounter = self.kind == "intensity" and (self.rcc is not None or self.format == "nsolver")
-        return _NCOUNTER if ncounter else _VALUES
+        if self.kind != "intensity":
+            return _VALUES
+        return _NCOUNTER if self.rcc is not None or self.format == "nsolver" else _INTENSITIES
 
     def _check_source(self, sources: set[str]) -> None:
         if self.cells is not None and self.panel is None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Final
@@ -27,7 +28,7 @@ from pdbiomarker.study.model import Study
 from pdbiomarker.study.overrides import FILE as OVERRIDES
 from pdbiomarker.study.overrides import left_out, no_overrides, read_overrides
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
-from pdbiomarker.study.places import check_files, leads_outside
+from pdbiomarker.study.places import amiss, check_files, leads_outside, tell_outside
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import FILE, StudySpec, Visit, check_spec_columns, read_spec
 from pdbiomarker.tables import nearest, order_by_ids, read_yaml
@@ -76,10 +77,8 @@ def read_study(path: str | Path) -> Study:
 def check_study(folder: Path, problems: Problems) -> Study | None:
     """Read a study folder; add what is found, and give the study if nothing refuses it."""
     if not folder.is_dir():
-        exists = folder.exists()
         problems.add(
-            "E-FILE-002" if exists else "E-FILE-001",
-            "The path is not a folder." if exists else "The study folder does not exist.",
+            *amiss(folder, "study folder"),
             remedy="Give the folder that holds study.yaml.",
             file=folder.name,
         )
@@ -164,13 +163,7 @@ def _overrides(
 ) -> pd.DataFrame:
     participants, biopsies, libraries, slides = frames
     if leads_outside(folder, OVERRIDES):
-        problems.add(
-            "E-FILE-006",
-            "The path leads outside the study folder.",
-            remedy="Put the file into the study folder.",
-            file=FILE,
-            value=OVERRIDES,
-        )
+        tell_outside(FILE, OVERRIDES, problems)
         return no_overrides()
     # Libraries that carry the ids of the biopsies are not items of their own.
     own = libraries[libraries["source"] != "biopsy_id"]
@@ -227,13 +220,7 @@ def _open(
     folder: Path, file: str, columns: Mapping[str, str], required: tuple[str, ...], problems: Problems
 ) -> Sheet | None:
     if leads_outside(folder, file):
-        problems.add(
-            "E-FILE-006",
-            "The path leads outside the study folder.",
-            remedy="Put the file into the study folder.",
-            file=FILE,
-            value=file,
-        )
+        tell_outside(FILE, file, problems)
         return None
     return open_sheet(folder / file, file=file, columns=columns, required=required, problems=problems)
 
@@ -264,6 +251,8 @@ def _slides(
     problems: Problems,
 ) -> pd.DataFrame | None:
     every = [] if spec is None else [assay for assay in spec.assays if assay.kind == "ihc"]
+    if spec is not None and not every:
+        return _unmeasured(folder, columns, sheets, biopsies, problems)
     assays = [assay for assay in every if assay.cells is None]
     files: dict[str, list[AssaySpec]] = {}
     for assay in assays:
@@ -272,7 +261,7 @@ def _slides(
         elif (folder / SLIDES).exists():
             files.setdefault(SLIDES, []).append(assay)
     if not assays and (folder / SLIDES).exists():
-        files[SLIDES] = []
+        files[SLIDES] = []  # exports stand for the slides, or what study.yaml says is not known
     frames: list[pd.DataFrame] = []
     known = biopsies if _has_key(sheets, BIOPSIES, BIOPSY_COLUMNS) else None
     for file, users in files.items():
@@ -281,12 +270,12 @@ def _slides(
             sheets[file] = sheet
             frames.append(read_slides(sheet, folder=folder, assays=users, biopsies=known))
     of_biopsies = sheets.get(BIOPSIES)
-    if spec is None or (every and not assays):
+    if spec is None or not assays:
         pass  # which assays there are is not known, or exports stand for the slides: no image need be there
     elif not files and of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
         made = slides_of_biopsies(of_biopsies, biopsies)
         frames.append(read_slides(made, folder=folder, assays=assays, biopsies=None))
-    elif not files and assays:
+    elif not files:
         problems.add(
             "E-FILE-001",
             f"The assay {assays[0].name!r} has no slides: there is neither slides.csv nor a column 'slide' "
@@ -296,6 +285,49 @@ def _slides(
             column=f"assays.{assays[0].name}.slides",
         )
     return _together(frames, list(files), problems)
+
+
+def _unmeasured(
+    folder: Path,
+    columns: Mapping[str, str],
+    sheets: dict[str, Sheet],
+    biopsies: pd.DataFrame | None,
+    problems: Problems,
+) -> pd.DataFrame:
+    """Read slides that no assay measures, told once: `quantify` may use them, a run does not.
+
+    Faults of slides.csv are faults. A column `slide` of biopsies.csv may be a site's own and of another
+    meaning: where it names no slides it is left alone.
+    """
+    of_biopsies = sheets.get(BIOPSIES)
+    own = Problems()
+    known = biopsies if _has_key(sheets, BIOPSIES, BIOPSY_COLUMNS) else None
+    sheet = None
+    if listed := (folder / SLIDES).exists():
+        sheet = _open(folder, SLIDES, columns, SLIDE_COLUMNS, own)
+        if sheet is not None:
+            sheets[SLIDES] = sheet
+    elif of_biopsies is not None and biopsies is not None and of_biopsies.has("slide"):
+        made = slides_of_biopsies(of_biopsies, biopsies)
+        sheet, known = dataclasses.replace(made, problems=own), None
+    slides = no_slides() if sheet is None else read_slides(sheet, folder=folder, assays=[], biopsies=known)
+    if listed:
+        problems.extend(p for p in own if p.severity != "quarantine")
+    elif own.errors:
+        slides = no_slides()
+    if sheet is not None and len(sheet.frame):
+        missing = {problem.item for problem in own.quarantined}
+        problems.add(
+            "E-STUDY-290",
+            f"No assay of study.yaml measures slides; what is listed here is not used by a run "
+            f"({len(sheet.frame)} rows, {len(own.quarantined)} of their files not there).",
+            remedy="Nothing need be done; to measure them, add an assay with its panel to study.yaml.",
+            file=sheet.file,
+            column=sheet.label("path"),
+            severity="warning",
+        )
+        slides = slides[~slides.index.isin(missing)]
+    return slides
 
 
 def _together(frames: list[pd.DataFrame], files: list[str], problems: Problems) -> pd.DataFrame:
@@ -350,10 +382,7 @@ def _check_paths(folder: Path, spec: StudySpec, problems: Problems) -> None:
             if not wanted:
                 kind = "folder" if key in FOLDERS else "file"
                 problems.add(
-                    "E-FILE-002" if target.exists() else "E-FILE-001",
-                    f"The {kind} does not exist."
-                    if not target.exists()
-                    else f"The path is not a {'folder' if key in FOLDERS else 'regular file'}.",
+                    *amiss(target, kind),
                     remedy=f"Put the {kind} there, or correct its name in study.yaml.",
                     file=FILE,
                     column=column,

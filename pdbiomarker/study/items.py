@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
@@ -11,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from pdbiomarker.study.assays import AssaySpec
-from pdbiomarker.study.places import leads_outside
+from pdbiomarker.study.places import amiss, leads_outside
 from pdbiomarker.study.sheets import (
     Sheet,
     by_id,
@@ -230,17 +231,15 @@ def _check_slide_file(
 ) -> None:
     """Quarantine a slide (its id and that of its biopsy) whose file is not there."""
     slide, biopsy = ids
-    try:
-        path = folder / text
-        exists, regular = path.exists(), path.is_file()
-    except (OSError, ValueError):
-        exists, regular = False, False
-    if exists and regular:
-        return
+    path = folder / text
+    with contextlib.suppress(OSError, ValueError):  # no file can have such a name
+        if path.is_file():
+            return
+    code, _ = amiss(path)
+    what = "does not exist" if code == "E-FILE-001" else "is not a regular file"
     sheet.problems.add(
-        "E-FILE-002" if exists else "E-FILE-001",
-        f"The file of slide {slide!r} of biopsy {biopsy!r} "
-        f"{'is not a regular file' if exists else 'does not exist'}.",
+        code,
+        f"The file of slide {slide!r} of biopsy {biopsy!r} {what}.",
         remedy="Put the file there, or correct the path (relative to the study folder, or absolute).",
         file=sheet.file,
         row=line,

@@ -8,7 +8,7 @@ from typing import Final
 
 from pdbiomarker.errors import Problems
 
-__all__ = ["check_files", "leads_outside"]
+__all__ = ["amiss", "check_files", "leads_outside", "tell_outside"]
 
 _DOCUMENTS: Final = frozenset(
     {".csv", ".geojson", ".json", ".parquet", ".png", ".rcc", ".tif", ".tiff", ".tsv"}
@@ -17,12 +17,40 @@ _LINKED_FOLDER: Final = "A link leads to a folder: it is not followed, and what 
 _NAMED_FOLDER: Final = "A folder has the name of a file."
 
 
+def amiss(path: Path, what: str = "file") -> tuple[str, str]:
+    """Say of a path that is not the file or folder it is named as: it is not there, or is of another kind.
+
+    Returns
+    -------
+    (str, str)
+        E-FILE-001 or E-FILE-002, and a sentence.
+    """
+    try:
+        exists = path.exists()
+    except (OSError, ValueError):  # no file can have such a name
+        exists = False
+    if not exists:
+        return "E-FILE-001", f"The {what} does not exist."
+    return "E-FILE-002", f"The path is not a {'folder' if what.endswith('folder') else 'regular file'}."
+
+
 def leads_outside(folder: Path, path: str) -> bool:
     """Tell whether a path of the study's own files is absolute, or leaves the study folder."""
     try:
         return Path(path).is_absolute() or not (folder / path).resolve().is_relative_to(folder.resolve())
     except (OSError, ValueError, RuntimeError):  # RuntimeError: links that lead to one another
         return True
+
+
+def tell_outside(file: str, value: str, problems: Problems) -> None:
+    """Refuse a file of the study, named in `file`, that lies elsewhere."""
+    problems.add(
+        "E-FILE-006",
+        "The path leads outside the study folder.",
+        remedy="Put the file into the study folder.",
+        file=file,
+        value=value,
+    )
 
 
 def check_files(paths: Iterable[Path], problems: Problems, *, root: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 from small_study import draw_slide
 
 from pdbiomarker.ihc import slide_name
-from pdbiomarker.run.survey import slide_files, survey_slides
+from pdbiomarker.run.named_slides import survey_slides
+from pdbiomarker.run.slide_files import slide_files
 
 
 def test_one_name_in_two_folders(tmp_path: Path) -> None:

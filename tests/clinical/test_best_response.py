@@ -11,6 +11,7 @@ import pytest
 
 from pdbiomarker.clinical.response import ResponseRules, best_overall_response
 from pdbiomarker.errors import InputError
+from tests.reference_inputs import recist_example
 
 RULES = {
     "1": ResponseRules(min_sd_days=28),
@@ -186,18 +187,9 @@ def test_rules_out_of_range_are_refused() -> None:
 def test_trap_24_the_investigator_of_the_cdisc_example(shared_data: Callable[[str], Path]) -> None:
     """adrs_onco of pharmaverseadam 0.2 (Apache-2.0) derives the same from the same records."""
     folder = shared_data("cdisc_onco_pk")
-    rs = pd.read_parquet(folder / "pharmaversesdtm__rs_onco_recist.parquet")
-    adsl = pd.read_parquet(folder / "pharmaverseadam__adsl.parquet")
+    rs, adsl = (folder / f"pharmaverse{n}.parquet" for n in ("sdtm__rs_onco_recist", "adam__adsl"))
     adrs = pd.read_parquet(folder / "pharmaverseadam__adrs_onco.parquet")
-    responses = pd.DataFrame(
-        {
-            "participant_id": rs["USUBJID"],
-            "date": rs["RSDTC"],
-            "response": rs["RSSTRESC"],
-            "reader": rs["RSEVALID"].fillna(rs["RSEVAL"]),
-        }
-    )
-    who = pd.DataFrame({"participant_id": adsl["USUBJID"], "first_dose_datetime": adsl["TRTSDT"]})
+    responses, who, _ = recist_example(rs, adsl)
     with pytest.raises(InputError, match="'INVESTIGATOR', 'RADIOLOGIST 1', 'RADIOLOGIST 2'"):
         best_overall_response(responses, who)
     found = best_overall_response(responses, who, reader="INVESTIGATOR", rules=ResponseRules(min_sd_days=28))

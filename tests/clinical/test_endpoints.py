@@ -21,6 +21,7 @@ from pdbiomarker.clinical.survival import (
     side_by_side,
 )
 from pdbiomarker.errors import InputError
+from tests.reference_inputs import recist_example
 
 START = "2024-01-01"
 WEEKS_8 = AssessmentSchedule(every_days=56, window_days=7)  # 26 Feb, 22 Apr, 17 Jun, 12 Aug
@@ -246,19 +247,9 @@ def test_pfs_and_duration_of_the_cdisc_example(shared_data: Callable[[str], Path
     Its duration of response counts responses without confirmation, so it is compared by its end only.
     """
     folder = shared_data("cdisc_onco_pk")
-    rs = pd.read_parquet(folder / "pharmaversesdtm__rs_onco_recist.parquet")
-    adsl = pd.read_parquet(folder / "pharmaverseadam__adsl.parquet")
+    rs, adsl = (folder / f"pharmaverse{n}.parquet" for n in ("sdtm__rs_onco_recist", "adam__adsl"))
     adtte = pd.read_parquet(folder / "pharmaverseadam__adtte_onco.parquet")
-    responses = pd.DataFrame(
-        {
-            "participant_id": rs["USUBJID"],
-            "date": rs["RSDTC"],
-            "response": rs["RSSTRESC"],
-            "reader": rs["RSEVALID"].fillna(rs["RSEVAL"]),
-        }
-    )
-    who = pd.DataFrame({"participant_id": adsl["USUBJID"], "first_dose_datetime": adsl["TRTSDT"]})
-    outcomes = pd.DataFrame({"participant_id": adsl["USUBJID"], "death_date": adsl["DTHDT"]})
+    responses, who, outcomes = recist_example(rs, adsl)
     found = progression_free_survival(responses, who, outcomes, reader="INVESTIGATOR").table
     found = found[found["in_analysis"]].set_index("participant_id")
     want = adtte[adtte["PARAMCD"] == "PFS"].set_index("USUBJID")

@@ -17,26 +17,8 @@ from pdbiomarker.clinical.pk import BlqRule, nca
 from pdbiomarker.clinical.pk.areas import area_between, areas, concentration_at
 from pdbiomarker.clinical.pk.single_dose import COLUMNS
 from pdbiomarker.errors import InputError
+from tests.reference_inputs import PKNCA, infusions, theoph
 
-#: PKNCA's name of each of our columns.
-PKNCA = {
-    "auclast": "auc_last",
-    "aucall": "auc_all",
-    "cmax": "cmax",
-    "tmax": "tmax",
-    "lambda.z": "lambda_z",
-    "lambda.z.n.points": "lambda_z_n",
-    "adj.r.squared": "adj_r2",
-    "half.life": "half_life",
-    "span.ratio": "span_ratio",
-    "aucinf.obs": "auc_inf",
-    "aumcinf.obs": "aumc_inf",
-    "aucpext.obs": "extrapolated_pct",
-    "cl.obs": "cl",
-    "vz.obs": "vz",
-    "mrt.iv.obs": "mrt",
-    "vss.iv.obs": "vss",
-}
 T = [0, 1, 4, 24, 72, 168, 336]
 C = [0, 50, 38, 20, 8, 1.6, 0]
 
@@ -67,12 +49,7 @@ def test_the_twelve_subjects_of_theoph_as_in_pknca(
     shared_data: Callable[[str], Path], shared_golden: Callable[[str], Path]
 ) -> None:
     """PKNCA 0.10.0.9000, extravascular, linear-up/log-down."""
-    frame = pd.read_csv(shared_data("pk_base_r/Theoph.csv"), dtype={"Subject": str})
-    samples = frame.rename(columns={"Subject": "participant_id", "Time": "time_h", "conc": "concentration"})
-    first = frame.drop_duplicates("Subject")
-    doses = pd.DataFrame(
-        {"participant_id": first["Subject"], "time_h": 0.0, "amount": first["Dose"] * first["Wt"]}
-    )
+    samples, doses = theoph(shared_data("pk_base_r/Theoph.csv"))
     table = nca(samples, doses, route="oral")
     golden = pd.read_csv(shared_golden("nca_theoph_pknca.csv"), dtype={"Subject": str})
     assert compare(table, golden, "Subject") == 12 * 13
@@ -91,17 +68,7 @@ def test_the_twelve_subjects_of_theoph_as_in_pknca(
 def test_eight_infusions_with_values_below_the_limit_as_in_pknca(
     method: str, name: str, shared_golden: Callable[[str], Path]
 ) -> None:
-    frame = pd.read_csv(shared_golden("nca_infusion_conc.csv"))
-    samples = frame.rename(columns={"subject": "participant_id", "conc_mg_per_L": "concentration"})
-    first = frame.drop_duplicates("subject")
-    doses = pd.DataFrame(
-        {
-            "participant_id": first["subject"],
-            "time_h": 0.0,
-            "amount": first["dose_mg"],
-            "duration_h": first["infusion_h"],
-        }
-    )
+    samples, doses = infusions(shared_golden("nca_infusion_conc.csv"))
     golden = pd.read_csv(shared_golden("nca_infusion_pknca.csv"))
     golden = golden[golden["method"] == name]
     table = nca(samples, doses, method=method)

@@ -29,8 +29,8 @@ from pdbiomarker.expression.ncounter import (
 )
 from pdbiomarker.plan import Plan
 from pdbiomarker.run import run_study
+from pdbiomarker.run.assays import count_assays
 from pdbiomarker.run.results import read_result
-from pdbiomarker.run.survey import count_assays
 from pdbiomarker.study import read_study
 from tests.builders import study_folder
 from tests.rcc_set import EFFECT, draw, rcc_text, write_run
@@ -499,10 +499,10 @@ def test_scaled_export_is_not_scaled_again_and_the_exception_is_left_out(tmp_pat
     adata = expression.read_nsolver(tmp_path / "n.csv")
     assert adata.obs["libraries"].tolist() == ["S0", "S1", "S2", "S3", "S4", "S6", "S7"]
     np.testing.assert_allclose(adata.X[0], table["S0"][:43], rtol=1e-12)
-    found = "housekeeping-scaled; {} of 8 samples thresholded at background"
+    found = "housekeeping-scaled; {} of 7 samples thresholded at background"
     assert adata.uns["provenance"]["found"] == found.format(0)
     # Two samples of the export were thresholded before they were scaled.
-    for sample, floor in (("S1", 80.0), ("S2", 90.0)):
+    for sample, floor in (("S1", 80.0), ("S2", 90.0), ("S5", 70.0)):  # S5 is left out, and not counted
         table[sample] = table[sample].astype(float).clip(lower=floor)
     table.to_csv(tmp_path / "f.csv", index=False)
     floored = expression.read_nsolver(tmp_path / "f.csv")
@@ -514,6 +514,26 @@ def test_scaled_export_is_not_scaled_again_and_the_exception_is_left_out(tmp_pat
         ("E-COUNT-037", "warning", None),
         ("E-LANE-009", "quarantine", "S5"),
     }
+
+
+def test_a_sample_that_is_left_out_has_no_part_in_the_scale_of_the_others(tmp_path):
+    """The export with a strange sample that no biopsy claims, and the export without it, are one assay."""
+    table, _ = export(np.random.default_rng(8), scaled=False)
+    rows = "".join(
+        f"P{k // 2},{s},{'screening' if k % 2 else 'C2D1'}\n" for k, s in enumerate(table.columns[2:9])
+    )
+    study = study_folder(
+        tmp_path / "study",
+        biopsies="participant_id,biopsy_id,visit\n" + rows,
+        study="id: T\nvisits: {screening: {}, C2D1: {}}\n",
+    )
+    table["S7"] = (table["S7"] * np.linspace(1, 9, len(table))).round()
+    read = []
+    for name, chosen in (("all.csv", table), ("known.csv", table.drop(columns="S7"))):
+        chosen.to_csv(tmp_path / name, index=False)
+        read.append(expression.read_nsolver(tmp_path / name, study=read_study(study)))
+    np.testing.assert_array_equal(read[0].X, read[1].X)
+    assert read[0].uns["provenance"]["matrix"].endswith("8 samples, 7 used")
 
 
 def test_export_that_cannot_be_judged_is_refused(tmp_path):

@@ -280,7 +280,7 @@ def test_fault_56_a_clock_that_jumps_and_files_of_the_future_change_nothing(
     for path in (out / "results").iterdir():
         path.unlink()
     times = iter([now, "2031-01-01T00:00:00Z"])
-    for module in ("run.road", "run.progress", "provenance"):
+    for module in ("run.road", "run.trip", "run.progress", "provenance"):
         monkeypatch.setattr(f"pdbiomarker.{module}.now_utc", lambda: next(times, "1999-01-01T00:00:00Z"))
     outcome = pb.run_study(other, out, progress=False)
     assert outcome.steps_made == ("change", "decide", "clinical")

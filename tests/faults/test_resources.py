@@ -21,7 +21,7 @@ import pdbiomarker as pb
 from pdbiomarker.errors import ResourceError
 from pdbiomarker.ihc.outputs import write_cells_geojson
 from pdbiomarker.provenance import atomic_path, write_text
-from pdbiomarker.run import road
+from pdbiomarker.run import trip
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.reports import report_results
 from pdbiomarker.run.results import write_assay
@@ -168,7 +168,7 @@ def test_fault_54_a_worker_that_crashes_hangs_or_runs_out_of_memory_loses_its_ow
         ]
         return run_jobs(changed, **options)
 
-    monkeypatch.setattr(road, "run_jobs", failing)
+    monkeypatch.setattr(trip, "run_jobs", failing)
     outcome = pb.run_study(study, tmp_path / "out", workers=2, progress=False)
     assert outcome.exit_code == 4
     told = {p.item: (p.code, p.message) for p in outcome.problems if p.severity == "quarantine"}

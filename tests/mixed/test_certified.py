@@ -7,37 +7,22 @@ on groups - 1 degrees of freedom. `golden/high_precision/make_optima.py` (mpmath
 
 from __future__ import annotations
 
-import dataclasses
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
-import scipy.stats
 
 from pdbiomarker.mixed import RandomSlopes, fit
-
-
-@dataclasses.dataclass(frozen=True)
-class Certified:
-    y: np.ndarray
-    group: np.ndarray
-    between: float
-    within: float
-    F: float
+from tests.reference_inputs import Certified, nist
 
 
 def _certified(name: str) -> Certified:
-    path = Path(scipy.stats.__file__).parent / "tests" / "data" / "nist_anova" / f"{name}.dat"
-    if not path.exists():
+    try:
+        return nist(name)
+    except FileNotFoundError:
         pytest.skip("this build of scipy leaves out its test data")
-    lines = path.read_text().splitlines()
-    between = next(x.split() for x in lines if x.startswith("Between"))
-    within = next(x.split() for x in lines if x.startswith("Within"))
-    start = max(i for i, x in enumerate(lines) if x.startswith("Data:")) + 1
-    rows = np.array([line.split() for line in lines[start:] if line.strip()], dtype=float)
-    return Certified(rows[:, 1], rows[:, 0], float(between[-2]), float(within[-1]), float(between[-1]))
 
 
 #: Relative: what the rounding of the responses to doubles leaves (7 and 13 constant digits).

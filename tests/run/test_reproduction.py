@@ -15,7 +15,7 @@ import pdbiomarker as pb
 from pdbiomarker import audit
 from pdbiomarker.errors import InputError, VerificationError
 from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, write_manifest
-from pdbiomarker.run.road import again
+from pdbiomarker.run.trip import again
 from pdbiomarker.verification import verify
 
 
@@ -149,7 +149,7 @@ def test_a_stopped_run_leaves_its_beginning_in_the_log(both: Path, monkeypatch: 
     def stop(*_: object, **__: object) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("pdbiomarker.run.road.Trip.analysis", stop)
+    monkeypatch.setattr("pdbiomarker.run.trip.Trip.analysis", stop)
     with pytest.raises(KeyboardInterrupt):
         pb.run_study(both / "study", both / "results", progress=False)
     events = [line.event for line in audit.read(both / "results")]

@@ -14,14 +14,8 @@ from pdbiomarker.clinical.cdisc import ImportOptions, import_cdisc
 from pdbiomarker.clinical.pk import dose_proportionality, nca
 from pdbiomarker.clinical.response import ResponseRules, best_overall_response
 from pdbiomarker.clinical.survival import cox, kaplan_meier, progression_free_survival
+from tests.reference_inputs import PKNCA, infusions, recist_example, theoph
 from tests.validation.claim import Claim, Sources, differing, relative
-
-#: PKNCA's names of our columns.
-PKNCA = {
-    "auclast": "auc_last", "aucall": "auc_all", "cmax": "cmax", "tmax": "tmax", "lambda.z": "lambda_z",
-    "half.life": "half_life", "aucinf.obs": "auc_inf", "aumcinf.obs": "aumc_inf", "cl.obs": "cl", "vz.obs": "vz",
-    "mrt.iv.obs": "mrt", "vss.iv.obs": "vss",
-}  # fmt: skip
 
 
 def _worst(table: pd.DataFrame, theirs: pd.DataFrame, subject: str) -> float:
@@ -32,28 +26,13 @@ def _worst(table: pd.DataFrame, theirs: pd.DataFrame, subject: str) -> float:
 
 
 def oral(sources: Sources) -> float:
-    frame = pd.read_csv(sources.outside("data/pk_base_r/Theoph.csv"), dtype={"Subject": str})
-    samples = frame.rename(columns={"Subject": "participant_id", "Time": "time_h", "conc": "concentration"})
-    first = frame.drop_duplicates("Subject")
-    doses = pd.DataFrame(
-        {"participant_id": first["Subject"], "time_h": 0.0, "amount": first["Dose"] * first["Wt"]}
-    )
+    samples, doses = theoph(sources.outside("data/pk_base_r/Theoph.csv"))
     golden = pd.read_csv(sources.outside("golden/nca_theoph_pknca.csv"), dtype={"Subject": str})
     return _worst(nca(samples, doses, route="oral"), golden, "Subject")
 
 
-def infusions(sources: Sources) -> float:
-    frame = pd.read_csv(sources.outside("golden/nca_infusion_conc.csv"))
-    samples = frame.rename(columns={"subject": "participant_id", "conc_mg_per_L": "concentration"})
-    first = frame.drop_duplicates("subject")
-    doses = pd.DataFrame(
-        {
-            "participant_id": first["subject"],
-            "time_h": 0.0,
-            "amount": first["dose_mg"],
-            "duration_h": first["infusion_h"],
-        }
-    )
+def eight_infusions(sources: Sources) -> float:
+    samples, doses = infusions(sources.outside("golden/nca_infusion_conc.csv"))
     golden = pd.read_csv(sources.outside("golden/nca_infusion_pknca.csv"))
     names = {"linear_up_log_down": "lin up/log down", "linear": "linear"}
     return max(
@@ -96,16 +75,12 @@ def confirmed(sources: Sources) -> float:
 
 def pfs(sources: Sources) -> float:
     """Days and events of 254 participants."""
-    rs, adsl, adtte = (
-        pd.read_parquet(sources.outside(f"data/cdisc_onco_pk/pharmaverse{name}.parquet"))
+    rs, adsl, tte = (
+        sources.outside(f"data/cdisc_onco_pk/pharmaverse{name}.parquet")
         for name in ("sdtm__rs_onco_recist", "adam__adsl", "adam__adtte_onco")
     )
-    reader = rs["RSEVALID"].fillna(rs["RSEVAL"])
-    scans = pd.DataFrame(
-        {"participant_id": rs["USUBJID"], "date": rs["RSDTC"], "response": rs["RSSTRESC"], "reader": reader}
-    )
-    who = pd.DataFrame({"participant_id": adsl["USUBJID"], "first_dose_datetime": adsl["TRTSDT"]})
-    outcomes = pd.DataFrame({"participant_id": adsl["USUBJID"], "death_date": adsl["DTHDT"]})
+    scans, who, outcomes = recist_example(rs, adsl)
+    adtte = pd.read_parquet(tte)
     found = progression_free_survival(scans, who, outcomes, reader="INVESTIGATOR").table
     found = found[found["in_analysis"]].set_index("participant_id")
     want = adtte[adtte["PARAMCD"] == "PFS"].set_index("USUBJID").reindex(found.index)
@@ -208,7 +183,7 @@ CLAIMS = [
     Claim("nca_oral", PK, "areas, half-life, clearance of 12 oral profiles", "PKNCA 0.10", "relative", 1e-8, oral,
           "clinical/test_nca.py", data=True),
     Claim("nca_infusions", PK, "the same of 8 infusions with values below the limit, two rules", "PKNCA 0.10", "relative",
-          1e-8, infusions, "clinical/test_nca.py", data=True),
+          1e-8, eight_infusions, "clinical/test_nca.py", data=True),
     Claim("power_model", PK, "dose proportionality: slope, SE, 90 % limits", "R's lm (`golden/pk`)", "relative", 1e-10,
           power_model, "clinical/test_pk_doses.py"),
     Claim("confirmed_response", RESPONSE, "confirmed best response and its date, 18 published cases",

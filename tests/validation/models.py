@@ -4,17 +4,16 @@
 from __future__ import annotations
 
 import functools
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
-import scipy.stats
 from scipy import stats
 
 from pdbiomarker.mixed import RandomSlopes, fit
 from pdbiomarker.mixed.dupcor import duplicate_correlation
 from pdbiomarker.mixed.moderate import moderated_t, squeeze_variances
 from tests.mixed.conftest import fit_densely
+from tests.reference_inputs import Certified, nist
 from tests.validation.claim import Claim, NotHere, Sources, absolute, differing, digits, relative
 
 Numbers = dict[str, np.ndarray]
@@ -26,39 +25,34 @@ FOUR = ("SmLs07", "SmLs08", "SmLs09")
 VARIANCES = ("AtmWtAg", "SiRstv", "SmLs01", "SmLs02", "SmLs04", "SmLs05")
 
 
-def nist(name: str) -> tuple[np.ndarray, np.ndarray, float, float, float]:
-    """Responses, groups, certified mean squares between and within, and F."""
-    path = Path(scipy.stats.__file__).parent / "tests" / "data" / "nist_anova" / f"{name}.dat"
-    if not path.exists():
-        raise NotHere(f"{name}.dat, which some builds of scipy leave out")
-    lines = path.read_text().splitlines()
-    between = next(x.split() for x in lines if x.startswith("Between"))
-    within = next(x.split() for x in lines if x.startswith("Within"))
-    start = max(i for i, x in enumerate(lines) if x.startswith("Data:")) + 1
-    rows = np.array([line.split() for line in lines[start:] if line.strip()], dtype=float)
-    return rows[:, 1], rows[:, 0], float(between[-2]), float(within[-1]), float(between[-1])
+def certified(name: str) -> Certified:
+    """A layout of NIST; not here where scipy leaves out its test data."""
+    try:
+        return nist(name)
+    except FileNotFoundError:
+        raise NotHere(f"{name}.dat, which some builds of scipy leave out") from None
 
 
 def nist_f(names: tuple[str, ...], _: Sources) -> float:
     """F of the one-way layout, 1 + m theta, from the REML fit."""
-    found, certified = [], []
+    found, expected = [], []
     for name in names:
-        y, group, _between, _within, f = nist(name)
-        result = fit(y[None], np.ones((len(y), 1)), group)
-        found.append(1 + len(y) / len(np.unique(group)) * result.theta[0, 0])
-        certified.append(f)
-    return digits(found, certified)
+        data = certified(name)
+        result = fit(data.y[None], np.ones((len(data.y), 1)), data.group)
+        found.append(1 + len(data.y) / len(np.unique(data.group)) * result.theta[0, 0])
+        expected.append(data.F)
+    return digits(found, expected)
 
 
 def nist_variances(_: Sources) -> float:
     """Residual and between variance: MSW and (MSB - MSW) / m."""
-    found, certified = [], []
+    found, expected = [], []
     for name in VARIANCES:
-        y, group, between, within, _f = nist(name)
-        result = fit(y[None], np.ones((len(y), 1)), group)
+        data = certified(name)
+        result = fit(data.y[None], np.ones((len(data.y), 1)), data.group)
         found += [result.sigma2[0], result.variance[0, 0]]
-        certified += [within, (between - within) * len(np.unique(group)) / len(y)]
-    return digits(found, certified)
+        expected += [data.within, (data.between - data.within) * len(np.unique(data.group)) / len(data.y)]
+    return digits(found, expected)
 
 
 # --- five hundred data sets -------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ import dataclasses
 import json
 import re
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -92,6 +93,13 @@ class ExportState:
     exceptions: list[int]
     floors: FloatArray
     whole: bool
+
+    def of(self, samples: Sequence[int]) -> ExportState:
+        """Give the state of some of the samples, in that order."""
+        rows = list(samples)
+        return dataclasses.replace(
+            self, geomeans=self.geomeans[rows], exceptions=[], floors=self.floors[rows]
+        )
 
 
 def state_of(values: FloatArray, classes: npt.NDArray[np.str_]) -> ExportState:
@@ -181,16 +189,18 @@ def read_nsolver(
     used = [k for k, owner in zip(kept, owners, strict=True) if owner is not None]
     biopsies = [owner for owner in owners if owner is not None]
     features = np.flatnonzero(np.isin(kinds, ("endogenous", "housekeeping")))
-    scaled, censored, how = _values(values, kinds, state, options=options, problems=problems)
+    # Like lanes that are left out, samples that are left out have no part in the scale of the others.
+    state = state.of(used)
+    scaled, censored, how = _values(values[:, used], kinds, state, options=options, problems=problems)
     problems.raise_if_any(AssayError)
     adata = _assay(
-        scaled[np.ix_(features, used)].T,
-        censored[np.ix_(features, used)].T,
+        scaled[features].T,
+        censored[features].T,
         biopsies,
         [samples[k] for k in used],
     )
-    adata.obs["housekeeping_geomean"] = state.geomeans[used]
-    adata.obs["floor"] = state.floors[used]
+    adata.obs["housekeeping_geomean"] = state.geomeans
+    adata.obs["floor"] = state.floors
     adata.var = _features([probes[k] for k in features], kinds[features])
     adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
     adata.uns["provenance"] = {

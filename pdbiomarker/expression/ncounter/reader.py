@@ -44,7 +44,7 @@ from pdbiomarker.expression.ncounter.quality import LaneLimits, LaneQuality, jud
 from pdbiomarker.expression.ncounter.rcc import Lane, code_sets, rcc_files, read_rcc
 from pdbiomarker.expression.ncounter.scaling import stable_subset, treat_background, unwanted_factors
 from pdbiomarker.provenance import sha256_file, sha256_json
-from pdbiomarker.study import Study, check_files
+from pdbiomarker.study import Study, amiss, check_files
 from pdbiomarker.tables import nearest
 
 __all__ = ["LaneOptions", "check_rcc", "read_ncounter"]
@@ -180,7 +180,7 @@ def _lanes(folder: Path, name: str, problems: Problems, options: LaneOptions) ->
     check_files(folder.rglob("*"), problems, root=folder)
     if not files:
         problems.add(
-            "E-FILE-001" if not folder.exists() else "E-FILE-002",
+            amiss(folder)[0],
             "There is no RCC file.",
             remedy="Name the folder that holds the RCC files of the run; unpack them from the ZIP archive.",
             file=name,

@@ -29,7 +29,7 @@ from pdbiomarker.ihc.outputs import check_cells
 from pdbiomarker.ihc.panel import Panel, read_panel
 from pdbiomarker.ihc.regions import regions_of
 from pdbiomarker.ihc.score import COMPARTMENT_ORDER, score_cells, score_counts, threshold_sensitivity
-from pdbiomarker.study import Study, check_files
+from pdbiomarker.study import Study, amiss, check_files
 from pdbiomarker.tables import nearest
 
 __all__ = [
@@ -338,13 +338,7 @@ def _files(paths: Sequence[str | Path], problems: Problems) -> list[Path]:
         elif path.is_file():
             found.append(path)
         else:
-            there = path.exists()
-            problems.add(
-                "E-FILE-002" if there else "E-FILE-001",
-                "The path is not a regular file." if there else "There is no such file.",
-                remedy="Correct the path.",
-                file=path.name,
-            )
+            problems.add(*amiss(path), remedy="Correct the path.", file=path.name)
     return found
 
 
