@@ -228,8 +228,8 @@ def _matrix(
     rows: pd.DataFrame, series: pd.Series, biopsies: Sequence[str], features: Sequence[str]
 ) -> pd.DataFrame:
     x = np.full((len(biopsies), len(features)), np.nan)
-    row = pd.Index(biopsies).get_indexer(rows["sample"].tolist())
-    x[row, pd.Index(features).get_indexer(rows["feature"].tolist())] = series.to_numpy(dtype=np.float64)
+    row = pd.Index(biopsies).get_indexer(pd.Index(rows["sample"]))
+    x[row, pd.Index(features).get_indexer(pd.Index(rows["feature"]))] = series.to_numpy(dtype=np.float64)
     return pd.DataFrame(x, index=list(biopsies), columns=list(features))
 
 
