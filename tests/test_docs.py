@@ -244,6 +244,17 @@ def test_the_rooms_of_the_architecture_are_those_of_the_tree() -> None:
     assert named == rooms - {"__init__", "__main__"}
 
 
+def test_the_calls_of_the_road_are_there() -> None:
+    text = (DOCS / "architecture.md").read_text(encoding="utf-8")
+    road = text.partition("## One gene and one slide on the road")[2].partition("\n## ")[0]
+    named = re.findall(r"`(\w+/\w+\.py)` ((?:`\w+`(?:, )?)+)", road)
+    assert len(named) > 20
+    for file, calls in named:
+        source = (ROOT / "pdbiomarker" / file).read_text(encoding="utf-8")
+        for call in re.findall(r"\w+", calls):
+            assert re.search(rf"^(def|class) {call}\b", source, flags=re.MULTILINE), (file, call)
+
+
 def test_the_picture_is_that_of_its_script(monkeypatch: pytest.MonkeyPatch) -> None:
     """Renew it by `python docs/images/architecture.py`."""
     monkeypatch.syspath_prepend(str(DOCS / "images"))

@@ -89,7 +89,8 @@ def _rows(path: Path, name: str, problems: Problems) -> pd.DataFrame:
         raise AssayError(problems)
     for column in _NEEDED:
         if column not in table:
-            remedy = f"Export NPX in long form, one row for each sample and protein. {nearest(column, table)}"
+            near = nearest(column, map(str, table.columns))
+            remedy = f"Export NPX in long form, one row for each sample and protein. {near}"
             problems.add(
                 "E-SHEET-001", f"The column {column!r} is missing.", remedy=remedy, file=name, column=column
             )
@@ -227,8 +228,8 @@ def _matrix(
     rows: pd.DataFrame, series: pd.Series, biopsies: Sequence[str], features: Sequence[str]
 ) -> pd.DataFrame:
     x = np.full((len(biopsies), len(features)), np.nan)
-    place = (pd.Index(biopsies).get_indexer(rows["sample"]), pd.Index(features).get_indexer(rows["feature"]))
-    x[place] = series.to_numpy(dtype=np.float64)
+    row = pd.Index(biopsies).get_indexer(pd.Index(rows["sample"]))
+    x[row, pd.Index(features).get_indexer(pd.Index(rows["feature"]))] = series.to_numpy(dtype=np.float64)
     return pd.DataFrame(x, index=list(biopsies), columns=list(features))
 
 

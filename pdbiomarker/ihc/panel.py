@@ -20,6 +20,7 @@ from pdbiomarker.ihc.stain import stain_matrix
 from pdbiomarker.provenance import atomic_path, sha256_json
 from pdbiomarker.reference import list_reference, reference_path
 from pdbiomarker.tables import load_yaml, nearest, validate_yaml
+from pdbiomarker.tables.yaml import MAX_BYTES
 
 __all__ = [
     "CalibrationTable",
@@ -38,6 +39,8 @@ __all__ = [
 
 #: Below this angle (degrees) unmixing multiplies noise by more than 11 (1 / sin).
 _LEAST_ANGLE: Final = 5
+#: Panels by the name and the bytes of their file.
+_KNOWN: Final[dict[tuple[str, bytes], Panel]] = {}
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Vector = tuple[Share, Share, Share]
@@ -388,7 +391,22 @@ def _read(name_or_path: str | Path, problems: Problems) -> Panel | None:
             )
             return None
         path = reference_path(f"panels/{text.lower()}.yaml")
+    # A study names few panels and many slides: what the same bytes say is worked out once in a process.
+    content = _content(path)
+    if (path.name, content) in _KNOWN:
+        return _KNOWN[path.name, content]
     document = load_yaml(path, problems, name=path.name)
     if document is None:
         return None
-    return validate_yaml(Panel, document, code="E-PANEL-001", problems=problems)
+    panel = validate_yaml(Panel, document, code="E-PANEL-001", problems=problems)
+    if panel is not None and content:
+        _KNOWN[path.name, content] = panel
+    return panel
+
+
+def _content(path: Path) -> bytes:
+    """The bytes of a panel's file; none where it is no regular file, too large, or cannot be read."""
+    try:
+        return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
+    except (OSError, ValueError):
+        return b""

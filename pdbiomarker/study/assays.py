@@ -250,8 +250,9 @@ class AssayKeys(BaseModel):
         """Keys that an assay of this kind, from this source, may have."""
         if self.kind == "ihc":
             return _SLIDES if self.cells is None else _SLIDES | _EXPORT
-        if self.format in FORMATS:
-            return frozenset({"file", "format"}) | FORMATS[self.format].keys
+        named = FORMATS.get(self.format or "")
+        if named is not None:
+            return frozenset({"file", "format"}) | named.keys
         if self.kind == "count":
             return _COUNTS
         if self.kind != "intensity":

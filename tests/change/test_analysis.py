@@ -11,6 +11,8 @@ from scipy import stats
 
 from pdbiomarker.change import CHANGE_COLUMNS, TABLE_COLUMNS, pd_change
 from pdbiomarker.errors import FormulaError, PlanError
+from pdbiomarker.pairing import Chooser
+from pdbiomarker.pairing.choice import _judged
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import read_study
 
@@ -388,3 +390,25 @@ def test_opposite_pairs_of_three_doses_are_least_squares_of_their_changes(tmp_pa
     row = pd_change(study, plan).table.iloc[0]
     assert row["status"] == "not_converged"
     assert "the fit did not converge" in row["note"]
+
+
+def test_biopsies_are_placed_and_chosen_once_for_model_flow_and_pairs(tmp_path, monkeypatch):
+    study = with_values(paired_study(tmp_path, 6), np.arange(6.0), np.arange(6.0) + 1)
+    asked = []
+
+    def judged(*given):
+        asked.append(given[2:])
+        return _judged(*given)
+
+    monkeypatch.setattr("pdbiomarker.pairing.choice._judged", judged)
+    result = pd_change(study, Plan.default(study))
+    assert len(result.table) == len(asked) == len(set(map(str, asked)))
+    assert result.pairs["evaluable"].all()
+
+
+def test_what_a_chooser_gives_may_be_changed(tmp_path):
+    study = with_values(paired_study(tmp_path, 2), [1.0, 2.0], [2.0, 3.0])
+    chooser = Chooser(study)
+    first = chooser.usable("ihc", visits=["Pre", "On"])
+    first["used"] = False
+    assert chooser.usable("ihc", visits=["Pre", "On"])["used"].all()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import anndata
 import numpy as np
@@ -28,6 +29,7 @@ from pdbiomarker.ihc import (
     write_slide,
 )
 from pdbiomarker.study import check_assay
+from pdbiomarker.tables import load_yaml
 
 PANEL = """\
 marker: X
@@ -55,6 +57,24 @@ def test_a_panel_by_path(tmp_path: Path) -> None:
     assert read_panel(path).marker == "X"
     assert not check_panel(path).errors
     assert read_panel(str(path)).hash == read_panel(path).hash
+
+
+def test_a_panel_is_worked_out_once_and_again_when_its_file_is_changed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, read = tmp_path / "own.yaml", []
+    file.write_text(PANEL, encoding="utf-8")
+    first = read_panel(file)
+
+    def told(*given: Any, **named: Any) -> Any:
+        read.append(given[0])
+        return load_yaml(*given, **named)
+
+    monkeypatch.setattr("pdbiomarker.ihc.panel.load_yaml", told)
+    assert read_panel(file) is first
+    assert read == []
+    file.write_text(PANEL.replace("marker: X", "marker: Y"), encoding="utf-8")
+    assert [read_panel(file).marker, first.marker, *read] == ["Y", "X", file]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from builders import text
+from builders import assay, study_folder, text
 
 from pdbiomarker.errors import InputError
-from pdbiomarker.noise import borrow_noise, borrowed_noises
+from pdbiomarker.noise import borrow_noise, borrowed_noises, choose_noise
+from pdbiomarker.study import read_study
 
 ENTRY = """
 version: "1"
@@ -46,6 +47,25 @@ def test_a_name_fits_before_a_pattern(tmp_path):
     assert borrow_noise("CD8_density_nest", "log2", path=file).sigma == 0.9
     other = borrow_noise("CD8_density_tissue", "log2", path=file)
     assert (other.sigma, other.df, other.source) == (0.7, 20.0, "a paper")
+
+
+@pytest.mark.parametrize(
+    ("kind", "probes", "lent"),
+    [("count", False, True), ("intensity", True, True), ("intensity", False, False)],
+)
+def test_the_noise_of_a_transcript_is_not_lent_to_a_protein_of_its_name(tmp_path, kind, probes, lent):
+    rows = "participant_id,biopsy_id,visit\nP1,B1,Pre\nP1,B2,On\n"
+    folder = study_folder(tmp_path, biopsies=rows, study="id: T\nvisits: {Pre: {}, On: {}}\n")
+    study = read_study(folder)
+    measured = assay({"B1": [4.0], "B2": [9.0]}, ["GZMB"], kind=kind)
+    if probes:
+        measured.var["code_class"] = "endogenous"
+    noise, reasons = choose_noise(study.with_assay("x", measured), ["x:GZMB"])
+    assert ("x:GZMB" in noise, "x:GZMB" in reasons) == (lent, not lent)
+    if lent:
+        assert noise["x:GZMB"].borrowed
+    else:
+        assert "There is one of transcripts, which this feature is not." in reasons["x:GZMB"]
 
 
 def test_what_is_not_there_is_refused_with_the_nearest():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from small_study import biopsy, small_study
 
 import pdbiomarker as pb
 from pdbiomarker.change import pd_change
-from pdbiomarker.errors import StudyError
+from pdbiomarker.errors import Problem, StudyError
 from pdbiomarker.pairing import accountability, usable
 from pdbiomarker.plan import Plan
 from pdbiomarker.run.results import write_result
@@ -176,6 +177,16 @@ def test_a_slide_whose_file_is_missing_is_named_in_the_row_of_its_biopsy(tmp_pat
     again = read_study(study.write(tmp_path / "copy"))
     assert again.aside["slide"].index.tolist() == ["Sc2"]
     assert [p.code for p in again.problems if p.item == "Sc2"] == ["E-FILE-001"]
+
+
+def test_a_lane_that_is_not_fit_is_the_reason_of_its_biopsy(tmp_path):
+    study = read_study(study_folder(tmp_path, biopsies=BIOPSIES, study=STUDY))
+    told = Problem(
+        "E-LANE-003", "Lane 'c2': too few fields.", "Scan again.", "c2.RCC", severity="quarantine", item="c2"
+    )
+    study = dataclasses.replace(study, problems=(told,)).with_assay("lanes", assay({"c1": [1.0]}, ["X"]))
+    row = usable(study, "lanes", visits=PAIR).loc["c2"]
+    assert row["reason"] == "Not measured in 'lanes': E-LANE-003 Lane 'c2': too few fields."
 
 
 def test_taking_a_decision_back_gives_the_earlier_bytes(tmp_path):
