@@ -1,7 +1,8 @@
-"""What a code, a column or a word means: read from where it is said, so that it cannot go out of date.
+"""What a code, a column, a word or a feature means: read from where it is said, so that none is out of date.
 
 Codes come from :data:`pdbiomarker.errors.CATALOGUE` and, for what is said and what to do, from the calls in
-the package's own source; columns and words from the tables of the documentation that travels with it.
+the package's own source; columns and words from the tables of the documentation that travels with it;
+features from the panels and signatures of ``reference/``.
 """
 
 from __future__ import annotations
@@ -15,16 +16,21 @@ from pathlib import Path
 from typing import Final, Literal
 
 from pdbiomarker.errors import CATALOGUE, Problems
-from pdbiomarker.tables import nearest
+from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.tables import nearest, read_yaml
 
 __all__ = ["Entry", "Said", "explain", "said_of"]
 
 _PACKAGE: Final = Path(__file__).resolve().parent
 #: Pages whose tables define columns and words, in the order in which they are looked up.
 _PAGES: Final = ("study_folder.md", "results.md", "glossary.md")
+_WORD: Final = r"[a-z0-9][a-z0-9+-]*"
 _CODE: Final = re.compile(r"E-[A-Z]+-\d{3}")
 
-type Kind = Literal["code", "column", "term"]
+#: What is said in more places than this is no answer to a question in other words; so many are told.
+_COMMON, _TOLD = 12, 5
+
+type Kind = Literal["code", "column", "term", "feature"]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -43,13 +49,13 @@ class Said:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Entry:
-    """What is known of a code, a column or a word.
+    """What is known of a code, a column, a word or a feature.
 
     Attributes
     ----------
     name : str
         As it is written where it occurs.
-    kind : {"code", "column", "term"}
+    kind : {"code", "column", "term", "feature"}
     meaning : str
         In one sentence or a few.
     where : str
@@ -69,18 +75,19 @@ class Entry:
 
 
 def explain(word: str) -> list[Entry]:
-    """Say what a code, a column or a word means.
+    """Say what a code, a column, a word or a feature means.
 
     Parameters
     ----------
     word : str
-        Such as ``"E-SHEET-005"``, ``"SHEET-5"``, ``"df_method"`` or ``"reference change value"``; capital
-        letters do not matter.
+        Such as ``"E-SHEET-005"``, ``"SHEET-5"``, ``"df_method"``, ``"reference change value"``, ``"CYT"`` or
+        ``"CD8 density"``; capital letters do not matter.
 
     Returns
     -------
     list of Entry
-        One for each place that defines it.
+        One for each place that defines it. Where nothing has that name, what is explained by all of these
+        words, such as the column `q` for ``"adjusted p"`` and the signatures of a gene; at most five.
 
     Raises
     ------
@@ -93,13 +100,14 @@ def explain(word: str) -> list[Entry]:
     'participants with every visit of the contrast'
     """
     key = _key(word)
-    found = [entry for entry in (*_codes(), *_words()) if _key(entry.name) == key]
+    everything = (*_codes(), *_words(), *_features())
+    found = [entry for entry in everything if _is_named(entry, key)] or _by_meaning(key)
     if not found:
         problems = Problems()
-        names = sorted({entry.name for entry in (*_codes(), *_words())})
+        names = sorted({entry.name for entry in everything})
         problems.add(
             "E-TERM-001",
-            "This is no code, column or word of the catalogue.",
+            "This is no code, column, word or feature of the catalogue, and explains none of them.",
             remedy=nearest(word, names),
             value=word,
         )
@@ -117,6 +125,24 @@ def _key(word: str) -> str:
     text = " ".join(word.strip().strip("`").split()).lower()
     code = re.fullmatch(r"(?:e-)?([a-z]+)-0*(\d{1,3})", text)
     return f"e-{code[1]}-{int(code[2]):03d}" if code else text.replace("_", " ")
+
+
+def _is_named(entry: Entry, key: str) -> bool:
+    """Tell whether an entry has this name; a feature also with its compartment, or by its label."""
+    name = _key(entry.name)
+    if entry.kind != "feature":
+        return name == key
+    return key == name or key.startswith(f"{name} ") or key == _key(entry.meaning.partition(" (")[0])
+
+
+def _by_meaning(key: str) -> list[Entry]:
+    """Give the entries that are explained by all of these words: together first, then the shortest."""
+    wanted = set(re.findall(_WORD, key))
+    texts = [(e, " ".join((e.meaning, *(f[1] for f in e.facts)))) for e in (*_words(), *_features())]
+    found = [(e, t) for e, t in texts if wanted and wanted <= set(re.findall(_WORD, t.lower()))]
+    if len(found) > _COMMON:
+        return []
+    return [e for e, _ in sorted(found, key=lambda pair: (key not in pair[1].lower(), len(pair[1])))][:_TOLD]
 
 
 @cache
@@ -156,6 +182,40 @@ def _rows(page: str) -> Iterator[Entry]:
             rest = tuple(f for f in facts if told and f[1] != told)
             for name in names:
                 yield Entry(name, kind, meaning, f"docs/{page}, {heading}", rest)
+
+
+# --- features: panels and signatures ---------------------------------------------------------------------
+
+
+@cache
+def _features() -> tuple[Entry, ...]:
+    return tuple(
+        entry for file in list_reference() if file.endswith(".yaml") for entry in _of_reference(file)
+    )
+
+
+def _of_reference(file: str) -> Iterator[Entry]:
+    """Read what a panel or a signature says of its features."""
+    folder = file.partition("/")[0]
+    if folder not in {"panels", "signatures"}:
+        return
+    said = read_yaml(reference_path(file), name=file, problems=Problems()) or {}
+    where = f"reference/{file}"
+    if folder == "signatures":
+        facts = {
+            "genes": ", ".join(said["genes"]),
+            **{k: said.get(k) for k in ("unit", "definition", "source")},
+        }
+        yield Entry(said["name"], "feature", said["label"], where, _told(facts))
+        return
+    scores = {_key(word.name): word.meaning for word in _words() if word.kind == "term"}
+    for score, keys in said["features"].items():
+        facts = {"score": scores.get(_key(score)), "panel": said["label"], "source": said["source"]}
+        yield Entry(f"{said['marker']}_{score}", "feature", keys["label"], where, _told(facts))
+
+
+def _told(facts: Mapping[str, object]) -> tuple[tuple[str, str], ...]:
+    return tuple((name, " ".join(str(value).split())) for name, value in facts.items() if value)
 
 
 # --- codes: what the source says -------------------------------------------------------------------------

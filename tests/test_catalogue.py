@@ -15,6 +15,7 @@ from pdbiomarker.cli import app
 from pdbiomarker.decide.evaluate import DECISION_COLUMNS
 from pdbiomarker.errors import CATALOGUE, InputError
 from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS
+from pdbiomarker.reference import list_reference, reference_path
 from pdbiomarker.study.clinical_sheets import SHEETS
 
 ROOT = Path(__file__).parents[1]
@@ -52,6 +53,54 @@ def test_a_column_of_a_result_is_explained(column: str) -> None:
 @pytest.mark.parametrize("word", ["h-score", "H-Score", "  reference  change value ", "kenward-roger", "dlt"])
 def test_a_word_is_explained(word: str) -> None:
     assert "term" in {entry.kind for entry in pb.explain(word)}
+
+
+@pytest.mark.parametrize(
+    ("word", "name", "says"),
+    [
+        ("CD8 density", "CD8_density", "CD8+ T-cell density"),
+        ("cd8_density_tissue", "CD8_density", "CD8+ T-cell density"),
+        ("CD8+ T-cell density", "CD8_density", "CD8+ T-cell density"),
+        ("TIS18", "TIS18", "T-cell-inflamed profile (18 genes)"),
+        ("t-cell-inflamed profile", "TIS18", "T-cell-inflamed profile (18 genes)"),
+    ],
+)
+def test_a_feature_is_explained_by_its_name_or_label(word: str, name: str, says: str) -> None:
+    (entry,) = [e for e in pb.explain(word) if e.kind == "feature"]
+    assert (entry.name, entry.meaning) == (name, says)
+
+
+def test_every_feature_of_the_reference_is_explained() -> None:
+    """Each signature by its name and genes, each panel by its scores, with what the score means."""
+    for name in pb.expression.available_signatures():
+        (entry,) = [e for e in pb.explain(name) if e.kind == "feature"]
+        assert dict(entry.facts)["genes"] == ", ".join(pb.expression.read_signature(name).genes)
+    for file in list_reference("panels"):
+        panel = pb.ihc.read_panel(reference_path(file))
+        for score, feature in panel.features.items():
+            (entry,) = [e for e in pb.explain(f"{panel.marker}_{score}") if e.kind == "feature"]
+            assert entry.meaning == feature.label
+
+
+@pytest.mark.parametrize(
+    ("words", "first", "among"),
+    [
+        ("adjusted p", "q", "q"),
+        ("expected share of false", "bh", "fdr"),
+        ("GZMA", "cyt", "CYT"),
+        ("p not adjusted", "p", "p"),
+    ],
+)
+def test_other_words_find_what_they_explain(words: str, first: str, among: str) -> None:
+    names = [entry.name for entry in pb.explain(words)]
+    assert names[0] == first
+    assert among in names
+    assert len(names) <= 5
+
+
+def test_words_that_stand_everywhere_find_nothing() -> None:
+    with pytest.raises(InputError, match="E-TERM-001"):
+        pb.explain("the of")
 
 
 def test_an_unknown_word_names_the_nearest() -> None:

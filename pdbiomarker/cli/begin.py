@@ -37,11 +37,15 @@ def explain(
     word: Annotated[
         list[str],
         typer.Argument(
-            metavar="WORD...", help="A code (E-SHEET-005), a column (df_method) or a term (h-score)."
+            metavar="WORD...",
+            help="A code (E-SHEET-005), a column (df_method), a term (h-score) or a feature (CYT).",
         ),
     ],
 ) -> int:
-    """Say what an error code, a column of a sheet or a result, or a word of the report means."""
+    """Say what an error code, a column of a sheet or a result, a word of the report or a feature means.
+
+    Other words are looked for in the explanations: `explain adjusted p` gives the column q.
+    """
     for position, entry in enumerate(pb.explain(" ".join(word))):
         typer.echo("\n" * bool(position) + _shown(entry))
     return 0
