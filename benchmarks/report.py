@@ -1,6 +1,6 @@
 """Size and time of the report of a large study: 60 participants, 20,000 genes, 300 slides, clinical sheets.
 
-Usage: python benchmarks/report.py [FOLDER] [--format html,pdf,pptx,xlsx] [--profile]
+Usage: python benchmarks/report.py [FOLDER] [--format html,pdf,pptx,xlsx] [--repeat 3] [--profile]
 
 Makes the result of such a study without drawing a slide (a simulated trial with counts of a few hundred
 genes, widened to all; cells of slides drawn as numbers; images of slides copied from a few that look like
@@ -265,6 +265,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", nargs="?", type=Path)
     parser.add_argument("--format", default=",".join(FORMATS))
+    parser.add_argument("--repeat", type=int, default=1, help="how often to write the report of the study")
     parser.add_argument("--profile", action="store_true", help="where the time goes, by function")
     asked = parser.parse_args()
     formats = formats_of(asked.format.split(","))
@@ -280,7 +281,8 @@ def main() -> None:
     profile = cProfile.Profile()
     if asked.profile:
         profile.enable()
-    paths = measure(result, review, formats, folder)
+    for _ in range(max(1, asked.repeat)):
+        paths = measure(result, review, formats, folder)
     if asked.profile:
         profile.disable()
         pstats.Stats(profile, stream=sys.stdout).sort_stats("cumulative").print_stats(70)

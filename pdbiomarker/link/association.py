@@ -155,37 +155,34 @@ def order_across_groups(groups: ArrayLike, y: ArrayLike, *, seed: int = 1) -> As
     sizes = np.bincount(codes)
     if len(sizes) < 2:
         return _none(len(value), "all participants are in one group")
+    above = (value[None, :] > value[:, None]) + 0.5 * (value[None, :] == value[:, None])
     pairs = (len(codes) ** 2 - int((sizes**2).sum())) / 2
-    observed = float(_ordered(codes[None, :], value)[0])
+    observed = float(_ordered(codes[None, :], above)[0])
     edge = abs(observed - pairs / 2) - _SAME * pairs
     arrangements = math.factorial(len(codes))
     for size in sizes.tolist():
         arrangements //= math.factorial(size)
     if arrangements <= _ALL_ARRANGEMENTS:
         everyone = np.array(list(_arrangements(sizes.tolist())), dtype=np.int64)
-        far = np.abs(_ordered(everyone, value) - pairs / 2) >= edge
+        far = np.abs(_ordered(everyone, above) - pairs / 2) >= edge
         p, method = float(far.mean()), f"all {arrangements:,} arrangements"
     else:
         rng = np.random.default_rng(seed)
         k = 0
         for _ in range(_DRAWS // _CHUNK):
             drawn = rng.permuted(np.tile(codes, (_CHUNK, 1)), axis=1)
-            k += int((np.abs(_ordered(drawn, value) - pairs / 2) >= edge).sum())
+            k += int((np.abs(_ordered(drawn, above) - pairs / 2) >= edge).sum())
         p, method = (k + 1) / (_DRAWS + 1), f"{_DRAWS:,} permutations"
     return Association(observed / pairs, np.nan, np.nan, p, method, len(value))
 
 
-def _ordered(codes: Codes, value: Floats) -> Floats:
-    """J of each row of group codes (B, n) of values (n,): pairs in order, those of equal values by half."""
-    order = np.argsort(value, kind="stable")
-    first, end = (np.searchsorted(value[order], value[order], side=side) for side in ("left", "right"))
-    inside = codes[:, order]
-    twice = np.zeros(len(codes), dtype=np.int64)
+def _ordered(codes: Codes, above: Floats) -> Floats:
+    """J of each row of group codes (B, n), from the (n, n) table of which value is above which."""
+    total = np.zeros(len(codes))
     for group in range(1, int(codes.max()) + 1):
-        lower = np.zeros((len(codes), len(value) + 1), dtype=np.int64)  # members of lower groups so far
-        np.cumsum(inside < group, axis=1, out=lower[:, 1:])
-        twice += ((lower[:, first] + lower[:, end]) * (inside == group)).sum(axis=1)
-    return twice / 2
+        lower, own = (codes < group).astype(float), (codes == group).astype(float)
+        total += ((lower @ above) * own).sum(axis=1)
+    return total
 
 
 def _arrangements(sizes: Sequence[int]) -> Iterator[Codes]:

@@ -371,11 +371,8 @@ def _spread(views: Sequence[_View]) -> Sequence[_View]:
 
 
 def _threads() -> int:
-    """Decoding runs outside Python, so threads share it; the bytes do not depend on how many.
-
-    One processor is left to the figures, which are drawn meanwhile and take as long.
-    """
-    return max(1, min(_THREADS, len(os.sched_getaffinity(0)) - 1))
+    """Decoding runs outside Python, so threads share it; the bytes do not depend on how many."""
+    return max(1, min(_THREADS, len(os.sched_getaffinity(0))))
 
 
 @dataclasses.dataclass(frozen=True)
