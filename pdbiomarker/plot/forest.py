@@ -251,11 +251,13 @@ def _ticks(ax: Axes, panel: _Panel, result: Result, primary: str) -> bool:
         if y is None:
             continue
         x = shown_change(part["change"], str(panel.rows[y]["kind"])).to_numpy()
-        people = part["participant_id"].astype(str).tolist()
-        (line,) = ax.plot(
-            x, np.full(len(x), y + 0.33), ls="", marker="|", ms=6, mew=1.2, color=FAINT, zorder=2
-        )
-        mark(line, people)
+        # What lies outside would be left out of a vector file, and the marks of the others would shift.
+        seen = (x >= ax.get_xlim()[0]) & (x <= ax.get_xlim()[1])
+        if not seen.any():
+            continue
+        at = np.full(int(seen.sum()), y + 0.33)
+        (line,) = ax.plot(x[seen], at, ls="", marker="|", ms=6, mew=1.2, color=FAINT, zorder=2)
+        mark(line, part.loc[seen, "participant_id"].astype(str).tolist())
         drawn = True
     return drawn
 
