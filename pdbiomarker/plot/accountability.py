@@ -88,11 +88,10 @@ def _where(ax: Axes, rows: pd.DataFrame, dispositions: object) -> None:
     """Lay unseen strips, one a participant, over where each one's way ends: a loss, or the last box."""
     if not isinstance(dispositions, pd.DataFrame) or dispositions.empty:
         return
-    first = rows.iloc[0]
+    own, first = dispositions.sort_values("participant_id", kind="stable"), rows.iloc[0]
     for column in ("set", "assay", "contrast"):
-        if column in rows.columns and column in dispositions.columns:
-            dispositions = dispositions[dispositions[column] == first[column]]
-    own = dispositions.sort_values("participant_id", kind="stable")
+        if column in rows.columns and column in own.columns:
+            own = own[own[column] == first[column]]
     for i, step in enumerate(rows["step"]):
         last = i == len(rows) - 1
         lost = own.loc[(own["outcome"] == "lost") & (own["step"] == step), "participant_id"]
