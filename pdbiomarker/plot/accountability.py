@@ -10,6 +10,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 
+from pdbiomarker.plot.marks import mark_band
 from pdbiomarker.plot.select import Result, flow_of, set_label, sets_of
 from pdbiomarker.plot.style import (
     ACCENT,
@@ -32,6 +33,8 @@ _LINES: Final = 3
 #: Where the boxes begin, how wide they are, and the colour of their edges, but for the first and the last.
 _LEFT: Final = 0.1
 _WIDTH: Final = 4.1
+#: Where the words on a loss begin.
+_LOSS: Final = 4.65
 _EDGE: Final = "#b5c0c6"
 _NO_BIOPSY: Final = re.compile(r" \(no [^()]* biopsy\)")
 _COMMA: Final = re.compile(r"no biopsy, ")
@@ -77,7 +80,26 @@ def accountability(
             return empty(ax, "Biopsy accountability", "The table has no such assay, contrast or set.")
         left = f" {steps - len(rows)} steps without a loss are left out." if len(rows) < steps else ""
         _draw(ax, rows, set_label(str(rows["set"].iloc[0]), result), left)
+        _where(ax, rows, getattr(result, "dispositions", None))
         return ax
+
+
+def _where(ax: Axes, rows: pd.DataFrame, dispositions: object) -> None:
+    """Lay unseen strips, one a participant, over where each one's way ends: a loss, or the last box."""
+    if not isinstance(dispositions, pd.DataFrame) or dispositions.empty:
+        return
+    own, first = dispositions.sort_values("participant_id", kind="stable"), rows.iloc[0]
+    for column in ("set", "assay", "contrast"):
+        if column in rows.columns and column in own.columns:
+            own = own[own[column] == first[column]]
+    for i, step in enumerate(rows["step"]):
+        last = i == len(rows) - 1
+        lost = own.loc[(own["outcome"] == "lost") & (own["step"] == step), "participant_id"]
+        kept = own.loc[own["outcome"] == "evaluable", "participant_id"] if last else []
+        for people, left, width in ((lost, _LOSS, 10.0 - _LOSS), (kept, _LEFT, _WIDTH)):
+            strip = width / max(len(people), 1)
+            for k, person in enumerate(people):
+                mark_band(ax, (left + k * strip, i - 0.31), (strip, 0.62), str(person), lw=2.0)
 
 
 def _lossy(rows: pd.DataFrame) -> pd.DataFrame:
@@ -210,7 +232,7 @@ def _draw_loss(ax: Axes, i: int, lost: int, row: pd.Series) -> None:
     lines_shown = [*first, *told]
     ax.plot([4.2, 4.55], [i, i], color=UP, lw=0.9, zorder=1)
     ax.text(
-        4.65,
+        _LOSS,
         i,
         "\n".join(lines_shown),
         fontsize=7.5,

@@ -11,6 +11,8 @@ import pandas as pd
 from matplotlib.axes import Axes
 
 from pdbiomarker.errors import InputError, Problem
+from pdbiomarker.plot.clinic import shown_change
+from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.numbers import format_interval, format_number, format_p, p_name
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
@@ -119,13 +121,15 @@ def forest(
         heights = [len(p.rows) + 1.2 for p in panels]
         host = new_axes(ax, 9.2, 0.31 * sum(heights) + 1.0 + 0.5 * (len(panels) - 1))
         axes = split(host, heights)
-        names = _names(rows)
+        names, ticked = _names(rows), False
         for panel, axis in zip(panels, axes, strict=True):
             _draw(axis, panel, names, primary_set(rows))
+            ticked = _ticks(axis, panel, result, primary_set(rows)) or ticked
         methods = ", ".join(sorted({str(m) for m in rows["df_method"] if isinstance(m, str) and m}))
         facts = f"Squares: estimate; lines: 95 % CI; degrees of freedom: {methods}." if methods else ""
         if rows["q"].isna().any() and rows["p"].notna().any():
             facts += " In brackets: p not adjusted (sensitivity)."
+        facts += "\nTicks below a line: participants' own changes within the axis." if ticked else ""
         titles(axes[0], name, facts)
         describe(axes[0], _seen(rows))
         return axes[0]
@@ -229,6 +233,33 @@ def _draw(ax: Axes, panel: _Panel, parts: dict[str, bool], primary: str) -> None
         _beside(ax, x, -0.66, head, MUTED)
     ax.set_xlabel(panel.name)
     despine(ax, left=True)
+
+
+def _ticks(ax: Axes, panel: _Panel, result: Result, primary: str) -> bool:
+    """Draw every participant's own change below the line of a primary effect; whether there were any."""
+    main = {
+        (str(r["assay"]), str(r["feature"]), str(r["contrast"])): y
+        for y, r in enumerate(panel.rows)
+        if r["set"] == primary and str(r["status"]) in _OK
+    }
+    own = result.changes
+    own = own[own["assay"].isin({a for a, _, _ in main}) & own["feature"].isin({f for _, f, _ in main})]
+    own = own[(own["set"] == primary) & own["change"].notna()] if "set" in own.columns else own.iloc[:0]
+    drawn = False
+    for key, part in own.groupby(["assay", "feature", "contrast"], sort=True):
+        y = main.get((str(key[0]), str(key[1]), str(key[2])))
+        if y is None:
+            continue
+        x = shown_change(part["change"], str(panel.rows[y]["kind"])).to_numpy()
+        # What lies outside would be left out of a vector file, and the marks of the others would shift.
+        seen = (x >= ax.get_xlim()[0]) & (x <= ax.get_xlim()[1])
+        if not seen.any():
+            continue
+        at = np.full(int(seen.sum()), y + 0.33)
+        (line,) = ax.plot(x[seen], at, ls="", marker="|", ms=6, mew=1.2, color=FAINT, zorder=2)
+        mark(line, part.loc[seen, "participant_id"].astype(str).tolist())
+        drawn = True
+    return drawn
 
 
 #: Where the columns right of the axes start, in points.

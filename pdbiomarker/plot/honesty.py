@@ -46,6 +46,8 @@ _SET_WORDS: Final = {
     "same_lesion_pairs": "pairs of one lesion, no nodes",
     "node_pairs": "pairs of lymph nodes",
 }
+_LEFT_OUT: Final = "Leave one out"
+_WITHOUT: Final = "without "
 _ASSUMED: Final = {
     "no effect in the missing": "missing: no effect",
     "worst change seen": "missing: the worst seen",
@@ -187,8 +189,10 @@ def sensitivity(result: Result, review: Review, feature: str, *, ax: Axes | None
                 )
                 group, at = kind, at - 1.0
             color = ACCENT if name == _SET_WORDS["strict"] else MUTED
-            ax.plot([low, high], [at, at], color=color, lw=2.0, solid_capstyle="butt", zorder=3)
-            ax.plot([value], [at], marker="o", ms=6, color=color, mec="white", mew=0.7, zorder=4)
+            parts = ax.plot([low, high], [at, at], color=color, lw=2.0, solid_capstyle="butt", zorder=3)
+            parts += ax.plot([value], [at], marker="o", ms=6, color=color, mec="white", mew=0.7, zorder=4)
+            if kind == _LEFT_OUT:
+                mark(parts, name.removeprefix(_WITHOUT))
             ticks.append(at)
             names.append(name)
             at -= 1.0
@@ -236,8 +240,8 @@ def _sensitivity_lines(one: Drawn) -> list[tuple[str, str, float, float, float]]
         for at in dict.fromkeys((int(change.argmin()), int(change.argmax()))):
             row = others.iloc[at]
             add(
-                "Leave one out",
-                f"without {row['left_out']}",
+                _LEFT_OUT,
+                f"{_WITHOUT}{row['left_out']}",
                 (row["change"], row["low"], row["high"]),
             )
     for row in each_row(one.table("offset")):

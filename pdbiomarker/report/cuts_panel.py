@@ -5,17 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
+import numpy as np
 import pandas as pd
 
+from pdbiomarker.plot.numbers import MISSING, format_number, format_p
 from pdbiomarker.plot.select import set_label
 from pdbiomarker.report.blocks import cell_of
-from pdbiomarker.report.content import Block, Cell, Column, Format, Level, Section, Table, Text
+from pdbiomarker.report.content import Block, Cell, Column, Format, KeyFinding, Level, Section, Table, Text
 from pdbiomarker.report.cuts import ITEM_COLUMNS, Cuts
 
 __all__ = ["cuts_section"]
 
 _TITLE: Final = "What changed since the last cut"
 _MOST_ROWS: Final = 200
+_KEY: Final = ("assay", "feature", "contrast", "set")
 _OPEN_ROWS: Final = 14
 _KINDS: Final[dict[str, Format]] = {
     **{"item": "id", "participant_id": "id", "feature": "name", "label": "name"},
@@ -24,12 +27,14 @@ _KINDS: Final[dict[str, Format]] = {
 }
 
 
-def cuts_section(cuts: Cuts) -> Section:
+def cuts_section(cuts: Cuts, findings: Sequence[KeyFinding] = ()) -> Section:
     """Show what changed since the last cut as a section of the report.
 
     Parameters
     ----------
     cuts : Cuts
+    findings : sequence of KeyFinding
+        Of this cut: what became of each is told first, and their rows of results stand first.
 
     Returns
     -------
@@ -51,8 +56,11 @@ def cuts_section(cuts: Cuts) -> Section:
     facts = _table(
         "cuts-facts", "The two cuts.", cuts.facts, {"fact": "", "before": "before", "after": "after"}
     )
-    tables = (facts, _results(cuts), _pairs(cuts), items)
-    blocks: tuple[Block, ...] = (Text(tuple(cuts.sentences())), *(t for t in tables if t.rows))
+    tables = (facts, _results(cuts, findings), _pairs(cuts), items)
+    blocks: tuple[Block, ...] = (
+        Text((*_of_findings(cuts, findings), *cuts.sentences())),
+        *(t for t in tables if t.rows),
+    )
     return Section("cuts", _TITLE, blocks)
 
 
@@ -82,7 +90,29 @@ def _cell(value: object) -> Cell:
     )
 
 
-def _results(cuts: Cuts) -> Table:
+def _of_findings(cuts: Cuts, findings: Sequence[KeyFinding]) -> list[str]:
+    """What became of each finding of the front page since the last cut, in one sentence each."""
+    rows = {tuple(str(row[k]) for k in _KEY): row for row in cuts.results.to_dict("records")}
+    told = []
+    for finding in findings:
+        row = rows.get(finding.row)
+        if row is None:
+            told.append(f"{finding.label}: not moved since the last cut; {finding.verdict.lower()}.")
+            continue
+        parts = [
+            f"{name} {write(pd.to_numeric(row[f'{column}_before']))} before, "
+            f"{write(pd.to_numeric(row[f'{column}_after']))} now"
+            for name, column, write in (
+                ("effect", "effect", format_number),
+                ("pairs", "n_pairs", lambda n: MISSING if pd.isna(n) else f"{int(n)}"),
+                ("adjusted p", "q", format_p),
+            )
+        ]
+        told.append(f"{finding.label}: {'; '.join(parts)}. Now: {finding.verdict.lower()}.")
+    return told
+
+
+def _results(cuts: Cuts, findings: Sequence[KeyFinding]) -> Table:
     caption = (
         f"Results that moved by more than {cuts.tolerance:g} standard errors of the earlier cut, or whose n, "
         f"status or verdict at .05 changed (n = {len(cuts.results)})."
@@ -91,7 +121,10 @@ def _results(cuts: Cuts) -> Table:
              "effect_before": "effect before", "effect_after": "after", "moved_se": "moved (SE)",
              "n_pairs_before": "n before", "n_pairs_after": "n after", "q_before": "adj. p before",
              "q_after": "adj. p after", "why": "why"}  # fmt: skip
-    frame = cuts.results.assign(set=[set_label(str(s)) for s in cuts.results["set"]])
+    first = {finding.row for finding in findings}
+    later = [tuple(map(str, key)) not in first for key in cuts.results[list(_KEY)].itertuples(index=False)]
+    frame = cuts.results.iloc[np.argsort(np.array(later, dtype=bool), kind="stable")]
+    frame = frame.assign(set=[set_label(str(s)) for s in frame["set"]])
     if frame["contrast"].nunique() < 2:
         heads.pop("contrast")
     for before, after in (("n_pairs_before", "n_pairs_after"), ("effect_before", "effect_after")):

@@ -90,7 +90,7 @@ def _document(result: PDResult, review: Review | None, against: str | Path | Non
     document = build(result.study, result, review)
     if against is None:
         return document
-    section = cuts_section(compare_cuts(read_result(against), result))
+    section = cuts_section(compare_cuts(read_result(against), result), document.findings)
     return dataclasses.replace(document, sections=(section, *document.sections))
 
 

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import re
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
+from matplotlib.artist import Artist
+from matplotlib.axes import Axes
+from matplotlib.lines import Line2D
+from matplotlib.patches import Rectangle
 
 from pdbiomarker import plot
 from pdbiomarker.plot.marks import mark, mark_of, read_marks
@@ -54,3 +59,59 @@ def test_marks_change_nothing_of_a_figure(fake: ModuleType, monkeypatch: pytest.
     module = sys.modules["pdbiomarker.plot.waterfall"]
     monkeypatch.setattr(module, "mark", lambda artists, people: None)
     assert draw() == (marked, False)
+
+
+def _owners(ax: Axes) -> dict[str, list[Artist]]:
+    """Every marked artist of an axes by the marks on it."""
+    found: dict[str, list[Artist]] = {}
+    for artist in ax.get_children():
+        for who in read_marks(str(artist.get_gid() or "")):
+            found.setdefault(who, []).append(artist)
+    return found
+
+
+def test_a_forest_has_the_own_changes_of_participants_below_its_line(fake: ModuleType) -> None:
+    """Each tick of the primary row stands at log2 of the participant's own ratio, or not at all."""
+    result = fake.make_result(genes=3)
+    ax = plot.forest(result, ["CD8_density_tissue"])
+    row = result.table[
+        (result.table["feature"] == "CD8_density_tissue") & (result.table["set"] == "strict")
+    ].iloc[0]
+    own = result.changes
+    own = own[(own["feature"] == row["feature"]) & (own["assay"] == row["assay"]) & (own["set"] == "strict")]
+    own = own.dropna(subset="change").set_index("participant_id")["change"]
+    low, high = ax.get_xlim()
+    inside = own[(own >= low) & (own <= high)]
+    (line,) = {artist for artists in _owners(ax).values() for artist in artists}
+    assert isinstance(line, Line2D)
+    assert len(inside) >= 3
+    assert dict(zip(read_marks(str(line.get_gid())), np.asarray(line.get_xdata()), strict=True)) == {
+        mark_of(person): change for person, change in inside.items()
+    }
+
+
+def test_the_flow_marks_where_the_way_of_each_participant_ends(fake: ModuleType) -> None:
+    made = fake.make_result(genes=3)
+    flow = made.accountability
+    steps = flow.loc[(flow["assay"] == "ihc") & (flow["set"] == "strict"), "step"].astype(str).tolist()
+    lost = {"P03": steps[-2], "P06": steps[1]}
+    rows = [
+        (
+            "strict",
+            "ihc",
+            "on_treatment",
+            person,
+            "lost" if person in lost else "evaluable",
+            lost.get(person, ""),
+        )
+        for person in sorted({f"P{k:02d}" for k in range(1, 13)})
+    ]
+    names = ["set", "assay", "contrast", "participant_id", "outcome", "step"]
+    result = SimpleNamespace(**vars(made), dispositions=pd.DataFrame(rows, columns=names))
+    ax = plot.accountability(result, "ihc")  # type: ignore[arg-type]
+    found = _owners(ax)
+    assert set(found) == {mark_of(person) for *_, person, _, _ in rows}
+    for *_, person, _, step in rows:
+        (band,) = found[mark_of(person)]
+        assert isinstance(band, Rectangle)
+        assert round(band.get_y() + 0.31) == (steps.index(step) if step else len(steps) - 1)

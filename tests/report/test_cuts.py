@@ -193,6 +193,10 @@ def test_command_and_report_show_it(cuts: tuple[Path, Path], tmp_path: Path) -> 
     assert done.exit_code == 0, done.output
     page = (tmp_path / "review.html").read_text(encoding="utf-8")
     assert "What changed since the last cut" in page
+    row = pb.diff_results(*cuts).results.set_index(["feature", "set"]).loc[("CXCL9", "strict")]
+    before, now = (f"{float(row[f'effect_{when}']):#.3g}" for when in ("before", "after"))
+    assert before != now
+    assert f"effect {before} before, {now} now; pairs 8 before, 9 now; adjusted p" in page
     assert (tmp_path / "review.xlsx").stat().st_size > 5_000
     old = pb.read_result(cuts[0])
     assert "What changed" not in render_html(build(old.study, old))

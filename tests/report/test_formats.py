@@ -146,6 +146,36 @@ def test_complete_results_keep_every_digit(book: Any, result: Any) -> None:
             assert got is None if pd.isna(expected[name]) else got == pytest.approx(expected[name], rel=1e-15)
 
 
+def test_sheets_print_on_landscape_pages_with_their_headings(book: Any, document: Document) -> None:
+    for sheet in book:
+        assert sheet.page_setup.orientation == "landscape"
+        assert sheet.sheet_properties.pageSetUpPr.fitToPage
+        assert int(sheet.page_setup.fitToHeight) == 0
+        assert "Page &P of &N" in sheet.oddFooter.right.text
+    for name in sheet_names(document).values():
+        assert book[name].print_title_rows == "$3:$3"
+        assert book[name].freeze_panes == "B4"
+        for cell in book[name][3]:
+            widest = max(map(len, str(cell.value or "").replace("/", " ").split()), default=0)
+            assert book[name].column_dimensions[cell.column_letter].width > widest
+
+
+def test_cells_show_the_digits_of_the_page(document: Document, book: Any) -> None:
+    """A number format with as many decimals as the page writes; the value keeps all of its own."""
+    shown = 0
+    for table in _tables(document):
+        sheet = book[sheet_names(document)[table.key]]
+        for place, row in enumerate(table.rows, start=4):
+            for column, (head, value) in enumerate(zip(table.columns, row, strict=True), start=1):
+                text = head.write(value)
+                if isinstance(value, bool | str) or value is None or text[:1] in "–∞<>" or "e" in text:
+                    continue
+                pattern = sheet.cell(place, column).number_format
+                assert pattern.partition(".")[2].count("0") == len(text.partition(".")[2])
+                shown += 1
+    assert shown > 200
+
+
 def test_hostile_texts_are_texts(book: Any, every_table: Any, fake: ModuleType) -> None:
     kinds = {c.data_type for sheet in book for row in sheet.iter_rows() for c in row}
     assert "f" not in kinds
