@@ -80,6 +80,11 @@ def run(study: Path, out: Path, **options: Any) -> RunOutcome:
     return pb.run_study(study, out, progress=False, **options)
 
 
+def change(study: Path, out: Path, **options: Any) -> RunOutcome:
+    """A run as far as the changes, for what concerns no report."""
+    return pb.change_study(study, out, progress=False, **options)
+
+
 def refused(study: Path, out: Path, **options: Any) -> list[Problem]:
     """The errors of a refused run."""
     with pytest.raises(InputError) as caught:
@@ -305,8 +310,8 @@ def test_fault_46_an_input_replaced_by_one_with_an_older_date_is_read_again(
     write_counts(other, rows)
     os.utime(other / "counts.csv.gz", (0, 0))
     before = (out / "results" / "pd_change.csv").read_bytes()
-    outcome = run(other, out)
-    assert outcome.steps_made == ("change", "decide", "report")
+    outcome = change(other, out)
+    assert outcome.steps_made == ("change",)
     assert (out / "results" / "pd_change.csv").read_bytes() != before
     assert verify(out) == []
 
@@ -314,7 +319,7 @@ def test_fault_46_an_input_replaced_by_one_with_an_older_date_is_read_again(
 def test_a_slide_that_left_the_study_leaves_the_results(study: Path, out: Path, tmp_path: Path) -> None:
     other = copy(study, tmp_path / "study")
     replace(other / "slides.csv", "P02-T,P02-T,slides/P02-T.tif,B2\n", "")
-    run(other, out)
+    change(other, out)
     assert not (out / "slides" / "P02-T").exists()
     assert (out / "slides" / "P02-S").exists()
     assert verify(out) == []
@@ -357,11 +362,11 @@ def test_fresh_after_another_plan_keeps_the_slides_that_are_whole_and_unchanged(
     assert [p.code for p in caught.value.problems] == ["E-RUN-001"]
     (out / "slides" / "P01-T" / "scores.csv").write_text("edited", encoding="utf-8")
     draw_slide(other / "slides" / "P02-S.tif", seed=99, positive=20)
-    outcome = run(other, out, fresh=True)
-    assert set(outcome.steps_made) == {"slide-P01-T", "slide-P02-S", "change", "decide", "report"}
+    outcome = change(other, out, fresh=True)
+    assert set(outcome.steps_made) == {"slide-P01-T", "slide-P02-S", "change"}
     assert set(outcome.steps_kept) == {"slide-P01-S", "slide-P02-T"}
     assert verify(out) == []
-    anew = run(other, tmp_path / "anew")
+    anew = change(other, tmp_path / "anew")
     assert fingerprint(outcome.out) == fingerprint(anew.out)
 
 
@@ -429,7 +434,7 @@ def test_a_slide_id_is_never_a_path(study: Path, tmp_path: Path) -> None:
     sheet = other / "slides.csv"
     replace(sheet, "P01-S,P01-S,", "../../escape,P01-S,")
     replace(sheet, "P01-T,P01-T,", "CON,P01-T,")
-    outcome = pb.change_study(other, tmp_path / "out", progress=False)
+    outcome = change(other, tmp_path / "out")
     assert outcome.exit_code == 0
     names = sorted(p.name for p in (tmp_path / "out" / "slides").iterdir())
     assert names[0].startswith("P02") or len(names) == 4
@@ -559,7 +564,7 @@ def test_a_feature_of_a_compartment_without_regions_is_refused_before_slides_are
     assert "regions/SLIDE_ID.geojson with a region of the class stroma" in problem.message
     (other / "regions" / "P01-S.geojson").write_text(REGION, encoding="utf-8")
     (other / "slides" / "P01-S.tif").write_bytes(b"cut short")  # the only slide with stroma: no refusal later
-    outcome = pb.change_study(other, tmp_path / "out", progress=False)
+    outcome = change(other, tmp_path / "out")
     assert outcome.exit_code == 4
     table = pb.read_result(tmp_path / "out")["ihc"].table
     rows = table[table["feature"] == "CD8_density_stroma"]
@@ -667,8 +672,8 @@ def test_a_quarantined_slide_is_not_tried_again_until_it_is_mended(
     assert again.steps_made == ()
     for name in ("P01-S", "P01-T"):
         shutil.copy(study / "slides" / f"{name}.tif", other / "slides" / f"{name}.tif")
-    mended = run(other, out)
-    assert set(mended.steps_made) == {"slide-P01-S", "slide-P01-T", "change", "decide", "report"}
+    mended = change(other, out)
+    assert set(mended.steps_made) == {"slide-P01-S", "slide-P01-T", "change"}
     assert {p.item for p in mended.problems} == {"X99", "P04-T"}
 
 
@@ -676,7 +681,7 @@ def test_a_study_whose_slides_are_all_bad_still_gets_its_report(study: Path, tmp
     other = copy(study, tmp_path / "study")
     for path in (other / "slides").iterdir():
         path.write_bytes(path.read_bytes()[:500])
-    outcome = pb.change_study(other, tmp_path / "out", progress=False)
+    outcome = change(other, tmp_path / "out")
     assert outcome.exit_code == 4
     table = pb.read_result(tmp_path / "out").table
     own = table[table["assay"] == "ihc"]
@@ -721,7 +726,7 @@ def test_fault_54_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_i
 ) -> None:
     out = tmp_path / "out"
     monkeypatch.setattr(road, "run_jobs", lambda jobs, **options: _die_over("slide-P01-T", jobs, **options))
-    outcome = pb.change_study(study, out, progress=False)
+    outcome = change(study, out)
     assert outcome.exit_code == 4
     (problem,) = outcome.problems
     assert (problem.code, problem.item, problem.file) == ("E-RUN-005", "P01-T", "slides.csv")

@@ -5,8 +5,6 @@ from __future__ import annotations
 import io
 import json
 import struct
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -19,9 +17,11 @@ import tifffile
 from dicom_slides import write_dicom
 from marked_slides import MARK, marked_jpeg, profile, write_ome, write_plain, write_svs
 from small_study import draw_slide
+from typer.testing import CliRunner
 from vendor_slides import write_ndpi
 
 from pdbiomarker import ihc
+from pdbiomarker.cli import app
 from pdbiomarker.errors import InputError, ItemError, Problems
 from pdbiomarker.ihc.privacy import copies
 from pdbiomarker.ihc.privacy.directories import read_layout
@@ -189,20 +189,18 @@ def test_what_a_slide_holds_is_listed_without_its_words(image: Any, tmp_path: Pa
     assert "comments or other parts beside the pixels of tiles" in level
     assert sum(what == "image that is no level of the slide" for _, what in held) == 3
     assert ("", "bytes that belong to no image") in held
-    done = subprocess.run(
-        [sys.executable, "-m", "pdbiomarker", "deidentify", "--check", slide],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert done.returncode == 3
+    done = _check(slide)
+    assert done.exit_code == 3
     assert "XMP (700)" in done.stdout
     assert "E-PHI-002" in done.stderr
     assert MARK not in done.stdout + done.stderr
     (copy,) = ihc.deidentify(slide, tmp_path / "out")
-    command = [sys.executable, "-m", "pdbiomarker", "deidentify", "--check", copy, "--json"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    assert (done.returncode, json.loads(done.stdout)["problems"]) == (0, [])
+    done = _check(copy, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["problems"]) == (0, [])
+
+
+def _check(slide: Path, *options: str) -> Any:
+    return CliRunner().invoke(app, ["deidentify", "--check", str(slide), *options], env={"COLUMNS": "200"})
 
 
 def test_what_a_vendors_file_holds_is_listed_though_it_cannot_be_copied(image: Any, tmp_path: Path) -> None:
