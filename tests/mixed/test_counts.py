@@ -591,6 +591,7 @@ def test_bad_input_is_refused_by_name(changes: dict[str, Any], code: str) -> Non
     with pytest.raises(AssayError) as caught:
         fit_counts(parts.pop("y"), parts.pop("X"), parts.pop("groups"), **parts)
     assert code in {problem.code for problem in caught.value.problems}
+    assert all(problem.remedy for problem in caught.value.problems)
 
 
 def test_more_positive_cells_than_cells_are_refused() -> None:

@@ -229,6 +229,20 @@ def test_features_that_say_nothing_take_the_prior() -> None:
     assert np.isfinite(found.df_prior).all()
 
 
+@pytest.mark.parametrize("weights", [[1.0, 1.0, 1.0], [1.0, 0.5, 0.1]])
+def test_three_features_on_a_line_have_that_line_as_their_trend(weights: list[float]) -> None:
+    """Too few for a smooth trend: a straight line, which meets what lies on one whatever the weights."""
+    x, df = np.array([2.0, -1.0, 4.0]), np.array([5.0, 8.0, 13.0])
+    line = 1.0 + 0.5 * x
+    s2 = np.exp(line - (np.log(df / 2) - special.digamma(df / 2)))
+    elsewhere, own, prior = fdist._likelihood_fit(fdist.Variances(s2, df, x), x, np.asarray(weights))
+    assert prior > 1e6, "nothing scatters about the line, so b(d0) is 0"
+    np.testing.assert_allclose(np.log(own), line, rtol=1e-6)
+    np.testing.assert_allclose(elsewhere, own, rtol=1e-12)
+    found = squeeze_variances(s2, df, covariate=x)
+    np.testing.assert_allclose(np.diff(np.log(found.s2_prior)), np.diff(line), rtol=1e-9)
+
+
 def test_one_feature_is_not_moderated() -> None:
     found = squeeze_variances([0.3, np.nan], [5.0, 4.0])
     assert (found.algorithm, found.df_common) == ("none", 0.0)

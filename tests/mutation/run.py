@@ -191,7 +191,8 @@ def run(
             }
 
         with ThreadPoolExecutor(workers) as pool:
-            for control in () if wide else pool.map(one, _controls(mutants)):
+            reached = [mutant for mutant in mutants if found.tests(mutant, budget, wide=wide)]
+            for control in () if wide else pool.map(one, _controls(reached)):
                 if control["verdict"] != "survived":
                     raise SystemExit(f"the tests of {control['room']} fail on unchanged code: {control}")
             for number, row in enumerate(pool.map(one, mutants)):
