@@ -95,7 +95,7 @@ def _where(ax: Axes, rows: pd.DataFrame, dispositions: object) -> None:
     for i, step in enumerate(rows["step"]):
         last = i == len(rows) - 1
         lost = own.loc[(own["outcome"] == "lost") & (own["step"] == step), "participant_id"]
-        kept = own.loc[own["outcome"] == "evaluable", "participant_id"] if last else []
+        kept = own.loc[own["outcome"] == ("evaluable" if last else None), "participant_id"]
         for people, left, width in ((lost, _LOSS, 10.0 - _LOSS), (kept, _LEFT, _WIDTH)):
             strip = width / max(len(people), 1)
             for k, person in enumerate(people):
