@@ -422,6 +422,7 @@ REFUSED_STUDY = [
     ([("id:", "ids:")], "E-STUDY-001", 1, "ids", "unknown", "'id'"),
     ([("id: IGM-7354-101\n", "")], "E-STUDY-001", 1, "id", "missing", "Add it"),
     ([("data_cutoff: 2025-06-30", "data_cutoff: 30.06.2025")], "E-STUDY-001", 2, "data_cutoff", "ISO", "YYYY-MM-DD"),
+    ([("  screening:", '  "screening ":')], "E-STUDY-001", 4, "visits.screening ", "has spaces", "Type the name again"),
     ([("[-28, -1]", "[-1, -28]")], "E-STUDY-001", 4, "visits.screening", "ends before", "earlier"),
     ([("[-28, -1]", "[-28, 0]")], "E-STUDY-001", 4, "visits.screening", "no study day 0", "-1"),
     ([("[-28, -1]", "[-28]")], "E-STUDY-001", 4, "visits.screening", "two whole", "window: 3"),

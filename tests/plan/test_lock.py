@@ -215,6 +215,7 @@ def test_the_order_of_lock_and_unblinding(tmp_path, date, unblinded, before, sai
     status = status_of(folder)
     assert status.before_unblinding is before
     assert said in status.said
+    assert status.table.iloc[0][["locked", "now"]].tolist() == [date, unblinded or ""]
 
 
 def test_the_earliest_day_of_unblinding_counts(tmp_path):
