@@ -52,7 +52,22 @@ def test_what_is_committed_of_a_notebook(path: Path) -> None:
     outputs = [o for c in code for o in c.outputs]
     assert not [o for o in outputs if o.output_type == "error" or o.get("name") == "stderr"]
     assert not [c for c in notebook.cells if "execution" in c.metadata]
+    kept = [c for c in code if "rows-of-participants" in c.metadata.get("tags", [])]
+    assert not [c for c in kept if c.outputs]
     texts = [o.get("text", "") + o.get("data", {}).get("text/plain", "") for o in outputs]
     assert not [
         t for t in texts if re.search(r"(?<![\w.])/(tmp|home|root|Users|var|private)/|[A-Z]:\\\\| at 0x", t)
     ]
+
+
+def test_no_participant_of_a_published_cohort_is_committed() -> None:
+    """Their rows are third-party data: outputs of the notebook on them name nobody."""
+    notebook = nbformat.read(RIAZ, as_version=4)
+    outputs = [o for c in notebook.cells if c.cell_type == "code" for o in c.outputs]
+    shown = [
+        o.get("text", "") + str({k: v for k, v in o.get("data", {}).items() if k != "image/png"})
+        for o in outputs
+    ]
+    assert outputs
+    assert not [o for o in outputs if "image/png" in o.get("data", {})]  # points carry names
+    assert not [text for text in shown if re.search(r"\bPt\d+", text)]

@@ -54,7 +54,7 @@ _SURROUNDINGS: Final = {
     "PYTHONSAFEPATH": "1",
     "MPLBACKEND": "Agg",
 }
-_PRELOAD: Final = ["pdbiomarker.run.steps"]
+_PRELOAD: Final = ["pdbiomarker.run.warm"]
 _PR_SET_PDEATHSIG: Final = 1
 _LEAST_ADDRESS_SPACE: Final = 16 << 30
 _GRACE_SECONDS: Final = 3.0

@@ -1,9 +1,10 @@
-"""Null on real data: exchange the visits of the biopsies of each participant of Riaz 2017, and count calls.
+"""Null on real data: exchange the visits of the biopsies of each participant, and count calls.
 
-    OMP_NUM_THREADS=1 PYTHONPATH=tests python -m tests.validation.label_flips [--flips N]
+    OMP_NUM_THREADS=1 PYTHONPATH=tests python -m tests.validation.label_flips [--cohort hgsoc] [--flips N]
 
-appends to `results/label_flips.csv` what it lacks, flip by flip, each from a seed of its own, so it may be
-stopped and taken up again. A fair coin for each participant decides whether the labels Pre and On of that
+appends to `results/label_flips.csv` (Riaz 2017) or `results/label_flips_hgsoc.csv` (an ovarian cancer cohort
+with several biopsies of a visit) what it lacks, flip by flip, each from a seed of its own, so it may be
+stopped and taken up again. A fair coin for each participant decides whether the two labels of that
 participant are exchanged; a biopsy without a partner gets the other label. So labels say nothing about the
 transcripts, while the correlation of genes and of the biopsies of one participant is that of real tumours.
 
@@ -17,7 +18,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -33,6 +34,7 @@ from pdbiomarker.formula import design_matrix
 from pdbiomarker.mixed.adjust import adjust
 from pdbiomarker.normalize import filter_by_expr, voom
 from pdbiomarker.pairing import Chooser
+from tests.hgsoc import build_hgsoc_study
 from tests.riaz import build_riaz_study
 
 SEED = 20260116
@@ -46,6 +48,17 @@ ddf: kenward-roger
 seed: 1
 """
 VISITS = ("Pre", "On")
+HGSOC_RESULTS = RESULTS.with_name("label_flips_hgsoc.csv")
+HGSOC_PLAN = """\
+formula: "~ visit + (1|participant) + (1|participant:visit)"
+contrasts: {on_treatment: Post - Pre}
+families: {genes: rna}
+replicates: all
+ddf: kenward-roger
+seed: 1
+"""
+#: Of the ovarian cohort every so many genes, whose p of each flip is kept: over flips it is uniform.
+EVERY = 60
 
 
 @dataclasses.dataclass
@@ -56,6 +69,7 @@ class Riaz:
     frame: pd.DataFrame
     model: Model
     genes: np.ndarray
+    visits: tuple[str, str] = VISITS
     kept: dict[int, tuple[np.ndarray, np.ndarray]] = dataclasses.field(default_factory=dict)
 
     def flipped(self, flip: int) -> pd.DataFrame:
@@ -65,20 +79,21 @@ class Riaz:
             people = np.unique(frame["participant"].astype(str))
             coin = np.random.default_rng([SEED, flip]).random(len(people)) < 0.5
             turn = np.isin(frame["participant"].astype(str), people[coin])
-            on = (frame["visit"] == "On").to_numpy() ^ turn
-            frame["visit"] = np.where(on, "On", "Pre").astype(object)
+            before, after = self.visits
+            on = (frame["visit"] == after).to_numpy() ^ turn
+            frame["visit"] = np.where(on, after, before).astype(object)
         return frame
 
     def tests(self, frame: pd.DataFrame) -> pd.DataFrame:
         """Rows of `pd_change` for these labels: estimate, se, df, p, q of the genes that pass the filter."""
         visits = frame["visit"].tolist()
-        smallest = min(visits.count(v) for v in VISITS)
+        smallest = min(visits.count(v) for v in self.visits)
         if smallest not in self.kept:
             enough = filter_by_expr(self.counts, visits)
             self.kept[smallest] = enough, tmm_factors(self.counts[enough])
         enough, factors = self.kept[smallest]
         reads = self.counts[enough]
-        design = design_matrix(self.model.formula, frame, levels={"visit": list(VISITS)}).matrix
+        design = design_matrix(self.model.formula, frame, levels={"visit": list(self.visits)}).matrix
         scaled = voom(reads, design, reads.sum(axis=0) * factors)
         none = np.zeros(len(reads), dtype=bool)
         values = Values(y=scaled.E, w=scaled.weights, numerator=None, denominator=None, small=none)
@@ -92,7 +107,15 @@ class Riaz:
 
 def read_riaz(shared_data: Callable[[str], Path], folder: Path) -> tuple[Riaz, pb.Study, pb.Plan]:
     """The study with its counts, as a run reads it, and its arrays."""
-    path = build_riaz_study(shared_data, folder / "riaz", plan=PLAN)
+    return _read(build_riaz_study(shared_data, folder / "riaz", plan=PLAN), VISITS)
+
+
+def read_hgsoc(shared_data: Callable[[str], Path], folder: Path) -> tuple[Riaz, pb.Study, pb.Plan]:
+    """The same of the ovarian cohort: 80 biopsies of 23 participants, one to four of a visit."""
+    return _read(build_hgsoc_study(shared_data, folder / "hgsoc", plan=HGSOC_PLAN), ("Pre", "Post"))
+
+
+def _read(path: Path, visits: tuple[str, str]) -> tuple[Riaz, pb.Study, pb.Plan]:
     study = pb.read_study(path)
     study = study.with_assay("rna", pb.expression.read_counts(path / "counts.csv.gz", study=study))
     plan = pb.Plan.read(path / "plan.yaml", study)
@@ -100,11 +123,14 @@ def read_riaz(shared_data: Callable[[str], Path], folder: Path) -> tuple[Riaz, p
     block, _ = choose_block(Chooser(study), "rna", "strict", model)
     raw = study.assays["rna"][block.frame.index.to_numpy()]
     counts = np.ascontiguousarray(np.asarray(raw.X, dtype=float).T)
-    return Riaz(counts, block.frame, model, raw.var_names.to_numpy(dtype=object)), study, plan
+    return Riaz(counts, block.frame, model, raw.var_names.to_numpy(dtype=object), visits), study, plan
 
 
-def calls(riaz: Riaz, flip: int) -> dict[str, object]:
-    """What one flip found: genes tested, shares of p below .05 and .001, calls at three rates, smallest q."""
+def calls(riaz: Riaz, flip: int, *, genes: Sequence[str] = ()) -> dict[str, object]:
+    """What one flip found: genes tested, shares of p below .05 and .001, calls at three rates, smallest q.
+
+    Of `genes` also p itself.
+    """
     rows = riaz.tests(riaz.flipped(flip))
     p, q = rows["p"].to_numpy(dtype=float), rows["q"].to_numpy(dtype=float)
     tested = np.isfinite(p)
@@ -117,22 +143,34 @@ def calls(riaz: Riaz, flip: int) -> dict[str, object]:
         "calls_05": int((q[tested] < 0.05).sum()),
         "calls_10": int((q[tested] < 0.10).sum()),
         "smallest_q": f"{q[tested].min():.6g}",
-    }
+    } | {gene: f"{rows.set_index('feature')['p'].get(gene, np.nan):.6g}" for gene in genes}
 
 
 def main() -> None:
     """Do the flips that are lacking."""
     parser = argparse.ArgumentParser()
+    parser.add_argument("--cohort", choices=("riaz", "hgsoc"), default="riaz")
     parser.add_argument("--flips", type=int, default=FLIPS)
     parser.add_argument("--shared", type=Path, default=Path(__file__).parents[3] / "shared")
     options = parser.parse_args()
-    done = set(pd.read_csv(RESULTS)["flip"]) if RESULTS.exists() else set()
+    read, results, genes = read_riaz, RESULTS, list[str]()
+    if options.cohort == "hgsoc":
+        read, results = read_hgsoc, HGSOC_RESULTS
+    done = set(pd.read_csv(results)["flip"]) if results.exists() else set()
     with tempfile.TemporaryDirectory() as folder:
-        riaz, _, _ = read_riaz(lambda name: options.shared / "data" / name, Path(folder))
+        cohort, _, _ = read(lambda name: options.shared / "data" / name, Path(folder))
+    if options.cohort == "hgsoc":
+        genes = watched(cohort)
     for flip in range(options.flips + 1):
         if flip not in done:
-            row = pd.DataFrame([calls(riaz, flip)])
-            row.to_csv(RESULTS, mode="a", header=not RESULTS.exists(), index=False)
+            row = pd.DataFrame([calls(cohort, flip, genes=genes)])
+            row.to_csv(results, mode="a", header=not results.exists(), index=False)
+
+
+def watched(cohort: Riaz) -> list[str]:
+    """Every so many genes of those with most reads, whose p is kept of each flip."""
+    order = np.argsort(-cohort.counts.min(axis=1), kind="stable")
+    return [str(gene) for gene in cohort.genes[order][::EVERY]]
 
 
 if __name__ == "__main__":

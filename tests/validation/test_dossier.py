@@ -171,3 +171,20 @@ def test_flips_go_the_road_of_pd_change(
     again = label_flips.calls(riaz, 1)
     assert float(str(again["share_05"])) == pytest.approx(committed.loc[1, "share_05"], abs=2e-4)
     assert again["calls_05"] == committed.loc[1, "calls_05"]
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_flips_of_several_biopsies_go_the_road_of_pd_change(
+    shared_data: Callable[[str], Path], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    """The ovarian cohort with its true labels, one to four biopsies of a visit: all numbers of all genes."""
+    if not request.config.getoption("--slow"):
+        pytest.skip("a quarter of a minute: with --slow")
+    cohort, study, plan = label_flips.read_hgsoc(shared_data, tmp_path)
+    theirs = pd_change(study, plan).table.set_index("feature")
+    ours = cohort.tests(cohort.flipped(0)).set_index("feature")
+    theirs = theirs[theirs["p"].notna()]
+    assert set(ours.index[ours["p"].notna()]) == set(theirs.index)
+    for column in ("estimate", "se", "df", "p", "q"):
+        np.testing.assert_allclose(ours.loc[theirs.index, column], theirs[column], rtol=1e-9, err_msg=column)
