@@ -17,7 +17,7 @@ import pandas as pd
 from anndata import AnnData
 from numpy.typing import NDArray
 
-from pdbiomarker.change.blocks import Block, choose_block
+from pdbiomarker.change.blocks import Block, choose_block, chooser_of
 from pdbiomarker.change.composition import composition_rows
 from pdbiomarker.change.content import content_rows
 from pdbiomarker.change.estimands import empty_estimands, estimand_rows, events_of
@@ -103,7 +103,7 @@ def pd_change(study: Study, plan: Plan, *, progress: Progress | None = None) -> 
     affected = events_of(study, plan)
     # What an intercurrent event leaves out is left out of models, accountability and pairs alike.
     marked = with_events(study, affected)
-    chooser = Chooser(marked, replicates=plan.replicates, choice=plan.choice)
+    chooser = chooser_of(marked, model)
     # A study of one visit has no contrast unless its plan names one: nothing is asked.
     assays = study.assays if model.questions else {}
     for done, (name, adata) in enumerate(assays.items(), start=1):

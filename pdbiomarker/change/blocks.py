@@ -18,7 +18,7 @@ from pdbiomarker.normalize.size_factors import Normalization
 from pdbiomarker.pairing import Chooser, in_tumour
 from pdbiomarker.study import Study
 
-__all__ = ["Block", "choose_block", "normalised"]
+__all__ = ["Block", "choose_block", "chooser_of", "normalised"]
 
 Floats = NDArray[np.float64]
 
@@ -50,8 +50,17 @@ class Block:
         return self.frame[inside], self.values[inside]
 
 
+def chooser_of(study: Study, model: Model) -> Chooser:
+    """The chooser of a model: the rules of its plan, and the columns without which it uses no biopsy."""
+    plan = model.plan
+    columns = model.formula.columns
+    return Chooser(study, replicates=plan.replicates, choice=plan.choice, columns=columns)
+
+
 def choose_block(chooser: Chooser, assay: str, set_: str, model: Model) -> tuple[Block, pd.DataFrame]:
-    """Choose the biopsies of every contrast, tell why others are not used, and normalise the chosen ones.
+    """Take the biopsies of every contrast, tell why others are not used, and normalise those that are.
+
+    The chooser is that of the model: see :func:`chooser_of`.
 
     Returns
     -------
@@ -64,12 +73,6 @@ def choose_block(chooser: Chooser, assay: str, set_: str, model: Model) -> tuple
     chosen: dict[str, pd.DataFrame] = {}
     for contrast, visits in model.visits.items():
         rows = chooser.usable(assay, visits=visits, set_=set_)
-        frame = _frame(study, assay, rows[rows["used"]])
-        for column in (c for c in model.formula.columns if c in frame):
-            unknown = frame.index[frame[column].isna()]
-            rows.loc[unknown, "used"] = False
-            rows.loc[unknown, "code"] = "E-SHEET-017"
-            rows.loc[unknown, "reason"] = f"The model's column {column!r} has no value here."
         chosen[contrast] = rows[rows["used"]]
         told.append(rows.reset_index(names="biopsy_id").assign(assay=assay, contrast=contrast, set=set_))
     union = pd.concat(chosen.values())

@@ -15,11 +15,11 @@ from typing import Any, Final
 
 import pandas as pd
 
-from pdbiomarker.change.blocks import Block, choose_block
+from pdbiomarker.change.blocks import Block, choose_block, chooser_of
 from pdbiomarker.change.fitting import join_notes
 from pdbiomarker.change.question import Model
 from pdbiomarker.change.rows import contrast_rows
-from pdbiomarker.pairing import Chooser, affected_biopsies, assign_visits, is_baseline, with_events
+from pdbiomarker.pairing import affected_biopsies, assign_visits, is_baseline, with_events
 from pdbiomarker.plan import STRATEGIES, Event, Plan
 from pdbiomarker.study import Study
 
@@ -106,8 +106,7 @@ def estimand_rows(
             if not is_declared and len(mine):
                 asked = dataclasses.replace(model, plan=_with_strategy(model.plan, event, strategy))
                 marked = under_events(study, asked.plan)
-                chooser = Chooser(marked, replicates=asked.plan.replicates, choice=asked.plan.choice)
-                block, _ = choose_block(chooser, declared.assay, "strict", asked)
+                block, _ = choose_block(chooser_of(marked, asked), declared.assay, "strict", asked)
             block = dataclasses.replace(block, values=block.values[:, chosen].copy())
             for question in model.questions.values():
                 n = int(mine["visit"].isin(question.visits).sum())

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import pandas as pd
 
-from pdbiomarker.pairing.choice import Chooser
+from pdbiomarker.pairing.choice import UNKNOWN_CODE, Chooser
 from pdbiomarker.pairing.events import CODE as EVENT_CODE
 from pdbiomarker.pairing.reasons import NOT_RECORDED, group_of_code, missing_reason
 from pdbiomarker.pairing.sets import PAIRED_SETS
@@ -198,11 +198,13 @@ def _steps(study: Study, biopsies: pd.DataFrame, visits: Sequence[str], set_: st
         if (biopsies["code"] == EVENT_CODE).any():
             kept = at_visit[at_visit["code"] != EVENT_CODE]
             then(f"{visit} biopsy kept despite events", kept["participant_id"], kept, visit)
-        measured = at_visit[at_visit["used"] | (at_visit["code"] == "E-PAIR-015")]
-        if set_ in PAIRED_SETS:
-            # Whoever lacks another visit has been measured at this one.
-            measured = at_visit[at_visit["used"] | at_visit["code"].isin(["E-PAIR-007", "E-PAIR-015"])]
+        # Whoever is lost for a column of the model, another lesion or another visit has been measured here.
+        later = [UNKNOWN_CODE, "E-PAIR-015", *(["E-PAIR-007"] if set_ in PAIRED_SETS else [])]
+        measured = at_visit[at_visit["used"] | at_visit["code"].isin(later)]
         then(f"{visit} biopsy measured", measured["participant_id"], measured, visit)
+        if (biopsies["code"] == UNKNOWN_CODE).any():
+            known = measured[measured["code"] != UNKNOWN_CODE]
+            then(f"{visit} columns of the model known", known["participant_id"], known, visit)
     used = biopsies[biopsies["used"]]
     name = "evaluable pair" if len(visits) > 1 else "evaluable"
     if set_ in PAIRED_SETS:

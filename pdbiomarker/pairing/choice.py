@@ -23,7 +23,7 @@ from pdbiomarker.pairing.visits import assign_visits, is_baseline, overrides_of
 from pdbiomarker.plan import DEFAULT_CHOICE
 from pdbiomarker.study import Study, override_reason
 
-__all__ = ["rule_text", "usable"]
+__all__ = ["UNKNOWN_CODE", "Chooser", "rule_text", "usable"]
 
 _COLUMNS: Final = (
     *(
@@ -54,6 +54,10 @@ _TYPES: Final[Mapping[str, str]] = {
     **dict.fromkeys(("archival", "adequate", "measured", "used"), "bool"),
 }
 _OVERRIDE: Final = "override: "
+#: Columns of a model that every biopsy has.
+_KEYS: Final = frozenset({"participant", "biopsy", "visit"})
+#: The code of a biopsy for which a column of the model has no value.
+UNKNOWN_CODE: Final = "E-SHEET-017"
 #: Biopsy id to what is known and said of it.
 _Rows = dict[str, dict[str, Any]]
 _STEPS: Final[Mapping[str, tuple[str, str]]] = {
@@ -114,12 +118,20 @@ class Chooser:
     study : Study
     replicates, choice
         As of :func:`usable`.
+    columns : sequence of str
+        Columns of the model: a biopsy for which one of them has no value is not used, here as in the model.
     """
 
     def __init__(
-        self, study: Study, *, replicates: str = "select", choice: Sequence[str] = DEFAULT_CHOICE
+        self,
+        study: Study,
+        *,
+        replicates: str = "select",
+        choice: Sequence[str] = DEFAULT_CHOICE,
+        columns: Sequence[str] = (),
     ) -> None:
         self.study = study
+        self._columns = tuple(column for column in columns if column not in _KEYS)
         self._choice = None if replicates == "all" else tuple(choice)
         self._placed: pd.DataFrame | None = None
         self._found: dict[tuple[str | None, tuple[str, ...], str], pd.DataFrame] = {}
@@ -145,6 +157,7 @@ class Chooser:
             self._placed = assign_visits(study)
         rows = _judged(study, self._placed, assay, set_, visits)
         _leave_out_events(rows, study, visits)
+        _leave_out_unknown(rows, study, assay, self._columns)
         _drop_archival(rows)
         _select(rows, study, self._choice)
         if set_ in PAIRED_SETS:
@@ -325,6 +338,27 @@ def _leave_out_events(rows: _Rows, study: Study, visits: Sequence[str]) -> None:
             _leave(row, CODE, f"Intercurrent event, {reason}.")
     for other, reason in list(leave_out_people(rows, study, visits)):
         _leave(rows[other], CODE, reason)
+
+
+def _leave_out_unknown(rows: _Rows, study: Study, assay: str | None, columns: Sequence[str]) -> None:
+    """Leave out what the model cannot use, before one is chosen: a column of its formula has no value."""
+    for column in columns:
+        values = _values_of(study, assay, column)
+        for biopsy, row in rows.items() if values is not None else ():
+            if row["used"] and pd.isna(values[biopsy]):
+                _leave(row, UNKNOWN_CODE, f"The model's column {column!r} has no value here.")
+
+
+def _values_of(study: Study, assay: str | None, column: str) -> pd.Series | None:
+    """A column as the formula sees it, by biopsy: the assay's batch, else of people, biopsies, the assay."""
+    biopsies, people = study.biopsies, study.participants
+    if assay is not None and column in study.assays[assay].obs.columns:
+        technical: pd.Series = study.assays[assay].obs[column]
+        if column == "batch" or (column not in people and column not in biopsies):
+            return technical.reindex(biopsies.index)
+    if column in people:
+        return people[column].reindex(biopsies["participant_id"]).set_axis(biopsies.index)
+    return biopsies.get(column)
 
 
 def _drop_archival(rows: _Rows) -> None:

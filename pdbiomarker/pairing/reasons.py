@@ -32,6 +32,7 @@ _GROUPS: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     )
 )
 _OF_CODE: Final[Mapping[str, str]] = {
+    "E-SHEET-017": "column of the model unknown",
     "E-PAIR-001": "before the first dose",
     "E-PAIR-002": "outside the window",
     "E-PAIR-003": "day 1 without a time",

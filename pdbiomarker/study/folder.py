@@ -297,7 +297,8 @@ def _unmeasured(
     """Read slides that no assay measures, told once: `quantify` may use them, a run does not.
 
     Faults of slides.csv are faults. A column `slide` of biopsies.csv may be a site's own and of another
-    meaning: where it names no slides it is left alone.
+    meaning: where it names no slides it is left alone. Slides without a file stay, as a reviewer's word on
+    them does; `quantify` tells of them.
     """
     of_biopsies = sheets.get(BIOPSIES)
     own = Problems()
@@ -316,7 +317,6 @@ def _unmeasured(
     elif own.errors:
         slides = no_slides()
     if sheet is not None and len(sheet.frame):
-        missing = {problem.item for problem in own.quarantined}
         problems.add(
             "E-STUDY-290",
             f"No assay of study.yaml measures slides; what is listed here is not used by a run "
@@ -326,7 +326,6 @@ def _unmeasured(
             column=sheet.label("path"),
             severity="warning",
         )
-        slides = slides[~slides.index.isin(missing)]
     return slides
 
 

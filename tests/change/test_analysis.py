@@ -190,6 +190,35 @@ def test_a_covariate_without_value_excludes_the_biopsy_with_its_reason(tmp_path)
     assert result.table.iloc[0]["n_biopsies"] == 11
     left_out = result.biopsies.query("biopsy_id == 'P02b' and set == 'strict'").iloc[0]
     assert (left_out["used"], left_out["code"]) == (False, "E-SHEET-017")
+    # Complete pairs, the flow of the participants and the pairs know it too.
+    pairs_only = result.table.query("set == 'strict_pairs'").iloc[0]
+    assert (pairs_only["n_biopsies"], pairs_only["n_pairs"]) == (10, 5)
+    pair = result.pairs.set_index("participant_id").loc["P02"]
+    assert (pair["evaluable"], pair["code"]) == (False, "E-SHEET-017")
+    assert result.pairs["evaluable"].sum() == result.table.iloc[0]["n_pairs"] == 5
+    lost = result.dispositions.query("set == 'strict' and outcome == 'lost'")
+    assert lost[["participant_id", "step", "group"]].to_numpy().tolist() == [
+        ["P02", "On columns of the model known", "column of the model unknown"]
+    ]
+    flow = result.accountability.query("set == 'strict'").set_index("step")["n_participants"]
+    assert (flow["On biopsy measured"], flow["evaluable pair"]) == (6, 5)
+
+
+def test_of_two_biopsies_that_one_is_chosen_whose_covariates_are_known(tmp_path):
+    rows = ["participant_id,biopsy_id,visit,study_day,tumor_content_pct"]
+    for i in range(6):
+        rows += [f"P{i:02d},P{i:02d}a,Pre,-3,{30 + i}", f"P{i:02d},P{i:02d}b,On,29,{50 - i * i}"]
+    rows += ["P02,P02c,On,28,"]  # closer to its day, but the model cannot use it
+    folder = study_folder(
+        tmp_path,
+        biopsies="\n".join(rows) + "\n",
+        study="id: T\nvisits:\n  Pre: [-28, -1]\n  On: {day: 28, window: 7}\n",
+        plan='formula: "~ visit + tumor_content_pct + (1|participant)"\ncontrasts: {on: On - Pre}\n',
+    )
+    study = with_values(folder, SLEEP[0][:6], SLEEP[1][:6])
+    result = pd_change(study, Plan.read(folder / "plan.yaml", study))
+    chosen = result.pairs.set_index("participant_id").loc["P02"]
+    assert (chosen["evaluable"], chosen["on_biopsy"]) == (True, "P02b")
 
 
 @pytest.mark.parametrize(
