@@ -34,7 +34,7 @@ import pdbiomarker as pb
 from pdbiomarker.decide.review import DECISIONS, TABLES
 from pdbiomarker.errors import FolderInUseError, InputError, Problem, ResourceError, VerificationError
 from pdbiomarker.provenance import FolderLock, read_manifest
-from pdbiomarker.run import RunOutcome, folder, road
+from pdbiomarker.run import RunOutcome, folder, trip
 from pdbiomarker.run.jobs import Ended, Job, Tell, run_jobs
 from pdbiomarker.verification import verify
 
@@ -725,7 +725,7 @@ def test_fault_54_a_killed_worker_quarantines_its_slide_and_the_next_run_tries_i
     study: Path, first: RunOutcome, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, killers: None
 ) -> None:
     out = tmp_path / "out"
-    monkeypatch.setattr(road, "run_jobs", lambda jobs, **options: _die_over("slide-P01-T", jobs, **options))
+    monkeypatch.setattr(trip, "run_jobs", lambda jobs, **options: _die_over("slide-P01-T", jobs, **options))
     outcome = change(study, out)
     assert outcome.exit_code == 4
     (problem,) = outcome.problems

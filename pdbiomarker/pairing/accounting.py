@@ -28,6 +28,8 @@ DISPOSITION_COLUMNS: Final = (
     *("set", "assay", "contrast", "participant_id", "outcome", "step", "group", "code", "reason"),
     *("baseline_biopsy", "on_biopsy"),
 )
+#: Codes of biopsies that were good enough before they were left out for another reason.
+_WAS_GOOD: Final = ("E-PAIR-013", EVENT_CODE, UNKNOWN_CODE)
 _ENROLLED: Final = "enrolled"
 
 
@@ -192,8 +194,8 @@ def _steps(study: Study, biopsies: pd.DataFrame, visits: Sequence[str], set_: st
         at_visit = biopsies[biopsies["visit"] == visit]
         then(f"{visit} biopsy taken", at_visit["participant_id"], at_visit, visit)
         if set_ != "all_biopsied":
-            # A regression bed stands for tumour in the set that says so.
-            good = at_visit[at_visit["adequate"] | (at_visit["code"] == "E-PAIR-013")]
+            # A regression bed stands for tumour in the set that says so, whatever else is said of it.
+            good = at_visit[at_visit["adequate"] | at_visit["used"] | at_visit["code"].isin(_WAS_GOOD)]
             then(f"{visit} biopsy adequate", good["participant_id"], good, visit)
         if (biopsies["code"] == EVENT_CODE).any():
             kept = at_visit[at_visit["code"] != EVENT_CODE]

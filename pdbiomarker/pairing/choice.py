@@ -344,8 +344,9 @@ def _leave_out_unknown(rows: _Rows, study: Study, assay: str | None, columns: Se
     """Leave out what the model cannot use, before one is chosen: a column of its formula has no value."""
     for column in columns:
         values = _values_of(study, assay, column)
-        for biopsy, row in rows.items() if values is not None else ():
-            if row["used"] and pd.isna(values[biopsy]):
+        unknown = set() if values is None else {str(biopsy) for biopsy in values.index[values.isna()]}
+        for biopsy, row in rows.items():
+            if row["used"] and biopsy in unknown:
                 _leave(row, UNKNOWN_CODE, f"The model's column {column!r} has no value here.")
 
 

@@ -312,10 +312,17 @@ def _assays_of(table: pd.DataFrame, feature: str) -> list[str]:
 
 def rows_of(table: pd.DataFrame, assay: str, feature: str, **also: str) -> pd.DataFrame:
     """The rows of one feature of one assay; `also`: and of these values of other columns."""
-    at = _places(table, feature)
-    for column, value in {"assay": assay, **also}.items():
-        at = at[(table[column].iloc[at] == value).to_numpy(dtype=bool)]
-    return table.iloc[at]
+    wanted = {"assay": assay, **also}
+    key = feature, *wanted.items()
+    found = _known(table).found
+    if key not in found:
+        at = _places(table, feature)
+        for column, value in wanted.items():
+            at = at[(table[column].iloc[at] == value).to_numpy(dtype=bool)]
+        if len(found) >= _KEPT:
+            found.clear()
+        found[key] = at
+    return table.iloc[found[key]]
 
 
 def changes_of(result: Result, row: pd.Series) -> pd.DataFrame:
@@ -332,6 +339,8 @@ class _Places:
         self._order = np.argsort(codes, kind="stable")
         self._ends = np.searchsorted(codes[self._order], np.arange(len(names) + 1))
         self._codes = {str(name): code for code, name in enumerate(names)}
+        #: Places that were asked for: several figures show the same feature.
+        self.found: dict[tuple[object, ...], npt.NDArray[np.intp]] = {}
 
     def of(self, feature: str) -> npt.NDArray[np.intp]:
         """The places of a feature, first to last."""
@@ -339,17 +348,24 @@ class _Places:
         return self._order[:0] if code is None else self._order[self._ends[code] : self._ends[code + 1]]
 
 
+#: The places of so many sets of rows of a table are kept.
+_KEPT: Final = 500
 #: Of each table that was asked for, as long as it lives, by its identity and length.
 _KNOWN: Final[dict[tuple[int, int], _Places]] = {}
 
 
-def _places(table: pd.DataFrame, feature: str) -> npt.NDArray[np.intp]:
-    """Where the rows of a feature stand in a table, whose column of features nobody changes."""
+def _known(table: pd.DataFrame) -> _Places:
+    """What is known of a table, whose columns of names nobody changes."""
     key = id(table), len(table)
     if key not in _KNOWN:
         _KNOWN[key] = _Places(table)
         weakref.finalize(table, _KNOWN.pop, key, None)
-    return _KNOWN[key].of(feature)
+    return _KNOWN[key]
+
+
+def _places(table: pd.DataFrame, feature: str) -> npt.NDArray[np.intp]:
+    """Where the rows of a feature stand in a table."""
+    return _known(table).of(feature)
 
 
 def select(result: Result, feature: str, contrast: str | None = None, set_: str | None = None) -> Selection:

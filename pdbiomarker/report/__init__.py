@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import gc
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +14,7 @@ from pdbiomarker.decide import Review, review_of_plan
 from pdbiomarker.errors import Problems, ResourceError
 from pdbiomarker.plot.select import Result
 from pdbiomarker.provenance import atomic_path
-from pdbiomarker.report.build import build
+from pdbiomarker.report.build import build, uncollected
 from pdbiomarker.report.content import Document
 from pdbiomarker.report.cuts import Cuts, compare_cuts
 from pdbiomarker.report.cuts_panel import cuts_section
@@ -160,20 +159,8 @@ def write_report(
         Those written, in the order of `FORMATS`.
     """
     ahead = contextlib.nullcontext() if set(paths) == {"xlsx"} else made_ahead(document)
-    with _uncollected(), ahead:
+    with uncollected(), ahead:
         return _write(document, result, paths, review=review, ended=ended)
-
-
-@contextlib.contextmanager
-def _uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: figures are kept, and walking through them took an eighth of it."""
-    collects = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if collects:
-            gc.enable()
 
 
 def _write(

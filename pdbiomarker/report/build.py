@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
+import gc
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -64,7 +66,7 @@ from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
 from pdbiomarker.report.thumbnails import same_magnification, thumbnail_rows
 
-__all__ = ["TOP_GENES", "build"]
+__all__ = ["TOP_GENES", "build", "uncollected"]
 
 #: Genes listed in the report; the file of results has all.
 TOP_GENES: Final = 50
@@ -78,6 +80,19 @@ _PROJECTED: Final = 8
 _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 
+@contextlib.contextmanager
+def uncollected() -> Iterator[None]:
+    """Look for no garbage meanwhile: tables and figures are kept, and walking through them takes long."""
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
+
+
+@uncollected()
 def build(study: Any, result: Result, review: Review | None = None) -> Document:
     """Make the content of the report of a result.
 

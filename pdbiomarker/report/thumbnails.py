@@ -10,17 +10,15 @@ import contextlib
 import dataclasses
 import functools
 import os
-import struct
+import subprocess
+import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, Final
 
-import cv2
-import imagecodecs
 import numpy as np
-import numpy.typing as npt
 import pandas as pd
 
 from pdbiomarker.plot.numbers import format_number
@@ -33,42 +31,18 @@ from pdbiomarker.plot.select import (
     select,
     unit_of,
 )
+from pdbiomarker.report import shrink
 from pdbiomarker.report.content import Document, Picture, ThumbnailRow, Thumbnails, Views
 from pdbiomarker.report.privacy import clean
+from pdbiomarker.report.shrink import BUDGET, View, view_of
 
-__all__ = ["made_ahead", "same_magnification", "thumbnail_rows"]
+__all__ = ["BUDGET", "made_ahead", "same_magnification", "thumbnail_rows"]
 
-#: All images of a report together, in bytes of JPEG: a third more in the page, which has to stay below 15 MB.
-BUDGET: Final = 5_000_000
-_QUALITY: Final = 82
-#: Where there are too many images for the budget: more pixels of a lower quality show more than fewer.
-_DENSE_QUALITY: Final = 70
-_LONGEST: Final = 520
-#: A field may be opened large, so it keeps more pixels than an overview.
-_NEARER: Final = 1.75
-_LIMIT: Final = 64_000_000
-_PIXEL_LIMIT: Final = 1 << 26
-_SMALLEST: Final = 60
-#: So many images of a kind tell what all of them will need.
-_SAMPLE: Final = 32
-_SPARE: Final = 0.96
-_THREADS: Final = 8
-_PNG: Final = b"\x89PNG\r\n\x1a\n"
+#: From so many images on a process of its own reduces them, while figures are drawn in this one.
+_MANY: Final = 100
+_PROGRAM: Final = Path(shrink.__file__)
+_SECONDS: Final = 600.0
 _REASON: Final = 90
-
-Image = npt.NDArray[np.uint8]
-
-
-@dataclasses.dataclass(frozen=True)
-class _View:
-    """A picture: where it lies, its height and width, how many micrometres a pixel is (NaN: not known).
-
-    It is decoded when it is reduced and forgotten then: three hundred slides would fill a gigabyte.
-    """
-
-    file: Path
-    shape: tuple[int, int]
-    um: float
 
 
 @dataclasses.dataclass(frozen=True)
@@ -78,8 +52,8 @@ class _Entry:
     visit: str
     slide: str
     title: str
-    overview: _View | None
-    field: _View | None
+    overview: View | None
+    field: View | None
 
 
 def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
@@ -102,7 +76,7 @@ def thumbnail_rows(result: Result) -> tuple[ThumbnailRow, ...]:
     for slide_id in sorted(images):
         item = images[slide_id]
         wide_um, near_um = resolutions.get(str(slide_id), (np.nan, np.nan))
-        overview, field = _read(item.get("overview"), wide_um), _read(item.get("field"), near_um)
+        overview, field = view_of(item.get("overview"), wide_um), view_of(item.get("field"), near_um)
         named = item.get("visit")
         visit = named if isinstance(named, str) and named not in {"", "nan"} else "no visit"
         title = " · ".join(
@@ -249,37 +223,6 @@ def _left_out(result: Result, chosen: Selection) -> dict[str, str]:
 # --- pictures -----------------------------------------------------------------------------------------
 
 
-def _read(path: str | Path | None, um: float) -> _View | None:
-    """Find an image and its size; None when there is none that can be decoded."""
-    if path is None:
-        return None
-    file = Path(path)
-    if not file.is_file() or file.stat().st_size > _LIMIT:
-        return None
-    with file.open("rb") as opened:
-        head = opened.read(24)
-    if head.startswith(_PNG) and len(head) == 24:
-        width, height = struct.unpack(">II", head[16:])
-        return _View(file, (height, width), um) if 0 < width * height <= _PIXEL_LIMIT else None
-    decoded = _decode(file)
-    return None if decoded is None else _View(file, decoded.shape[:2], um)
-
-
-def _decode(file: Path) -> Image | None:
-    """Decode an image, red first."""
-    data = file.read_bytes()
-    if data.startswith(_PNG):
-        try:  # about twice as fast
-            image = np.asarray(imagecodecs.png_decode(data))
-        except imagecodecs.PngError:
-            return None
-        if image.dtype == np.uint8 and image.ndim == 3 and image.shape[2] == 3:
-            return image
-    bytes_ = np.frombuffer(data, dtype=np.uint8)
-    decoded = cv2.imdecode(bytes_, cv2.IMREAD_COLOR) if bytes_.size else None
-    return None if decoded is None else np.asarray(decoded, dtype=np.uint8)[..., ::-1]
-
-
 class _Album:
     """The pictures of a report, made once: when a writer asks for the first, or ahead of that."""
 
@@ -312,106 +255,28 @@ def made_ahead(document: Document) -> Iterator[None]:
 
 def _encode_all(rows: Mapping[str, Sequence[_Entry]]) -> dict[str, tuple[Views, ...]]:
     """Reduce every image so that all together fit the budget."""
-    every = [entry for row in rows.values() for entry in row]
-    with ThreadPoolExecutor(_threads()) as pool:
-        longest, quality = _fitting(every, pool)
-        while True:
-            wide, near = _scales(every, longest, quality)
-            pictures = list(pool.map(functools.partial(_reduced, wide, near), every))
-            size = sum(len(p.data) for both in pictures for p in both if p is not None)
-            if size <= BUDGET or longest <= _SMALLEST:
-                break
-            longest = max(_SMALLEST, int(longest * 0.93))  # the part that was tried told too little
-    left = iter(pictures)
-    return {person: tuple((e.title, *next(left)) for e in row) for person, row in rows.items()}
+    made = iter(_shrunk([(entry.overview, entry.field) for row in rows.values() for entry in row]))
+
+    def views(entry: _Entry) -> Views:
+        wide, near = (None if one is None else Picture(*one) for one in next(made))
+        return entry.title, wide, near
+
+    return {person: tuple(map(views, row)) for person, row in rows.items()}
 
 
-def _fitting(every: Sequence[_Entry], pool: ThreadPoolExecutor) -> tuple[int, int]:
-    """The longest side and the quality at which all images fit the budget, as a part of them tells."""
-    kinds = [[e.overview for e in every if e.overview], [e.field for e in every if e.field]]
-    tried = [(kind, view) for kind in (0, 1) for view in _spread(kinds[kind])]
-    weights = [len(kinds[kind]) / len(_spread(kinds[kind])) for kind, _ in tried]
-    budget = BUDGET if max(weights, default=1.0) == 1.0 else _SPARE * BUDGET
-    decoded = list(pool.map(_decode, [view.file for _, view in tried]))
-    longest, quality = _LONGEST, _QUALITY
-    while True:
-        scales = _scales(every, longest, quality)
-        encoders = [functools.partial(scales[kind].encode, view) for kind, view in tried]
-        made = pool.map(_call, encoders, decoded)
-        size = sum(w * len(p.data) for p, w in zip(made, weights, strict=True) if p is not None)
-        if size <= budget or longest <= _SMALLEST:
-            return longest, quality
-        quality = _DENSE_QUALITY
-        longest = max(_SMALLEST, int(longest * max(0.5, min(0.95, (budget / size) ** 0.5))))
-
-
-def _scales(every: Sequence[_Entry], longest: int, quality: int) -> tuple[_Scale, _Scale]:
-    """The scale of overviews and that of fields."""
-    wide = _Scale.fit([e.overview for e in every if e.overview], longest, quality)
-    return wide, _Scale.fit([e.field for e in every if e.field], round(_NEARER * longest), quality)
-
-
-def _reduced(wide: _Scale, near: _Scale, entry: _Entry) -> tuple[Picture | None, Picture | None]:
-    """Both pictures of a slide; the images are decoded here and forgotten."""
-    return (
-        None if entry.overview is None else wide.encode(entry.overview, _decode(entry.overview.file)),
-        None if entry.field is None else near.encode(entry.field, _decode(entry.field.file)),
-    )
-
-
-def _call(encoder: Callable[[Image | None], Picture | None], image: Image | None) -> Picture | None:
-    return encoder(image)
-
-
-def _spread(views: Sequence[_View]) -> Sequence[_View]:
-    """Images from first to last, at even distances."""
-    if len(views) <= _SAMPLE:
-        return views
-    return [views[k] for k in np.linspace(0, len(views) - 1, _SAMPLE).round().astype(int)]
-
-
-def _threads() -> int:
-    """Decoding runs outside Python, so threads share it; the bytes do not depend on how many."""
-    return max(1, min(_THREADS, len(os.sched_getaffinity(0))))
-
-
-@dataclasses.dataclass(frozen=True)
-class _Scale:
-    """How images of one kind are reduced, and the width of the widest of them.
-
-    Attributes
-    ----------
-    um : float
-        Micrometres per pixel of every image when reduced; NaN: all are reduced by `factor`.
-    quality : int
-        Of the JPEG.
-    """
-
-    um: float
-    factor: float
-    widest: float
-    quality: int
-
-    @classmethod
-    def fit(cls, views: Sequence[_View], longest: int, quality: int) -> _Scale:
-        """Reduce so that no side is longer than `longest` pixels, and none is enlarged."""
-        known = bool(views) and all(np.isfinite(v.um) and v.um > 0 for v in views)
-        ums = [v.um if known else 1.0 for v in views]
-        sides = [max(v.shape) * um for v, um in zip(views, ums, strict=True)]
-        target = max([*ums, max(sides, default=1.0) / longest], default=1.0)
-        widths = [v.shape[1] * um / target for v, um in zip(views, ums, strict=True)]
-        return cls(target if known else np.nan, 1.0 / target, max(widths, default=1.0), quality)
-
-    def encode(self, view: _View, image: Image | None) -> Picture | None:
-        """Reduce one image and write it as JPEG; None for one that could not be decoded."""
-        if image is None:
-            return None
-        factor = self.factor if np.isnan(self.um) else view.um / self.um
-        share = image.shape[1] * factor / self.widest
-        if factor < 1:
-            size = tuple(max(1, round(side * factor)) for side in (image.shape[1], image.shape[0]))
-            whole = np.ascontiguousarray(image)
-            image = np.asarray(cv2.resize(whole, size, interpolation=cv2.INTER_AREA), dtype=np.uint8)
-        blue_first = np.ascontiguousarray(image[..., ::-1])  # as the encoder wants it: of few pixels by now
-        done, data = cv2.imencode(".jpg", blue_first, [cv2.IMWRITE_JPEG_QUALITY, self.quality])
-        return Picture(bytes(data.tobytes()), min(1.0, share)) if done else None
+def _shrunk(slides: Sequence[shrink.Both]) -> list[tuple[shrink.Shrunk, shrink.Shrunk]]:
+    """Reduce images, many of them in a process of its own; where that cannot be, in this one: same bytes."""
+    if sum(view is not None for both in slides for view in both) >= _MANY:
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", str(_PROGRAM)],
+                input=shrink.packed(slides, shrink.processors()),
+                capture_output=True,
+                timeout=_SECONDS,
+                check=True,
+                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            )
+            return shrink.unpacked(done.stdout)
+        except (OSError, ValueError, subprocess.SubprocessError):
+            pass
+    return shrink.shrink(slides, threads=shrink.processors())

@@ -185,6 +185,18 @@ def test_every_step_counts_its_losses_by_reason(tmp_path):
     )
 
 
+def test_a_regression_bed_of_which_more_is_to_be_said_is_no_loss(tmp_path):
+    """On day 1 without a time, so there is a query: evaluable in the set of beds, in flow and pairs alike."""
+    rows = "participant_id,biopsy_id,visit,study_day,viable_tumor_cells,regression_bed,bed_reader_blinded\n"
+    rows += "P1,a,screening,-5,500,,\nP1,b,C2D1,1,10,yes,yes\n"
+    study = read_study(study_folder(tmp_path, biopsies=rows, study=VISITS))
+    study = study.with_assay("ihc", assay({"a": [1.0], "b": [2.0]}, ["X_tissue"]))
+    assert usable(study, "ihc", visits=PAIR, set_="immune_evaluable").loc["b", "code"] == "E-PAIR-003"
+    flow = accountability(study, {"on": PAIR}, sets=("immune_evaluable",))
+    assert flow["n_lost"].sum() == 0
+    assert pair_table(Chooser(study), PAIR, assay="ihc", set_="immune_evaluable")["evaluable"].all()
+
+
 @pytest.mark.data
 def test_riaz_65_participants_become_43_pairs_each_loss_with_its_reason(shared_data, tmp_path):
     """Oracle: counted from the sheet of the samples by itself; 42 of the pairs have a known response."""

@@ -16,7 +16,7 @@ import openpyxl
 import pytest
 from pptx import Presentation
 
-from pdbiomarker.report import build, render_html, thumbnails, write_report
+from pdbiomarker.report import build, render_html, shrink, thumbnails, write_report
 from pdbiomarker.report.content import Column, Document, Section, Table, sheet_names
 from pdbiomarker.report.deck import render_deck
 from pdbiomarker.report.html import MOST_ROWS
@@ -69,10 +69,36 @@ def test_the_bytes_do_not_depend_on_how_many_threads_decode(
     many: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     few = dataclasses.replace(many, images=dict(list(many.images.items())[:40]))
-    monkeypatch.setattr(thumbnails, "_threads", lambda: 1)
+    monkeypatch.setattr(shrink, "processors", lambda: 1)
     one = [row.images for row in thumbnails.thumbnail_rows(few)]
-    monkeypatch.setattr(thumbnails, "_threads", lambda: 3)
+    monkeypatch.setattr(shrink, "processors", lambda: 3)
     assert [row.images for row in thumbnails.thumbnail_rows(few)] == one
+
+
+def test_many_images_are_reduced_in_a_process_of_their_own_or_without_one_in_this(
+    many: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same pictures, whoever makes them; one that cannot be decoded has its place in both."""
+    images = dict(list(many.images.items())[:12])
+    broken = tmp_path / "broken.png"
+    broken.write_bytes(Path(images["S003"]["field"]).read_bytes()[:5000])
+    images["S003"] = {**images["S003"], "field": broken}
+    few = dataclasses.replace(many, images=images)
+    here = [row.images for row in thumbnails.thumbnail_rows(few)]
+    monkeypatch.setattr(thumbnails, "_MANY", 10)
+    started: list[bool] = []
+    with monkeypatch.context() as alone:
+        alone.setattr(shrink, "shrink", lambda *_, **__: pytest.fail("not in this process"))
+        assert [row.images for row in thumbnails.thumbnail_rows(few)] == here
+    nowhere, liar, cut = (tmp_path / name for name in ("none.py", "liar.py", "cut.py"))
+    liar.write_text("raise SystemExit(3)")
+    cut.write_text("print('[[[9, 1.0], null]]'); print('short')")
+    make = shrink.shrink
+    monkeypatch.setattr(shrink, "shrink", lambda *a, **k: started.append(True) or make(*a, **k))
+    for program in (nowhere, liar, cut):
+        monkeypatch.setattr(thumbnails, "_PROGRAM", program)
+        assert [row.images for row in thumbnails.thumbnail_rows(few)] == here
+    assert len(started) == 3
 
 
 def test_a_file_that_is_no_image_leaves_its_place_empty(many: Any, tmp_path: Path) -> None:
