@@ -258,3 +258,8 @@ def test_the_pdf_holds_every_finding_and_no_clock(document: Document) -> None:
         assert finding.interval in text
     assert str(read.metadata["/CreationDate"]).startswith("D:20000101") if read.metadata else False
     assert len(read.pages) >= 5
+    # The heat map of 40 features, taller than a page as drawn, stands whole between heading and caption.
+    (whole,) = [
+        p.extract_text() for p in read.pages if "Every participant, every feature" in p.extract_text()
+    ]
+    assert "Figure 5." in whole
