@@ -17,6 +17,7 @@ from pdbiomarker.plot.numbers import format_interval, format_number, format_p, p
 from pdbiomarker.plot.select import (
     RATIO_KINDS,
     Result,
+    changes_of,
     effect_units,
     find_feature,
     primary_set,
@@ -237,27 +238,20 @@ def _draw(ax: Axes, panel: _Panel, parts: dict[str, bool], primary: str) -> None
 
 def _ticks(ax: Axes, panel: _Panel, result: Result, primary: str) -> bool:
     """Draw every participant's own change below the line of a primary effect; whether there were any."""
-    main = {
-        (str(r["assay"]), str(r["feature"]), str(r["contrast"])): y
-        for y, r in enumerate(panel.rows)
-        if r["set"] == primary and str(r["status"]) in _OK
-    }
-    own = result.changes
-    own = own[own["assay"].isin({a for a, _, _ in main}) & own["feature"].isin({f for _, f, _ in main})]
-    own = own[(own["set"] == primary) & own["change"].notna()] if "set" in own.columns else own.iloc[:0]
     drawn = False
-    for key, part in own.groupby(["assay", "feature", "contrast"], sort=True):
-        y = main.get((str(key[0]), str(key[1]), str(key[2])))
-        if y is None:
+    for y, row in enumerate(panel.rows):
+        if row["set"] != primary or str(row["status"]) not in _OK:
             continue
-        x = shown_change(part["change"], str(panel.rows[y]["kind"])).to_numpy()
+        own = changes_of(result, row)
+        own = own[own["change"].notna()]
+        x = shown_change(own["change"], str(row["kind"])).to_numpy()
         # What lies outside would be left out of a vector file, and the marks of the others would shift.
         seen = (x >= ax.get_xlim()[0]) & (x <= ax.get_xlim()[1])
         if not seen.any():
             continue
         at = np.full(int(seen.sum()), y + 0.33)
         (line,) = ax.plot(x[seen], at, ls="", marker="|", ms=6, mew=1.2, color=FAINT, zorder=2)
-        mark(line, part.loc[seen, "participant_id"].astype(str).tolist())
+        mark(line, own.loc[seen, "participant_id"].astype(str).tolist())
         drawn = True
     return drawn
 

@@ -21,9 +21,7 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-from numba.core.registry import cpu_target
-
-import pdbiomarker.run.steps  # noqa: F401 - so that runs need not
+import pdbiomarker.run.warm  # noqa: F401 - so that runs need not
 from pdbiomarker.cli import main
 
 _SERVER = re.compile(r"main\((\d+), (\d+),")
@@ -73,8 +71,6 @@ def _lead(request: dict[str, object]) -> None:
 
 def serve() -> None:
     """Answer requests until there are no more."""
-    cpu_target.typing_context.refresh()  # or each slide does it at its first kernel, half of its time
-    cpu_target.target_context.refresh()
     for line in iter(sys.stdin.readline, ""):
         request = json.loads(line)
         pid = os.fork()
