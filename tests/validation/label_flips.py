@@ -25,7 +25,7 @@ import numpy as np
 import pandas as pd
 
 import pdbiomarker as pb
-from pdbiomarker.change.blocks import choose_block
+from pdbiomarker.change.blocks import choose_block, chooser_of
 from pdbiomarker.change.fitting import NUMBERS, Values, fit_rows
 from pdbiomarker.change.question import Model, read_model
 from pdbiomarker.change.rows import make_setting
@@ -33,7 +33,6 @@ from pdbiomarker.expression.library_size import tmm_factors
 from pdbiomarker.formula import design_matrix
 from pdbiomarker.mixed.adjust import adjust
 from pdbiomarker.normalize import filter_by_expr, voom
-from pdbiomarker.pairing import Chooser
 from tests.hgsoc import build_hgsoc_study
 from tests.riaz import build_riaz_study
 
@@ -120,7 +119,7 @@ def _read(path: Path, visits: tuple[str, str]) -> tuple[Riaz, pb.Study, pb.Plan]
     study = study.with_assay("rna", pb.expression.read_counts(path / "counts.csv.gz", study=study))
     plan = pb.Plan.read(path / "plan.yaml", study)
     model = read_model(study, plan)
-    block, _ = choose_block(Chooser(study), "rna", "strict", model)
+    block, _ = choose_block(chooser_of(study, model), "rna", "strict", model)
     raw = study.assays["rna"][block.frame.index.to_numpy()]
     counts = np.ascontiguousarray(np.asarray(raw.X, dtype=float).T)
     return Riaz(counts, block.frame, model, raw.var_names.to_numpy(dtype=object), visits), study, plan
