@@ -36,7 +36,7 @@ import pdbiomarker as pb
 from pdbiomarker import ihc
 from pdbiomarker.change import PDResult
 from pdbiomarker.decide import Review, review_of_plan
-from pdbiomarker.report import FORMATS, build, formats_of, write_report
+from pdbiomarker.report import FORMATS, build, formats_of, pictured, write_report
 from pdbiomarker.run.assays import count_assays, expression_tables
 from pdbiomarker.run.trial import clinical_tables, with_clinical
 
@@ -216,7 +216,8 @@ def measure(result: PDResult, review: Review | None, formats: list[str], folder:
     paths = {name: folder / f"review.{name}" for name in formats}
     for names in [*([name] for name in formats), *([formats] if len(formats) > 1 else [])]:
         before, processor, main = time.perf_counter(), _processor(), time.thread_time()
-        write_report(build(result.study, result, review), result, {n: paths[n] for n in names}, review=review)
+        document = build(result.study, result, review, ahead=pictured(names))
+        write_report(document, result, {n: paths[n] for n in names}, review=review)
         wall, processor = time.perf_counter() - before, _processor() - processor
         main, peak = time.thread_time() - main, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e6
         size = sum(paths[n].stat().st_size for n in names) / 1e6

@@ -178,6 +178,9 @@ def order_across_groups(groups: ArrayLike, y: ArrayLike, *, seed: int = 1) -> As
 
 def _ordered(codes: Codes, above: Floats) -> Floats:
     """J of each row of group codes (B, n), from the (n, n) table of which value is above which."""
+    if codes.max() == 1:  # two groups: of all that lie below those above, less these among themselves
+        own = (codes == 1).astype(float)
+        return np.asarray(own @ above.sum(axis=0) - own.sum(axis=1) ** 2 / 2)
     total = np.zeros(len(codes))
     for group in range(1, int(codes.max()) + 1):
         lower, own = (codes < group).astype(float), (codes == group).astype(float)

@@ -321,8 +321,8 @@ def rows_of(table: pd.DataFrame, assay: str, feature: str, **also: str) -> pd.Da
             at = at[(table[column].iloc[at] == value).to_numpy(dtype=bool)]
         if len(found) >= _KEPT:
             found.clear()
-        found[key] = at
-    return table.iloc[found[key]]
+        found[key] = table.iloc[at]
+    return found[key].copy(deep=False)
 
 
 def changes_of(result: Result, row: pd.Series) -> pd.DataFrame:
@@ -339,8 +339,8 @@ class _Places:
         self._order = np.argsort(codes, kind="stable")
         self._ends = np.searchsorted(codes[self._order], np.arange(len(names) + 1))
         self._codes = {str(name): code for code, name in enumerate(names)}
-        #: Places that were asked for: several figures show the same feature.
-        self.found: dict[tuple[object, ...], npt.NDArray[np.intp]] = {}
+        #: Rows that were asked for: several figures show the same feature.
+        self.found: dict[tuple[object, ...], pd.DataFrame] = {}
 
     def of(self, feature: str) -> npt.NDArray[np.intp]:
         """The places of a feature, first to last."""
@@ -348,7 +348,7 @@ class _Places:
         return self._order[:0] if code is None else self._order[self._ends[code] : self._ends[code + 1]]
 
 
-#: The places of so many sets of rows of a table are kept.
+#: So many sets of rows of a table are kept.
 _KEPT: Final = 500
 #: Of each table that was asked for, as long as it lives, by its identity and length.
 _KNOWN: Final[dict[tuple[int, int], _Places]] = {}

@@ -33,6 +33,7 @@ __all__ = [
     "complete_results",
     "cuts_section",
     "formats_of",
+    "pictured",
     "render_html",
     "report",
     "write_report",
@@ -104,7 +105,8 @@ def report(study: Any, result: Result, path: str | Path, *, review: Review | Non
     target = Path(path)
     (format_,) = formats_of([target.suffix.removeprefix(".")])
     decided = review_of_plan(result) if review is None and isinstance(result, PDResult) else review
-    return write_report(build(study, result, decided), result, {format_: target}, review=decided)[0]
+    document = build(study, result, decided, ahead=pictured([format_]))
+    return write_report(document, result, {format_: target}, review=decided)[0]
 
 
 def formats_of(names: Iterable[str]) -> list[str]:
@@ -128,6 +130,11 @@ def formats_of(names: Iterable[str]) -> list[str]:
             )
     problems.raise_if_any()
     return [name for name in FORMATS if name in wanted]
+
+
+def pictured(formats: Iterable[str]) -> bool:
+    """Whether one of the formats shows the pictures of slides."""
+    return bool(set(formats) - {"xlsx"})
 
 
 def write_report(
@@ -158,7 +165,7 @@ def write_report(
     list of Path
         Those written, in the order of `FORMATS`.
     """
-    ahead = contextlib.nullcontext() if set(paths) == {"xlsx"} else made_ahead(document)
+    ahead = made_ahead(document) if pictured(paths) else contextlib.nullcontext()
     with uncollected(), ahead:
         return _write(document, result, paths, review=review, ended=ended)
 

@@ -64,7 +64,7 @@ from pdbiomarker.report.pictures import (
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
 from pdbiomarker.report.robustness import robustness_of
-from pdbiomarker.report.thumbnails import same_magnification, thumbnail_rows
+from pdbiomarker.report.thumbnails import begin, same_magnification, thumbnail_rows
 
 __all__ = ["TOP_GENES", "build", "uncollected"]
 
@@ -93,7 +93,7 @@ def uncollected() -> Iterator[None]:
 
 
 @uncollected()
-def build(study: Any, result: Result, review: Review | None = None) -> Document:
+def build(study: Any, result: Result, review: Review | None = None, *, ahead: bool = False) -> Document:
     """Make the content of the report of a result.
 
     Parameters
@@ -103,6 +103,8 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
     result : PDResult
     review : Review, optional
         The decisions; without them the report has no sections on decisions, responders, noise and honesty.
+    ahead : bool
+        Begin at once with the pictures of slides, which take longest: for a document that is written next.
 
     Returns
     -------
@@ -110,6 +112,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         Front page and sections 2 to 11; a section without data says so in a sentence. Figures are drawn
         only when a writer asks for them.
     """
+    slides = _slides(result, ahead=ahead)
     versions = versions_of(result.provenance)
     cutoff = getattr(study.spec, "data_cutoff", None) or result.provenance.get("data_cutoff")
     facts = (
@@ -136,7 +139,7 @@ def build(study: Any, result: Result, review: Review | None = None) -> Document:
         *linked,
         *clinical_sections(result, drawn_by_dose(result, linked)),
         _truth(result),
-        _slides(result),
+        slides,
         listings_section(result),
         Section("methods", "Methods and limits", _methods(result, review, linked)),
         checklist_section(result),
@@ -603,10 +606,12 @@ def _genes(result: Result) -> Section | None:
 # --- 8 to 11 -------------------------------------------------------------------------------------------
 
 
-def _slides(result: Result) -> Section | None:
+def _slides(result: Result, *, ahead: bool) -> Section | None:
     rows = thumbnail_rows(result)
     if not rows:
         return None
+    if ahead:
+        begin(rows)
     shown = sum(row.slides for row in rows)
     if same_magnification(result):
         scale = (

@@ -99,18 +99,21 @@ def _decode(file: Path) -> Image | None:
 def shrink(slides: Sequence[Both], *, threads: int) -> list[tuple[Shrunk, Shrunk]]:
     """Reduce every image so that all together fit the budget; the bytes do not depend on `threads`."""
     with ThreadPoolExecutor(threads) as pool:
-        longest, quality = _fitting(slides, pool)
+        longest, quality, kept = _fitting(slides, pool)
         while True:
-            wide, near = _scales(slides, longest, quality)
-            pictures = list(pool.map(functools.partial(_reduced, wide, near), slides))
+            scales = _scales(slides, longest, quality)
+            pictures = list(pool.map(functools.partial(_reduced, scales, kept), slides))
             size = sum(len(one[0]) for both in pictures for one in both if one is not None)
             if size <= BUDGET or longest <= _SMALLEST:
                 return pictures
             longest = max(_SMALLEST, int(longest * 0.93))  # the part that was tried told too little
 
 
-def _fitting(slides: Sequence[Both], pool: ThreadPoolExecutor) -> tuple[int, int]:
-    """The longest side and the quality at which all images fit the budget, as a part of them tells."""
+def _fitting(slides: Sequence[Both], pool: ThreadPoolExecutor) -> tuple[int, int, dict[View, Image | None]]:
+    """The longest side and the quality at which all images fit the budget, as a part of them tells.
+
+    Also gives the images of that part, as they are decoded already.
+    """
     kinds = [[v for v, _ in slides if v], [v for _, v in slides if v]]
     tried = [(kind, view) for kind in (0, 1) for view in _spread(kinds[kind])]
     weights = [len(kinds[kind]) / len(_spread(kinds[kind])) for kind, _ in tried]
@@ -123,7 +126,7 @@ def _fitting(slides: Sequence[Both], pool: ThreadPoolExecutor) -> tuple[int, int
         made = pool.map(_call, encoders, decoded)
         size = sum(w * len(p[0]) for p, w in zip(made, weights, strict=True) if p is not None)
         if size <= budget or longest <= _SMALLEST:
-            return longest, quality
+            return longest, quality, {view: one for (_, view), one in zip(tried, decoded, strict=True)}
         quality = _DENSE_QUALITY
         longest = max(_SMALLEST, int(longest * max(0.5, min(0.95, (budget / size) ** 0.5))))
 
@@ -134,12 +137,18 @@ def _scales(slides: Sequence[Both], longest: int, quality: int) -> tuple[_Scale,
     return wide, _Scale.fit([v for _, v in slides if v], round(_NEARER * longest), quality)
 
 
-def _reduced(wide: _Scale, near: _Scale, both: Both) -> tuple[Shrunk, Shrunk]:
-    """Both pictures of a slide; the images are decoded here and forgotten."""
-    return (
-        None if both[0] is None else wide.encode(both[0], _decode(both[0].file)),
-        None if both[1] is None else near.encode(both[1], _decode(both[1].file)),
-    )
+def _reduced(
+    scales: tuple[_Scale, _Scale], kept: dict[View, Image | None], both: Both
+) -> tuple[Shrunk, Shrunk]:
+    """Both pictures of a slide; an image that is not `kept` decoded is decoded here; each is forgotten."""
+
+    def made(view: View | None, scale: _Scale) -> Shrunk:
+        if view is None:
+            return None
+        known = kept.pop(view, None)
+        return scale.encode(view, _decode(view.file) if known is None else known)
+
+    return made(both[0], scales[0]), made(both[1], scales[1])
 
 
 def _call(encoder: Callable[[Image | None], Shrunk], image: Image | None) -> Shrunk:

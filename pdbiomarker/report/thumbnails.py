@@ -36,7 +36,7 @@ from pdbiomarker.report.content import Document, Picture, ThumbnailRow, Thumbnai
 from pdbiomarker.report.privacy import clean
 from pdbiomarker.report.shrink import BUDGET, View, view_of
 
-__all__ = ["BUDGET", "made_ahead", "same_magnification", "thumbnail_rows"]
+__all__ = ["BUDGET", "begin", "made_ahead", "same_magnification", "thumbnail_rows"]
 
 #: From so many images on a process of its own reduces them, while figures are drawn in this one.
 _MANY: Final = 100
@@ -239,12 +239,19 @@ class _Album:
         return self._made[person]
 
 
-@contextlib.contextmanager
-def made_ahead(document: Document) -> Iterator[None]:
-    """Make the pictures of a document in a thread of their own, while its figures are drawn.
+def begin(rows: Sequence[ThumbnailRow]) -> None:
+    """Begin with the pictures in a thread of their own, for a document that will be written.
 
     What fails there fails again, and is told, when a writer asks for the pictures.
     """
+    beside = ThreadPoolExecutor(1)
+    beside.submit(rows[0].make)
+    beside.shutdown(wait=False)
+
+
+@contextlib.contextmanager
+def made_ahead(document: Document) -> Iterator[None]:
+    """Have the pictures of a document made while its figures are drawn; at the end none is at work."""
     blocks = [block for section in document.sections for block in section.blocks]
     with ThreadPoolExecutor(1) as beside:
         for block in blocks:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,6 +20,7 @@ from pdbiomarker.report import (
     compare_cuts,
     cuts_section,
     formats_of,
+    pictured,
     write_report,
 )
 from pdbiomarker.report.pdf import browser
@@ -80,14 +81,16 @@ def report_results(
     result = read_result(root)
     paths = {name: target if is_file else target / document_of(name) for name in wanted}
     review = read_review(root)
-    written = write_report(_document(result, review, against), result, paths, review=review)
+    written = write_report(_document(result, review, against, paths), result, paths, review=review)
     _record(root, written, against=against is not None)
     return written
 
 
-def _document(result: PDResult, review: Review | None, against: str | Path | None) -> Document:
+def _document(
+    result: PDResult, review: Review | None, against: str | Path | None, formats: Iterable[str]
+) -> Document:
     """Make the content of the report of a results folder; with an earlier cut, what changed comes first."""
-    document = build(result.study, result, review)
+    document = build(result.study, result, review, ahead=pictured(formats))
     if against is None:
         return document
     section = cuts_section(compare_cuts(read_result(against), result), document.findings)
@@ -174,7 +177,7 @@ def write_documents(
             lost.append(_unwritten(name, f" {str(error).partition(' Remedy:')[0]}"))
 
     review = read_review(out)
-    write_report(_document(result, review, against), result, paths, review=review, ended=ended)
+    write_report(_document(result, review, against, paths), result, paths, review=review, ended=ended)
     return lost
 
 

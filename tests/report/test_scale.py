@@ -128,6 +128,9 @@ def test_the_images_are_made_once_for_all_formats_and_for_a_workbook_not_at_all(
     # Made ahead, beside the figures, or when the page asks for them: the same bytes.
     assert (tmp_path / "a.html").read_text("utf-8") == render_html(build(few.study, few))
     assert made == [1, 1]
+    # So are those begun before the content is made.
+    assert (tmp_path / "a.html").read_text("utf-8") == render_html(build(few.study, few, ahead=True))
+    assert made == [1, 1, 1]
 
 
 def _long_table(n: int, *, p: bool) -> Table:
