@@ -23,6 +23,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 import pdbiomarker as pb
 from pdbiomarker.change.blocks import choose_block, chooser_of
@@ -143,6 +144,28 @@ def calls(riaz: Riaz, flip: int, *, genes: Sequence[str] = ()) -> dict[str, obje
         "calls_10": int((q[tested] < 0.10).sum()),
         "smallest_q": f"{q[tested].min():.6g}",
     } | {gene: f"{rows.set_index('feature')['p'].get(gene, np.nan):.6g}" for gene in genes}
+
+
+def uniformity(table: pd.DataFrame) -> pd.DataFrame:
+    """How far the p of each watched gene over flips are from a uniform distribution; untested ones go.
+
+    Returns
+    -------
+    DataFrame
+        Indexed by gene: `distance` of Kolmogorov and Smirnov, its `p`, that adjusted by Holm over the genes
+        (`holm`), and the share of flips with p below .05 (`below_05`).
+    """
+    flips = table[table["flip"] > 0]
+    genes = flips.columns[list(flips.columns).index("smallest_q") + 1 :]
+    rows = []
+    for gene in genes:
+        p = flips[gene].dropna().to_numpy(dtype=float)
+        if not len(p):
+            continue
+        test = stats.kstest(p, "uniform")
+        rows.append((gene, float(test.statistic), float(test.pvalue), float((p < 0.05).mean())))
+    found = pd.DataFrame(rows, columns=["gene", "distance", "p", "below_05"]).set_index("gene")
+    return found.assign(holm=adjust(found["p"].to_numpy(dtype=float), "holm").p)
 
 
 def main() -> None:
