@@ -12,8 +12,8 @@ are taken from a column, or by markers: of each type the mean, over its markers,
 which stays in the denominator of the composition.
 
 The file is read once, a slice of 4 million counts at a time. With N cells, g genes, G groups (biopsies times
-types) the memory is about ``150 N + 24 G g + 0.3e9`` bytes (:func:`memory_needed`): 500,000 cells, 30,000
-genes and 100 biopsies with 20 types need 2 GB, whatever the size of the file.
+types) the memory is about ``150 N + 24 G g + 0.3e9`` bytes: 500,000 cells, 30,000 genes and 100 biopsies with
+20 types need 2 GB, whatever the size of the file.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from pdbiomarker.study import SingleCellOptions as Options
 from pdbiomarker.study import Study
 from pdbiomarker.tables import nearest
 
-__all__ = ["COMPOSITION", "Pseudobulk", "memory_needed", "read_cells"]
+__all__ = ["COMPOSITION", "Pseudobulk", "read_cells"]
 
 #: What is appended to the name of a single-cell assay for the shares of its cell types.
 COMPOSITION: Final = "_composition"
@@ -69,11 +69,6 @@ class Pseudobulk:
     assays: Mapping[str, AnnData]
     cells: pd.DataFrame
     problems: tuple[Problem, ...]
-
-
-def memory_needed(n_cells: int, n_genes: int, n_groups: int) -> int:
-    """Bytes that :func:`read_cells` needs, at most about."""
-    return int(150 * n_cells + 24 * n_groups * n_genes + 0.3e9)
 
 
 def read_cells(
