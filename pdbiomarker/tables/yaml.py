@@ -162,45 +162,46 @@ def _refuse(problems: Problems, label: str, mark: _Mark | None, message: str, re
     )
 
 
-def _compose(text: str, label: str, problems: Problems) -> yaml.MappingNode | None:
-    """Check the events (which need no recursion), then build the tree."""
+def _check_events(text: str, label: str, problems: Problems) -> bool:
+    """Tell what this small YAML does not know; events need no recursion, however deep the nesting."""
     depth = 0
     documents = 0
     faults = len(problems)
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            _refuse(
+                problems, label, mark, f"An alias (*{event.anchor}) is not allowed.", "Write the value out."
+            )
+        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            _refuse(problems, label, mark, f"An anchor (&{event.anchor}) is not allowed.", "Remove it.")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            _refuse(
+                problems,
+                label,
+                mark,
+                f"A tag ({tag}) is not allowed.",
+                "Remove it; put a text in quotes instead.",
+            )
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if depth > MAX_DEPTH:
+            _refuse(problems, label, mark, f"Nesting is deeper than {MAX_DEPTH}.", "Flatten the file.")
+            return False
+        if documents > 1:
+            _refuse(problems, label, mark, "The file holds a second document.", "Remove the '---' line.")
+            return False
+    return len(problems) == faults
+
+
+def _compose(text: str, label: str, problems: Problems) -> yaml.MappingNode | None:
+    """Check the events, then build the tree."""
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            mark = event.start_mark
-            if isinstance(event, yaml.AliasEvent):
-                _refuse(
-                    problems,
-                    label,
-                    mark,
-                    f"An alias (*{event.anchor}) is not allowed.",
-                    "Write the value out.",
-                )
-            elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-                _refuse(problems, label, mark, f"An anchor (&{event.anchor}) is not allowed.", "Remove it.")
-            tag = getattr(event, "tag", None)
-            if tag is not None:
-                _refuse(
-                    problems,
-                    label,
-                    mark,
-                    f"A tag ({tag}) is not allowed.",
-                    "Remove it; put a text in quotes instead.",
-                )
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            documents += isinstance(event, yaml.DocumentStartEvent)
-            if depth > MAX_DEPTH:
-                _refuse(problems, label, mark, f"Nesting is deeper than {MAX_DEPTH}.", "Flatten the file.")
-                return None
-            if documents > 1:
-                _refuse(problems, label, mark, "The file holds a second document.", "Remove the '---' line.")
-                return None
-        if len(problems) > faults:
+        if not _check_events(text, label, problems):
             return None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:
