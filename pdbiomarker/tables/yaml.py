@@ -86,24 +86,28 @@ def load_yaml(path: str | Path, problems: Problems, *, name: str | None = None) 
     YamlDocument or None
         None when a fault was found.
     """
-    file = Path(path)
-    label = file.name if name is None else name
-    text = _read_text(file, label, problems)
-    if text is None:
-        return None
+    label = Path(path).name if name is None else name
+    text = read_yaml_text(path, problems, name=label)
+    return None if text is None else parse_yaml(text, problems, name=label)
+
+
+def parse_yaml(text: str, problems: Problems, *, name: str) -> YamlDocument | None:
+    """Read a text of YAML whose root is a mapping; see :func:`load_yaml`."""
     before = len(problems.errors)
-    node = _compose(text, label, problems)
+    node = _compose(text, name, problems)
     if node is None or len(problems.errors) > before:
         return None
     positions: dict[Place, tuple[int, int]] = {}
     texts: dict[Place, str] = {}
-    data = _value(node, (), positions, texts, label, problems)
+    data = _value(node, (), positions, texts, name, problems)
     if len(problems.errors) > before:
         return None
-    return YamlDocument(data, positions, texts, label)
+    return YamlDocument(data, positions, texts, name)
 
 
-def _read_text(file: Path, label: str, problems: Problems) -> str | None:
+def read_yaml_text(path: str | Path, problems: Problems, *, name: str) -> str | None:
+    """Read the text of a YAML file, as :func:`load_yaml` does; None when a fault was found."""
+    file, label = Path(path), name
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             problems.add("E-FILE-002", "The path is not a regular file.", remedy="Name a file.", file=label)
