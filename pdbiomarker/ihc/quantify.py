@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,6 +26,7 @@ from pdbiomarker.ihc.measure import SlideOptions, SlideResult, quantify_slide
 from pdbiomarker.ihc.outputs import write_slide
 from pdbiomarker.ihc.panel import Panel, read_panel
 from pdbiomarker.ihc.segmenters import Segmenter, check_portable
+from pdbiomarker.processes import surrounded
 from pdbiomarker.provenance import slug
 from pdbiomarker.study import Study
 from pdbiomarker.tables import read_table, to_number
@@ -249,17 +249,13 @@ def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
 @contextlib.contextmanager
 def _safe_path() -> Iterator[None]:
     """Start workers that import nothing from the working directory, which may hold foreign files."""
-    environment, path = os.environ.get("PYTHONSAFEPATH"), sys.path
-    os.environ["PYTHONSAFEPATH"] = "1"
+    path = sys.path
     sys.path = [entry for entry in path if entry]
     try:
-        yield
+        with surrounded({"PYTHONSAFEPATH": "1"}):
+            yield
     finally:
         sys.path = path
-        if environment is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = environment
 
 
 def _one_thread() -> None:
