@@ -390,16 +390,16 @@ def _read(name_or_path: str | Path, problems: Problems) -> Panel | None:
             )
             return None
         path = reference_path(f"panels/{text.lower()}.yaml")
-    text = read_yaml_text(path, problems, name=path.name)
-    if text is None:
+    content = read_yaml_text(path, problems, name=path.name)
+    if content is None:
         return None
     # A study names few panels and many slides: what the same text says is worked out once in a process.
-    if (path.name, text) in _KNOWN:
-        return _KNOWN[path.name, text]
-    document = parse_yaml(text, problems, name=path.name)
+    if (path.name, content) in _KNOWN:
+        return _KNOWN[path.name, content]
+    document = parse_yaml(content, problems, name=path.name)
     if document is None:
         return None
     panel = validate_yaml(Panel, document, code="E-PANEL-001", problems=problems)
     if panel is not None:
-        _KNOWN[path.name, text] = panel
+        _KNOWN[path.name, content] = panel
     return panel
