@@ -37,7 +37,7 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problems
-from pdbiomarker.expression.genes import labels
+from pdbiomarker.expression.genes import gene_features
 from pdbiomarker.expression.identifiers import current_symbols
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.expression.ncounter.quality import LaneLimits, LaneQuality, judge, lane_quality
@@ -515,20 +515,7 @@ def _probe_table(run: _Run, features: npt.NDArray[np.intp], kind: str) -> pd.Dat
     ]
     current = current_symbols(names)
     symbols = [current.get(n, n) for n in names]
-    n = len(ids)
-    return pd.DataFrame(
-        {
-            "kind": [kind] * n,
-            "unit": ["counts"] * n,
-            "lower": np.zeros(n),
-            "upper": np.full(n, np.nan),
-            "lloq": np.full(n, np.nan),
-            "family": [""] * n,
-            "label": labels(ids, symbols),
-            "expected_direction": np.zeros(n, dtype=np.int64),
-            "symbol": symbols,
-            "code_class": [str(run.classes[k]) for k in features],
-            "accession": [run.accessions[k] for k in features],
-        },
-        index=pd.Index(ids, dtype=str),
+    return gene_features(ids, symbols, kind=kind, unit="counts").assign(
+        code_class=[str(run.classes[k]) for k in features],
+        accession=[run.accessions[k] for k in features],
     )
