@@ -57,11 +57,10 @@ def primary_problems(
 def _without(assay: str, features: Sequence[str], visits: str) -> Problem:
     more = len(features) - _NAMED
     named = ", ".join(features[:_NAMED]) + (f" and {more} more" if more > 0 else "")
-    count = "" if len(features) == 1 else f"{len(features)} "
+    at = f" at {visits}" if visits else ""
     return Problem(
         "E-PLAN-290",
-        f"No biopsy{f' at {visits}' if visits else ''} has a value of {count}primary "
-        f"feature{'s' if count else ''} of {assay!r}: {named}.",
+        f"Primary features of {assay!r} have no value{at}: {named}.",
         "Bring the values, or name another feature: without them there is no estimate.",
         "plan.yaml",
         column="families.primary",
