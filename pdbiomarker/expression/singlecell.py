@@ -19,7 +19,6 @@ types) the memory is about ``150 N + 24 G g + 0.3e9`` bytes: 500,000 cells, 30,0
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,6 +38,7 @@ from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.provenance import sha256_file
 from pdbiomarker.study import SingleCellOptions as Options
 from pdbiomarker.study import Study
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest
 
 __all__ = ["COMPOSITION", "Pseudobulk", "read_cells"]
@@ -121,11 +121,10 @@ def read_cells(
     facts["cell_types"] = "by markers" if markers is not None else f"obs column {options.cell_type}"
     for adata in assays.values():
         adata.uns["provenance"] = dict(facts)
-        adata.uns["problems"] = "[]"
+        keep_problems(adata, ())
     told = tuple(problems)
     if assays:
-        first = next(iter(assays.values()))
-        first.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in told], ensure_ascii=False)
+        keep_problems(next(iter(assays.values())), told)
     return Pseudobulk(assays, _cells_table(sums, biopsies), told)
 
 

@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -45,6 +44,7 @@ from pdbiomarker.expression.ncounter.rcc import Lane, code_sets, rcc_files, read
 from pdbiomarker.expression.ncounter.scaling import stable_subset, treat_background, unwanted_factors
 from pdbiomarker.provenance import sha256_file, sha256_json
 from pdbiomarker.study import Study, amiss, check_files
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest
 
 __all__ = ["LaneOptions", "check_rcc", "read_ncounter"]
@@ -161,7 +161,7 @@ def read_ncounter(
     biopsy = [owner for owner in owners if owner is not None]
     adata = _assemble(run, biopsy, study, kind, options=options, problems=problems)
     problems.raise_if_any(AssayError)
-    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
+    keep_problems(adata, problems)
     files = rcc_files(folder)
     adata.uns["provenance"] = {
         "reader": "pdbiomarker.expression.read_ncounter",
