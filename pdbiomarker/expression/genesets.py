@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.identifiers import date_in
-from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.reference import reference_names, reference_path
 from pdbiomarker.tables import nearest, read_yaml
 
 __all__ = ["Signature", "available_signatures", "read_gene_sets", "read_signature"]
@@ -91,8 +91,7 @@ class Signature(BaseModel):
 
 def available_signatures() -> list[str]:
     """Names of the signatures that come with the package, sorted."""
-    files = list_reference(_FOLDER)
-    return sorted(f.rpartition("/")[2].removesuffix(".yaml") for f in files if f.endswith(".yaml"))
+    return reference_names(_FOLDER)
 
 
 def read_signature(name: str | Path) -> Signature:

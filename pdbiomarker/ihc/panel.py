@@ -18,7 +18,7 @@ from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.ihc.options import SegmentOptions
 from pdbiomarker.ihc.stain import stain_matrix
 from pdbiomarker.provenance import atomic_path, sha256_json
-from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.reference import reference_names, reference_path
 from pdbiomarker.tables import nearest, parse_yaml, read_yaml_text, validate_yaml
 
 __all__ = [
@@ -379,7 +379,7 @@ def _read(name_or_path: str | Path, problems: Problems) -> Panel | None:
     if is_path:
         path = Path(name_or_path)
     else:
-        names = [Path(name).stem for name in list_reference("panels")]
+        names = reference_names("panels")
         if text.lower() not in names:
             problems.add(
                 "E-PANEL-002",
