@@ -34,8 +34,8 @@ test: setup
 # The quick files of the rooms that read, pair, model and decide.
 QUICK := $(addprefix tests/,noise normalize formula test_tables.py test_study.py test_plan.py test_study_clinical.py \
 	test_pairing.py pairing/test_timing.py pairing/test_mix.py ihc/test_scores.py) \
-	$(addprefix tests/mixed/test_,adjust.py basis.py certified.py compat.py dupcor.py exact.py joint.py means.py \
-	model.py moderate.py reml.py resample.py) \
+	$(addprefix tests/mixed/test_,adjust.py basis.py bootstrap.py certified.py compat.py dupcor.py exact.py joint.py \
+	means.py model.py moderate.py reml.py) \
 	$(addprefix tests/decide/test_,aliasing.py judge.py operating.py rules.py trend.py checks.py) \
 	$(addprefix tests/expression/test_,counts.py enrichment.py formats.py qc.py signatures.py values.py)
 quick: setup  ## what a developer runs between edits

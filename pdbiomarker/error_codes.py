@@ -80,6 +80,7 @@ _catalogue(
         12: "A column looks like an intercurrent event that has no declared strategy.",
         13: "The keys of an intercurrent event do not fit together.",
         14: "An intercurrent event lies between baseline and the biopsy.",
+        290: "A primary feature has no value, or none at a visit that is compared.",
     },
 )
 _catalogue(

@@ -100,6 +100,18 @@ def list_reference(folder: str = "") -> list[str]:
     )
 
 
+def reference_names(folder: str) -> list[str]:
+    """List the YAML files of a reference folder by name, sorted, without the ending.
+
+    Examples
+    --------
+    >>> reference_names("windows")
+    ['q3w', 'q4w']
+    """
+    names = list_reference(folder)
+    return sorted(Path(name).stem for name in names if name.endswith(".yaml"))
+
+
 def read_manifest() -> list[ReferenceFile]:
     """Read the manifest of the reference files, in the order of its lines.
 

@@ -19,8 +19,6 @@ from typing import Literal
 Who = Literal["lead", "worker", "group", "leader"]
 HOOK = Path(__file__).parent / "faults" / "hook"
 STAGES = ("check", "slides", "change", "decide", "clinical", "report", "manifest")
-#: How a run may end whose worker or lead was killed: gone on in spite of it, or resources, or the signal.
-ENDS = (0, 4, 5, -signal.SIGKILL)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

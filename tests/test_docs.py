@@ -27,7 +27,6 @@ ROOT = Path(__file__).resolve().parents[1]
 DOCS = ROOT / "docs"
 PAGES = sorted(p for p in DOCS.rglob("*.md") if not {"_build", "_pages"} & set(p.parts))
 TEXTS = [*PAGES, ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
-HOWTOS = sorted((DOCS / "howto").glob("*.md"))
 #: Pages that the site makes from the code when it is built.
 _MADE = ("_pages/notebooks/", "_pages/errors.md", "_pages/api/")
 

@@ -98,7 +98,7 @@ class PDResult:
         See :func:`pdbiomarker.pairing.accountability`.
     dispositions : DataFrame
         One row per set, assay, contrast and participant: evaluable, or lost at which step, and why; see
-        :func:`pdbiomarker.pairing.dispositions`.
+        :func:`pdbiomarker.pairing.account`.
     biopsies : DataFrame
         One row per assay, contrast, set and biopsy: used or not, and why not; by what rule it was chosen,
         which biopsy is the participant's baseline, and the time and doses since treatment began.

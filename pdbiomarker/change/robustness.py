@@ -32,8 +32,8 @@ from pdbiomarker.change.count_models import COUNTS, PROPORTIONS, TOBIT, Likeliho
 from pdbiomarker.change.fitting import SIGN_FLIPS, Values, join_notes
 from pdbiomarker.change.linear import Linear, Setting, fit_linear
 from pdbiomarker.change.rows import Fitted, back_transformed
+from pdbiomarker.mixed.bootstrap import participant_bootstrap
 from pdbiomarker.mixed.exact import sign_flip_test, signed_rank_test
-from pdbiomarker.mixed.resample import participant_bootstrap
 
 __all__ = ["ROBUSTNESS_COLUMNS", "empty_robustness", "robustness_rows"]
 

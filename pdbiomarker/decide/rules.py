@@ -22,7 +22,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, model_validator
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.provenance import sha256_json
-from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.reference import reference_names, reference_path
 from pdbiomarker.tables import load_yaml, nearest, validate_yaml
 
 __all__ = [
@@ -212,7 +212,7 @@ _CRITERIA: Final[Mapping[str, type[_Rule]]] = {
 
 def presets() -> list[str]:
     """Names of the presets that travel with the package."""
-    return [Path(name).stem for name in list_reference(_FOLDER)]
+    return reference_names(_FOLDER)
 
 
 def rule_of(content: Mapping[str, Any]) -> Rule:

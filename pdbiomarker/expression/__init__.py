@@ -8,7 +8,7 @@ from pdbiomarker.expression.assay import (
     read_assay,
     read_value_file,
 )
-from pdbiomarker.expression.counts import check_counts, problems_of, read_counts
+from pdbiomarker.expression.counts import check_counts, read_counts
 from pdbiomarker.expression.enrichment import competitive, competitive_from_table, rotate, self_contained
 from pdbiomarker.expression.formats import CountSource
 from pdbiomarker.expression.genes import merge_genes
@@ -26,6 +26,7 @@ from pdbiomarker.expression.signatures import (
 from pdbiomarker.expression.singlecell import COMPOSITION, Pseudobulk, read_cells
 from pdbiomarker.expression.valued import VALUE_KINDS
 from pdbiomarker.expression.values import read_values
+from pdbiomarker.study.assay_problems import problems_of
 
 __all__ = [
     "COMPOSITION",

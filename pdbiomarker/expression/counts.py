@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -25,7 +24,7 @@ import numpy.typing as npt
 import pandas as pd
 from anndata import AnnData
 
-from pdbiomarker.errors import AssayError, Problem, Problems
+from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.checks import check_matrix
 from pdbiomarker.expression.formats import CountSource, Reading, read_source
 from pdbiomarker.expression.genes import gene_features, map_symbols
@@ -33,9 +32,10 @@ from pdbiomarker.expression.identifiers import check_ids, current_symbols
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.provenance import sha256_file, sha256_json
 from pdbiomarker.study import AssaySpec, Study
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import id_key, nearest, read_table
 
-__all__ = ["SHALLOW", "check_counts", "problems_of", "read_counts"]
+__all__ = ["SHALLOW", "check_counts", "read_counts"]
 
 #: A library with less than this share of the median depth is quarantined.
 SHALLOW: Final = 1 / 50
@@ -120,7 +120,7 @@ def read_counts(
         says of reads over genes (``N_unmapped``, ``no_feature``). `var`: the columns of an assay (kind
         ``count``, unit ``reads``) and symbol, empty where unknown. ``layers["length"]``: effective lengths,
         from Salmon and kallisto. ``uns["problems"]`` holds quarantined libraries and warnings: see
-        :func:`problems_of`; ``uns["gene_ids"]`` how many ids are of which kind.
+        :func:`pdbiomarker.expression.problems_of`; ``uns["gene_ids"]`` how many ids are of which kind.
 
     Raises
     ------
@@ -164,7 +164,7 @@ def read_counts(
     adata = _by_library(counts) if study is None else _by_biopsy(counts, study, name, problems)
     problems.raise_if_any(AssayError)
     adata.var = gene_features(counts.genes, symbols, kind="count", unit="reads")
-    adata.uns["problems"] = _to_json(problems)
+    keep_problems(adata, problems)
     adata.uns["provenance"] = {
         "reader": "pdbiomarker.expression.read_counts",
         "file": name,
@@ -199,20 +199,6 @@ def _hash(files: Sequence[Path]) -> str:
     if len(files) == 1:
         return sha256_file(files[0])
     return sha256_json([[file.name, sha256_file(file)] for file in files])
-
-
-def problems_of(adata: AnnData) -> tuple[Problem, ...]:
-    """Quarantined items and warnings that were told while an assay was read.
-
-    ``uns["problems"]`` is JSON text, a list of objects with the fields of
-    :class:`~pdbiomarker.errors.Problem`, because a list of mappings does not survive an h5ad file.
-    """
-    rows = json.loads(str(adata.uns.get("problems", "[]")))
-    return tuple(Problem(**row) for row in rows)
-
-
-def _to_json(problems: Problems) -> str:
-    return json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
 
 
 def _checked(

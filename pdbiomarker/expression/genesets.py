@@ -7,6 +7,7 @@ from the GMT file that a user brings.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, Literal
 
@@ -14,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.identifiers import date_in
-from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.reference import reference_names, reference_path
 from pdbiomarker.tables import nearest, read_yaml
 
 __all__ = ["Signature", "available_signatures", "read_gene_sets", "read_signature"]
@@ -90,8 +91,7 @@ class Signature(BaseModel):
 
 def available_signatures() -> list[str]:
     """Names of the signatures that come with the package, sorted."""
-    files = list_reference(_FOLDER)
-    return sorted(f.rpartition("/")[2].removesuffix(".yaml") for f in files if f.endswith(".yaml"))
+    return reference_names(_FOLDER)
 
 
 def read_signature(name: str | Path) -> Signature:
@@ -196,30 +196,7 @@ def read_gene_sets(path: str | Path, *, problems: Problems | None = None) -> lis
                 value=name,
             )
             continue
-        for gene in genes:
-            if (meant := date_in(gene)) is not None:
-                told.add(
-                    "E-COUNT-013",
-                    f"The gene {gene!r} of the set {name!r} is a date that a spreadsheet made of a symbol"
-                    f"{f': probably {meant}' if meant else ''}.",
-                    remedy="Take the set from its source again, without a spreadsheet.",
-                    file=path.name,
-                    row=number,
-                    value=gene,
-                    severity="warning",
-                )
-        once = tuple(dict.fromkeys(genes))
-        if len(once) < len(genes):
-            twice = next(g for g in once if genes.count(g) > 1)
-            told.add(
-                "E-COUNT-005",
-                f"The set {name!r} lists {twice!r} twice; it counts once.",
-                remedy="Nothing need be done.",
-                file=path.name,
-                row=number,
-                value=twice,
-                severity="warning",
-            )
+        once = _genes_once(genes, name, file=path.name, row=number, problems=told)
         sets[name] = Signature(
             name=name, label=name, genes=once, source=rest[0], definition="Mean of log2 CPM over the genes."
         )
@@ -234,6 +211,37 @@ def read_gene_sets(path: str | Path, *, problems: Problems | None = None) -> lis
         found.add("E-SHEET-011", "The file holds no gene set.", remedy="Give a GMT file.", file=path.name)
     found.raise_if_any(AssayError)
     return list(sets.values())
+
+
+def _genes_once(
+    genes: Sequence[str], name: str, *, file: str, row: int, problems: Problems
+) -> tuple[str, ...]:
+    """Give the genes of a set, each once; tell those that are dates, or named twice."""
+    for gene in genes:
+        if (meant := date_in(gene)) is not None:
+            problems.add(
+                "E-COUNT-013",
+                f"The gene {gene!r} of the set {name!r} is a date that a spreadsheet made of a symbol"
+                f"{f': probably {meant}' if meant else ''}.",
+                remedy="Take the set from its source again, without a spreadsheet.",
+                file=file,
+                row=row,
+                value=gene,
+                severity="warning",
+            )
+    once = tuple(dict.fromkeys(genes))
+    if len(once) < len(genes):
+        twice = next(g for g in once if genes.count(g) > 1)
+        problems.add(
+            "E-COUNT-005",
+            f"The set {name!r} lists {twice!r} twice; it counts once.",
+            remedy="Nothing need be done.",
+            file=file,
+            row=row,
+            value=twice,
+            severity="warning",
+        )
+    return once
 
 
 def _text(path: Path, problems: Problems) -> str:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from functools import lru_cache
 from pathlib import Path
 from typing import Final
 
 from pdbiomarker.errors import Problem
 from pdbiomarker.expression import hdf5_walk
+from pdbiomarker.processes import program_command, run_program
 
 __all__ = ["structure_problem"]
 
@@ -67,14 +66,7 @@ def structure_problem(path: Path, name: str, code: str) -> Problem | None:
 def _tried(path: str, size: int, _state: tuple[int, int, int]) -> str:
     """Try a file of this size and state."""
     try:
-        done = subprocess.run(
-            _command(path),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            timeout=_SECONDS + size / _BYTES,
-            check=False,
-            env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
-        )
+        done = run_program(_command(path), seconds=_SECONDS + size / _BYTES)
     except subprocess.TimeoutExpired:
         return _HANGS
     if done.returncode == 0:
@@ -88,8 +80,7 @@ def _tried(path: str, size: int, _state: tuple[int, int, int]) -> str:
 
 
 def _command(path: str) -> list[str]:
-    """The program by its file: as a module it would import the package, which takes a second."""
-    return [sys.executable, "-P", str(_PROGRAM), path, str(_STEP)]
+    return program_command(_PROGRAM, path, str(_STEP))
 
 
 def _signal(number: int) -> str:

@@ -28,7 +28,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-__all__ = ["cpm", "log_cpm", "tmm_factors", "voom_log_cpm"]
+__all__ = ["cpm", "tmm_factors", "voom_log_cpm"]
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -137,29 +137,6 @@ def cpm(counts: npt.ArrayLike, lib_size: npt.ArrayLike | None = None) -> FloatAr
     """
     y, size = _arrays(counts, lib_size)
     return np.asarray(y / size * 1e6, dtype=np.float64)
-
-
-def log_cpm(
-    counts: npt.ArrayLike, lib_size: npt.ArrayLike | None = None, *, prior_count: float = 2.0
-) -> FloatArray:
-    """Log2 counts per million with a prior count proportional to the library size, as edgeR's ``cpm``.
-
-    Parameters
-    ----------
-    counts : array, genes x libraries
-    lib_size : array, libraries, optional
-        Effective library sizes; default the column sums.
-    prior_count : float
-        Count added to a library of mean size.
-
-    Returns
-    -------
-    array, genes x libraries
-        ``log2((y + p) / (N + 2 p) * 1e6)`` with ``p = prior_count * N / mean(N)``.
-    """
-    y, size = _arrays(counts, lib_size)
-    prior = prior_count * size / size.mean()
-    return np.log2((y + prior) / (size + 2 * prior) * 1e6)
 
 
 def voom_log_cpm(counts: npt.ArrayLike, lib_size: npt.ArrayLike | None = None) -> FloatArray:

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -30,6 +29,7 @@ from pdbiomarker.expression.extras import load_extra
 from pdbiomarker.expression.genesets import Signature, available_signatures, read_signature
 from pdbiomarker.expression.library_size import FloatArray, voom_log_cpm
 from pdbiomarker.provenance import atomic_path
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest
 
 __all__ = [
@@ -223,7 +223,7 @@ def signature_scores(
         ),
         var=_features(signatures, found, method, reference),
     )
-    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
+    keep_problems(adata, problems)
     adata.uns["provenance"] = _provenance(adata_counts, signatures, method, reference)
     return adata
 

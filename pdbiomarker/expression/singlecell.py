@@ -12,14 +12,13 @@ are taken from a column, or by markers: of each type the mean, over its markers,
 which stays in the denominator of the composition.
 
 The file is read once, a slice of 4 million counts at a time. With N cells, g genes, G groups (biopsies times
-types) the memory is about ``150 N + 24 G g + 0.3e9`` bytes (:func:`memory_needed`): 500,000 cells, 30,000
-genes and 100 biopsies with 20 types need 2 GB, whatever the size of the file.
+types) the memory is about ``150 N + 24 G g + 0.3e9`` bytes: 500,000 cells, 30,000 genes and 100 biopsies with
+20 types need 2 GB, whatever the size of the file.
 """
 
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -39,9 +38,10 @@ from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.provenance import sha256_file
 from pdbiomarker.study import SingleCellOptions as Options
 from pdbiomarker.study import Study
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest
 
-__all__ = ["COMPOSITION", "Pseudobulk", "memory_needed", "read_cells"]
+__all__ = ["COMPOSITION", "Pseudobulk", "read_cells"]
 
 #: What is appended to the name of a single-cell assay for the shares of its cell types.
 COMPOSITION: Final = "_composition"
@@ -69,11 +69,6 @@ class Pseudobulk:
     assays: Mapping[str, AnnData]
     cells: pd.DataFrame
     problems: tuple[Problem, ...]
-
-
-def memory_needed(n_cells: int, n_genes: int, n_groups: int) -> int:
-    """Bytes that :func:`read_cells` needs, at most about."""
-    return int(150 * n_cells + 24 * n_groups * n_genes + 0.3e9)
 
 
 def read_cells(
@@ -126,11 +121,10 @@ def read_cells(
     facts["cell_types"] = "by markers" if markers is not None else f"obs column {options.cell_type}"
     for adata in assays.values():
         adata.uns["provenance"] = dict(facts)
-        adata.uns["problems"] = "[]"
+        keep_problems(adata, ())
     told = tuple(problems)
     if assays:
-        first = next(iter(assays.values()))
-        first.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in told], ensure_ascii=False)
+        keep_problems(next(iter(assays.values())), told)
     return Pseudobulk(assays, _cells_table(sums, biopsies), told)
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -14,6 +12,7 @@ from anndata import AnnData
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.provenance import sha256_file
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest
 
 __all__ = ["VALUE_KINDS", "feature_table", "source_of", "tell_unclaimed", "value_assay"]
@@ -94,7 +93,7 @@ def value_assay(
     adata = AnnData(X=np.ascontiguousarray(x.to_numpy(dtype=np.float64)), obs=facts, var=var)
     if side is not None and side.to_numpy().any():
         adata.layers["censored"] = np.ascontiguousarray(side.to_numpy(dtype=np.float64))
-    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
+    keep_problems(adata, problems)
     adata.uns["provenance"] = dict(source)
     return adata
 

@@ -6,7 +6,7 @@ and area, and slides an assay of biopsies x features (:func:`quantify`). Optical
 """
 
 from pdbiomarker.ihc.artefacts import flag_artefacts
-from pdbiomarker.ihc.assemble import assemble, problems_of
+from pdbiomarker.ihc.assemble import assemble
 from pdbiomarker.ihc.calibrate import Calibration, calibrate, match_cells
 from pdbiomarker.ihc.cells import CELL_COLUMNS, CellFinder
 from pdbiomarker.ihc.compartments import Placed, compartments_in, find_regions, place_cells, read_compartments
@@ -59,6 +59,7 @@ from pdbiomarker.ihc.stain import (
 from pdbiomarker.ihc.tiles import Tiles
 from pdbiomarker.ihc.tissue import Tissue, find_tissue
 from pdbiomarker.ihc.vectors import estimate_stains, stain_vectors
+from pdbiomarker.study.assay_problems import problems_of
 
 __all__ = [
     "CELL_COLUMNS",

@@ -22,7 +22,7 @@ from pdbiomarker.ihc.compiled import kernel
 from pdbiomarker.ihc.options import PIXEL_WEIGHT, UNITS_PER_OD, SegmentOptions
 from pdbiomarker.ihc.stain import optical_density, stain_matrix
 
-__all__ = ["AMOUNT_UNITS", "Signal", "amounts", "amounts_of_density", "find_signal"]
+__all__ = ["AMOUNT_UNITS", "amounts", "amounts_of_density", "find_signal"]
 
 Int32 = npt.NDArray[np.int32]
 UInt16 = npt.NDArray[np.uint16]
@@ -30,10 +30,7 @@ Bytes = npt.NDArray[np.uint8]
 
 #: Units of an amount of stain per optical density.
 AMOUNT_UNITS: Final = 2**22
-#: The signal, its levels and its edge strength.
-Signal = tuple[Int32, Bytes, UInt16]
 
-_BLOB_WEIGHT: Final = 84
 _CAP_SHIFT: Final = 10  # the soft cap is looked up in steps of 2**-12 of an optical density
 _CAP_STEPS: Final = 1 << 14
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import json
 from collections.abc import Iterable, Mapping
 from typing import Final
@@ -17,8 +16,9 @@ from pdbiomarker.ihc.definitions import DEFINITIONS, log2_ratio
 from pdbiomarker.ihc.panel import Panel
 from pdbiomarker.ihc.score import COMPARTMENT_ORDER, feature_name, pool_scores
 from pdbiomarker.provenance import package_version
+from pdbiomarker.study.assay_problems import keep_problems
 
-__all__ = ["assemble", "problems_of"]
+__all__ = ["assemble"]
 
 _LAYERS: Final = ("value", "numerator", "denominator", "within_se")
 _VAR_COLUMNS: Final = (
@@ -54,7 +54,7 @@ def assemble(
         Index slide id; columns such as batch, scanner, white_red, mpp: each biopsy gets the one value of its
         slides, the mean of differing numbers, or differing texts joined by ``;``.
     problems : iterable of Problem
-        What was quarantined or told, kept in ``uns["problems"]``: see :func:`problems_of`.
+        What was quarantined or told, kept in ``uns["problems"]``: see :func:`pdbiomarker.ihc.problems_of`.
     sensitivity : mapping of slide id to DataFrame, optional
         What :func:`pdbiomarker.ihc.threshold_sensitivity` gave for the slides.
 
@@ -110,19 +110,8 @@ def assemble(
         "version": package_version(),
         **{f"panel_{p.marker}": p.hash for p in panels},
     }
-    told = [dataclasses.asdict(problem) for problem in problems]
-    assay.uns["problems"] = json.dumps(told, ensure_ascii=False, default=str)
+    keep_problems(assay, problems)
     return assay
-
-
-def problems_of(adata: AnnData) -> tuple[Problem, ...]:
-    """Quarantined slides and warnings that were told while slides were quantified.
-
-    ``uns["problems"]`` is JSON text, a list of objects with the fields of
-    :class:`~pdbiomarker.errors.Problem`, because a list of mappings does not survive an h5ad file.
-    """
-    rows = json.loads(str(adata.uns.get("problems", "[]")))
-    return tuple(Problem(**row) for row in rows)
 
 
 def _pool_marker(scores: list[pd.DataFrame], panel: Panel) -> pd.DataFrame:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from pdbiomarker.ihc.compiled import kernel
 
-__all__ = ["AREA", "CRACKS", "CRACK_UNITS", "EDGE", "SUMS", "Pairs", "find_basins", "measure_basins"]
+__all__ = ["CRACK_UNITS", "SUMS", "Pairs", "find_basins", "measure_basins"]
 
 Int64 = npt.NDArray[np.int64]
 Int32 = npt.NDArray[np.int32]
@@ -25,9 +25,6 @@ UInt16 = npt.NDArray[np.uint16]
 
 #: Columns of the sums of a candidate: pixels, x, y, xx, yy, xy, cracks of its outline, their edge strength.
 SUMS: Final = 8
-AREA: Final = 0
-CRACKS: Final = 6
-EDGE: Final = 7
 #: Edge strength of one crack at its highest: two pixels of 1,000, times the fall of 64.
 CRACK_UNITS: Final = 2 * 1000 * 64
 #: Neighbouring basins a < b: first, second, height of the pass, cracks and edge they share by level.

@@ -170,7 +170,49 @@ def _assign(lengths: Int64, table: Int64) -> None:
 
 
 @kernel
-def _walk(  # noqa: PLR0912 - one loop, so that its state stays in registers
+def _refill(data: Bytes, at: int, bits: int, held: int, lent: int) -> tuple[int, int, int, int]:
+    """Take bytes until more than 40 bits wait; beyond the data, or at a marker, zeros are lent."""
+    bits &= (1 << held) - 1
+    while held <= 40:
+        byte = 0
+        if at < len(data) and data[at] != 0xFF:
+            byte = int(data[at])
+            at += 1
+        elif at + 1 < len(data) and data[at + 1] == 0:
+            byte = 0xFF
+            at += 2
+        else:
+            lent += 8
+        bits = (bits << 8) | byte
+        held += 8
+    return at, bits, held, lent
+
+
+@kernel
+def _symbol(tables: Int64, row: int, bits: int, held: int) -> tuple[int, int]:
+    """Length of the next code and its symbol; a length of 17 where there is no such code."""
+    entry = tables[row, (bits >> (held - _FAST)) & 0x1FF]
+    if entry != 0:
+        return entry >> 8, entry & 0xFF
+    ahead = (bits >> (held - 16)) & 0xFFFF
+    length = _FAST + 1
+    while length <= 16 and ahead >= tables[row, _BEYOND + length]:
+        length += 1
+    if length > 16:
+        return length, 0
+    return length, tables[row, _SYMBOLS + tables[row, _SHIFT + length] + (ahead >> (16 - length))]
+
+
+@kernel
+def _at_marker(data: Bytes, at: int) -> int:
+    """Where the last of several fill bytes stands."""
+    while at + 1 < len(data) and data[at] == 0xFF and data[at + 1] == 0xFF:
+        at += 1
+    return at
+
+
+@kernel
+def _walk(  # noqa: PLR0912 - one loop over the coefficients
     data: Bytes,
     start: int,
     tables: Int64,
@@ -185,8 +227,7 @@ def _walk(  # noqa: PLR0912 - one loop, so that its state stays in registers
     means = np.zeros(len(steps), np.int64)
     for unit in range(units):
         if interval and unit and unit % interval == 0:
-            while at + 1 < len(data) and data[at] == 0xFF and data[at + 1] == 0xFF:
-                at += 1
+            at = _at_marker(data, at)
             if held - lent >= 8 or at + 1 >= len(data) or data[at] != 0xFF or data[at + 1] != 0xD0 + turn:
                 return False
             at, bits, held, lent, turn = at + 2, 0, 0, 0, (turn + 1) % 8
@@ -196,30 +237,10 @@ def _walk(  # noqa: PLR0912 - one loop, so that its state stays in registers
             k = 0
             while k < 64:
                 if held < 32:
-                    bits &= (1 << held) - 1
-                    while held <= 40:
-                        byte = 0
-                        if at < len(data) and data[at] != 0xFF:
-                            byte = int(data[at])
-                            at += 1
-                        elif at + 1 < len(data) and data[at + 1] == 0:
-                            byte = 0xFF
-                            at += 2
-                        else:
-                            lent += 8
-                        bits = (bits << 8) | byte
-                        held += 8
-                row = blocks[block, 2] if k else blocks[block, 1]
-                entry = tables[row, (bits >> (held - _FAST)) & 0x1FF]
-                length, symbol = entry >> 8, entry & 0xFF
-                if entry == 0:
-                    ahead = (bits >> (held - 16)) & 0xFFFF
-                    length = _FAST + 1
-                    while length <= 16 and ahead >= tables[row, _BEYOND + length]:
-                        length += 1
-                    if length > 16:
-                        return False
-                    symbol = tables[row, _SYMBOLS + tables[row, _SHIFT + length] + (ahead >> (16 - length))]
+                    at, bits, held, lent = _refill(data, at, bits, held, lent)
+                length, symbol = _symbol(tables, blocks[block, 2 if k else 1], bits, held)
+                if length > 16:
+                    return False
                 held -= length
                 if k:
                     run, size = symbol >> 4, symbol & 15
@@ -245,6 +266,5 @@ def _walk(  # noqa: PLR0912 - one loop, so that its state stays in registers
                 k += 1
         if held < lent:
             return False
-    while at + 1 < len(data) and data[at] == 0xFF and data[at + 1] == 0xFF:
-        at += 1
+    at = _at_marker(data, at)
     return held - lent < 8 and at + 1 < len(data) and data[at] == 0xFF and data[at + 1] != 0

@@ -95,11 +95,6 @@ class SlideResult:
     problems: tuple[Problem, ...]
     sensitivity: pd.DataFrame = dataclasses.field(default_factory=pd.DataFrame)
 
-    @property
-    def overlay(self) -> npt.NDArray[np.uint8] | None:
-        """The field with its cells."""
-        return self.field
-
 
 def quantify_slide(
     path: str | Path,
@@ -178,20 +173,34 @@ def quantify_slide(
             "field_um": nan if field is None else finder.pixel_um / FIELD_SCALE,
             "focus": finder.focus.value,
             "focus_ratio": finder.focus.ratio,
-            "nodata_share": tissue.nodata_share,
-            "artefact_share": tissue.artefact_share,
-            **{f"lost_{cause}_mm2": tissue.lost_mm2.get(cause, 0.0) for cause in CAUSES},
-            "nodata_mm2": float(tissue.nodata.sum()) * tissue.mpp**2 * 1e-6,
-            "excluded_mm2": placed.excluded_mm2,
+            **_losses(tissue, placed.excluded_mm2),
             "format": slide.facts.format,
             "icc_profile": slide.facts.icc_profile,
             "sha256": slide_hash(file),
-            "panel": found.marker,
-            "panel_sha256": found.hash,
-            "dab_slope": 1.0 if scale is None else scale.slope,
-            "dab_intercept": 0.0 if scale is None else scale.intercept,
+            **_panel_facts(found, scale),
         }
     return SlideResult(cells, scores, qc, overview, field, tuple(problems), moved)
+
+
+def _losses(tissue: Tissue, excluded_mm2: float) -> dict[str, float]:
+    """What of the tissue was not measured, and why."""
+    return {
+        "nodata_share": tissue.nodata_share,
+        "artefact_share": tissue.artefact_share,
+        **{f"lost_{cause}_mm2": tissue.lost_mm2.get(cause, 0.0) for cause in CAUSES},
+        "nodata_mm2": float(tissue.nodata.sum()) * tissue.mpp**2 * 1e-6,
+        "excluded_mm2": excluded_mm2,
+    }
+
+
+def _panel_facts(panel: Panel, scale: Scale | None) -> dict[str, float | str]:
+    """By which panel, and on which scale of DAB, the slide was measured."""
+    return {
+        "panel": panel.marker,
+        "panel_sha256": panel.hash,
+        "dab_slope": 1.0 if scale is None else scale.slope,
+        "dab_intercept": 0.0 if scale is None else scale.intercept,
+    }
 
 
 def _scale(panel: Panel, origin: Mapping[str, str | None], name: str) -> Scale | None:

@@ -5,13 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import Final
 
-__all__ = ["EDGE_UNITS", "PIXEL_WEIGHT", "UNITS_PER_OD", "SegmentOptions"]
+__all__ = ["PIXEL_WEIGHT", "UNITS_PER_OD", "SegmentOptions"]
 
 #: The signal is the optical density times these.
 UNITS_PER_OD: Final = 65536.0
 PIXEL_WEIGHT: Final = 100
-#: The edge strength of a pixel at its highest.
-EDGE_UNITS: Final = 1000
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -18,9 +18,8 @@ from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.ihc.options import SegmentOptions
 from pdbiomarker.ihc.stain import stain_matrix
 from pdbiomarker.provenance import atomic_path, sha256_json
-from pdbiomarker.reference import list_reference, reference_path
-from pdbiomarker.tables import load_yaml, nearest, validate_yaml
-from pdbiomarker.tables.yaml import MAX_BYTES
+from pdbiomarker.reference import reference_names, reference_path
+from pdbiomarker.tables import nearest, parse_yaml, read_yaml_text, validate_yaml
 
 __all__ = [
     "CalibrationTable",
@@ -39,8 +38,8 @@ __all__ = [
 
 #: Below this angle (degrees) unmixing multiplies noise by more than 11 (1 / sin).
 _LEAST_ANGLE: Final = 5
-#: Panels by the name and the bytes of their file.
-_KNOWN: Final[dict[tuple[str, bytes], Panel]] = {}
+#: Panels by the name and the text of their file.
+_KNOWN: Final[dict[tuple[str, str], Panel]] = {}
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Vector = tuple[Share, Share, Share]
@@ -380,7 +379,7 @@ def _read(name_or_path: str | Path, problems: Problems) -> Panel | None:
     if is_path:
         path = Path(name_or_path)
     else:
-        names = [Path(name).stem for name in list_reference("panels")]
+        names = reference_names("panels")
         if text.lower() not in names:
             problems.add(
                 "E-PANEL-002",
@@ -391,22 +390,16 @@ def _read(name_or_path: str | Path, problems: Problems) -> Panel | None:
             )
             return None
         path = reference_path(f"panels/{text.lower()}.yaml")
-    # A study names few panels and many slides: what the same bytes say is worked out once in a process.
-    content = _content(path)
+    content = read_yaml_text(path, problems, name=path.name)
+    if content is None:
+        return None
+    # A study names few panels and many slides: what the same text says is worked out once in a process.
     if (path.name, content) in _KNOWN:
         return _KNOWN[path.name, content]
-    document = load_yaml(path, problems, name=path.name)
+    document = parse_yaml(content, problems, name=path.name)
     if document is None:
         return None
     panel = validate_yaml(Panel, document, code="E-PANEL-001", problems=problems)
-    if panel is not None and content:
+    if panel is not None:
         _KNOWN[path.name, content] = panel
     return panel
-
-
-def _content(path: Path) -> bytes:
-    """The bytes of a panel's file; none where it is no regular file, too large, or cannot be read."""
-    try:
-        return path.read_bytes() if path.is_file() and path.stat().st_size <= MAX_BYTES else b""
-    except (OSError, ValueError):
-        return b""

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import multiprocessing
-import os
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -27,6 +26,7 @@ from pdbiomarker.ihc.measure import SlideOptions, SlideResult, quantify_slide
 from pdbiomarker.ihc.outputs import write_slide
 from pdbiomarker.ihc.panel import Panel, read_panel
 from pdbiomarker.ihc.segmenters import Segmenter, check_portable
+from pdbiomarker.processes import surrounded
 from pdbiomarker.provenance import slug
 from pdbiomarker.study import Study
 from pdbiomarker.tables import read_table, to_number
@@ -145,22 +145,34 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
             frame = frame.set_index("slide_id")
     else:
         name, root = Path(slides).name, Path(slides).parent
-        table = read_table(slides, problems=problems)
-        problems.raise_if_any(StudyError)
-        if table is None:
-            raise StudyError(problems)
-        if "mpp" in table:
-            table["mpp"] = to_number(table["mpp"], file=name, problems=problems)
-        if "slide_id" not in table:
-            problems.add(
-                "E-SHEET-001",
-                "The column 'slide_id' is missing.",
-                remedy="Add it.",
-                file=name,
-                column="slide_id",
-            )
-        problems.raise_if_any(StudyError)
-        frame = table.set_index("slide_id")
+        frame = _read_sheet(slides, name, problems)
+    _check_sheet(frame, name, study, problems)
+    frame.index = pd.Index([str(value) for value in frame.index], dtype=object, name="slide_id")
+    return frame.sort_index(), root
+
+
+def _read_sheet(path: str | Path, name: str, problems: Problems) -> pd.DataFrame:
+    """The sheet's rows by slide id."""
+    table = read_table(path, problems=problems)
+    problems.raise_if_any(StudyError)
+    if table is None:
+        raise StudyError(problems)
+    if "mpp" in table:
+        table["mpp"] = to_number(table["mpp"], file=name, problems=problems)
+    if "slide_id" not in table:
+        problems.add(
+            "E-SHEET-001",
+            "The column 'slide_id' is missing.",
+            remedy="Add it.",
+            file=name,
+            column="slide_id",
+        )
+    problems.raise_if_any(StudyError)
+    return table.set_index("slide_id")
+
+
+def _check_sheet(frame: pd.DataFrame, name: str, study: Study | None, problems: Problems) -> None:
+    """Refuse a sheet without its columns, with a slide twice, or with biopsies that are not known."""
     for column in ("biopsy_id", "path"):
         if column not in frame:
             problems.add(
@@ -202,8 +214,6 @@ def _sheet(slides: pd.DataFrame | str | Path, study: Study | None) -> tuple[pd.D
                 value=frame.at[slide_id, "biopsy_id"],
             )
     problems.raise_if_any(StudyError)
-    frame.index = pd.Index([str(value) for value in frame.index], dtype=object, name="slide_id")
-    return frame.sort_index(), root
 
 
 def _attempt(job: _Job) -> SlideResult | Problem:
@@ -239,17 +249,13 @@ def _run(jobs: list[_Job], workers: int) -> list[SlideResult | Problem]:
 @contextlib.contextmanager
 def _safe_path() -> Iterator[None]:
     """Start workers that import nothing from the working directory, which may hold foreign files."""
-    environment, path = os.environ.get("PYTHONSAFEPATH"), sys.path
-    os.environ["PYTHONSAFEPATH"] = "1"
+    path = sys.path
     sys.path = [entry for entry in path if entry]
     try:
-        yield
+        with surrounded({"PYTHONSAFEPATH": "1"}):
+            yield
     finally:
         sys.path = path
-        if environment is None:
-            del os.environ["PYTHONSAFEPATH"]
-        else:
-            os.environ["PYTHONSAFEPATH"] = environment
 
 
 def _one_thread() -> None:

@@ -109,10 +109,6 @@ class ExactTest:
     alternative: Alternative
     zeros: Literal["kept", "wilcox", "pratt"]
 
-    def can_reach(self, level: float) -> Flags:
-        """Which features could have reached p <= `level` at all, (G,); False where there is no test."""
-        return np.asarray(self.smallest_p <= level)
-
 
 def sign_flip_test(
     changes: ArrayLike,

@@ -4,7 +4,7 @@
 edgeR's and limma's numbers.
 """
 
-from pdbiomarker.expression.library_size import cpm, log_cpm, tmm_factors, voom_log_cpm
+from pdbiomarker.expression.library_size import cpm, tmm_factors, voom_log_cpm
 from pdbiomarker.normalize.assay import NormalizeOptions, normalize
 from pdbiomarker.normalize.filtering import CountFilter, filter_by_expr
 from pdbiomarker.normalize.kinds import Limits
@@ -38,7 +38,6 @@ __all__ = [
     "filter_by_expr",
     "gene_dispersions",
     "library_weights",
-    "log_cpm",
     "lowess",
     "norm_factors",
     "normalize",

@@ -7,7 +7,7 @@ pair, ``reasons`` names why a biopsy was not taken, ``mix`` says of what tumours
 ``specimens`` keeps blood and tumour apart.
 """
 
-from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, account, accountability, dispositions
+from pdbiomarker.pairing.accounting import DISPOSITION_COLUMNS, account, accountability
 from pdbiomarker.pairing.choice import Chooser, rule_text, usable
 from pdbiomarker.pairing.events import EVENT_COLUMNS, affected_biopsies, with_events
 from pdbiomarker.pairing.mix import MIX_COLUMNS, pair_mix
@@ -31,7 +31,6 @@ __all__ = [
     "adequacy",
     "affected_biopsies",
     "assign_visits",
-    "dispositions",
     "dose_timing",
     "in_tumour",
     "is_baseline",

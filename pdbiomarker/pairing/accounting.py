@@ -1,6 +1,6 @@
 """From enrolment to an evaluable pair: who is left at each step, and where and why the others were lost.
 
-Every participant ends in exactly one place (:func:`dispositions`): evaluable, or lost at one step for one
+Every participant ends in exactly one place, the disposition: evaluable, or lost at one step for one
 reason. The counts of :func:`accountability` are made from these rows, so they add up.
 """
 
@@ -20,10 +20,10 @@ from pdbiomarker.pairing.sets import PAIRED_SETS
 from pdbiomarker.plan import DEFAULT_CHOICE
 from pdbiomarker.study import Study, override_reason
 
-__all__ = ["DISPOSITION_COLUMNS", "account", "accountability", "dispositions"]
+__all__ = ["DISPOSITION_COLUMNS", "account", "accountability"]
 
 _TOLD_LIMIT: Final = 8
-#: Columns of :func:`dispositions`, in order.
+#: Columns of the dispositions of :func:`account`, in order.
 DISPOSITION_COLUMNS: Final = (
     *("set", "assay", "contrast", "participant_id", "outcome", "step", "group", "code", "reason"),
     *("baseline_biopsy", "on_biopsy"),
@@ -87,34 +87,19 @@ def accountability(
     return account(Chooser(study, replicates=replicates, choice=choice), contrasts, sets=sets)[0]
 
 
-def dispositions(
-    study: Study,
-    contrasts: Mapping[str, Sequence[str]],
-    *,
-    sets: Sequence[str] = ("strict", "all_biopsied"),
-    replicates: str = "select",
-    choice: Sequence[str] = DEFAULT_CHOICE,
-) -> pd.DataFrame:
-    """Say of every participant where they ended: evaluable, or lost at which step, and why.
-
-    Parameters
-    ----------
-    study, contrasts, sets, replicates, choice
-        As of :func:`accountability`.
-
-    Returns
-    -------
-    DataFrame, one row per set, assay, contrast and participant, in the order of ``participants.csv``
-        ``set, assay, contrast, participant_id, outcome`` (``evaluable`` or ``lost``), ``step`` (of the loss),
-        ``group`` (the reason as it is counted), ``code, reason, baseline_biopsy, on_biopsy``.
-    """
-    return account(Chooser(study, replicates=replicates, choice=choice), contrasts, sets=sets)[1]
-
-
 def account(
     chooser: Chooser, contrasts: Mapping[str, Sequence[str]], *, sets: Sequence[str]
 ) -> tuple[pd.DataFrame, pd.DataFrame]:
-    """Give :func:`accountability` and :func:`dispositions` together: the same flow, counted and named."""
+    """Count participants from enrolment to an evaluable pair, and say of each where they ended.
+
+    Returns
+    -------
+    counts : DataFrame
+        Of :func:`accountability`.
+    dispositions : DataFrame, one row per set, assay, contrast and participant, in the order of the sheet
+        ``set, assay, contrast, participant_id, outcome`` (``evaluable`` or ``lost``), ``step`` (of the loss),
+        ``group`` (the reason as it is counted), ``code, reason, baseline_biopsy, on_biopsy``.
+    """
     counts: list[dict[str, Any]] = []
     people: list[dict[str, Any]] = []
     study = chooser.study

@@ -10,7 +10,6 @@ from matplotlib.artist import Artist
 from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
-from pdbiomarker.plot.efficacy import side_legend
 from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import RATIO_KINDS, refuse
 from pdbiomarker.plot.style import (
@@ -25,6 +24,7 @@ from pdbiomarker.plot.style import (
     plain,
     ratio_axis,
     short_id,
+    side_legend,
     style,
     titles,
 )

@@ -30,12 +30,13 @@ from pdbiomarker.plot.style import (
     panels_of,
     plain,
     short_id,
+    side_legend,
     spread,
     style,
     titles,
 )
 
-__all__ = ["side_legend", "size_waterfall", "spider", "swimmer"]
+__all__ = ["size_waterfall", "spider", "swimmer"]
 
 #: Blue is better, orange is worse, grey is in between or unknown: told apart by the colour-blind too.
 _RESPONSE_COLORS: Final[Mapping[str, str]] = {
@@ -128,19 +129,6 @@ class _Colors:
         elif self.levels:
             handles = [Patch(color=color, label=plain(level, 28)) for level, color in self.levels.items()]
             side_legend(ax, handles, self.name)
-
-
-def side_legend(ax: Axes, handles: Sequence[Any], title: str = "") -> None:
-    """Write a legend at the right of the axes."""
-    ax.legend(
-        handles=list(handles),
-        title=title or None,
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
-        alignment="left",
-        handlelength=1.2,
-    )
 
 
 def size_waterfall(

@@ -32,6 +32,7 @@ from pdbiomarker.plot.style import (
     style,
     titles,
 )
+from pdbiomarker.shares import clopper_pearson
 
 __all__ = ["regression_to_the_mean", "sensitivity", "thresholds", "tipping_point"]
 
@@ -331,8 +332,7 @@ def thresholds(result: Result, review: Review, feature: str, *, ax: Axes | None 
             return empty(ax, title, _verdict(one, "threshold"))
         at = np.arange(len(rows))
         k, n = rows["n_up"].to_numpy(dtype=int), rows["n_evaluable"].to_numpy(dtype=int)
-        low = np.where(k > 0, stats.beta.ppf(0.025, np.maximum(k, 1), n - k + 1), 0.0)
-        high = np.where(k < n, stats.beta.ppf(0.975, k + 1, np.maximum(n - k, 1)), 1.0)
+        low, high = clopper_pearson(k, n)
         chance = rows["chance_by_noise"].to_numpy(dtype=float)
         ax.bar(
             at,

@@ -35,6 +35,7 @@ from pdbiomarker.plot.style import (
     plain,
     ratio_axis,
     short_id,
+    side_legend,
     split,
     spread,
     style,
@@ -484,11 +485,4 @@ def _legend_of(ax: Axes, hue: Hue | None, people: list[str], shown: str) -> None
         for v in hue.levels
         if v in present
     ]
-    ax.legend(
-        handles=handles,
-        title=plain(hue.name, 30),
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
-        alignment="left",
-    )
+    side_legend(ax, handles, plain(hue.name, 30))

@@ -53,6 +53,7 @@ __all__ = [
     "render_svg",
     "settle",
     "short_id",
+    "side_legend",
     "split",
     "spread",
     "style",
@@ -452,6 +453,19 @@ def spread(
     result = np.empty(n)
     result[order] = placed
     return result
+
+
+def side_legend(ax: Axes, handles: Sequence[Any], title: str = "") -> None:
+    """Write a legend at the right of the axes."""
+    ax.legend(
+        handles=list(handles),
+        title=title or None,
+        loc="upper left",
+        bbox_to_anchor=(1.01, 1.0),
+        borderaxespad=0.0,
+        alignment="left",
+        handlelength=1.2,
+    )
 
 
 def palette(n: int) -> list[str]:

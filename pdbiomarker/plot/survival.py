@@ -12,7 +12,6 @@ from matplotlib.axes import Axes
 from matplotlib.lines import Line2D
 
 from pdbiomarker.clinical.survival import DAYS_PER_MONTH, KaplanMeier
-from pdbiomarker.plot.efficacy import side_legend
 from pdbiomarker.plot.marks import mark
 from pdbiomarker.plot.select import refuse
 from pdbiomarker.plot.style import (
@@ -25,6 +24,7 @@ from pdbiomarker.plot.style import (
     new_axes,
     palette,
     plain,
+    side_legend,
     split,
     style,
     titles,

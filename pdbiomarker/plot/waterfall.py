@@ -29,6 +29,7 @@ from pdbiomarker.plot.style import (
     plain,
     ratio_axis,
     short_id,
+    side_legend,
     style,
     titles,
 )
@@ -277,13 +278,4 @@ def _legend(ax: Axes, people: list[str], colors: Hue | None) -> None:
         return
     present = {colors.level(p) for p in people}
     handles = [Patch(color=colors.color_of_level(v), label=v) for v in colors.levels if v in present]
-    ax.legend(
-        handles=handles,
-        title=plain(colors.name, 30),
-        loc="upper left",
-        bbox_to_anchor=(1.01, 1.0),
-        borderaxespad=0.0,
-        alignment="left",
-        handlelength=1.0,
-        handleheight=1.0,
-    )
+    side_legend(ax, handles, plain(colors.name, 30))

@@ -9,9 +9,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import functools
-import os
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -31,6 +29,7 @@ from pdbiomarker.plot.select import (
     select,
     unit_of,
 )
+from pdbiomarker.processes import program_command, run_program
 from pdbiomarker.report import shrink
 from pdbiomarker.report.content import Document, Picture, ThumbnailRow, Thumbnails, Views
 from pdbiomarker.report.privacy import clean
@@ -275,14 +274,10 @@ def _shrunk(slides: Sequence[shrink.Both]) -> list[tuple[shrink.Shrunk, shrink.S
     """Reduce images, many of them in a process of its own; where that cannot be, in this one: same bytes."""
     if sum(view is not None for both in slides for view in both) >= _MANY:
         try:
-            done = subprocess.run(
-                [sys.executable, "-P", str(_PROGRAM)],
-                input=shrink.packed(slides, shrink.processors()),
-                capture_output=True,
-                timeout=_SECONDS,
-                check=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"},
+            done = run_program(
+                program_command(_PROGRAM), seconds=_SECONDS, given=shrink.packed(slides, shrink.processors())
             )
+            done.check_returncode()
             return shrink.unpacked(done.stdout)
         except (OSError, ValueError, subprocess.SubprocessError):
             pass

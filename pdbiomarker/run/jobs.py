@@ -34,6 +34,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 
 from pdbiomarker.errors import PdBiomarkerError
+from pdbiomarker.processes import surrounded
 
 __all__ = ["Ended", "Job", "Tell", "run_jobs"]
 
@@ -152,7 +153,7 @@ def _start(context: ForkServerContext, job: Job) -> _Running:
     context.set_forkserver_preload(_PRELOAD)
     receiver, sender = context.Pipe(duplex=False)
     process = context.Process(target=_work, args=(sender, job), name=f"pdbiomarker {job.name}")
-    with _surroundings(), _without_main(), _without_working_directory():
+    with surrounded(_SURROUNDINGS), _without_main(), _without_working_directory():
         with _deaf_to_interrupts():
             forkserver.ensure_running()
         try:
@@ -170,20 +171,6 @@ def _end_server() -> None:
     if pid is not None:
         with contextlib.suppress(ProcessLookupError):
             os.kill(pid, signal.SIGKILL)
-
-
-@contextlib.contextmanager
-def _surroundings() -> Iterator[None]:
-    before = {name: os.environ.get(name) for name in _SURROUNDINGS}
-    os.environ.update(_SURROUNDINGS)
-    try:
-        yield
-    finally:
-        for name, value in before.items():
-            if value is None:
-                del os.environ[name]
-            else:
-                os.environ[name] = value
 
 
 @contextlib.contextmanager

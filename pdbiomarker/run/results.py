@@ -95,7 +95,6 @@ _ITEM_KINDS: Final[Mapping[str, str]] = {
     "FILE": "slide",
     "RUN": "slide",
 }
-_CHANGE_NUMBERS: Final = ("baseline_value", "on_value", "change", "ratio")
 #: Dates of the participants stay out of the results: study days carry what the analysis needs.
 _DATES: Final = frozenset({"collection_date", "first_dose_datetime", "birth_date"})
 

@@ -12,9 +12,9 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker import ihc
-from pdbiomarker.change import pd_change
 from pdbiomarker.change.clinic import BEFORE_BIOPSY, JOINED_COLUMNS
 from pdbiomarker.change.families import resolve_families
+from pdbiomarker.change.question import read_model
 from pdbiomarker.clinical.efficacy_rules import rules_of_folder
 from pdbiomarker.decide.asked import check_decisions
 from pdbiomarker.errors import InputError, PlanError, Problem, Problems
@@ -23,6 +23,7 @@ from pdbiomarker.plan import Plan, undeclared_events
 from pdbiomarker.run.assays import Collecting, count_assays, identity_problems, panel_file
 from pdbiomarker.run.censored import censored_problems
 from pdbiomarker.run.expected import COMPARTMENTS, compartments_of, empty_assay, why_lacking
+from pdbiomarker.run.primary import primary_problems
 from pdbiomarker.run.slide_files import panels_named, twins_among
 from pdbiomarker.study import (
     Study,
@@ -122,7 +123,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
     if study is not None and the_plan is not None:
         found.extend(undeclared_events(study, the_plan.intercurrent))
         with Collecting(found):
-            _check_plan(study, the_plan, assays)
+            found.extend(_check_plan(study, the_plan, assays))
         with Collecting(found):
             check_decisions(the_plan, folder)
             found.extend(censored_problems(the_plan, assays))
@@ -213,9 +214,15 @@ def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData
     return None if study is None else Plan.default(study)
 
 
-def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None:
-    """Refuse what the analysis would refuse: formula, contrasts, random terms, features, decision rules."""
-    pd_change(study, dataclasses.replace(plan, families={}, adjust={}))
+def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> list[Problem]:
+    """Refuse what the analysis would refuse: formula, contrasts, random terms, features, decision rules.
+
+    Returns
+    -------
+    list of Problem
+        Warnings: primary features that will get no estimate.
+    """
+    model = read_model(study, plan)
     assays, lacking = dict(counts), {}
     for spec in study.spec.assays:
         if spec.kind == "ihc" and spec.cells is None:
@@ -246,12 +253,16 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> None
             and (ref.partition(":")[0], ref.partition(":")[2]) not in lacking
         )
     decided = {"decisions": tuple(plan.decisions.get("features", ()))}
+    of_features = []
     for named in (families, decided):
         try:
-            resolve_families(dataclasses.replace(plan, families=named, adjust={}), assays)
+            of_features.append(resolve_families(dataclasses.replace(plan, families=named, adjust={}), assays))
         except InputError as error:
             problems.extend(error.problems)
     problems.raise_if_any(PlanError)
+    visits = list(dict.fromkeys(visit for touched in model.visits.values() for visit in touched))
+    primary = [feature for feature, family in of_features[0].items() if family == "primary"]
+    return list(primary_problems(study, primary, assays, visits))
 
 
 def _check_panels(study: Study) -> None:

@@ -71,7 +71,7 @@ class AssaySpec:
     signatures : tuple of str
         Gene signatures to be scored: names, sets of `gene_sets`, or .yaml files.
     signature_method : str or None
-        How, see :data:`pdbiomarker.expression.METHODS`; None: the mean of log2 CPM.
+        How, see :data:`pdbiomarker.expression.signatures.METHODS`; None: the mean of log2 CPM.
     signature_reference, gene_sets : str or None
         A fixed reference for the scores, and a GMT file of one's own sets.
     slides, panel, regions : str or None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -94,14 +94,13 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     if sheet is not None:
         sheets[PARTICIPANTS] = sheet
         participants = read_participants(sheet, cutoff=cutoff)
+    known = participants if _has_key(sheets, PARTICIPANTS, PARTICIPANT_COLUMNS) else None
     sheet = _open(folder, BIOPSIES, columns, BIOPSY_COLUMNS, problems)
     if sheet is not None:
         sheets[BIOPSIES] = sheet
-        known = participants if _has_key(sheets, PARTICIPANTS, PARTICIPANT_COLUMNS) else None
         biopsies = read_biopsies(sheet, visits=visits, participants=known, cutoff=cutoff)
     libraries = _libraries(folder, columns, sheets, biopsies, problems)
     slides = _slides(folder, columns, sheets, biopsies, spec, problems)
-    known = participants if _has_key(sheets, PARTICIPANTS, PARTICIPANT_COLUMNS) else None
     clinical = read_clinical(folder, columns=columns, participants=known, cutoff=cutoff, problems=problems)
     sheets |= clinical.sheets
     if spec is not None:
@@ -109,14 +108,9 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
     _check_own_files(folder, problems)
     lock = read_lock(folder, None if spec is None else spec.id, problems)
     if spec is not None and biopsies is not None:
-        judged = {BIOPSIES: biopsies} | ({LIBRARIES: libraries} if LIBRARIES in sheets else {})
-        columns_of = {file: _kinds(frame) for file, frame in judged.items() if frame is not None}
-        headers = {file: sheet.header() for file, sheet in sheets.items()}
-        check_spec_columns(spec, headers, columns_of, problems=problems)
-        _check_words(spec, judged, problems)
-        for file, frame in ((BIOPSIES, biopsies), (LIBRARIES, libraries), (SLIDES, slides)):
-            if frame is not None and file in sheets:
-                check_batches(frame, biopsies, spec.visits, file, problems)
+        frames = {BIOPSIES: biopsies, LIBRARIES: libraries, SLIDES: slides}
+        there = {file: frame for file, frame in frames.items() if frame is not None and file in sheets}
+        _check_against_spec(spec, sheets, there, problems)
     if spec is None or participants is None or biopsies is None or libraries is None or slides is None:
         return None
     overrides = no_overrides()
@@ -124,31 +118,42 @@ def check_study(folder: Path, problems: Problems) -> Study | None:
         overrides = _overrides(folder, spec, (participants, biopsies, libraries, slides), problems)
     if problems.errors:
         return None
-    quarantined = {problem.item for problem in problems.quarantined if problem.item}
     out = left_out(overrides)
-    gone = {"library": out["library"], "slide": out["slide"] | quarantined}
-    rows = {"library": libraries, "slide": slides}
-    aside = {kind: order_by_ids(rows[kind][rows[kind].index.isin(ids)]) for kind, ids in gone.items()}
-    aside = {kind: frame for kind, frame in aside.items() if len(frame)}
-    slides = slides[~slides.index.isin(gone["slide"])]
-    libraries = libraries[~libraries.index.isin(gone["library"])]
-    frames = (
-        order_by_ids(participants),
-        _biopsies_in_order(biopsies, spec.visits),
-        order_by_ids(libraries),
-        order_by_ids(slides),
-    )
-    told = tuple(problems)
+    quarantined = {problem.item for problem in problems.quarantined if problem.item}
+    libraries, libraries_aside = _set_aside(libraries, out["library"])
+    slides, slides_aside = _set_aside(slides, out["slide"] | quarantined)
+    aside = {"library": libraries_aside, "slide": slides_aside}
     return Study(
         spec,
-        *frames,
+        order_by_ids(participants),
+        _biopsies_in_order(biopsies, spec.visits),
+        libraries,
+        slides,
         clinical=clinical.tables,
         overrides=overrides,
-        aside=aside,
-        problems=told,
+        aside={kind: frame for kind, frame in aside.items() if len(frame)},
+        problems=tuple(problems),
         path=folder,
         lock=lock,
     )
+
+
+def _check_against_spec(
+    spec: StudySpec, sheets: Mapping[str, Sheet], frames: Mapping[str, pd.DataFrame], problems: Problems
+) -> None:
+    """Hold what study.yaml says of columns, of adequacy and of visits against the rows of the sheets."""
+    judged = {file: frame for file, frame in frames.items() if file != SLIDES}
+    headers = {file: sheet.header() for file, sheet in sheets.items()}
+    check_spec_columns(spec, headers, {file: _kinds(f) for file, f in judged.items()}, problems=problems)
+    _check_words(spec, judged, problems)
+    for file, frame in frames.items():
+        check_batches(frame, frames[BIOPSIES], spec.visits, file, problems)
+
+
+def _set_aside(frame: pd.DataFrame, ids: Collection[str]) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Rows that stay, and those of the ids; both in the order of ids."""
+    gone = frame.index.isin(ids)
+    return order_by_ids(frame[~gone]), order_by_ids(frame[gone])
 
 
 def _biopsies_in_order(biopsies: pd.DataFrame, visits: tuple[Visit, ...]) -> pd.DataFrame:
@@ -181,11 +186,11 @@ def _kinds(frame: pd.DataFrame) -> dict[str, bool]:
     }
 
 
-def _check_words(spec: StudySpec, judged: Mapping[str, pd.DataFrame | None], problems: Problems) -> None:
+def _check_words(spec: StudySpec, judged: Mapping[str, pd.DataFrame], problems: Problems) -> None:
     """Tell a rule of adequacy in words that no row of its sheet has: everybody fails, as after a slip."""
     for column, rule in spec.adequacy.items():
         for file, frame in judged.items():
-            if frame is None or column not in frame:
+            if column not in frame:
                 continue
             words = frame[column].dropna().astype(str)
             if not rule.knows(words):

@@ -9,13 +9,12 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, Final
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from pdbiomarker.errors import Problems
-from pdbiomarker.reference import list_reference, reference_path
+from pdbiomarker.reference import reference_names, reference_path
 from pdbiomarker.tables import nearest, read_yaml
 
 __all__ = ["Schedule", "ScheduleKeys", "complete_visits", "days_between", "schedules", "shifted"]
@@ -100,7 +99,7 @@ def schedules() -> list[str]:
     >>> schedules()
     ['q3w', 'q4w']
     """
-    return [Path(name).stem for name in list_reference(_FOLDER)]
+    return reference_names(_FOLDER)
 
 
 def shifted(day: int, days: int) -> int:

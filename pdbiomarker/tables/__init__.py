@@ -8,7 +8,15 @@ from pdbiomarker.tables.order import id_key, order_by_ids, order_by_texts
 from pdbiomarker.tables.partial_dates import PartialDate, parse_partial_date, to_partial_date
 from pdbiomarker.tables.reading import read_at_most, read_table
 from pdbiomarker.tables.writing import write_table
-from pdbiomarker.tables.yaml import YamlDocument, load_yaml, read_yaml, to_yaml, validate_yaml
+from pdbiomarker.tables.yaml import (
+    YamlDocument,
+    load_yaml,
+    parse_yaml,
+    read_yaml,
+    read_yaml_text,
+    to_yaml,
+    validate_yaml,
+)
 
 __all__ = [
     "PartialDate",
@@ -22,9 +30,11 @@ __all__ = [
     "order_by_texts",
     "parse_date",
     "parse_partial_date",
+    "parse_yaml",
     "read_at_most",
     "read_table",
     "read_yaml",
+    "read_yaml_text",
     "to_date",
     "to_number",
     "to_partial_date",

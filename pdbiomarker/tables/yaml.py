@@ -86,24 +86,28 @@ def load_yaml(path: str | Path, problems: Problems, *, name: str | None = None) 
     YamlDocument or None
         None when a fault was found.
     """
-    file = Path(path)
-    label = file.name if name is None else name
-    text = _read_text(file, label, problems)
-    if text is None:
-        return None
+    label = Path(path).name if name is None else name
+    text = read_yaml_text(path, problems, name=label)
+    return None if text is None else parse_yaml(text, problems, name=label)
+
+
+def parse_yaml(text: str, problems: Problems, *, name: str) -> YamlDocument | None:
+    """Read a text of YAML whose root is a mapping; see :func:`load_yaml`."""
     before = len(problems.errors)
-    node = _compose(text, label, problems)
+    node = _compose(text, name, problems)
     if node is None or len(problems.errors) > before:
         return None
     positions: dict[Place, tuple[int, int]] = {}
     texts: dict[Place, str] = {}
-    data = _value(node, (), positions, texts, label, problems)
+    data = _value(node, (), positions, texts, name, problems)
     if len(problems.errors) > before:
         return None
-    return YamlDocument(data, positions, texts, label)
+    return YamlDocument(data, positions, texts, name)
 
 
-def _read_text(file: Path, label: str, problems: Problems) -> str | None:
+def read_yaml_text(path: str | Path, problems: Problems, *, name: str) -> str | None:
+    """Read the text of a YAML file, as :func:`load_yaml` does; None when a fault was found."""
+    file, label = Path(path), name
     try:
         if not stat.S_ISREG(file.stat().st_mode):
             problems.add("E-FILE-002", "The path is not a regular file.", remedy="Name a file.", file=label)
@@ -162,45 +166,46 @@ def _refuse(problems: Problems, label: str, mark: _Mark | None, message: str, re
     )
 
 
-def _compose(text: str, label: str, problems: Problems) -> yaml.MappingNode | None:
-    """Check the events (which need no recursion), then build the tree."""
+def _check_events(text: str, label: str, problems: Problems) -> bool:
+    """Tell what this small YAML does not know; events need no recursion, however deep the nesting."""
     depth = 0
     documents = 0
     faults = len(problems)
+    for event in yaml.parse(text, Loader=yaml.SafeLoader):
+        mark = event.start_mark
+        if isinstance(event, yaml.AliasEvent):
+            _refuse(
+                problems, label, mark, f"An alias (*{event.anchor}) is not allowed.", "Write the value out."
+            )
+        elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
+            _refuse(problems, label, mark, f"An anchor (&{event.anchor}) is not allowed.", "Remove it.")
+        tag = getattr(event, "tag", None)
+        if tag is not None:
+            _refuse(
+                problems,
+                label,
+                mark,
+                f"A tag ({tag}) is not allowed.",
+                "Remove it; put a text in quotes instead.",
+            )
+        if isinstance(event, yaml.CollectionStartEvent):
+            depth += 1
+        elif isinstance(event, yaml.CollectionEndEvent):
+            depth -= 1
+        documents += isinstance(event, yaml.DocumentStartEvent)
+        if depth > MAX_DEPTH:
+            _refuse(problems, label, mark, f"Nesting is deeper than {MAX_DEPTH}.", "Flatten the file.")
+            return False
+        if documents > 1:
+            _refuse(problems, label, mark, "The file holds a second document.", "Remove the '---' line.")
+            return False
+    return len(problems) == faults
+
+
+def _compose(text: str, label: str, problems: Problems) -> yaml.MappingNode | None:
+    """Check the events, then build the tree."""
     try:
-        for event in yaml.parse(text, Loader=yaml.SafeLoader):
-            mark = event.start_mark
-            if isinstance(event, yaml.AliasEvent):
-                _refuse(
-                    problems,
-                    label,
-                    mark,
-                    f"An alias (*{event.anchor}) is not allowed.",
-                    "Write the value out.",
-                )
-            elif isinstance(event, yaml.NodeEvent) and event.anchor is not None:
-                _refuse(problems, label, mark, f"An anchor (&{event.anchor}) is not allowed.", "Remove it.")
-            tag = getattr(event, "tag", None)
-            if tag is not None:
-                _refuse(
-                    problems,
-                    label,
-                    mark,
-                    f"A tag ({tag}) is not allowed.",
-                    "Remove it; put a text in quotes instead.",
-                )
-            if isinstance(event, yaml.CollectionStartEvent):
-                depth += 1
-            elif isinstance(event, yaml.CollectionEndEvent):
-                depth -= 1
-            documents += isinstance(event, yaml.DocumentStartEvent)
-            if depth > MAX_DEPTH:
-                _refuse(problems, label, mark, f"Nesting is deeper than {MAX_DEPTH}.", "Flatten the file.")
-                return None
-            if documents > 1:
-                _refuse(problems, label, mark, "The file holds a second document.", "Remove the '---' line.")
-                return None
-        if len(problems) > faults:
+        if not _check_events(text, label, problems):
             return None
         node = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.MarkedYAMLError as error:

@@ -16,7 +16,6 @@ import argparse
 import dataclasses
 import io
 import json
-import multiprocessing
 import os
 import random
 import shutil
@@ -37,7 +36,7 @@ if __name__ == "__main__":
 import imagecodecs
 import numpy as np
 from bad_inputs import assays, clinic, settings, sheets, slides
-from bad_inputs.judge import LONGEST, _strict_warnings, be_quick, bound_memory
+from bad_inputs.judge import LONGEST, Apart, _strict_warnings, be_quick, bound_memory
 from bad_inputs.readers import OURS, READERS, warm
 from bad_inputs.seeds import STUDY, matrix, packed, write
 from cdisc_files import PEOPLE
@@ -346,42 +345,18 @@ class Tried:
 
 
 class Fuzzer:
-    """A process of its own, with bounded memory, that is started anew when it hangs or dies."""
+    """Reads mutated inputs in a process of its own, with bounded memory."""
 
     def __init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        context = multiprocessing.get_context("spawn")
-        self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,))
-        self._process.start()
-        theirs.close()
-        self._pipe.recv()
+        self._process = Apart(_serve)
 
     def close(self) -> None:
         """End the process."""
-        with suppress(OSError):
-            self._pipe.send(None)
-        self._process.join(5)
-        if self._process.is_alive():
-            self._process.kill()
-            self._process.join()
-        self._pipe.close()
+        self._process.close()
 
     def _ask(self, name: str, seed: int, number: int | None, patience: float) -> str:
-        try:
-            self._pipe.send((name, seed, number))
-            if self._pipe.poll(patience):
-                answer: str = self._pipe.recv()
-                return answer
-            fault = "it hangs"
-        except (EOFError, OSError):
-            self._process.join(5)
-            fault = f"the process died, exit code {self._process.exitcode}"
-        self.close()
-        self._start()
-        return fault
+        answer, fault = self._process.ask((name, seed, number), patience=patience)
+        return fault or str(answer)
 
     def fuzz(
         self, name: str, *, seconds: float | None = None, times: int | None = None, seed: int = 1

@@ -13,7 +13,7 @@ import tempfile
 import time
 import traceback
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from multiprocessing.connection import Connection
@@ -223,44 +223,64 @@ def _serve(pipe: Connection) -> None:
             pipe.send(["the case cannot be run: " + traceback.format_exc()[-1500:]])
 
 
-class Worker:
-    """A process of its own, with bounded memory, that is ended and started anew when it hangs or dies."""
+class Apart:
+    """A process of its own that answers requests; it is ended and started anew when it hangs or dies.
 
-    def __init__(self) -> None:
+    `serve` takes the other end of the pipe: it sends something when it is ready, then an answer to each
+    request until that is None.
+    """
+
+    def __init__(self, serve: Callable[[Connection], None]) -> None:
+        self._serve = serve
         self._start()
 
     def _start(self) -> None:
         context = multiprocessing.get_context("spawn")
         self._pipe, theirs = context.Pipe()
-        self._process = context.Process(target=_serve, args=(theirs,))
+        self._process = context.Process(target=self._serve, args=(theirs,))
         self._process.start()
         theirs.close()
         self._pipe.recv()
 
-    def run(self, case_id: str) -> list[str]:
-        """Give what is wrong with a case; a hang and a death of the process are faults too."""
-        self._pipe.send(case_id)
+    def ask(self, request: object, *, patience: float) -> tuple[Any, str]:
+        """Give the answer, or None and why there is none."""
         try:
-            if self._pipe.poll(_PATIENCE):
-                verdict: list[str] = self._pipe.recv()
-                return verdict
-            reason = f"it hangs: no answer in {_PATIENCE:g} s"
-        except EOFError:
-            self._process.join()
-            reason = f"the process died, exit code {self._process.exitcode}"
+            self._pipe.send(request)
+            if self._pipe.poll(patience):
+                return self._pipe.recv(), ""
+            fault = f"it hangs: no answer in {patience:g} s"
+        except (EOFError, OSError):
+            self._process.join(20)
+            fault = f"the process died, exit code {self._process.exitcode}"
         self.close()
         self._start()
-        return [reason]
+        return None, fault
 
     def close(self) -> None:
         """End the process."""
-        with suppress(OSError, BrokenPipeError):
+        with suppress(OSError):
             self._pipe.send(None)
         self._process.join(20)
         if self._process.is_alive():
             self._process.kill()
             self._process.join()
         self._pipe.close()
+
+
+class Worker:
+    """Runs cases in a process of its own, with bounded memory."""
+
+    def __init__(self) -> None:
+        self._process = Apart(_serve)
+
+    def run(self, case_id: str) -> list[str]:
+        """Give what is wrong with a case; a hang and a death of the process are faults too."""
+        verdict, fault = self._process.ask(case_id, patience=_PATIENCE)
+        return [fault] if fault else verdict
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
 
 
 class Here:

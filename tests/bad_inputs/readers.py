@@ -22,6 +22,7 @@ from pdbiomarker.noise import borrowed_noises
 from pdbiomarker.plan import Plan
 from pdbiomarker.run.check import check
 from pdbiomarker.run.results import read_parts, read_result
+from pdbiomarker.run.survey import survey
 from pdbiomarker.study import read_study
 from pdbiomarker.study.lock import read_lock
 from pdbiomarker.tables import read_table
@@ -109,6 +110,7 @@ def warm() -> None:
 READERS: Final[Mapping[str, Callable[[Path], Found]]] = {
     "table": _telling(lambda path, problems: read_table(path, problems=problems)),
     "study folder": _raising(read_study, lambda study: study.problems),
+    "study, before its slides": lambda path: Found(None, tuple(survey(path).problems)),
     "plan of a study": _raising(_plan_of_study),
     "plan": _raising(Plan.read),
     "formula": _raising(_formula_of),

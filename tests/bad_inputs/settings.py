@@ -102,6 +102,20 @@ def _link(folder: Any) -> Any:
     return made
 
 
+def _unmeasured(name: str, how: str, feature: str, expect: Expect) -> Case:
+    """A plan whose primary feature is one of a table of values."""
+    yaml = STUDY[YAML].replace(
+        "  ihc: {slides: slides.csv, panel: cd8}\n", "  flow: {kind: score, file: flow.csv}\n"
+    )
+    files = {
+        YAML: yaml,
+        PLAN: STUDY[PLAN].replace("{genes: rna}", f"{{primary: ['flow:{feature}']}}"),
+        "flow.csv": "feature,P1-S,P1-T,P2-S,P2-T,P3-S,P3-T\nCD8,1,2,3,4,5,6\nCD4,,,,,,\nNK,1,,2,,3,\n",
+        "slides.csv": None,
+    }
+    return Case(f"plan.yaml/{name}", "study, before its slides", how, study_with(files), expect)
+
+
 def _plans() -> list[Case]:
     def plan(name: str, trust: str, how: str, old: str, new: str, expect: Expect) -> Case:
         return Case(f"plan.yaml/{name}", "plan of a study", how, edited(PLAN, (old, new)), expect, trust)
@@ -125,6 +139,8 @@ def _plans() -> list[Case]:
         plan("contrast of code", "1", "C2D1 - __import__('os')", cont, "C2D1 - __import__('os')", refused(At("E-PLAN-002", "plan.yaml:2 [contrasts.on_treatment]"))),
         plan("contrast with itself", "", "C2D1 - C2D1", cont, "C2D1 - C2D1", refused(At("E-PLAN-002", "plan.yaml:2 [contrasts.on_treatment]"))),
         plan("family of no assay", "", "families: {genes: rnb}", fam, "{genes: rnb}", refused(At("E-PLAN-003", "plan.yaml:3 [families.genes]", "rnb"))),
+        _unmeasured("no value of a primary feature", "a primary feature whose cells are all empty", "CD4", told(At("E-PLAN-290", "plan.yaml [families.primary]", "have no value: CD4"))),
+        _unmeasured("no value at a visit", "a primary feature measured at screening only", "NK", told(At("E-PLAN-290", "plan.yaml [families.primary]", "have no value at C2D1: NK"))),
         plan("family a number", "", "families: {genes: 7}", fam, "{genes: 7}", refused(At("E-PLAN-001", "plan.yaml:3 [families.genes]", "7"))),
         plan("looks backwards", "", "look 3 of 2", seed, "looks: {look: 3, of: 2, boundary: obrien-fleming}\n", refused(At("E-PLAN-001", "plan.yaml:4 [looks.look]"))),
         plan("rules outside", "7", "a rule's file above the study", seed, "decisions: [../rule.yaml]\n", handled(lambda p: tuple(p.decisions["rules"]), ("../rule.yaml",), "read here, refused by the check of the study (E-RULE-010)")),

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from formula_golden import GOLDEN, golden_table
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import Contrast, contrast_vector, design_matrix, parse, parse_contrast
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "formula"
 CASES: list[dict[str, Any]] = json.loads((GOLDEN / "contrasts.json").read_text(encoding="utf-8"))
 VISITS = ["screening", "C1D1", "C1D15", "C2D1", "Cycle 2 Day 1", "pre-dose", "pre", "dose", "C2 at rest"]
-
-
-def golden_table() -> pd.DataFrame:
-    text = pd.read_csv(GOLDEN / "table.csv", dtype=str, keep_default_na=False).set_index("row")
-    table = text.astype(object).where(text != "", None)
-    for name in ("age", "dose_mg", "cycle", "marker", "LDH (U/L)"):
-        table[name] = pd.to_numeric(table[name])
-    table["treated"] = table["treated"] == "TRUE"
-    return table
 
 
 @pytest.mark.parametrize("case", CASES, ids=[f"{case['formula']}: {case['contrast']}" for case in CASES])

@@ -6,29 +6,19 @@ import copy
 import json
 import pickle  # noqa: TID251
 import time
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from formula_golden import GOLDEN, golden_table
 
 from pdbiomarker.errors import FormulaError
 from pdbiomarker.formula import MAX_COLUMNS, design_matrix, parse
 from pdbiomarker.formula.coding import MAX_POLY_LEVELS, contrast_matrix
 
-GOLDEN = Path(__file__).parents[1] / "golden" / "formula"
 CASES: list[dict[str, Any]] = json.loads((GOLDEN / "cases.json").read_text(encoding="utf-8"))
 LEVELS = {"visit": ["screening", "C1D15", "C2D1"]}
-
-
-def golden_table() -> pd.DataFrame:
-    text = pd.read_csv(GOLDEN / "table.csv", dtype=str, keep_default_na=False).set_index("row")
-    table = text.astype(object).where(text != "", None)
-    for name in ("age", "dose_mg", "cycle", "marker", "LDH (U/L)"):
-        table[name] = pd.to_numeric(table[name])
-    table["treated"] = table["treated"] == "TRUE"
-    return table
 
 
 def small(**columns: list[object]) -> pd.DataFrame:

@@ -29,7 +29,7 @@ from pdbiomarker.ihc import (
     write_slide,
 )
 from pdbiomarker.study import check_assay
-from pdbiomarker.tables import load_yaml
+from pdbiomarker.tables import parse_yaml
 
 PANEL = """\
 marker: X
@@ -68,13 +68,14 @@ def test_a_panel_is_worked_out_once_and_again_when_its_file_is_changed(
 
     def told(*given: Any, **named: Any) -> Any:
         read.append(given[0])
-        return load_yaml(*given, **named)
+        return parse_yaml(*given, **named)
 
-    monkeypatch.setattr("pdbiomarker.ihc.panel.load_yaml", told)
+    monkeypatch.setattr("pdbiomarker.ihc.panel.parse_yaml", told)
     assert read_panel(file) is first
     assert read == []
-    file.write_text(PANEL.replace("marker: X", "marker: Y"), encoding="utf-8")
-    assert [read_panel(file).marker, first.marker, *read] == ["Y", "X", file]
+    other = PANEL.replace("marker: X", "marker: Y")
+    file.write_text(other, encoding="utf-8")
+    assert [read_panel(file).marker, first.marker, *read] == ["Y", "X", other]
 
 
 @pytest.mark.parametrize(

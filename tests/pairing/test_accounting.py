@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from riaz import build_riaz_study
 
-from pdbiomarker.pairing import Chooser, accountability, dispositions, pair_table, sets_of_study, usable
+from pdbiomarker.pairing import Chooser, account, accountability, pair_table, sets_of_study, usable
 from pdbiomarker.run.assays import count_assays
 from pdbiomarker.study import read_study
 
@@ -92,7 +92,7 @@ def test_every_participant_and_biopsy_ends_in_one_place(persons, specimens, over
             table = usable(study, name, visits=PAIR, set_=set_, replicates=replicates)
             _check_biopsies(table, study, said)
     flow = accountability(study, {"on": PAIR}, sets=sets)
-    ended = dispositions(study, {"on": PAIR}, sets=sets)
+    ended = account(Chooser(study), {"on": PAIR}, sets=sets)[1]
     for key, steps in flow.groupby(["set", "assay"]):
         mine = ended[(ended["set"] == key[0]) & (ended["assay"] == key[1])]
         assert sorted(mine["participant_id"]) == sorted(ids)  # each once
@@ -168,14 +168,14 @@ def test_every_step_counts_its_losses_by_reason(tmp_path):
         "evaluable pair": 1,
     }
     assert flow.loc["consented", "reasons"] == "1 no consent"
-    ended = dispositions(study, {"on": PAIR}, sets=("strict",))
+    ended = account(Chooser(study), {"on": PAIR}, sets=("strict",))[1]
     assert ended.loc[ended["reason"] == "no consent to biopsies", "code"].tolist() == ["E-PAIR-016"]
     assert set(ended["set"]) == {"strict"}
     paired = ended[ended["outcome"] == "evaluable"]
     assert len(paired) == 1
     assert paired[["step", "group", "code", "reason"]].to_numpy().tolist() == [[""] * 4]
     # A contrast of one visit has a baseline, and nothing on treatment.
-    alone = dispositions(study, {"before": ("screening",)}, sets=("strict",))
+    alone = account(Chooser(study), {"before": ("screening",)}, sets=("strict",))[1]
     assert (alone["baseline_biopsy"] != "").sum() == 6
     assert alone["on_biopsy"].tolist() == [""] * 8
     assert flow.loc["screening biopsy adequate", "reasons"] == "1 not adequate"
@@ -210,7 +210,7 @@ def test_riaz_65_participants_become_43_pairs_each_loss_with_its_reason(shared_d
     flow = flow[flow["assay"] == "rna"].set_index("step")
     assert flow["n_participants"].tolist() == [65, 51, 51, 51, 43, 43, 43, 43]
     assert flow["n_lost"].sum() == 22
-    ended = dispositions(study, {"on": ("Pre", "On")}, sets=("strict",))
+    ended = account(Chooser(study), {"on": ("Pre", "On")}, sets=("strict",))[1]
     ended = ended[ended["assay"] == "rna"].set_index("participant_id")
     assert sorted(ended.index[ended["outcome"] == "evaluable"]) == both
     assert len(both) == 43

@@ -9,12 +9,12 @@ import numpy as np
 import pandas as pd
 import pytest
 from builders import study_folder
+from visit_faults import VISIT_FAULTS, plant_visit_faults
 
 from pdbiomarker.errors import StudyError
 from pdbiomarker.pairing import Chooser, assign_visits, pair_table, sets_of_study, usable
 from pdbiomarker.plan import Plan
 from pdbiomarker.simulate.design import TrialDesign
-from pdbiomarker.simulate.faults import VISIT_FAULTS, plant_visit_faults
 from pdbiomarker.simulate.trial import DATA_CUTOFF, draw_trial
 from pdbiomarker.study import read_study
 from pdbiomarker.tables import write_table

@@ -205,7 +205,7 @@ CLAIMS = [
     Claim("pairs", P, "evaluable pairs among 80 participants", WRITTEN, "cases", 0, pairs,
           "pairing/test_accounting.py, pairing/test_quality.py"),
     Claim("sign_flips", E, "p of sign flips, 2 to 11 pairs", "all signs listed", "relative", 1e-12, flips,
-          "mixed/test_exact.py"),
+          "mixed/test_exact.py, mixed/test_bootstrap.py, change/test_robustness.py"),
     Claim("signed_ranks", E, "exact p of Wilcoxon's signed ranks, with ties and zeros", R, "relative", 1e-12, ranks,
           "mixed/test_exact.py"),
     *(Claim(f"adjusted_{m}", E, f"adjusted p, {told}", f"{R}, p.adjust", "relative", 1e-12, functools.partial(adjusted, m),

@@ -58,24 +58,30 @@ NOT_VALIDATED = """\
   annotations of four published Ki-67 tiles and with QuPath on one slide of two scanners. CD8 thresholds were set on
   simulated slides and one real tile. Compartments by the simple classifier were checked on painted slides only.
 - **Folds, edges, small blur, necrosis** are not looked for everywhere ([limits](limits.md#slides)).
-- **Deep segmenters** brought by the user, and their weights.
+- **Deep segmenters** brought by the user, and their weights. Images of fluorescence are not read at all.
 - **NDPI, MRXS, DICOM** beyond small synthetic files; scanners other than those of the test slides.
+- **Exports of other programs** beyond those at hand: of HALO the names of object data were seen in published exports,
+  those of summaries were not; Olink NPX was read from files written after the published names of its columns.
 - **Tobit models in peers**: R has none of this kind in the packages at hand; the oracle is a numerical integral of our
   own making, exact to rounding, that shares no code with the model.
 - **Tests of count models**: estimates and standard errors are glmmTMB's; t with pairs - 1 degrees of freedom is held by
   simulation only (.069 at a nominal .05 with 6 pairs).
-- **Three or more visits in one joint model**: each contrast is fitted on its own two visits, or on weighted sums.
+- **Three or more visits in one joint model**: each contrast is fitted on the visits that it touches.
 - **Non-random missingness.** The grid removes second biopsies at random; where those are missing who did badly, no model
   here is right, and the honesty checks only bound it.
 - **Links of change to exposure, response and survival** are exploratory; their p are not adjusted, their error rates not
   part of the grid.
 - **Transcripts**: alignment and counting are not done here. Error rates were simulated on counts with log-normal and
-  gamma spread, and checked by flipped labels on two real cohorts.
+  gamma spread, and checked by flipped labels on two real cohorts. Whose library it is was tried on swaps planted in one
+  published cohort and in simulated trials, not on a mix-up of a laboratory.
+- **Noise without replicates**: for densities and proteins there is none to borrow, and it is bounded from above by the
+  treated pairs. Whether noise borrowed from a published assay is that of the user's own is not known here.
 - **Pharmacokinetics** without compartments only. CRM, TITE-BOIN, iRECIST, split lesions and MedDRA coding are not
   computed.
 - **CDISC**: import was held against one public test study; export against the structure of ADaM, not against a
   regulator's validator.
-- **Platforms**: measured on Linux, x86-64. Digits beyond those stated may differ on other processors.
+- **Platforms**: measured on Linux, x86-64. Digits beyond those stated may differ on other processors. The page was
+  tested in Chromium only, the profile for SLURM on one node; no power cut and no network drive was tried for real.
 - **Presets of decision rules** carry the source of their thresholds; that a threshold is right for a drug, an assay or
   a trial is the user's judgement.
 """

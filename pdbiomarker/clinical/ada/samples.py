@@ -124,7 +124,7 @@ def read_samples(
     parse_cutoff(chosen.cutoff, problems)
     samples = _collect(table, chosen, problems)
     if participants is not None:
-        _check_known(table, people, problems)
+        _check_known(table, people)
     problems.raise_if_any()
     for sample in samples:
         people.setdefault(sample.person, Person())
@@ -213,13 +213,12 @@ def _check_unit(table: ClinicalTable, drug: Iterable[float], options: AdaOptions
     )
 
 
-def _check_known(table: ClinicalTable, people: dict[str, Person], problems: Problems) -> None:
+def _check_known(table: ClinicalTable, people: dict[str, Person]) -> None:
     unknown = [
         (line, person, f"The participant {person!r} is not in participants.csv.")
         for line, person in zip(table.lines, table.ids(), strict=True)
         if person and person not in people
     ]
-    del problems  # the table tells
     table.tell("E-SHEET-006", "participant_id", unknown, remedy="Correct the id, or add the participant.")
 
 
@@ -244,30 +243,7 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
             )
     if placed:
         notes.append(placed)
-    line = sample.rows[0].line
-    if period == "unplaced":
-        problems.add(
-            "E-ADA-004",
-            f"The sample of participant {sample.person!r} is not placed in time: {placed}.",
-            remedy="Give the whole date and the participant's first dose, or the study day.",
-            file=FILE,
-            row=line,
-            column="date",
-            value=None if sample.date is None else sample.date.text,
-            severity="quarantine",
-            item=sample.person,
-        )
-    if status == "unresolved":
-        problems.add(
-            "E-ADA-001",
-            f"The sample of participant {sample.person!r} is not used: {notes[0]}.",
-            remedy="Complete or correct the steps of the sample.",
-            file=FILE,
-            row=line,
-            column="assay_step",
-            severity="quarantine",
-            item=sample.person,
-        )
+    _tell(sample, problems, unplaced=placed if period == "unplaced" else "", status=status, why=notes)
     return {
         "participant_id": sample.person,
         "date": None if sample.date is None else sample.date.text,
@@ -285,6 +261,34 @@ def _judge(sample: _Sample, person: Person, options: AdaOptions, problems: Probl
         "drug_concentration": drug,
         "note": "; ".join(notes),
     }
+
+
+def _tell(sample: _Sample, problems: Problems, *, unplaced: str, status: str, why: list[str]) -> None:
+    """Put aside a sample that is not placed in time, or whose steps contradict each other."""
+    line = sample.rows[0].line
+    if unplaced:
+        problems.add(
+            "E-ADA-004",
+            f"The sample of participant {sample.person!r} is not placed in time: {unplaced}.",
+            remedy="Give the whole date and the participant's first dose, or the study day.",
+            file=FILE,
+            row=line,
+            column="date",
+            value=None if sample.date is None else sample.date.text,
+            severity="quarantine",
+            item=sample.person,
+        )
+    if status == "unresolved":
+        problems.add(
+            "E-ADA-001",
+            f"The sample of participant {sample.person!r} is not used: {why[0]}.",
+            remedy="Complete or correct the steps of the sample.",
+            file=FILE,
+            row=line,
+            column="assay_step",
+            severity="quarantine",
+            item=sample.person,
+        )
 
 
 def linear(log10: float) -> float:

@@ -26,7 +26,6 @@ scaled, and they are refused rather than scaled on suspicion.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -47,6 +46,7 @@ from pdbiomarker.expression.ncounter.reader import LaneOptions
 from pdbiomarker.expression.ncounter.scaling import stable_subset, treat_background
 from pdbiomarker.provenance import sha256_file
 from pdbiomarker.study import Study
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest, read_table
 
 __all__ = ["ExportState", "read_nsolver", "state_of"]
@@ -202,7 +202,7 @@ def read_nsolver(
     adata.obs["housekeeping_geomean"] = state.geomeans
     adata.obs["floor"] = state.floors
     adata.var = _features([probes[k] for k in features], kinds[features])
-    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
+    keep_problems(adata, problems)
     adata.uns["provenance"] = {
         "reader": "pdbiomarker.expression.read_nsolver",
         "file": name,

@@ -232,27 +232,9 @@ def _codes(
     probes: list[Probe] = []
     counts: list[float] = []
     for number, row in enumerate(rows[1:], start=first + 1):
-        if len(row) != len(_COLUMNS):
-            problems.add(
-                "E-SHEET-003",
-                "The row does not have four fields.",
-                remedy="Export the lane again from the instrument.",
-                file=file,
-                row=number,
-                value=",".join(row)[:80],
-            )
+        if not _is_whole(row, number, file, problems):
             continue
         code, count = (row[0], row[1]), row[3].strip()
-        if any(control_character(field) for field in row):
-            problems.add(
-                "E-SHEET-010",
-                "The row holds a control or invisible character: the file is damaged.",
-                remedy="Export the lane again from the instrument.",
-                file=file,
-                row=number,
-                value=ascii(",".join(row))[:80],
-            )
-            continue
         other = seen.setdefault(code, number)
         if other != number:
             problems.add(
@@ -279,6 +261,32 @@ def _codes(
         probes.append(_probe(row))
         counts.append(float(count))
     return tuple(probes), np.array(counts, dtype=np.float64)
+
+
+def _is_whole(row: list[str], number: int, file: str, problems: Problems) -> bool:
+    """Whether a row has all its fields and nothing that a damaged file has; tell what it lacks."""
+    text = ",".join(row)
+    if len(row) != len(_COLUMNS):
+        problems.add(
+            "E-SHEET-003",
+            "The row does not have four fields.",
+            remedy="Export the lane again from the instrument.",
+            file=file,
+            row=number,
+            value=text[:80],
+        )
+        return False
+    if any(control_character(field) for field in row):
+        problems.add(
+            "E-SHEET-010",
+            "The row holds a control or invisible character: the file is damaged.",
+            remedy="Export the lane again from the instrument.",
+            file=file,
+            row=number,
+            value=ascii(text)[:80],
+        )
+        return False
+    return True
 
 
 def _probe(row: list[str]) -> Probe:

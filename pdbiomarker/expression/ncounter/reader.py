@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -37,7 +36,7 @@ import pandas as pd
 from anndata import AnnData
 
 from pdbiomarker.errors import AssayError, Problems
-from pdbiomarker.expression.genes import labels
+from pdbiomarker.expression.genes import gene_features
 from pdbiomarker.expression.identifiers import current_symbols
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.expression.ncounter.quality import LaneLimits, LaneQuality, judge, lane_quality
@@ -45,6 +44,7 @@ from pdbiomarker.expression.ncounter.rcc import Lane, code_sets, rcc_files, read
 from pdbiomarker.expression.ncounter.scaling import stable_subset, treat_background, unwanted_factors
 from pdbiomarker.provenance import sha256_file, sha256_json
 from pdbiomarker.study import Study, amiss, check_files
+from pdbiomarker.study.assay_problems import keep_problems
 from pdbiomarker.tables import nearest
 
 __all__ = ["LaneOptions", "check_rcc", "read_ncounter"]
@@ -161,7 +161,7 @@ def read_ncounter(
     biopsy = [owner for owner in owners if owner is not None]
     adata = _assemble(run, biopsy, study, kind, options=options, problems=problems)
     problems.raise_if_any(AssayError)
-    adata.uns["problems"] = json.dumps([dataclasses.asdict(p) for p in problems], ensure_ascii=False)
+    keep_problems(adata, problems)
     files = rcc_files(folder)
     adata.uns["provenance"] = {
         "reader": "pdbiomarker.expression.read_ncounter",
@@ -515,20 +515,7 @@ def _probe_table(run: _Run, features: npt.NDArray[np.intp], kind: str) -> pd.Dat
     ]
     current = current_symbols(names)
     symbols = [current.get(n, n) for n in names]
-    n = len(ids)
-    return pd.DataFrame(
-        {
-            "kind": [kind] * n,
-            "unit": ["counts"] * n,
-            "lower": np.zeros(n),
-            "upper": np.full(n, np.nan),
-            "lloq": np.full(n, np.nan),
-            "family": [""] * n,
-            "label": labels(ids, symbols),
-            "expected_direction": np.zeros(n, dtype=np.int64),
-            "symbol": symbols,
-            "code_class": [str(run.classes[k]) for k in features],
-            "accession": [run.accessions[k] for k in features],
-        },
-        index=pd.Index(ids, dtype=str),
+    return gene_features(ids, symbols, kind=kind, unit="counts").assign(
+        code_class=[str(run.classes[k]) for k in features],
+        accession=[run.accessions[k] for k in features],
     )
