@@ -224,11 +224,12 @@ def _draw_level(ax: Axes, chosen: Selection, own: list[bool], color: str, *, noi
     shown_before, shown_after = (np.where(v <= 0, zero_at, v) if zero_at else v for v in (before, after))
     for person, one, x, y in zip(people, both, shown_before, shown_after, strict=True):
         if one:
-            ax.plot([0, 1], [x, y], color=color, marker="o", ms=4.5, mec="white", mew=0.5,
-                    alpha=_PALE if person in within else 0.9, zorder=3)  # fmt: skip
+            drawn = ax.plot([0, 1], [x, y], color=color, marker="o", ms=4.5, mec="white", mew=0.5,
+                            alpha=_PALE if person in within else 0.9, zorder=3)  # fmt: skip
         else:
             at, value = (0, x) if np.isfinite(x) else (1, y)
-            ax.plot([at], [value], ls="", marker="o", ms=5, mfc="white", mec=color, mew=1.2, zorder=3)
+            drawn = ax.plot([at], [value], ls="", marker="o", ms=5, mfc="white", mec=color, mew=1.2, zorder=3)
+        mark(drawn, person)
     if both.any():
         _draw_centres(ax, chosen.kind, before[both], after[both], factor)
     ax.set_xlim(-0.75, 1.75)
