@@ -30,7 +30,6 @@ from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.agenda import with_agenda
 from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
-from pdbiomarker.report.blocks import plain_table as _plain_table
 from pdbiomarker.report.blocks import table_of as _table
 from pdbiomarker.report.checklist import checklist_section
 from pdbiomarker.report.clinic import clinical_sections
@@ -63,6 +62,7 @@ from pdbiomarker.report.pictures import (
 )
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.quality import quality_table
 from pdbiomarker.report.robustness import robustness_of
 from pdbiomarker.report.thumbnails import same_magnification, thumbnail_rows
 
@@ -305,14 +305,10 @@ def _quality(result: Result) -> Section:
     blocks += _transcripts(result)
     for name in sorted(result.qc):
         frame = result.qc[name]
-        if len(frame) and "slide_id" in frame.columns:
-            blocks.append(_slide_quality(name, frame))
-        elif name == "likeness":
-            continue  # the matrix of it is drawn
-        elif len(frame) and name == "identity":
+        if name == "identity" and len(frame):
             blocks.append(_identity_table(frame))
-        elif len(frame):
-            blocks.append(_plain_table(_key("qc", name), f"Quality: {name} (n = {len(frame):,}).", frame))
+        elif name != "likeness" and len(frame):  # the matrix of likeness is drawn
+            blocks.append(quality_table(name, frame))
     if not result.qc:
         blocks.append(Text(("No quality table came with the assays.",)))
     return Section("quality", "Quality", tuple(blocks))
@@ -376,27 +372,6 @@ def _identity_table(frame: pd.DataFrame) -> Block:
         f"Libraries whose owner is in doubt (of {len(frame)}: {verdicts}). All are in results/identity.csv."
     )
     return _table("identity-suspects", caption, suspects, columns)
-
-
-def _slide_quality(name: str, frame: pd.DataFrame) -> Table:
-    """What a person looks at of the quality of slides; the file has the rest."""
-    white = [f"white_{c}" for c in ("red", "green", "blue")]
-    if set(white) <= set(frame.columns):
-        points = zip(*(frame[c] for c in white), strict=True)
-        frame = frame.assign(
-            white=["/".join("–" if pd.isna(v) else f"{float(v):.0f}" for v in point) for point in points]
-        )
-    if "n_cells" in frame.columns and bool((frame["n_cells"].dropna() % 1 == 0).all()):
-        frame = frame.assign(n_cells=frame["n_cells"].astype("Int64"))
-    columns = [
-        *[("slide_id", Column("slide", "id")), ("biopsy_id", Column("biopsy", "id"))],
-        *[("status", Column("status")), ("tissue_mm2", Column("tissue (mm²)", "number"))],
-        *[("n_cells", Column("cells", "number")), ("white", Column("white (R/G/B)", "id"))],
-        *[("focus", Column("focus", "number")), ("nodata_share", Column("no-data share", "number"))],
-        ("artefact_share", Column("artefact share", "number")),
-    ]
-    caption = f"Quality: {name} (n = {len(frame):,}). Every column is in the results' qc_slides.csv."
-    return _table(_key("qc", name), caption, frame, columns)
 
 
 # --- 4 to 7: results -----------------------------------------------------------------------------------

@@ -260,7 +260,7 @@ def _noise(review: Review, labels: Mapping[str, str]) -> dict[str, str]:
         size = (
             f"× {format_number(float(limit))}" if pd.notna(row["rcv_fold"]) else format_number(float(limit))
         )
-        borrowed = ", BORROWED" if bool(row["borrowed"]) else ""
+        borrowed = ", borrowed from another study" if bool(row["borrowed"]) else ""
         told.append(f"{label}: noise alone reaches {size} (noise from {row['basis']}{borrowed})")
     return {"noise-table": "; ".join(told)} if told else {}
 

@@ -48,9 +48,10 @@ def _heatmap(
     rows = result.table[(result.table["contrast"] == contrast)]
     rows = rows[rows["set"] == primary_set(result.table)]
     rows = rows[(rows["assay"] + ":" + rows["feature"]).isin(features)]
+    n = f"{len(features)} feature{'' if len(features) == 1 else 's'}"
     caption = (
         f"Change of every participant (across{', by ' + group if group else ''}, then by the first feature) "
-        f"in every feature of the panels; n = {people} participants, {len(features)} features. Hatched: "
+        f"in every feature of the panels; n = {people} participants, {n}. Hatched: "
         f"missing, with the reason.{dots}{slide} {model_options(result, rows, contrast=contrast)}"
     )
     width = min(13.0, max(7.6, 4.4 + 0.17 * people))
