@@ -28,6 +28,7 @@ from pdbiomarker.plot.select import (
 )
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.agenda import with_agenda
+from pdbiomarker.report.blocks import SLIDE
 from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
 from pdbiomarker.report.blocks import table_of as _table
@@ -73,6 +74,7 @@ TOP_GENES: Final = 50
 _MAX_PRIMARY: Final = 8
 #: With more participants than this, a figure of each of them takes the full width.
 _MANY: Final = 24
+_MANY_ON_A_SLIDE: Final = (10.2, 4.0)
 #: A forest of signatures with more lines is left to the table.
 _MOST_LINES: Final = 30
 #: A forest of more lines is too small on a slide: there the primary set stands alone.
@@ -395,25 +397,34 @@ def _pair_of_figures(
     # Several visits on one side have no one value to draw a line from or to.
     lines = all(bool((own & result.changes[c].notna()).any()) for c in ("baseline_value", "on_value"))
     slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
-    if many and hue is not None:
-        shared = {k: v for k, v in options.items() if k != "hue"}
-        draw = _drawn(13.0, 5.0, lambda ax: plot.paired_by(result, ref, hue, ax=ax, **shared))
-    else:
-        draw = _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options))
+
+    def lined(ax: Axes) -> Axes:
+        if many and hue is not None:
+            shared = {k: v for k, v in options.items() if k != "hue"}
+            return plot.paired_by(result, ref, hue, ax=ax, **shared)
+        return plot.paired(result, ref, ax=ax, **options)
+
+    def barred(ax: Axes) -> Axes:
+        return plot.waterfall(result, ref, ax=ax, **options)
+
+    slopes = (13.0, 5.0) if many and hue is not None else slopes
+    shown = _MANY_ON_A_SLIDE if many else SLIDE
     figures = [
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only. "
             f"{_diamonds(row)}{limits} {used}",
-            draw,
+            _drawn(*slopes, lined),
             wide=many,
+            projected=_drawn(*shown, lined),
         ),
         Figure(
             _key("waterfall", ref, contrast),
             f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason."
             f"{limits} {used}",
-            _drawn(*bars, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
+            _drawn(*bars, barred),
             wide=many,
+            projected=_drawn(*shown, barred),
         ),
     ]
     return figures if lines or not own.any() else figures[1:]

@@ -625,7 +625,7 @@ def _of_sets(result: Result, review: Review, reference: str, said: str) -> str:
     ratio = chosen.kind in RATIO_KINDS
     base = np.e if chosen.kind == "proportion" else 2.0
     told = [
-        f"{set_label(str(row.set), result)}: "
+        f"{set_label(str(row.set))}: "
         f"{'× ' if ratio else ''}{format_number(float(base**row.estimate if ratio else row.estimate))}, "
         f"{p_equals('p', float(row.p))}"
         for row in each_row(rows)

@@ -26,6 +26,7 @@ from pdbiomarker.report.agenda import rank_of
 from pdbiomarker.report.content import (
     Column,
     Document,
+    Fact,
     Figure,
     KeyFinding,
     Level,
@@ -47,12 +48,14 @@ from pdbiomarker.report.deck_layout import (
     MARGIN,
     WIDTH,
     Layout,
+    bold_width,
     box,
     describe,
     fill_shape,
     line,
     lines_of,
     short,
+    titled_once,
     without_clock,
     write_cell,
 )
@@ -62,7 +65,7 @@ __all__ = ["render_deck"]
 _TOP: Final = 1.3
 _BOTTOM: Final = 6.95
 #: Where the reasons to doubt a finding stand under its rules.
-_DOUBTS: Final = 6.0
+_DOUBTS: Final = 6.12
 #: Layouts of the default template: a slide with a title, and one without anything.
 _TITLED: Final = 5
 _BLANK: Final = 6
@@ -71,6 +74,8 @@ _CHARACTERS: Final = 4_300
 #: A longer paragraph goes on over the end of a column.
 _LONGEST_PIECE: Final = 420
 _LONGEST_TITLE: Final = 180
+#: An effect of at most so many characters stands in very large type.
+_SHORT_EFFECT: Final = 12
 #: So many slides of small type at most.
 _MOST_READ: Final = 2
 #: Sections whose paragraphs are slides of the appendix.
@@ -176,22 +181,13 @@ class _Deck:
         )
         fill_shape(pill, _TONES[finding.tone])
         line(pill.text_frame, finding.verdict, size=16, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
-        measures = (
-            ("effect", finding.headline),
-            ("95 % CI", finding.interval),
-            (finding.counted, finding.n_pairs),
-            ("evidence", finding.p),
-        )
-        places, top = ((3.2, 6.1, 8.3, 9.9), 1.22) if ruled else ((0.5, 4.2, 7.2, 9.3), 2.0)
-        for left, (name, value) in zip(places, measures, strict=True):
-            frame = box(slide, left, top, 3.0 if ruled else 3.6, 1.0)
-            line(frame, name, size=14, colour=_MUTED)
-            size = 32 if name == "effect" and len(value) <= 12 else 20 if len(value) <= 18 else 16
-            colour = _ACCENT if name == "effect" else _INK
-            line(frame, value, size=size, bold=True, colour=colour, first=False)
+        self._measures(slide, finding, *((3.2, 1.22) if ruled else (MARGIN, 2.0)))
         told = [] if ruled else [(short(finding.sentence, 420), 18)]
         facts = [fact for fact in finding.decided if not ruled or fact.name != "decision"]
-        told += [(f"{fact.name}: {short(fact.value, 520)}", 13 if ruled else 14) for fact in facts]
+        told += [
+            (f"{fact.name}: {short(_brief(fact) if ruled else fact.value, 520)}", 13 if ruled else 14)
+            for fact in facts
+        ]
         top = 2.25 if ruled else 3.2
         frame = box(slide, MARGIN, top, INNER, 0.9)
         for position, (text, size) in enumerate(told):
@@ -200,7 +196,29 @@ class _Deck:
         if finding.rules:
             self._rules(slide, finding, top + 0.15)
         self._doubts(slide, finding)
-        self._notes(slide, f"{finding.sentence} {self._traced(finding)}")
+        whole = " ".join(f"{fact.name}: {fact.value}" for fact in facts) if ruled else ""
+        self._notes(slide, f"{finding.sentence} {whole} {self._traced(finding)}")
+
+    def _measures(self, slide: Any, finding: KeyFinding, left: float, top: float) -> None:
+        """Effect, interval, pairs and evidence beside each other, each as wide as its words."""
+        measures = (
+            ("effect", finding.headline),
+            ("95 % CI", finding.interval),
+            (finding.counted, finding.n_pairs),
+            ("evidence", finding.p),
+        )
+        for size in (20, 18, 16, 14):
+            sizes = [32 if n == "effect" and len(v) <= _SHORT_EFFECT else size for n, v in measures]
+            widths = [bold_width((n, 14), (v, s)) for (n, v), s in zip(measures, sizes, strict=True)]
+            spare = WIDTH - MARGIN - left - sum(widths)
+            if spare >= 0:
+                break
+        for (name, value), size, width in zip(measures, sizes, widths, strict=True):
+            frame = box(slide, left, top, width, 1.0)
+            line(frame, name, size=14, colour=_MUTED)
+            colour = _ACCENT if name == "effect" else _INK
+            line(frame, value, size=size, bold=True, colour=colour, first=False)
+            left += width + max(0.0, min(0.6, spare / 3))
 
     def _rules(self, slide: Any, finding: KeyFinding, top: float) -> None:
         """The decision as a table, as on the front page; where it is too long, its strongest verdicts."""
@@ -258,7 +276,8 @@ class _Deck:
         message, rest = _message(figure)
         slide = self._slide(message, section.title)
         drawing = (figure.projected or figure.draw)()
-        data = render_png(drawing, dpi=180)
+        with titled_once(drawing, message):
+            data = render_png(drawing, dpi=180)
         width, height = drawing.get_size_inches()
         close(drawing)
         caption = 0.2 * lines_of(rest, 178) + 0.2
@@ -430,13 +449,16 @@ class _Deck:
             Column("figures: review.html, review.pdf"),
         )
         table = Table("left-out", "What is not on these slides, and where it is", columns, tuple(rows))
-        while table.rows:
-            layout = Layout.of(table, _BOTTOM - _TOP - 0.5, most=24)
+        room = _BOTTOM - _TOP - 0.5
+        fit = Layout.of(table, room, most=24).rows
+        pages = -(-len(rows) // fit)
+        each = -(-len(rows) // pages)  # as many on each page, so that they are in type of about one size
+        for start in range(0, len(rows), each):
+            part = dataclasses.replace(table, rows=table.rows[start : start + each])
             slide = self._slide(table.caption, "")
-            self._grid(slide, layout, _TOP)
+            self._grid(slide, Layout.of(part, room, most=each), _TOP)
             told = "Complete results: review.xlsx, after the sheet 'Text'; its sheet 'Contents' names all."
             self._notes(slide, told)
-            table = dataclasses.replace(table, rows=table.rows[layout.rows :])
 
     # --- parts -----------------------------------------------------------------------------------------
 
@@ -472,6 +494,13 @@ class _Deck:
         buffer = io.BytesIO()
         self.show.save(buffer)
         return without_clock(buffer.getvalue())
+
+
+def _brief(fact: Fact) -> str:
+    """What was seen, without what its limit rests on: beside rules a slide has no room, and its notes do."""
+    if fact.name != "beyond noise":
+        return fact.value
+    return f"{fact.value.partition('. ')[0].rstrip('.')}."
 
 
 def _message(block: Figure | Table) -> tuple[str, str]:

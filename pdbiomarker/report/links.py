@@ -15,7 +15,7 @@ from pdbiomarker.link import Link, Links, link_study
 from pdbiomarker.plot.numbers import format_interval, format_number, p_equals
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import Hue, hue_of
-from pdbiomarker.report.blocks import drawn
+from pdbiomarker.report.blocks import SLIDE, drawn
 from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
 from pdbiomarker.report.privacy import clean
 
@@ -102,9 +102,9 @@ def _figure(
     *,
     caption: str,
     height: float = 4.2,
-    wide: tuple[float, float] | None = None,
+    wide: tuple[float, float] = SLIDE,
 ) -> Figure:
-    """Make the figure of a link; `wide` is its size on a slide, where that is another one."""
+    """Make the figure of a link; `wide` is its size on a slide."""
     used = link.points["used"].astype(bool)
     visits = "visit" in link.points.columns
     n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
@@ -116,7 +116,7 @@ def _figure(
         drawn(6.2, height, draw),
         wide=False,
         message=_sentence(kind, link),
-        projected=drawn(*wide, draw) if wide else None,
+        projected=drawn(*wide, draw),
     )
 
 

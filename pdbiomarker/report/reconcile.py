@@ -32,14 +32,14 @@ def both_true(verdict: str, rules: Sequence[RuleLine]) -> tuple[Fact, ...]:
     stops, goes = ([one.rule for one in rules if one.verdict == said] for said in ("stop", "go"))
     if verdict in _SHOWN and stops:
         told = (
-            f"the test asks whether the mean changed at all; {_named(stops)} for more, a change of a stated "
-            "size in the mean or in enough participants, and did not find it. Both can be true."
+            f"the mean moved, but not by as much, or in as many participants, as {_named(stops)} for. "
+            "Both can be true."
         )
         return (Fact(f"{verdict.lower()}, and stop", told),)
     if verdict == "No change shown" and goes:
         told = (
-            f"the test asks whether the mean changed at all; {_named(goes)} for something else, such as "
-            "enough participants with a change, and found it. Both can be true."
+            f"{_named(goes)} for something else than a mean that moved, such as enough participants with a "
+            "change. Both can be true."
         )
         return (Fact("no change shown, and go", told),)
     return ()
