@@ -512,7 +512,9 @@ def _family_blocks(result: Result, family: str) -> list[Block]:
         )
         draw = _drawn(9.2, height, lambda ax: plot.forest(result, family=family, ax=ax))
         own = [primary_set(rows)]
-        large = 0.31 * (len(main) + 1.2 * panels) + 0.85 + 0.5 * panels
+        # Lines of a slide stand closer, so that its words are larger.
+        each = 0.31 if len(main) <= _PROJECTED else 0.24
+        large = each * (len(main) + 1.2 * panels) + 0.85 + 0.5 * panels
         project = _drawn(9.2, large, lambda ax: plot.forest(result, family=family, sets=own, ax=ax))
         few = len(rows) <= _PROJECTED
         blocks.append(Figure(_key("forest", family), caption, draw, projected=None if few else project))
@@ -577,6 +579,8 @@ def _genes(result: Result) -> Section | None:
             _table(_key("status", assay, contrast), "Features by status; none is dropped.", frame, heads)
         )
         top = rows[rows["p"].notna()].sort_values(["p", "feature"], kind="stable").head(TOP_GENES)
+        if top.empty:
+            continue
         caption = f"The {len(top)} genes with the smallest p. {_COMPLETE}"
         names = [("label", Column("gene", "name")), ("feature", Column("id", "id"))]
         columns = [*names, *((c, h) for c, h in _effects(rows) if c not in {"note", "effect_unit"})]

@@ -55,6 +55,7 @@ from pdbiomarker.report.deck_layout import (
     line,
     lines_of,
     short,
+    text_height,
     titled_once,
     without_clock,
     write_cell,
@@ -64,8 +65,10 @@ __all__ = ["render_deck"]
 
 _TOP: Final = 1.3
 _BOTTOM: Final = 6.95
-#: Where the reasons to doubt a finding stand under its rules.
-_DOUBTS: Final = 6.12
+#: Where the foot of a slide begins.
+_FOOT: Final = 7.1
+#: Larger type than this is that of a first reason to doubt.
+_SMALL: Final = 12
 #: Layouts of the default template: a slide with a title, and one without anything.
 _TITLED: Final = 5
 _BLANK: Final = 6
@@ -174,7 +177,8 @@ class _Deck:
         return top + height + 0.1
 
     def finding(self, finding: KeyFinding) -> None:
-        slide = self._slide(f"{finding.label}: {finding.headline}, {finding.comparison}", "The answer")
+        answer = finding.headline if finding.tone != "missing" else "not evaluable"
+        slide = self._slide(f"{finding.label}: {answer}, {finding.comparison}", "The answer")
         ruled = bool(finding.rules)  # then the room is the decision's, and the notes have the sentence
         pill = slide.shapes.add_shape(
             MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.5), Inches(0.5)
@@ -193,9 +197,9 @@ class _Deck:
         for position, (text, size) in enumerate(told):
             line(frame, text, size=size, first=position == 0, after=3)
             top += 0.27 * lines_of(text, 132)
+        below = self._doubts(slide, finding)
         if finding.rules:
-            self._rules(slide, finding, top + 0.15)
-        self._doubts(slide, finding)
+            self._rules(slide, finding, top + 0.15, below)
         whole = " ".join(f"{fact.name}: {fact.value}" for fact in facts) if ruled else ""
         self._notes(slide, f"{finding.sentence} {whole} {self._traced(finding)}")
 
@@ -220,10 +224,10 @@ class _Deck:
             line(frame, value, size=size, bold=True, colour=colour, first=False)
             left += width + max(0.0, min(0.6, spare / 3))
 
-    def _rules(self, slide: Any, finding: KeyFinding, top: float) -> None:
+    def _rules(self, slide: Any, finding: KeyFinding, top: float, bottom: float) -> None:
         """The decision as a table, as on the front page; where it is too long, its strongest verdicts."""
         table = rules_table(finding.rules)
-        layout = Layout.of(table, _DOUBTS - top - 0.3)
+        layout = Layout.of(table, bottom - top - 0.3)
         self._grid(slide, layout, top)
         left = len(table.rows) - layout.rows
         caps = "; ".join(dict.fromkeys(rule.capped for rule in finding.rules if rule.capped))
@@ -233,20 +237,25 @@ class _Deck:
         if told:
             line(box(slide, MARGIN, below + 0.02, INNER, 0.28), short(told, 160), size=11, colour=_MUTED)
 
-    def _doubts(self, slide: Any, finding: KeyFinding) -> None:
-        frame = box(slide, MARGIN, _DOUBTS if finding.rules else 5.35, INNER, 1.3)
+    def _doubts(self, slide: Any, finding: KeyFinding) -> float:
+        """The reasons to doubt a finding, down to the foot of the slide; give where they begin."""
         shown = 2 if finding.rules else 3
-        for position, doubt in enumerate(finding.doubts[:shown]):
-            told = (
-                f"Strongest reason to doubt it: {short(doubt, 260)}"
-                if position == 0
-                else f"• {short(doubt, 200)}"
-            )
-            size = (14 if finding.rules else 16) if position == 0 else 12
-            line(frame, told, size=size, bold=position == 0, first=position == 0, after=3)
+        told = [
+            (f"{finding.first_doubt}: {short(doubt, 260)}", 14 if finding.rules else 16)
+            if position == 0
+            else (f"• {short(doubt, 200)}", 12)
+            for position, doubt in enumerate(finding.doubts[:shown])
+        ]
         more = len(finding.doubts) - shown
-        if more > 0:
-            line(frame, f"and {more} more, in the report", size=13, colour=_MUTED, first=False)
+        told += [(f"and {more} more, in the report", 12)] if more > 0 else []
+        top = _FOOT - 0.1 - sum(text_height(text, size, bold=size > _SMALL) for text, size in told)
+        top = top if finding.rules else min(top, 5.35)
+        frame = box(slide, MARGIN, top, INNER, _FOOT - top)
+        for position, (text, size) in enumerate(told):
+            last = more > 0 and position == len(told) - 1
+            colour = _MUTED if last else _INK
+            line(frame, text, size=size, bold=position == 0, colour=colour, first=position == 0, after=3)
+        return top
 
     def _traced(self, finding: KeyFinding) -> str:
         row = ", ".join(finding.row)

@@ -31,6 +31,7 @@ __all__ = [
     "line",
     "lines_of",
     "short",
+    "text_height",
     "titled_once",
     "without_clock",
     "write_cell",
@@ -49,6 +50,8 @@ _LEAST: Final = 10
 #: In larger type than this, texts of so many characters stand on one line.
 _SMALL: Final = 11
 _WHOLE: Final = 17
+#: Characters that a line of a name has at least, where the name has twice as many.
+_NAME: Final = 20
 #: Rows of a table that a slide shows; one with a few more is shown whole.
 MOST_ROWS: Final = 12
 
@@ -162,6 +165,8 @@ def _column_widths(
         head = max((len(w) for w in column.label.split()), default=1) * _BOLD
         word = max(head, max((len(w) for t in every for w in t.split()), default=1))
         text = max((len(t) for t in every), default=1)
+        if column.format == "name":  # in two lines or so, not a word in each
+            word = max(word, min(_NAME, text // 2))
         if size > _SMALL:  # an interval or a name of two words is not cut while the type is large
             word = max(word, max((len(t) for t in every[1:] if len(t) <= _WHOLE), default=1))
         least.append(min(word, 24) * _em(size) + 2 * _pad(size) + 0.04)
@@ -172,6 +177,12 @@ def _column_widths(
 def bold_width(*texts: tuple[str, int]) -> float:
     """Inches that a box needs for lines in bold type: each a text and its size in points."""
     return max(len(text) * _em(size) * _BOLD for text, size in texts) + 0.25
+
+
+def text_height(text: str, size: int, *, bold: bool = False) -> float:
+    """Inches that a paragraph takes over the whole width of a slide, with the room after it."""
+    per_line = int((INNER - 0.2) / (_em(size) * (_BOLD if bold else 1.0)))
+    return lines_of(text, per_line) * size * 1.2 / 72 + 0.05
 
 
 def lines_of(text: str, width: int) -> int:

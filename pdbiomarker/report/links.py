@@ -130,15 +130,24 @@ def _sentence(kind: str, link: Link) -> str:
     elif kind in {"concordance", "blood"}:
         rows = rows[rows["analysis"] == "changes"]
     if rows.empty:
-        return ""
+        return _not_judged(kind, link)
     row = rows.iloc[0]
     limits = f" ({format_interval(row['low'], row['high'])})" if pd.notna(row["low"]) else ""
     p = f", {p_equals('p', float(row['p']))}, not adjusted" if pd.notna(row["p"]) else ""
-    other = "progression-free survival" if kind == "landmark" else link.other_label
-    pair = f"{link.label} and {other}"
-    return (
-        f"{pair}: {row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
-    )
+    told = f"{row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
+    return f"{_pair(kind, link)}: {told}"
+
+
+def _pair(kind: str, link: Link) -> str:
+    return f"{link.label} and {'progression-free survival' if kind == 'landmark' else link.other_label}"
+
+
+def _not_judged(kind: str, link: Link) -> str:
+    """Why survival from a landmark is drawn, and nothing is said of it."""
+    rows = link.table[link.table["quantity"].astype(str).str.contains("hazard ratio")]
+    if kind != "landmark" or rows.empty or not str(rows["note"].iloc[0]):
+        return ""
+    return f"{_pair(kind, link)}: not judged, {str(rows['note'].iloc[0]).partition(';')[0]}"
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:

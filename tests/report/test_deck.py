@@ -16,6 +16,7 @@ import pandas as pd
 import pytest
 from pptx import Presentation
 from pptx.dml.color import RGBColor
+from pptx.util import Emu
 from pypdf import PdfReader
 
 from pdbiomarker.plot.numbers import format_interval, format_number
@@ -34,7 +35,7 @@ from pdbiomarker.report.content import (
     sheet_names,
 )
 from pdbiomarker.report.deck import render_deck
-from pdbiomarker.report.deck_layout import titled_once, write_cell
+from pdbiomarker.report.deck_layout import text_height, titled_once, write_cell
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.messages import effect_in_words
 from pdbiomarker.report.methods import methods_text
@@ -319,6 +320,37 @@ def test_empty_parts_build_in_slides_and_workbook(what: str, fake: ModuleType) -
         assert "names no primary family" in "\n".join(_words(s) for s in slides)
     texts = [p for s in document.sections for b in s.blocks if isinstance(b, Text) for p in b.paragraphs]
     assert "nan" not in " ".join(texts).lower().split()
+
+
+def test_reasons_to_doubt_end_above_the_foot(document: Document) -> None:
+    """However long they are, with rules above them or without: they end at the foot."""
+    (first, *_) = document.findings
+    long = tuple(f"{i} of 8 participants give no evaluable pair; {'if the reason ' * 12}" for i in range(4))
+    rules = (RuleLine("stop", "x", "a mean above 1.25", "1.1", "90 %", "5 %"),) * 5
+    for told in (dataclasses.replace(first, doubts=long, rules=r) for r in ((), rules)):
+        made = dataclasses.replace(document, findings=(told,), sections=())
+        slide = Presentation(io.BytesIO(render_deck(made))).slides[1]
+        (frame,) = [s for s in slide.shapes if s.has_text_frame and "to doubt it" in s.text_frame.text]
+        need = sum(
+            text_height(p.text, int(p.runs[0].font.size.pt), bold=bool(p.runs[0].font.bold))
+            for p in frame.text_frame.paragraphs
+        )
+        assert Emu(frame.top).inches + need <= 7.1
+        assert "in the report" in frame.text_frame.text
+        for grid in (s for s in slide.shapes if s.has_table):
+            assert grid.top + grid.height <= frame.top
+
+
+def test_what_cannot_be_judged_is_no_effect_to_doubt(fake: ModuleType) -> None:
+    made = fake.make_result(genes=5, n=4, lost=dict.fromkeys(range(4), "on"))
+    document = build(made.study, made)
+    slides = list(Presentation(io.BytesIO(render_deck(document))).slides)
+    words = "\n".join(_words(s) for s in slides)
+    assert "not evaluable, C2D1 against screening" in _title(slides[1])
+    assert "Why it cannot be judged: 4 of 4 participants" in words
+    assert "Strongest reason" not in words + render_html(document)
+    assert "No gene of rna could be tested" in words
+    assert not any(getattr(b, "key", "").startswith("genes-") for s in document.sections for b in s.blocks)
 
 
 def test_an_empty_cell_makes_no_row_taller() -> None:
