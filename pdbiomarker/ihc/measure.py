@@ -28,7 +28,7 @@ from pdbiomarker.ihc.slide import Slide, open_slide, slide_hash
 from pdbiomarker.ihc.stain import White, stain_matrix
 from pdbiomarker.ihc.tissue import Tissue, find_tissue, foreign_tint
 
-__all__ = ["SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
+__all__ = ["SHARP", "SHARP_FIELDS", "SlideOptions", "SlideResult", "check_slide", "quantify_slide"]
 
 _THUMBNAIL_UM: Final = 8.0
 _COARSEST_UM: Final = 1.0
@@ -36,7 +36,9 @@ _FINE_SIDE: Final = 256
 _DARK_MEDIAN: Final = 120  # grey levels: real fields 144 to 244, inverted ones 11 to 103
 # Eight sharp haematoxylin-DAB fields: 0.63 to 0.85 (painted: 0.54); under a Gaussian blur of 0.5 um 0.48
 # to 0.69, of 1.5 um 0.35 to 0.42, of 3 um 0.30 to 0.34; the same at working resolutions of 0.25 to 1 um.
-_SHARP: Final = 0.42
+#: Fine over coarse detail: below, a slide is out of focus; and what sharp fields have.
+SHARP: Final = 0.42
+SHARP_FIELDS: Final = (0.54, 0.85)
 _MOST_BLUR: Final = 0.8
 _MUCH_LOST: Final = 0.1
 _REDDISH: Final = -0.08  # haematoxylin-eosin: -0.15; six haematoxylin-DAB fields: 0.01 to 0.23
@@ -382,12 +384,13 @@ def _tell_missing(name: str, nodata: npt.NDArray[np.bool_], problems: Problems) 
 
 
 def _judge_focus(focus: Focus, name: str, problems: Problems) -> None:
-    if not focus.ratio < _SHARP:
+    if not focus.ratio < SHARP:
         return
     problems.add(
         "E-SLIDE-014",
         f"The slide looks out of focus: its fine detail is {focus.ratio:.2f} of its coarse detail, below "
-        f"{_SHARP:g} (sharp fields: 0.54 to 0.85; edge strength {focus.value:.1f} grey levels).",
+        f"{SHARP:g} (sharp fields: {SHARP_FIELDS[0]:g} to {SHARP_FIELDS[1]:g}; "
+        f"edge strength {focus.value:.1f} grey levels).",
         remedy="Look at the slide; scan it again in focus: blur hides cells.",
         file=name,
         value=f"{focus.ratio:.2f}",

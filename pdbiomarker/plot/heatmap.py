@@ -321,6 +321,10 @@ def _groups(ax: Axes, groups: Sequence[tuple[str, int]], hue: str | None) -> Non
         start += n
 
 
+def _s(n: int) -> str:
+    return f"{n} feature{'' if n == 1 else 's'}"
+
+
 def _facts(
     result: Result, table: pd.DataFrame, rows: Sequence[_Row], people: Sequence[str], *, review: Review | None
 ) -> str:
@@ -329,12 +333,12 @@ def _facts(
     set_name = set_label(str(table["set"].iloc[0]), result)
     up, down = int((known > 0).sum()), int((known < 0).sum())
     facts = (
-        f"{len(people)} participants, {len(rows)} features; {known.size} changes: {up} up, {down} down; "
+        f"{len(people)} participants, {_s(len(rows))}; {known.size} changes: {up} up, {down} down; "
         f"{len(people) * len(rows) - known.size} missing (hatched); {set_name}."
     )
     held = [row for row in rows if np.isfinite(row.limit)]
     if review is None or not held:
         return facts
     n = sum(abs(v) > row.limit for row in held for v in row.values.values())
-    known_for = f"known for {len(held)} of {len(rows)} features"
+    known_for = f"known for {len(held)} of {_s(len(rows))}"
     return f"{facts}\nDots: {n} changes beyond the 95 % limits of noise, {known_for}."

@@ -107,14 +107,18 @@ def format_unit(unit: str) -> str:
 def format_words(text: object) -> str:
     """Write a sentence with numbers in it as every number is written: a minus sign, no hyphen, before one.
 
-    Only a hyphen after a space or a bracket is one, so that ids and ranges stay as they are.
+    Only a hyphen after a space or a bracket is one, so that ids and ranges stay as they are. At most and at
+    least have their signs.
 
     Examples
     --------
     >>> format_words("rank correlation -0.52 (-3.2 to -0.20), without 101-005")
     'rank correlation −0.52 (−3.2 to −0.20), without 101-005'
+    >>> format_words("one-sided p <= 0.05")
+    'one-sided p ≤ 0.05'
     """
-    return re.sub(r"(^|[\s(\[])-(?=\.?\d)", rf"\1{_MINUS}", str(text))
+    signed = re.sub(r"(^|[\s(\[])-(?=\.?\d)", rf"\1{_MINUS}", str(text))
+    return signed.replace("<=", "≤").replace(">=", "≥")
 
 
 def p_equals(name: str, p: float | None) -> str:

@@ -47,6 +47,8 @@ _MAX_IDS: Final = 24
 _MIN_INTERVAL: Final = 3
 #: Opacity of lines of participants whose change noise alone could make.
 _PALE: Final = 0.32
+#: So many times beyond the values a log axis makes room for the intervals of the diamonds.
+_ROOM: Final = 3.0
 
 
 @dataclasses.dataclass(frozen=True)
@@ -224,11 +226,12 @@ def _draw_level(ax: Axes, chosen: Selection, own: list[bool], color: str, *, noi
     shown_before, shown_after = (np.where(v <= 0, zero_at, v) if zero_at else v for v in (before, after))
     for person, one, x, y in zip(people, both, shown_before, shown_after, strict=True):
         if one:
-            ax.plot([0, 1], [x, y], color=color, marker="o", ms=4.5, mec="white", mew=0.5,
-                    alpha=_PALE if person in within else 0.9, zorder=3)  # fmt: skip
+            drawn = ax.plot([0, 1], [x, y], color=color, marker="o", ms=4.5, mec="white", mew=0.5,
+                            alpha=_PALE if person in within else 0.9, zorder=3)  # fmt: skip
         else:
             at, value = (0, x) if np.isfinite(x) else (1, y)
-            ax.plot([at], [value], ls="", marker="o", ms=5, mfc="white", mec=color, mew=1.2, zorder=3)
+            drawn = ax.plot([at], [value], ls="", marker="o", ms=5, mfc="white", mec=color, mew=1.2, zorder=3)
+        mark(drawn, person)
     if both.any():
         _draw_centres(ax, chosen.kind, before[both], after[both], factor)
     ax.set_xlim(-0.75, 1.75)
@@ -270,7 +273,8 @@ def _draw(ax: Axes, chosen: Selection, unit: str, colors: Hue | None, noise: Dra
     before = chosen.changes["baseline_value"].to_numpy(dtype=float) * factor
     after = chosen.changes["on_value"].to_numpy(dtype=float) * factor
     both = np.isfinite(before) & np.isfinite(after)
-    zero_at = _set_axis(ax, chosen.kind, np.concatenate([before, after]))
+    whiskers = _whiskers(chosen.kind, before, after, factor)
+    zero_at = _set_axis(ax, chosen.kind, np.concatenate([before, after, whiskers]))
     shown_before, shown_after = (np.where(v <= 0, zero_at, v) if zero_at else v for v in (before, after))
     people = [str(p) for p in chosen.changes["participant_id"]]
     within = _within_noise(noise)
@@ -407,6 +411,28 @@ def _mean(values: Floats) -> tuple[float, float, float]:
         return mean, np.nan, np.nan
     half = float(stats.t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n))
     return mean, mean - half, mean + half
+
+
+def _whiskers(kind: str, before: Floats, after: Floats, factor: float) -> Floats:
+    """Ends of the intervals of the diamonds, as far as the axis makes room for them beyond the values.
+
+    An interval of few pairs can be a hundred times as wide as they are: it is then cut by the axis.
+    """
+    both = np.isfinite(before) & np.isfinite(after)
+    values = np.concatenate([before, after])
+    values = values[np.isfinite(values)]
+    if not both.any() or not values.size:
+        return np.empty(0)
+    centres = [_centre(kind, v[both], factor)[0] for v in (before, after)]
+    ends = np.array([v for c in centres for v in (c.low, c.high)])
+    low, high = float(values.min()), float(values.max())
+    if kind in LOG_KINDS:
+        low, high = (low / _ROOM, high * _ROOM) if low > 0 else (low, high * _ROOM)
+    else:
+        low, high = low - 0.5 * (high - low), high + 0.5 * (high - low)
+    if kind == "proportion":
+        low, high = max(low, 0.0), min(high, factor)
+    return np.asarray(np.clip(ends[np.isfinite(ends)], low, high))
 
 
 def _draw_centres(ax: Axes, kind: str, before: Floats, after: Floats, factor: float) -> str:

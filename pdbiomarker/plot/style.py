@@ -390,7 +390,7 @@ def linear_axis(ax: Axes, which: str) -> None:
     axis = ax.xaxis if which == "x" else ax.yaxis
     axis.set_major_locator(MaxNLocator(6))
     axis.set_major_formatter(
-        FuncFormatter(lambda v, _: f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.4g}".replace("-", "−"))
+        FuncFormatter(lambda v, _: (f"{v:,.0f}" if abs(v) >= 1000 else f"{v:.4g}").replace("-", "−"))
     )
 
 

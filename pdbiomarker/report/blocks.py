@@ -16,9 +16,11 @@ from pdbiomarker.plot.style import figure, settle, style
 from pdbiomarker.report.content import Cell, Column, Format, Table
 from pdbiomarker.report.privacy import clean, shareable
 
-__all__ = ["cell_of", "drawn", "drawn_once", "key_of", "plain_table", "table_of"]
+__all__ = ["SLIDE", "cell_of", "drawn", "drawn_once", "key_of", "plain_table", "table_of"]
 
 _OPEN_ROWS: Final = 14
+#: Inches of a drawing for a slide, which it fills: so small that its words are large there.
+SLIDE: Final = (8.4, 3.5)
 
 
 def drawn(width: float, height: float, draw: Callable[[Axes], object]) -> Callable[[], Drawing]:

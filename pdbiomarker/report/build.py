@@ -28,9 +28,9 @@ from pdbiomarker.plot.select import (
 )
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.agenda import with_agenda
+from pdbiomarker.report.blocks import SLIDE
 from pdbiomarker.report.blocks import drawn as _drawn
 from pdbiomarker.report.blocks import key_of as _key
-from pdbiomarker.report.blocks import plain_table as _plain_table
 from pdbiomarker.report.blocks import table_of as _table
 from pdbiomarker.report.checklist import checklist_section
 from pdbiomarker.report.clinic import clinical_sections
@@ -63,6 +63,7 @@ from pdbiomarker.report.pictures import (
 )
 from pdbiomarker.report.privacy import relative_name
 from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.quality import quality_table
 from pdbiomarker.report.robustness import robustness_of
 from pdbiomarker.report.thumbnails import begin, same_magnification, thumbnail_rows
 
@@ -73,6 +74,7 @@ TOP_GENES: Final = 50
 _MAX_PRIMARY: Final = 8
 #: With more participants than this, a figure of each of them takes the full width.
 _MANY: Final = 24
+_MANY_ON_A_SLIDE: Final = (10.2, 4.0)
 #: A forest of signatures with more lines is left to the table.
 _MOST_LINES: Final = 30
 #: A forest of more lines is too small on a slide: there the primary set stands alone.
@@ -308,14 +310,10 @@ def _quality(result: Result) -> Section:
     blocks += _transcripts(result)
     for name in sorted(result.qc):
         frame = result.qc[name]
-        if len(frame) and "slide_id" in frame.columns:
-            blocks.append(_slide_quality(name, frame))
-        elif name == "likeness":
-            continue  # the matrix of it is drawn
-        elif len(frame) and name == "identity":
+        if name == "identity" and len(frame):
             blocks.append(_identity_table(frame))
-        elif len(frame):
-            blocks.append(_plain_table(_key("qc", name), f"Quality: {name} (n = {len(frame):,}).", frame))
+        elif name != "likeness" and len(frame):  # the matrix of likeness is drawn
+            blocks.append(quality_table(name, frame))
     if not result.qc:
         blocks.append(Text(("No quality table came with the assays.",)))
     return Section("quality", "Quality", tuple(blocks))
@@ -381,27 +379,6 @@ def _identity_table(frame: pd.DataFrame) -> Block:
     return _table("identity-suspects", caption, suspects, columns)
 
 
-def _slide_quality(name: str, frame: pd.DataFrame) -> Table:
-    """What a person looks at of the quality of slides; the file has the rest."""
-    white = [f"white_{c}" for c in ("red", "green", "blue")]
-    if set(white) <= set(frame.columns):
-        points = zip(*(frame[c] for c in white), strict=True)
-        frame = frame.assign(
-            white=["/".join("–" if pd.isna(v) else f"{float(v):.0f}" for v in point) for point in points]
-        )
-    if "n_cells" in frame.columns and bool((frame["n_cells"].dropna() % 1 == 0).all()):
-        frame = frame.assign(n_cells=frame["n_cells"].astype("Int64"))
-    columns = [
-        *[("slide_id", Column("slide", "id")), ("biopsy_id", Column("biopsy", "id"))],
-        *[("status", Column("status")), ("tissue_mm2", Column("tissue (mm²)", "number"))],
-        *[("n_cells", Column("cells", "number")), ("white", Column("white (R/G/B)", "id"))],
-        *[("focus", Column("focus", "number")), ("nodata_share", Column("no-data share", "number"))],
-        ("artefact_share", Column("artefact share", "number")),
-    ]
-    caption = f"Quality: {name} (n = {len(frame):,}). Every column is in the results' qc_slides.csv."
-    return _table(_key("qc", name), caption, frame, columns)
-
-
 # --- 4 to 7: results -----------------------------------------------------------------------------------
 
 
@@ -423,25 +400,34 @@ def _pair_of_figures(
     # Several visits on one side have no one value to draw a line from or to.
     lines = all(bool((own & result.changes[c].notna()).any()) for c in ("baseline_value", "on_value"))
     slopes, bars = ((7.8, 5.6), (11.0, 4.6)) if many else ((5.9, 4.2), (5.9, 4.2))
-    if many and hue is not None:
-        shared = {k: v for k, v in options.items() if k != "hue"}
-        draw = _drawn(13.0, 5.0, lambda ax: plot.paired_by(result, ref, hue, ax=ax, **shared))
-    else:
-        draw = _drawn(*slopes, lambda ax: plot.paired(result, ref, ax=ax, **options))
+
+    def lined(ax: Axes) -> Axes:
+        if many and hue is not None:
+            shared = {k: v for k, v in options.items() if k != "hue"}
+            return plot.paired_by(result, ref, hue, ax=ax, **shared)
+        return plot.paired(result, ref, ax=ax, **options)
+
+    def barred(ax: Axes) -> Axes:
+        return plot.waterfall(result, ref, ax=ax, **options)
+
+    slopes = (13.0, 5.0) if many and hue is not None else slopes
+    shown = _MANY_ON_A_SLIDE if many else SLIDE
     figures = [
         Figure(
             _key("paired", ref, contrast),
             f"Every participant's value at both visits. {what} Open markers: one visit only. "
             f"{_diamonds(row)}{limits} {used}",
-            draw,
+            _drawn(*slopes, lined),
             wide=many,
+            projected=_drawn(*shown, lined),
         ),
         Figure(
             _key("waterfall", ref, contrast),
             f"Every participant's own change, largest first. {what} NE: not evaluable, with the reason."
             f"{limits} {used}",
-            _drawn(*bars, lambda ax: plot.waterfall(result, ref, ax=ax, **options)),
+            _drawn(*bars, barred),
             wide=many,
+            projected=_drawn(*shown, barred),
         ),
     ]
     return figures if lines or not own.any() else figures[1:]
@@ -529,7 +515,9 @@ def _family_blocks(result: Result, family: str) -> list[Block]:
         )
         draw = _drawn(9.2, height, lambda ax: plot.forest(result, family=family, ax=ax))
         own = [primary_set(rows)]
-        large = 0.31 * (len(main) + 1.2 * panels) + 0.85 + 0.5 * panels
+        # Lines of a slide stand closer, so that its words are larger.
+        each = 0.31 if len(main) <= _PROJECTED else 0.24
+        large = each * (len(main) + 1.2 * panels) + 0.85 + 0.5 * panels
         project = _drawn(9.2, large, lambda ax: plot.forest(result, family=family, sets=own, ax=ax))
         few = len(rows) <= _PROJECTED
         blocks.append(Figure(_key("forest", family), caption, draw, projected=None if few else project))
@@ -594,6 +582,8 @@ def _genes(result: Result) -> Section | None:
             _table(_key("status", assay, contrast), "Features by status; none is dropped.", frame, heads)
         )
         top = rows[rows["p"].notna()].sort_values(["p", "feature"], kind="stable").head(TOP_GENES)
+        if top.empty:
+            continue
         caption = f"The {len(top)} genes with the smallest p. {_COMPLETE}"
         names = [("label", Column("gene", "name")), ("feature", Column("id", "id"))]
         columns = [*names, *((c, h) for c, h in _effects(rows) if c not in {"note", "effect_unit"})]

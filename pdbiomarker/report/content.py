@@ -359,6 +359,12 @@ class KeyFinding:
     rules: tuple[RuleLine, ...] = ()
     row: tuple[str, ...] = ()
 
+    @property
+    def first_doubt(self) -> str:
+        """How the first of its doubts is headed."""
+        missing = self.tone == "missing"
+        return "Why it cannot be judged" if missing else "Strongest reason to doubt it"
+
 
 @dataclasses.dataclass(frozen=True)
 class Document:

@@ -19,8 +19,8 @@ from pdbiomarker import plot
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
-from pdbiomarker.plot.numbers import format_interval, format_number, format_words
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select
+from pdbiomarker.plot.numbers import format_interval, format_number, format_words, p_equals
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select, set_label
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
 from pdbiomarker.report.options import review_options, true_effect
@@ -30,6 +30,8 @@ __all__ = ["decision_facts", "decision_sections", "rule_lines"]
 #: Features whose figures are drawn; the tables have all.
 _MOST: Final = 4
 _NOT_FOR: Final = "the rule is for "
+#: Scales of noise in words.
+_SCALES: Final = {"identity": "as measured"}
 _VERDICTS: Final = ("go", "consider", "stop", "not evaluable")
 _PERCENT: Final = 100.0
 
@@ -128,7 +130,7 @@ def rule_lines(result: Result, review: Review | None, reference: str, contrast: 
                 RuleLine(
                     verdict=verdict,
                     rule=str(row.rule),
-                    asks=str(row.criterion or ""),
+                    asks=format_words(row.criterion or ""),
                     observed=_in_units(result, review, reference, row.observed or ""),
                     if_inert=_share(row.p_if_inert) if told else "–",
                     if_target=f"{_share(row.p_if_target)} ({true})" if told else "–",
@@ -289,7 +291,9 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
         _in_units(result, review, f"{a}:{f}", seen) if isinstance(seen, str) else seen
         for a, f, seen in zip(rows["assay"], rows["feature"], rows["observed"], strict=True)
     ]
-    return rows.assign(label=named, observed=observed, if_inert=inert, if_target=target, verdict=verdicts)
+    asked = [format_words(text) if isinstance(text, str) else text for text in rows["criterion"]]
+    told = {"observed": observed, "if_inert": inert, "if_target": target, "verdict": verdicts}
+    return rows.assign(label=named, criterion=asked, **told)
 
 
 def _true_effects(result: Result, review: Review, rows: pd.DataFrame) -> list[str]:
@@ -374,6 +378,9 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
     if not len(review.responders):
         return (Text(("The noise of no feature is known, so nobody can be called a responder.",)),)
     rates = review.responder_rates
+    # A score has no fold changes to be beyond.
+    folds = [select(result, str(f), review.contrast).kind in RATIO_KINDS for f in rates["feature"]]
+    rates = rates[np.array(folds, dtype=bool) | rates["criterion"].str.startswith("beyond noise")]
     named = rates.assign(
         label=[_label(result, review, f) for f in rates["feature"]],
         rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
@@ -455,13 +462,14 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
         label=[_label(result, review, f) for f in rows["feature"]],
         limits=_sigma_limits(rows),
         basis=[
-            f"{'BORROWED: ' if bool(b) else ''}{basis or 'none'}"
+            f"{basis or 'none'}{', borrowed from another study' if bool(b) else ''}"
             for b, basis in zip(rows["borrowed"], rows["basis"], strict=True)
         ],
         limit=[v if pd.isna(fold) else fold for v, fold in zip(rows["rcv"], rows["rcv_fold"], strict=True)],
         icc_words=[_interval(row, "icc", 2) for row in each_row(rows)],
         trust=[_interval(row, "reliability", 2) for row in each_row(rows)],
         doubling=[_share(v) for v in rows["chance_up_2fold"]],
+        scale=[_SCALES.get(str(s), s) for s in rows["scale"]],
     )
     heads = [
         *_feature(review),
@@ -522,6 +530,7 @@ def _origin(row: pd.Series) -> str:
     known = "is" if row["basis"] else "is not"
     note = str(row["note"]).rstrip(".")
     of = f" from {row['basis']}" if row["basis"] else ""
+    note = note.replace(repr(str(row["feature"]).partition(":")[2]), str(row["label"]))
     return f"{row['label']}: noise {known} known{of}.{source} {note}."
 
 
@@ -542,8 +551,10 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
     rows = checks.assign(
         label=[_label(result, review, f) for f in checks["feature"]],
         verdict=[
-            _in_units(result, review, f, said)
-            for f, said in zip(checks["feature"], checks["verdict"], strict=True)
+            _of_sets(result, review, f, said)
+            if check == "analysis sets"
+            else _in_units(result, review, f, said)
+            for check, f, said in zip(checks["check"], checks["feature"], checks["verdict"], strict=True)
         ],
         place=[order.get(str(f), 1) for f in checks["finding"]],
     )
@@ -602,6 +613,25 @@ def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
             Text((f"Figures of {rest} more features are not drawn here; their rows are above.",), "note")
         )
     return tuple(blocks)
+
+
+def _of_sets(result: Result, review: Review, reference: str, said: str) -> str:
+    """What the analysis sets say, with their names and effects as the figures write them."""
+    rows = review.of("analysis sets", reference)
+    rows = rows[rows["p"].notna()] if len(rows) else rows
+    if len(rows) < 2:
+        return _in_units(result, review, reference, said)
+    chosen = select(result, reference, review.contrast)
+    ratio = chosen.kind in RATIO_KINDS
+    base = np.e if chosen.kind == "proportion" else 2.0
+    told = [
+        f"{set_label(str(row.set))}: "
+        f"{'× ' if ratio else ''}{format_number(float(base**row.estimate if ratio else row.estimate))}, "
+        f"{p_equals('p', float(row.p))}"
+        for row in each_row(rows)
+    ]
+    unit = "" if ratio else f", in {effect_unit(result, chosen.row)}"
+    return f"{said.partition(' (')[0]} ({'; '.join(told)}{unit})."
 
 
 def _draw(

@@ -26,6 +26,7 @@ from pdbiomarker.report.agenda import rank_of
 from pdbiomarker.report.content import (
     Column,
     Document,
+    Fact,
     Figure,
     KeyFinding,
     Level,
@@ -47,12 +48,15 @@ from pdbiomarker.report.deck_layout import (
     MARGIN,
     WIDTH,
     Layout,
+    bold_width,
     box,
     describe,
     fill_shape,
     line,
     lines_of,
     short,
+    text_height,
+    titled_once,
     without_clock,
     write_cell,
 )
@@ -61,8 +65,10 @@ __all__ = ["render_deck"]
 
 _TOP: Final = 1.3
 _BOTTOM: Final = 6.95
-#: Where the reasons to doubt a finding stand under its rules.
-_DOUBTS: Final = 6.0
+#: Where the foot of a slide begins.
+_FOOT: Final = 7.1
+#: Larger type than this is that of a first reason to doubt.
+_SMALL: Final = 12
 #: Layouts of the default template: a slide with a title, and one without anything.
 _TITLED: Final = 5
 _BLANK: Final = 6
@@ -71,6 +77,8 @@ _CHARACTERS: Final = 4_300
 #: A longer paragraph goes on over the end of a column.
 _LONGEST_PIECE: Final = 420
 _LONGEST_TITLE: Final = 180
+#: An effect of at most so many characters stands in very large type.
+_SHORT_EFFECT: Final = 12
 #: So many slides of small type at most.
 _MOST_READ: Final = 2
 #: Sections whose paragraphs are slides of the appendix.
@@ -169,43 +177,57 @@ class _Deck:
         return top + height + 0.1
 
     def finding(self, finding: KeyFinding) -> None:
-        slide = self._slide(f"{finding.label}: {finding.headline}, {finding.comparison}", "The answer")
+        answer = finding.headline if finding.tone != "missing" else "not evaluable"
+        slide = self._slide(f"{finding.label}: {answer}, {finding.comparison}", "The answer")
         ruled = bool(finding.rules)  # then the room is the decision's, and the notes have the sentence
         pill = slide.shapes.add_shape(
             MSO_SHAPE.ROUNDED_RECTANGLE, Inches(MARGIN), Inches(1.35), Inches(2.5), Inches(0.5)
         )
         fill_shape(pill, _TONES[finding.tone])
         line(pill.text_frame, finding.verdict, size=16, bold=True, colour=_WHITE, align=PP_ALIGN.CENTER)
+        self._measures(slide, finding, *((3.2, 1.22) if ruled else (MARGIN, 2.0)))
+        told = [] if ruled else [(short(finding.sentence, 420), 18)]
+        facts = [fact for fact in finding.decided if not ruled or fact.name != "decision"]
+        told += [
+            (f"{fact.name}: {short(_brief(fact) if ruled else fact.value, 520)}", 13 if ruled else 14)
+            for fact in facts
+        ]
+        top = 2.25 if ruled else 3.2
+        frame = box(slide, MARGIN, top, INNER, 0.9)
+        for position, (text, size) in enumerate(told):
+            line(frame, text, size=size, first=position == 0, after=3)
+            top += 0.27 * lines_of(text, 132)
+        below = self._doubts(slide, finding)
+        if finding.rules:
+            self._rules(slide, finding, top + 0.15, below)
+        whole = " ".join(f"{fact.name}: {fact.value}" for fact in facts) if ruled else ""
+        self._notes(slide, f"{finding.sentence} {whole} {self._traced(finding)}")
+
+    def _measures(self, slide: Any, finding: KeyFinding, left: float, top: float) -> None:
+        """Effect, interval, pairs and evidence beside each other, each as wide as its words."""
         measures = (
             ("effect", finding.headline),
             ("95 % CI", finding.interval),
             (finding.counted, finding.n_pairs),
             ("evidence", finding.p),
         )
-        places, top = ((3.2, 6.1, 8.3, 9.9), 1.22) if ruled else ((0.5, 4.2, 7.2, 9.3), 2.0)
-        for left, (name, value) in zip(places, measures, strict=True):
-            frame = box(slide, left, top, 3.0 if ruled else 3.6, 1.0)
+        for size in (20, 18, 16, 14):
+            sizes = [32 if n == "effect" and len(v) <= _SHORT_EFFECT else size for n, v in measures]
+            widths = [bold_width((n, 14), (v, s)) for (n, v), s in zip(measures, sizes, strict=True)]
+            spare = WIDTH - MARGIN - left - sum(widths)
+            if spare >= 0:
+                break
+        for (name, value), size, width in zip(measures, sizes, widths, strict=True):
+            frame = box(slide, left, top, width, 1.0)
             line(frame, name, size=14, colour=_MUTED)
-            size = 32 if name == "effect" and len(value) <= 12 else 20 if len(value) <= 18 else 16
             colour = _ACCENT if name == "effect" else _INK
             line(frame, value, size=size, bold=True, colour=colour, first=False)
-        told = [] if ruled else [(short(finding.sentence, 420), 18)]
-        facts = [fact for fact in finding.decided if not ruled or fact.name != "decision"]
-        told += [(f"{fact.name}: {short(fact.value, 520)}", 13 if ruled else 14) for fact in facts]
-        top = 2.25 if ruled else 3.2
-        frame = box(slide, MARGIN, top, INNER, 0.9)
-        for position, (text, size) in enumerate(told):
-            line(frame, text, size=size, first=position == 0, after=3)
-            top += 0.27 * lines_of(text, 132)
-        if finding.rules:
-            self._rules(slide, finding, top + 0.15)
-        self._doubts(slide, finding)
-        self._notes(slide, f"{finding.sentence} {self._traced(finding)}")
+            left += width + max(0.0, min(0.6, spare / 3))
 
-    def _rules(self, slide: Any, finding: KeyFinding, top: float) -> None:
+    def _rules(self, slide: Any, finding: KeyFinding, top: float, bottom: float) -> None:
         """The decision as a table, as on the front page; where it is too long, its strongest verdicts."""
         table = rules_table(finding.rules)
-        layout = Layout.of(table, _DOUBTS - top - 0.3)
+        layout = Layout.of(table, bottom - top - 0.3)
         self._grid(slide, layout, top)
         left = len(table.rows) - layout.rows
         caps = "; ".join(dict.fromkeys(rule.capped for rule in finding.rules if rule.capped))
@@ -215,20 +237,25 @@ class _Deck:
         if told:
             line(box(slide, MARGIN, below + 0.02, INNER, 0.28), short(told, 160), size=11, colour=_MUTED)
 
-    def _doubts(self, slide: Any, finding: KeyFinding) -> None:
-        frame = box(slide, MARGIN, _DOUBTS if finding.rules else 5.35, INNER, 1.3)
+    def _doubts(self, slide: Any, finding: KeyFinding) -> float:
+        """The reasons to doubt a finding, down to the foot of the slide; give where they begin."""
         shown = 2 if finding.rules else 3
-        for position, doubt in enumerate(finding.doubts[:shown]):
-            told = (
-                f"Strongest reason to doubt it: {short(doubt, 260)}"
-                if position == 0
-                else f"• {short(doubt, 200)}"
-            )
-            size = (14 if finding.rules else 16) if position == 0 else 12
-            line(frame, told, size=size, bold=position == 0, first=position == 0, after=3)
+        told = [
+            (f"{finding.first_doubt}: {short(doubt, 260)}", 14 if finding.rules else 16)
+            if position == 0
+            else (f"• {short(doubt, 200)}", 12)
+            for position, doubt in enumerate(finding.doubts[:shown])
+        ]
         more = len(finding.doubts) - shown
-        if more > 0:
-            line(frame, f"and {more} more, in the report", size=13, colour=_MUTED, first=False)
+        told += [(f"and {more} more, in the report", 12)] if more > 0 else []
+        top = _FOOT - 0.1 - sum(text_height(text, size, bold=size > _SMALL) for text, size in told)
+        top = top if finding.rules else min(top, 5.35)
+        frame = box(slide, MARGIN, top, INNER, _FOOT - top)
+        for position, (text, size) in enumerate(told):
+            last = more > 0 and position == len(told) - 1
+            colour = _MUTED if last else _INK
+            line(frame, text, size=size, bold=position == 0, colour=colour, first=position == 0, after=3)
+        return top
 
     def _traced(self, finding: KeyFinding) -> str:
         row = ", ".join(finding.row)
@@ -258,7 +285,8 @@ class _Deck:
         message, rest = _message(figure)
         slide = self._slide(message, section.title)
         drawing = (figure.projected or figure.draw)()
-        data = render_png(drawing, dpi=180)
+        with titled_once(drawing, message):
+            data = render_png(drawing, dpi=180)
         width, height = drawing.get_size_inches()
         close(drawing)
         caption = 0.2 * lines_of(rest, 178) + 0.2
@@ -430,13 +458,16 @@ class _Deck:
             Column("figures: review.html, review.pdf"),
         )
         table = Table("left-out", "What is not on these slides, and where it is", columns, tuple(rows))
-        while table.rows:
-            layout = Layout.of(table, _BOTTOM - _TOP - 0.5, most=24)
+        room = _BOTTOM - _TOP - 0.5
+        fit = Layout.of(table, room, most=24).rows
+        pages = -(-len(rows) // fit)
+        each = -(-len(rows) // pages)  # as many on each page, so that they are in type of about one size
+        for start in range(0, len(rows), each):
+            part = dataclasses.replace(table, rows=table.rows[start : start + each])
             slide = self._slide(table.caption, "")
-            self._grid(slide, layout, _TOP)
+            self._grid(slide, Layout.of(part, room, most=each), _TOP)
             told = "Complete results: review.xlsx, after the sheet 'Text'; its sheet 'Contents' names all."
             self._notes(slide, told)
-            table = dataclasses.replace(table, rows=table.rows[layout.rows :])
 
     # --- parts -----------------------------------------------------------------------------------------
 
@@ -472,6 +503,13 @@ class _Deck:
         buffer = io.BytesIO()
         self.show.save(buffer)
         return without_clock(buffer.getvalue())
+
+
+def _brief(fact: Fact) -> str:
+    """What was seen, without what its limit rests on: beside rules a slide has no room, and its notes do."""
+    if fact.name != "beyond noise":
+        return fact.value
+    return f"{fact.value.partition('. ')[0].rstrip('.')}."
 
 
 def _message(block: Figure | Table) -> tuple[str, str]:

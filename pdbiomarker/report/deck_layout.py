@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import io
 import math
 import zipfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
 
+from matplotlib.figure import Figure
 from pptx.dml.color import RGBColor
 from pptx.enum.text import PP_ALIGN
 from pptx.util import Inches, Pt
@@ -22,12 +24,15 @@ __all__ = [
     "MOST_ROWS",
     "WIDTH",
     "Layout",
+    "bold_width",
     "box",
     "describe",
     "fill_shape",
     "line",
     "lines_of",
     "short",
+    "text_height",
+    "titled_once",
     "without_clock",
     "write_cell",
 ]
@@ -40,8 +45,13 @@ _FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
 _BOLD: Final = 1.15
 _INK: Final = RGBColor(0x17, 0x25, 0x2D)
 #: Sizes of type in points: what a room can read, and the least that is still read.
-_LARGEST: Final = 20
+_LARGEST: Final = 18
 _LEAST: Final = 10
+#: In larger type than this, texts of so many characters stand on one line.
+_SMALL: Final = 11
+_WHOLE: Final = 17
+#: Characters that a line of a name has at least, where the name has twice as many.
+_NAME: Final = 20
 #: Rows of a table that a slide shows; one with a few more is shown whole.
 MOST_ROWS: Final = 12
 
@@ -118,7 +128,8 @@ class Layout:
     def _height(self, row: Iterable[str]) -> float:
         per_inch = 1 / _em(self.size)
         lines = max(
-            lines_of(t, max(4, int((w - 0.16) * per_inch))) for t, w in zip(row, self.widths, strict=True)
+            lines_of(t, max(4, int((w - 2 * _pad(self.size)) * per_inch)))
+            for t, w in zip(row, self.widths, strict=True)
         )
         return lines * self.size * 1.22 / 72 + 0.1
 
@@ -133,6 +144,11 @@ class Layout:
         return count
 
 
+def _pad(size: int) -> float:
+    """Room at each side of a cell: a number flush right stands apart from a text that follows it."""
+    return 0.02 + 0.0075 * size
+
+
 def _em(size: int) -> float:
     """Average width of a character in inches."""
     return size * 0.61 / 72
@@ -141,7 +157,7 @@ def _em(size: int) -> float:
 def _column_widths(
     columns: Sequence[Column], texts: Sequence[Sequence[str]], size: int
 ) -> tuple[list[float], list[float]]:
-    """Width of each column with its longest word unbroken, and with its longest text on one line."""
+    """Width of each column with its longest word or short text whole, and its longest text on one line."""
     least, wanted = [], []
     for position, column in enumerate(columns):
         every = [column.label, *(row[position] for row in texts)]
@@ -149,9 +165,24 @@ def _column_widths(
         head = max((len(w) for w in column.label.split()), default=1) * _BOLD
         word = max(head, max((len(w) for t in every for w in t.split()), default=1))
         text = max((len(t) for t in every), default=1)
-        least.append(min(word, 24) * _em(size) + 0.2)
-        wanted.append(min(max(text, head) + 1, 70) * _em(size) + 0.2)
+        if column.format == "name":  # in two lines or so, not a word in each
+            word = max(word, min(_NAME, text // 2))
+        if size > _SMALL:  # an interval or a name of two words is not cut while the type is large
+            word = max(word, max((len(t) for t in every[1:] if len(t) <= _WHOLE), default=1))
+        least.append(min(word, 24) * _em(size) + 2 * _pad(size) + 0.04)
+        wanted.append(min(max(text, head) + 1, 70) * _em(size) + 2 * _pad(size) + 0.04)
     return least, wanted
+
+
+def bold_width(*texts: tuple[str, int]) -> float:
+    """Inches that a box needs for lines in bold type: each a text and its size in points."""
+    return max(len(text) * _em(size) * _BOLD for text, size in texts) + 0.25
+
+
+def text_height(text: str, size: int, *, bold: bool = False) -> float:
+    """Inches that a paragraph takes over the whole width of a slide, with the room after it."""
+    per_line = int((INNER - 0.2) / (_em(size) * (_BOLD if bold else 1.0)))
+    return lines_of(text, per_line) * size * 1.2 / 72 + 0.05
 
 
 def lines_of(text: str, width: int) -> int:
@@ -203,7 +234,7 @@ def write_cell(
     """Write one cell of a native table."""
     cell.fill.solid()
     cell.fill.fore_color.rgb = fill
-    cell.margin_left = cell.margin_right = Inches(0.07)
+    cell.margin_left = cell.margin_right = Inches(_pad(size))
     cell.margin_top = cell.margin_bottom = Inches(0.03)
     align = PP_ALIGN.RIGHT if column.numeric else PP_ALIGN.LEFT
     line(cell.text_frame, text, size=size, bold=bold, align=align)
@@ -214,6 +245,27 @@ def fill_shape(shape: Any, colour: RGBColor) -> None:
     shape.fill.solid()
     shape.fill.fore_color.rgb = colour
     shape.line.fill.background()
+
+
+@contextlib.contextmanager
+def titled_once(drawing: Figure, message: str) -> Iterator[None]:
+    """Leave out of the titles in a drawing what the title of its slide says; afterwards they are whole again.
+
+    Of ``CD8: change by dose`` below ``CD8 and dose: ...`` there remains ``Change by dose``.
+    """
+    titles = [(ax, ax.get_title(loc="left")) for ax in drawing.axes]
+    try:
+        for ax, title in titles:
+            subject, _, rest = title.partition(": ")
+            if title and title in message:
+                rest = ""
+            elif not rest or subject not in message:
+                continue
+            ax._left_title.set_text(f"{rest[:1].upper()}{rest[1:]}")  # set_title would place it anew
+        yield
+    finally:
+        for ax, title in titles:
+            ax._left_title.set_text(title)
 
 
 def describe(picture: Any, text: str) -> None:

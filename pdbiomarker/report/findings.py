@@ -36,17 +36,16 @@ from pdbiomarker.plot.select import (
     select,
     set_label,
 )
-from pdbiomarker.report.content import Fact, KeyFinding, Notice, Tone
+from pdbiomarker.report.content import KeyFinding, Notice, Tone
 from pdbiomarker.report.decisions import decision_facts, rule_lines
 from pdbiomarker.report.privacy import clean
 from pdbiomarker.report.problems import Told, problems_of
+from pdbiomarker.report.reconcile import USABLE, both_true, two_estimates
 
 __all__ = ["LEVEL", "SIMULATED", "USABLE", "find_doubts", "key_findings", "notices", "primary_rows"]
 
 #: The level at which an adjusted p is called.
 LEVEL: Final = 0.05
-#: Statuses that carry an estimate one may read.
-USABLE: Final = frozenset({"ok", "singular"})
 #: What the front page of a simulated study says first.
 SIMULATED: Final = "SIMULATED DATA: no patient stands behind these numbers."
 _FEW_PAIRS: Final = 6
@@ -80,35 +79,10 @@ def key_findings(result: Result, review: Review | None = None) -> tuple[KeyFindi
         found = _finding(result, chosen)
         of = (result, review, f"{row['assay']}:{row['feature']}", str(row["contrast"]))
         decided, rules = decision_facts(*of), rule_lines(*of)
-        decided = (*decided, *_two_estimates(chosen)) if rules else decided
+        decided = (*decided, *both_true(found.verdict, rules), *two_estimates(chosen)) if rules else decided
         key = tuple(str(row[name]) for name in ("assay", "feature", "contrast", "set"))
         findings.append(dataclasses.replace(found, decided=decided, rules=rules, row=key))
     return tuple(findings)
-
-
-def _two_estimates(chosen: Selection) -> tuple[Fact, ...]:
-    """Why the rules may quote another number than the effect: theirs is the plain mean of the pairs."""
-    change = chosen.pairs["change"].to_numpy(dtype=float)
-    row = chosen.row
-    if str(row["status"]) not in USABLE or not change.size:
-        return ()
-    ratio = chosen.kind in RATIO_KINDS
-    base = np.e if chosen.kind == "proportion" else 2.0
-    plain = format_number(base ** float(change.mean()) if ratio else float(change.mean()))
-    model = format_number(float(row["effect"]))
-    if plain == model:
-        return ()
-    sign, unit = ("× ", "") if ratio else ("", f" {row['effect_unit']}")
-    mean = "geometric mean" if ratio else "mean"
-    others = int(row["n_participants"]) - int(row["n_pairs"]) if pd.notna(row["n_pairs"]) else 0
-    whose = f", which also uses the {others} with one biopsy" if others > 0 else ""
-    return (
-        Fact(
-            "two estimates",
-            f"{sign}{model}{unit} is the mixed model's{whose}; the decision rules judge the plain {mean} of "
-            f"the {len(change)} pairs, {sign}{plain}{unit}.",
-        ),
-    )
 
 
 def _finding(result: Result, chosen: Selection) -> KeyFinding:

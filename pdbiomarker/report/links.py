@@ -15,7 +15,7 @@ from pdbiomarker.link import Link, Links, link_study
 from pdbiomarker.plot.numbers import format_interval, format_number, p_equals
 from pdbiomarker.plot.select import Result
 from pdbiomarker.plot.style import Hue, hue_of
-from pdbiomarker.report.blocks import drawn
+from pdbiomarker.report.blocks import SLIDE, drawn
 from pdbiomarker.report.content import Block, Cell, Column, Figure, Section, Table, Text
 from pdbiomarker.report.privacy import clean
 
@@ -102,9 +102,9 @@ def _figure(
     *,
     caption: str,
     height: float = 4.2,
-    wide: tuple[float, float] | None = None,
+    wide: tuple[float, float] = SLIDE,
 ) -> Figure:
-    """Make the figure of a link; `wide` is its size on a slide, where that is another one."""
+    """Make the figure of a link; `wide` is its size on a slide."""
     used = link.points["used"].astype(bool)
     visits = "visit" in link.points.columns
     n = f"n = {int(used.sum())} {'participant visits' if visits else 'pairs'}"
@@ -116,7 +116,7 @@ def _figure(
         drawn(6.2, height, draw),
         wide=False,
         message=_sentence(kind, link),
-        projected=drawn(*wide, draw) if wide else None,
+        projected=drawn(*wide, draw),
     )
 
 
@@ -130,15 +130,24 @@ def _sentence(kind: str, link: Link) -> str:
     elif kind in {"concordance", "blood"}:
         rows = rows[rows["analysis"] == "changes"]
     if rows.empty:
-        return ""
+        return _not_judged(kind, link)
     row = rows.iloc[0]
     limits = f" ({format_interval(row['low'], row['high'])})" if pd.notna(row["low"]) else ""
     p = f", {p_equals('p', float(row['p']))}, not adjusted" if pd.notna(row["p"]) else ""
-    other = "progression-free survival" if kind == "landmark" else link.other_label
-    pair = f"{link.label} and {other}"
-    return (
-        f"{pair}: {row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
-    )
+    told = f"{row['quantity']} {format_number(float(row['estimate']))}{limits}, n = {int(row['n'])}{p}"
+    return f"{_pair(kind, link)}: {told}"
+
+
+def _pair(kind: str, link: Link) -> str:
+    return f"{link.label} and {'progression-free survival' if kind == 'landmark' else link.other_label}"
+
+
+def _not_judged(kind: str, link: Link) -> str:
+    """Why survival from a landmark is drawn, and nothing is said of it."""
+    rows = link.table[link.table["quantity"].astype(str).str.contains("hazard ratio")]
+    if kind != "landmark" or rows.empty or not str(rows["note"].iloc[0]):
+        return ""
+    return f"{_pair(kind, link)}: not judged, {str(rows['note'].iloc[0]).partition(';')[0]}"
 
 
 def _table(kind: str, links: Sequence[Link], caption: str) -> Table:

@@ -23,6 +23,8 @@ __all__ = ["effect_in_words", "largest_changes", "messages"]
 
 Tables = Mapping[str, pd.DataFrame]
 _PARTIAL_RESPONSE: Final = -30.0
+#: Blocks of one count assay and contrast.
+_OF_GENES: Final = ("volcano", "genes")
 
 
 def messages(result: Result, review: Review | None = None) -> dict[str, str]:
@@ -202,13 +204,18 @@ def _genes(result: Result) -> dict[str, str]:
         tested = rows[rows["q"].notna()]
         called = tested[tested["q"].astype(float) < LEVEL]
         up, down = int((called["estimate"] > 0).sum()), int((called["estimate"] < 0).sum())
-        name = p_name(tested["adjustment"].iloc[0]) if len(tested) else "p"
+        name = p_name(tested["adjustment"].iloc[0]) if len(tested) else ""
         sentence = f"{up:,} of {len(tested):,} tested genes rise and {down:,} fall ({name} < 0.05)"
+        if tested.empty:
+            told |= {
+                key_of(kind, assay, contrast): f"No gene of {assay} could be tested" for kind in _OF_GENES
+            }
+            continue
         if not up + down:
             sentence = f"None of {len(tested):,} tested genes changes ({name} < 0.05)"
         n = rows["n_pairs"].dropna()
         sentence += f" in {_s(int(n.max()), 'pair')}" if len(n) else ""
-        told |= {key_of(kind, assay, contrast): sentence for kind in ("volcano", "genes")}
+        told |= {key_of(kind, assay, contrast): sentence for kind in _OF_GENES}
     return told
 
 
@@ -227,11 +234,13 @@ def _decided(result: Result, review: Review) -> dict[str, str]:
     if len(review.dose_trend):
         several = len(review.features) > 1
         trends = [
-            f"{labels.get(f, f) + ': ' if several else ''}{format_words(rows['verdict'].iloc[0])}"
+            (labels.get(f, f), format_words(rows["verdict"].iloc[0]).split(";")[0].rstrip("."))
             for f in review.features
             if len(rows := review.of("dose_trend", f))
         ]
-        told["dose-levels"] = "; ".join(str(t).split(";")[0].rstrip(".") for t in trends)
+        # Of several features the numbers stand in the text beside the table: a title has no room for them.
+        short = [f"{label}: {said.partition(' (')[0]}" for label, said in trends]
+        told["dose-levels"] = "; ".join(short if several else [said for _, said in trends])
     checks = review.honesty_checks
     if len(checks):
         caution = checks[checks["finding"] == "caution"]
@@ -260,7 +269,7 @@ def _noise(review: Review, labels: Mapping[str, str]) -> dict[str, str]:
         size = (
             f"× {format_number(float(limit))}" if pd.notna(row["rcv_fold"]) else format_number(float(limit))
         )
-        borrowed = ", BORROWED" if bool(row["borrowed"]) else ""
+        borrowed = ", borrowed from another study" if bool(row["borrowed"]) else ""
         told.append(f"{label}: noise alone reaches {size} (noise from {row['basis']}{borrowed})")
     return {"noise-table": "; ".join(told)} if told else {}
 

@@ -190,12 +190,13 @@ def _sets(result: Result) -> str:
     others = "".join(
         f"; {set_label(name, result)}, {said}" for name, said in _OTHER_SETS.items() if name in held
     )
+    named = ", ".join(name for name in SETS if name in held)
+    named = f" In the files of results the sets are named {named}." if named else ""
     return (
         f"{rule}The primary analysis set, {strict}, holds {'adequate' if rules else 'all measured'} "
         "biopsies; a participant with one of the two visits contributes to the model but is not a pair. "
         f"Sensitivity sets stand beside it, with p-values that are not adjusted: {pairs}, participants "
-        f"with both visits{others}{everyone}. In the files of results the sets are named "
-        f"{', '.join(name for name in SETS if name in held)}."
+        f"with both visits{others}{everyone}.{named}"
     )
 
 

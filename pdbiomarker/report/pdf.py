@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Final
 
 from pdbiomarker.errors import ResourceError
+from pdbiomarker.report.privacy import clean
 
 __all__ = ["browser", "render_pdf"]
 
@@ -40,6 +41,13 @@ _FLAGS: Final = (
 #: The browser writes when it printed: replaced by a fixed date of the same length.
 _DATES: Final = re.compile(rb"/(CreationDate|ModDate) \(D:\d{14}([^)]*)\)")
 _NODES: Final = re.compile(rb"node\d{8}")
+#: Of what a browser says on its way out: so many bytes, lines and characters are told.
+_MOST_SAID: Final = 20_000
+_LAST_LINES: Final = 3
+_LONGEST_WORDS: Final = 400
+_LOG_HEAD: Final = re.compile(r"^\[[\d:/.]*:?[A-Z]+\d*:[^\]]*\]\s*")
+#: Colours of a terminal, and other signs that are not text.
+_CONTROLS: Final = re.compile(r"\x1b\[[0-9;]*[A-Za-z]|[\x00-\x08\x0b-\x1f\x7f]")
 
 
 def browser() -> str | None:
@@ -87,8 +95,20 @@ def render_pdf(html: str, *, running: str = "", mark: str = "") -> bytes:
         except subprocess.TimeoutExpired:
             raise _failed(f"The browser did not print within {_SECONDS} s.") from None
         if done.returncode != 0 or not printed.is_file():
-            raise _failed(f"The browser did not print (exit {done.returncode}).")
+            said = _last_words(done.stderr)
+            raise _failed(f"The browser did not print (exit {done.returncode}){said}.")
         return _settled(printed.read_bytes())
+
+
+def _last_words(stderr: bytes) -> str:
+    """What the browser said last, in one line: without the heads of its log, folders and repetition.
+
+    Lines of its log begin ``[pid:thread:date/time:LEVEL:source.cc:line]``.
+    """
+    text = _CONTROLS.sub("", stderr[-_MOST_SAID:].decode("utf-8", "replace"))
+    lines = dict.fromkeys(" ".join(clean(_LOG_HEAD.sub("", one)).split()) for one in text.splitlines())
+    told = " | ".join([one.rstrip(".") for one in lines if one][-_LAST_LINES:])
+    return f"; its last words: {told[-_LONGEST_WORDS:]}" if told else ", and said nothing"
 
 
 @contextlib.contextmanager

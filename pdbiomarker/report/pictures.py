@@ -48,9 +48,10 @@ def _heatmap(
     rows = result.table[(result.table["contrast"] == contrast)]
     rows = rows[rows["set"] == primary_set(result.table)]
     rows = rows[(rows["assay"] + ":" + rows["feature"]).isin(features)]
+    n = f"{len(features)} feature{'' if len(features) == 1 else 's'}"
     caption = (
         f"Change of every participant (across{', by ' + group if group else ''}, then by the first feature) "
-        f"in every feature of the panels; n = {people} participants, {len(features)} features. Hatched: "
+        f"in every feature of the panels; n = {people} participants, {n}. Hatched: "
         f"missing, with the reason.{dots}{slide} {model_options(result, rows, contrast=contrast)}"
     )
     width = min(13.0, max(7.6, 4.4 + 0.17 * people))
@@ -116,8 +117,9 @@ def likeness_figures(result: Result) -> list[Figure]:
         )
         paint = functools.partial(plot.likeness_matrix, result, assay=str(assay))
         people = len({*own["participant_a"], *own["participant_b"]})
-        # Drawn at the size of a slide its names can be read there; more of them need the room.
-        projected = drawn(6.4, 4.4, lambda ax, p=paint: p(ax=ax)) if people <= _PROJECTED else None  # type: ignore[misc]
+        # Drawn at the size of a slide its words can be read there; many names need more room.
+        size = (6.4, 4.4) if people <= _PROJECTED else (7.8, 5.2)
+        projected = drawn(*size, lambda ax, p=paint: p(ax=ax))  # type: ignore[misc]
         draw = drawn(8.4, 7.2, lambda ax, p=paint: p(ax=ax))  # type: ignore[misc]
         figures.append(Figure(key_of("identity-matrix", assay), caption, draw, projected=projected))
     return figures

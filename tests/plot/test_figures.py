@@ -59,6 +59,21 @@ def test_paired_draws_every_participant_and_says_n(fake: ModuleType, feature: st
     assert ax.get_yscale() == ("log" if feature == DENSITY else "linear")
 
 
+@pytest.mark.parametrize("feature", [DENSITY, "CD8_hscore_tissue"])
+def test_intervals_of_few_pairs_stand_within_the_axis(fake: ModuleType, feature: str) -> None:
+    """Four pairs: the interval of a mean is wider than their values, and is not cut."""
+    result = fake.make_result(genes=3, n=4, lost={}, seed=5)
+    ax = plot.paired(result, feature)
+    low, high = ax.get_ylim()
+    values = select(result, feature).pairs[["baseline_value", "on_value"]].to_numpy()
+    whiskers = [line for line in ax.lines if len(set(line.get_xdata())) == 1 and len(line.get_xdata()) == 2]
+    assert len(whiskers) == 2
+    ends = np.array([line.get_ydata() for line in whiskers], dtype=float)
+    assert ends.max() > values.max()
+    assert low <= ends.min()
+    assert ends.max() <= high
+
+
 def test_paired_summary_is_the_geometric_mean_with_its_t_interval(fake: ModuleType) -> None:
     """Oracle: scipy's mean and t interval of the logarithms; relative tolerance 1e-12."""
     result = fake.make_result(genes=3)

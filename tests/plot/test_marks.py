@@ -90,6 +90,25 @@ def test_a_forest_has_the_own_changes_of_participants_below_its_line(fake: Modul
     }
 
 
+def test_slopes_in_panels_mark_the_line_of_every_participant(fake: ModuleType) -> None:
+    """Where participants are many, each dose has a panel: a line, or a point, of each of them in one."""
+    result = fake.make_result(genes=3)
+    first = plot.paired_by(result, "CD8_density_tissue", "dose_mg")
+    found = [_owners(ax) for ax in first.figure.axes]
+    own = result.changes
+    own = own[(own["feature"] == "CD8_density_tissue") & (own["set"] == "strict")]
+    seen = own.loc[own[["baseline_value", "on_value"]].notna().any(axis=1), "participant_id"]
+    assert sum(map(len, found)) == len(seen) >= 9
+    assert {who for panel in found for who in panel} == {mark_of(person) for person in seen}
+    for panel in found:
+        for who, artists in panel.items():
+            (line,) = artists
+            assert isinstance(line, Line2D)
+            values = own[[mark_of(p) == who for p in own["participant_id"]]]
+            told = values[["baseline_value", "on_value"]].to_numpy(dtype=float).ravel()
+            assert np.array_equal(np.asarray(line.get_ydata()), told[np.isfinite(told)])
+
+
 def test_the_flow_marks_where_the_way_of_each_participant_ends(fake: ModuleType) -> None:
     made = fake.make_result(genes=3)
     flow = made.accountability

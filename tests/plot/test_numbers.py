@@ -12,10 +12,12 @@ from pdbiomarker.plot.numbers import (
     format_interval,
     format_number,
     format_p,
+    format_words,
     p_equals,
     p_name,
     smallest_exact_p,
 )
+from pdbiomarker.plot.style import figure, linear_axis
 
 
 @pytest.mark.parametrize(
@@ -82,6 +84,27 @@ def test_intervals_and_names() -> None:
     assert p_equals("Holm p", 0.0028) == "Holm p = 0.0028"
     assert p_equals("BH q", 1e-9) == "BH q < 0.0001"
     assert [p_name(a) for a in ("holm", "bh", None, "none", "x")] == ["Holm p", "BH q", "p", "p", "x p"]
+
+
+def test_words_have_the_signs_of_print() -> None:
+    assert (
+        format_words("r -0.5 (-3 to -.2), p <= 0.05, >= 2 of 101-005")
+        == "r −0.5 (−3 to −.2), p ≤ 0.05, ≥ 2 of 101-005"
+    )
+
+
+def test_a_linear_axis_writes_every_number_below_zero_with_a_minus() -> None:
+    ax = figure(3, 3).add_subplot()
+    ax.set_ylim(-4000, 4000)
+    linear_axis(ax, "y")
+    told = ax.yaxis.get_major_formatter()
+    assert [told(v, 0) for v in (-2500.0, -999.5, -0.5, 0.0, 2500.0)] == [
+        "−2,500",
+        "−999.5",
+        "−0.5",
+        "0",
+        "2,500",
+    ]
 
 
 def test_trap_31_smallest_exact_p_is_that_of_sign_flips() -> None:

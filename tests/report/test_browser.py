@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import dataclasses
 import os
 import re
 from collections.abc import Iterator
@@ -16,6 +17,8 @@ import pandas as pd
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+import pdbiomarker as pb
+from pdbiomarker.decide import Review
 from pdbiomarker.plot.numbers import format_number, format_p
 from pdbiomarker.report import build, pdf, render_html
 from pdbiomarker.report.content import Column, Document, Section, Table
@@ -420,3 +423,28 @@ def test_without_script_the_page_is_complete(browser: Browser, address: str, res
     label = str(page.locator("svg.live").first.get_attribute("aria-label"))
     assert re.match(r"Figure \d+: ", label)
     context.close()
+
+
+def test_no_table_is_wider_than_the_paper(
+    browser: Browser, trial: pb.PDResult, trial_review: Review, tmp_path: Path
+) -> None:
+    """A4 less its margins is 182 mm, 688 CSS pixels: wider, and a browser prints everything smaller."""
+    path = tmp_path / "review.html"
+    document = build(trial.study, trial, trial_review)
+    tables = tuple(
+        Section(s.key, s.title, tuple(b for b in s.blocks if isinstance(b, Table))) for s in document.sections
+    )
+    page_text = render_html(dataclasses.replace(document, sections=tables))
+    path.write_text(page_text, encoding="utf-8", newline="\n")
+    paper = browser.new_page(viewport={"width": 688, "height": 1000})
+    paper.emulate_media(media="print")
+    paper.goto(path.as_uri())
+    wide = paper.evaluate(
+        """() => { document.querySelectorAll("details:not(.zoom)").forEach(d => { d.open = true; });
+        return [...document.querySelectorAll("table.data")]
+          .filter(t => t.getBoundingClientRect().right > 689).map(t => t.id); }"""
+    )
+    many = paper.locator("table.many").count()
+    paper.close()
+    assert wide == []
+    assert many >= 5

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import io
+import itertools
 import os
 import re
 import zipfile
@@ -15,17 +16,30 @@ import pandas as pd
 import pytest
 from pptx import Presentation
 from pptx.dml.color import RGBColor
+from pptx.util import Emu
 from pypdf import PdfReader
 
 from pdbiomarker.plot.numbers import format_interval, format_number
+from pdbiomarker.plot.style import figure
 from pdbiomarker.report import build, complete_results, pdf
 from pdbiomarker.report.checklist import TO_FILL, checklist_section
-from pdbiomarker.report.content import Column, Document, Figure, Table, Text, numbered, sheet_names
+from pdbiomarker.report.content import (
+    Column,
+    Document,
+    Fact,
+    Figure,
+    RuleLine,
+    Table,
+    Text,
+    numbered,
+    sheet_names,
+)
 from pdbiomarker.report.deck import render_deck
-from pdbiomarker.report.deck_layout import write_cell
+from pdbiomarker.report.deck_layout import text_height, titled_once, write_cell
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.messages import effect_in_words
 from pdbiomarker.report.methods import methods_text
+from pdbiomarker.report.reconcile import both_true
 from pdbiomarker.report.trace import trace_rows
 from pdbiomarker.report.workbook import render_workbook
 from pdbiomarker.study import Declared
@@ -308,6 +322,37 @@ def test_empty_parts_build_in_slides_and_workbook(what: str, fake: ModuleType) -
     assert "nan" not in " ".join(texts).lower().split()
 
 
+def test_reasons_to_doubt_end_above_the_foot(document: Document) -> None:
+    """However long they are, with rules above them or without: they end at the foot."""
+    (first, *_) = document.findings
+    long = tuple(f"{i} of 8 participants give no evaluable pair; {'if the reason ' * 12}" for i in range(4))
+    rules = (RuleLine("stop", "x", "a mean above 1.25", "1.1", "90 %", "5 %"),) * 5
+    for told in (dataclasses.replace(first, doubts=long, rules=r) for r in ((), rules)):
+        made = dataclasses.replace(document, findings=(told,), sections=())
+        slide = Presentation(io.BytesIO(render_deck(made))).slides[1]
+        (frame,) = [s for s in slide.shapes if s.has_text_frame and "to doubt it" in s.text_frame.text]
+        need = sum(
+            text_height(p.text, int(p.runs[0].font.size.pt), bold=bool(p.runs[0].font.bold))
+            for p in frame.text_frame.paragraphs
+        )
+        assert Emu(frame.top).inches + need <= 7.1
+        assert "in the report" in frame.text_frame.text
+        for grid in (s for s in slide.shapes if s.has_table):
+            assert grid.top + grid.height <= frame.top
+
+
+def test_what_cannot_be_judged_is_no_effect_to_doubt(fake: ModuleType) -> None:
+    made = fake.make_result(genes=5, n=4, lost=dict.fromkeys(range(4), "on"))
+    document = build(made.study, made)
+    slides = list(Presentation(io.BytesIO(render_deck(document))).slides)
+    words = "\n".join(_words(s) for s in slides)
+    assert "not evaluable, C2D1 against screening" in _title(slides[1])
+    assert "Why it cannot be judged: 4 of 4 participants" in words
+    assert "Strongest reason" not in words + render_html(document)
+    assert "No gene of rna could be tested" in words
+    assert not any(getattr(b, "key", "").startswith("genes-") for s in document.sections for b in s.blocks)
+
+
 def test_an_empty_cell_makes_no_row_taller() -> None:
     slide = Presentation().slides.add_slide(Presentation().slide_layouts[6])
     cell = slide.shapes.add_table(1, 1, 0, 0, 914400, 914400).table.cell(0, 0)
@@ -315,3 +360,60 @@ def test_an_empty_cell_makes_no_row_taller() -> None:
     paragraph = cell.text_frame.paragraphs[0]._p
     assert paragraph.find("{*}endParaRPr").get("sz") == "1000"
     assert paragraph.find("{*}r") is None
+
+
+def test_a_drawing_does_not_repeat_the_title_of_its_slide() -> None:
+    """Only while it is on the slide: the page and the PDF have the same drawing with its whole title."""
+    fig = figure(4, 3)
+    axes = fig.subplots(1, 4)
+    names = ("CD8 density", "CD8 density: change per participant", "Effects: primary", "")
+    for ax, name in zip(axes, names, strict=True):
+        ax.set_title(name, loc="left")
+    with titled_once(fig, "CD8 density rose, × 2.10, in 9 pairs"):
+        shown = ["", "Change per participant", "Effects: primary", ""]
+        assert [ax.get_title(loc="left") for ax in axes] == shown
+    assert tuple(ax.get_title(loc="left") for ax in axes) == names
+
+
+def test_a_slide_shows_a_rule_that_stops_beside_the_sentence_that_joins_it(document: Document) -> None:
+    rules = tuple(
+        RuleLine(
+            verdict, f"rule_{i}", "mean ratio (rise) above 1.25, one-sided p ≤ 0.05", "2 of 8", "7 %", "99 %"
+        )
+        for i, verdict in enumerate(("consider", "consider", "consider", "stop"))
+    )
+    facts = (
+        Fact("beyond noise", "2 up of 8, by more than ×/÷ 3.14. That limit is noise from treated pairs."),
+        *both_true("Change shown", rules),
+        Fact("two estimates", "× 2.39 is the mixed model's, which also uses the 4 with one biopsy; the "
+             "decision rules judge the plain geometric mean of the 8 pairs, × 2.53."),
+    )  # fmt: skip
+    (first, *_) = document.findings
+    told = dataclasses.replace(first, rules=rules, decided=facts)
+    slide = Presentation(
+        io.BytesIO(render_deck(dataclasses.replace(document, findings=(told,), sections=())))
+    ).slides[1]
+    (grid,) = [shape.table for shape in slide.shapes if shape.has_table]
+    assert [grid.cell(row, 0).text for row in range(1, 5)] == ["consider", "consider", "consider", "stop"]
+    words = _words(slide)
+    assert "change shown, and stop: the mean moved" in words
+    assert "That limit is" not in words
+    assert "That limit is noise from treated pairs." in slide.notes_slide.notes_text_frame.text
+
+
+def test_measures_of_a_finding_do_not_run_into_each_other(document: Document) -> None:
+    """Boxes of effect, interval, pairs and evidence: none begins before the one at its left ends."""
+    (first, *_) = document.findings
+    long = dataclasses.replace(first, headline="+1.12 log2 CPM (× 2.2)", interval="0.573 to 1.67")
+    deck = Presentation(io.BytesIO(render_deck(dataclasses.replace(document, findings=(long,), sections=()))))
+    named = {"effect", "95 % CI", first.counted, "evidence"}
+    boxes = [
+        shape
+        for shape in deck.slides[1].shapes
+        if shape.has_text_frame and shape.text_frame.paragraphs[0].text in named
+    ]
+    assert len(boxes) == 4
+    boxes.sort(key=lambda shape: shape.left)
+    for left, right in itertools.pairwise(boxes):
+        assert left.left + left.width <= right.left + 2
+    assert boxes[-1].left + boxes[-1].width <= deck.slide_width

@@ -10,12 +10,16 @@ import pandas as pd
 import pytest
 from scipy import stats
 
+import pdbiomarker as pb
 from pdbiomarker import plot
+from pdbiomarker.decide import Review
 from pdbiomarker.plot.select import select, set_label
+from pdbiomarker.report.content import RuleLine
 from pdbiomarker.report.findings import SIMULATED, find_doubts, key_findings, notices
 from pdbiomarker.report.methods import limits_text, methods_text
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
+from pdbiomarker.report.reconcile import both_true
 
 DENSITY = "CD8_density_tissue"
 #: Changes that a paired t-test calls (p .027), but not without the fifth (p .063; scipy).
@@ -55,6 +59,36 @@ def test_a_fall_and_no_change_are_not_overclaimed(fake: ModuleType) -> None:
     assert finding.verdict == "No change shown"
     assert "rose" not in finding.sentence
     assert "agree with anything inside the interval (95 % CI 0.800 to 2.10)" in finding.sentence
+
+
+def _rule(verdict: str, name: str) -> RuleLine:
+    return RuleLine(verdict, name, "more", "less", "1 %", "90 %")
+
+
+def test_a_test_and_a_rule_that_seem_to_disagree_are_joined() -> None:
+    stopped = [_rule("stop", "rcv_fraction"), _rule("consider", "x"), _rule("stop", "own")]
+    (fact,) = both_true("Change shown", stopped)
+    assert fact.name == "change shown, and stop"
+    assert "in as many participants, as rcv_fraction and own ask for." in fact.value
+    assert fact.value.endswith("Both can be true.")
+    assert "as own asks for." in both_true("Consider", stopped[2:])[0].value
+    (fact,) = both_true("No change shown", [_rule("go", "x_of_n")])
+    assert (fact.name, "x_of_n asks for something else" in fact.value) == ("no change shown, and go", True)
+    agree = (("Change shown", [_rule("go", "a")]), ("Not evaluable", stopped), ("No change shown", stopped))
+    for verdict, rules in (("Change shown", []), *agree):
+        assert both_true(verdict, rules) == ()
+
+
+def test_the_front_page_joins_a_change_and_a_rule_that_stops(
+    trial: pb.PDResult, trial_review: Review
+) -> None:
+    found = [one for one in key_findings(trial, trial_review) if one.rules]
+    assert found
+    for one in found:
+        stops = any(line.verdict == "stop" for line in one.rules)
+        joined = [fact for fact in one.decided if fact.name.endswith(", and stop")]
+        assert not any("<=" in line.asks for line in one.rules)
+        assert bool(joined) == (stops and one.verdict in {"Change shown", "Consider"})
 
 
 def test_units_and_odds_have_their_own_words(fake: ModuleType) -> None:

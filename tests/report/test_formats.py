@@ -242,6 +242,34 @@ def test_without_a_browser_the_pdf_is_refused_with_a_remedy(
         pdf.render_pdf(render_html(document))
 
 
+def test_a_browser_that_fails_is_told_with_its_last_words(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A stand-in that speaks as Chromium does: heads of its log, colours, folders, the same thing twice."""
+    program = tmp_path / "browser"
+    said = (
+        "[1:1:1127/021614.123456:ERROR:dbus/bus.cc(408)] Failed to connect.",
+        "[1:1:1127/021614.223456:ERROR:zygote_host_impl_linux.cc(90)] Running as root without --no-sandbox.",
+        "\x1b[31mNo space left in /home/somebody/profile/cache\x1b[0m",
+        "\x1b[31mNo space left in /home/somebody/profile/cache\x1b[0m",
+    )
+    lines = "".join(f"printf '%s\\n' '{one}' >&2\n" for one in said)
+    program.write_text(f"#!/bin/sh\n{lines}exit 21\n", encoding="utf-8", newline="\n")
+    program.chmod(0o755)
+    monkeypatch.setattr(pdf, "browser", lambda: str(program))
+    with pytest.raises(ResourceError, match="E-RUN-007") as caught:
+        pdf.render_pdf("<html></html>")
+    told = str(caught.value)
+    assert (
+        "did not print (exit 21); its last words: Failed to connect | Running as root without --no-sandbox | "
+        "No space left in cache. Remedy:"
+    ) in told
+    assert "somebody" not in told
+    program.write_text("#!/bin/sh\nexit 1\n", encoding="utf-8", newline="\n")
+    with pytest.raises(ResourceError, match=r"\(exit 1\), and said nothing\. Remedy:"):
+        pdf.render_pdf("<html></html>")
+
+
 @pytest.mark.browser
 def test_the_pdf_holds_every_finding_and_no_clock(document: Document) -> None:
     if pdf.browser() is None:
