@@ -152,8 +152,8 @@ def uniformity(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        Indexed by gene: `distance` of Kolmogorov and Smirnov, its `p`, that adjusted by Holm over the genes
-        (`holm`), and the share of flips with p below .05 (`below_05`).
+        Indexed by gene: `distance` of Kolmogorov and Smirnov, its p adjusted by Holm over the genes (`holm`),
+        and the share of flips with p below .05 (`below_05`).
     """
     flips = table[table["flip"] > 0]
     genes = flips.columns[list(flips.columns).index("smallest_q") + 1 :]
@@ -164,8 +164,8 @@ def uniformity(table: pd.DataFrame) -> pd.DataFrame:
             continue
         test = stats.kstest(p, "uniform")
         rows.append((gene, float(test.statistic), float(test.pvalue), float((p < 0.05).mean())))
-    found = pd.DataFrame(rows, columns=["gene", "distance", "p", "below_05"]).set_index("gene")
-    return found.assign(holm=adjust(found["p"].to_numpy(dtype=float), "holm").p)
+    found = pd.DataFrame(rows, columns=["gene", "distance", "holm", "below_05"]).set_index("gene")
+    return found.assign(holm=adjust(found["holm"].to_numpy(dtype=float), "holm").p)
 
 
 def main() -> None:
