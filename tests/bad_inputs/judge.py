@@ -31,8 +31,8 @@ from pdbiomarker.expression import hdf5_probe
 EXAMPLES = Path(__file__).resolve().parents[2] / "docs" / "error_examples.csv"
 #: No reader may take longer (seconds), or more memory than this beyond what the interpreter holds.
 LONGEST = 20.0
-#: How much longer it may take where each line is counted (`make coverage`).
-_COUNTED = 6.0 if "COVERAGE_FILE" in os.environ else 1.0
+#: How much longer it may take where each line is counted (`make coverage`), those of the compiler too.
+_COUNTED = 20.0 if "COVERAGE_FILE" in os.environ else 1.0
 MEMORY = 2 * 2**30
 #: Making an input may take a while the first time: compiled code, a whole run of a small study.
 _PATIENCE = 240.0 * _COUNTED
