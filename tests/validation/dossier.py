@@ -329,8 +329,8 @@ def _uniformity(table: pd.DataFrame) -> list[str]:
         f"p of {len(found)} genes (every {label_flips.EVERY}th by reads) over these flips against a uniform distribution"
         f" (Kolmogorov-Smirnov):",
         f"median distance {rate(found['distance'].median())}, largest {rate(found['distance'].max())};"
-        f" {len(differ)} genes differ at .05 after Holm, with at most",
-        f"{rate(differ.max())} of their p below .05. Of all these p {rate(found['below_05'].mean())} lie below .05, gene by gene"
+        f" {len(differ)} genes differ at .05 after Holm, and of each of these",
+        f"at most {rate(differ.max())} of p lie below .05. Of all these p {rate(found['below_05'].mean())} lie below .05, gene by gene"
         f" {rate(found['below_05'].min())} to {rate(found['below_05'].max())}: for",
         "some genes the test is more cautious than it need be; why was not found out.",
     ]

