@@ -79,6 +79,32 @@ class Titres(StrEnum):
     log10 = "log10"
 
 
+ColumnMeanings = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="THEIRS=OURS", help="What a column is, such as 'X=x_px'. Repeat for more.", callback=with_sign
+    ),
+]
+ClassMeanings = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--class", metavar="TEXT=MEANING", help="What a class means: 'Other=negative'.", callback=with_sign
+    ),
+]
+RowsWhere = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLUMN=TEXT", help="Read only the rows that have this text there.", callback=with_sign
+    ),
+]
+DatasetFiles = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="DATASET=FILE", help="cdisc: which file is a dataset. Repeat for more.", callback=with_sign
+    ),
+]
+
+
 def import_(  # noqa: PLR0913 -- one for each option of the command
     files: Annotated[
         list[Path],
@@ -95,40 +121,13 @@ def import_(  # noqa: PLR0913 -- one for each option of the command
     mpp: Annotated[
         float | None, typer.Option(metavar="UM", help="Micrometres per pixel, where an export is in pixels.")
     ] = None,
-    column: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="THEIRS=OURS",
-            help="What a column is, such as 'X=x_px'. Repeat for more.",
-            callback=with_sign,
-        ),
-    ] = None,
-    class_: Annotated[
-        list[str] | None,
-        typer.Option(
-            "--class",
-            metavar="TEXT=MEANING",
-            help="What a class means: 'Other=negative'.",
-            callback=with_sign,
-        ),
-    ] = None,
-    where: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLUMN=TEXT", help="Read only the rows that have this text there.", callback=with_sign
-        ),
-    ] = None,
+    column: ColumnMeanings = None,
+    class_: ClassMeanings = None,
+    where: RowsWhere = None,
     reader: Annotated[
         str | None, typer.Option(metavar="NAME", help="cdisc: whose assessments of the tumour count.")
     ] = None,
-    use: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="DATASET=FILE",
-            help="cdisc: which file is a dataset. Repeat for more.",
-            callback=with_sign,
-        ),
-    ] = None,
+    use: DatasetFiles = None,
     titres: Annotated[Titres | None, typer.Option(help="cdisc: the scale of antibody titres.")] = None,
     severity_as_grade: Annotated[
         bool, typer.Option("--severity-as-grade", help="cdisc: mild, moderate, severe are grades 1, 2, 3.")

@@ -36,6 +36,7 @@ from pdbiomarker.shares import clopper_pearson
 
 __all__ = ["regression_to_the_mean", "sensitivity", "thresholds", "tipping_point"]
 
+Counts = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 _SET_WORDS: Final = {
     "strict": "strict (primary)",
@@ -330,53 +331,9 @@ def thresholds(result: Result, review: Review, feature: str, *, ax: Axes | None 
         rows = one.table("threshold")
         if not len(rows):
             return empty(ax, title, _verdict(one, "threshold"))
-        at = np.arange(len(rows))
         k, n = rows["n_up"].to_numpy(dtype=int), rows["n_evaluable"].to_numpy(dtype=int)
-        low, high = clopper_pearson(k, n)
-        chance = rows["chance_by_noise"].to_numpy(dtype=float)
-        ax.bar(
-            at,
-            100 * chance,
-            width=0.56,
-            color=GRID,
-            edgecolor=FAINT,
-            lw=0.8,
-            zorder=1,
-            label="by noise alone",
-        )
-        ax.vlines(at, 100 * low, 100 * high, color=ACCENT, lw=1.8, zorder=2)
-        ax.plot(
-            at,
-            100 * k / n,
-            ls="",
-            marker="o",
-            ms=7,
-            color=ACCENT,
-            mec="white",
-            zorder=3,
-            label="observed, 95 % CI",
-        )
-        for i in range(len(rows)):
-            ax.annotate(
-                f"{k[i]} of {n[i]}",
-                (at[i], 100 * k[i] / n[i]),
-                xytext=(8, 0),
-                textcoords="offset points",
-                fontsize=8,
-                va="center",
-                color=ACCENT,
-            )
-            ax.annotate(
-                f"{format_number(100 * chance[i], 2)} %",
-                (at[i] - 0.3, 100 * chance[i]),
-                xytext=(-2, 0),
-                textcoords="offset points",
-                fontsize=7.5,
-                va="center",
-                ha="right",
-                color=MUTED,
-            )
-        ax.set_xticks(at, [f"≥ {fold:g}-fold" for fold in rows["fold"]])
+        _draw_shares(ax, k, n, chance=rows["chance_by_noise"].to_numpy(dtype=float))
+        ax.set_xticks(np.arange(len(rows)), [f"≥ {fold:g}-fold" for fold in rows["fold"]])
         ax.set_xlim(-0.75, len(rows) - 0.25)
         ax.set_ylim(0, 104)
         ax.set_ylabel("participants with such a rise (%)")
@@ -386,6 +343,53 @@ def thresholds(result: Result, review: Review, feature: str, *, ax: Axes | None 
         seen = [f"{k[i]} of {n[i]} at {fold:g}-fold or more" for i, fold in enumerate(rows["fold"])]
         describe(ax, f"Observed: {'; '.join(seen)}.")
         return ax
+
+
+def _draw_shares(ax: Axes, k: Counts, n: Counts, *, chance: npt.NDArray[np.float64]) -> None:
+    """Draw k of n at each threshold with their limits, beside what noise alone gives."""
+    at, (low, high) = np.arange(len(k)), clopper_pearson(k, n)
+    ax.bar(
+        at,
+        100 * chance,
+        width=0.56,
+        color=GRID,
+        edgecolor=FAINT,
+        lw=0.8,
+        zorder=1,
+        label="by noise alone",
+    )
+    ax.vlines(at, 100 * low, 100 * high, color=ACCENT, lw=1.8, zorder=2)
+    ax.plot(
+        at,
+        100 * k / n,
+        ls="",
+        marker="o",
+        ms=7,
+        color=ACCENT,
+        mec="white",
+        zorder=3,
+        label="observed, 95 % CI",
+    )
+    for i in range(len(k)):
+        ax.annotate(
+            f"{k[i]} of {n[i]}",
+            (at[i], 100 * k[i] / n[i]),
+            xytext=(8, 0),
+            textcoords="offset points",
+            fontsize=8,
+            va="center",
+            color=ACCENT,
+        )
+        ax.annotate(
+            f"{format_number(100 * chance[i], 2)} %",
+            (at[i] - 0.3, 100 * chance[i]),
+            xytext=(-2, 0),
+            textcoords="offset points",
+            fontsize=7.5,
+            va="center",
+            ha="right",
+            color=MUTED,
+        )
 
 
 def _verdict(one: Drawn, check: str) -> str:

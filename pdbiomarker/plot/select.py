@@ -335,12 +335,21 @@ class _Places:
     """Where the rows of each feature stand in a table: quicker than a look through all rows for each."""
 
     def __init__(self, table: pd.DataFrame) -> None:
+        # pandas writes into a copy of what another object holds too: these stay as they are now.
+        self._seen = {column: table[column] for column in _NAMES if column in table.columns}
         codes, names = pd.factorize(table["feature"])
         self._order = np.argsort(codes, kind="stable")
         self._ends = np.searchsorted(codes[self._order], np.arange(len(names) + 1))
         self._codes = {str(name): code for code, name in enumerate(names)}
         #: Rows that were asked for: several figures show the same feature.
         self.found: dict[tuple[object, ...], pd.DataFrame] = {}
+
+    def is_of(self, table: pd.DataFrame) -> bool:
+        """Whether no name in the table was written since, as a user of a notebook may do."""
+        return all(
+            column in table.columns and _is_as_seen(table[column], seen)
+            for column, seen in self._seen.items()
+        )
 
     def of(self, feature: str) -> npt.NDArray[np.intp]:
         """The places of a feature, first to last."""
@@ -354,13 +363,26 @@ _KEPT: Final = 500
 _KNOWN: Final[dict[tuple[int, int], _Places]] = {}
 
 
+#: Columns by which rows are found, and what stands beside them in figures.
+_NAMES: Final = ("assay", "feature", "label", "contrast", "set", "participant_id")
+
+
+def _is_as_seen(column: pd.Series, seen: pd.Series) -> bool:
+    """Whether a column has the values that it had; of objects it is enough that they lie where they lay."""
+    if column.dtype == object and seen.dtype == object:
+        return bool(np.shares_memory(column.to_numpy(), seen.to_numpy()))
+    return column.equals(seen)
+
+
 def _known(table: pd.DataFrame) -> _Places:
-    """What is known of a table, whose columns of names nobody changes."""
+    """What is known of a table as it is now."""
     key = id(table), len(table)
-    if key not in _KNOWN:
-        _KNOWN[key] = _Places(table)
+    known = _KNOWN.get(key)
+    if known is None:
         weakref.finalize(table, _KNOWN.pop, key, None)
-    return _KNOWN[key]
+    if known is None or not known.is_of(table):
+        known = _KNOWN[key] = _Places(table)
+    return known
 
 
 def _places(table: pd.DataFrame, feature: str) -> npt.NDArray[np.intp]:

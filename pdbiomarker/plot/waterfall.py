@@ -38,6 +38,8 @@ __all__ = ["waterfall"]
 
 #: Opacity of bars that noise alone could make.
 _PALE = 0.38
+#: Up to so many bars each has its number.
+_MOST_NUMBERED = 24
 
 
 def waterfall(
@@ -133,30 +135,10 @@ def _draw(
     low, high = min(0.0, float(values.min()), *(-v for v in reach)), max(0.0, float(values.max()), *reach)
     pad = 0.16 * (high - low) or 0.5
     low, high = low - (pad if low < 0 else 0.35 * pad), high + (pad if high > 0 else 0.35 * pad)
-    if ratio:
-        ratio_axis(ax, "y", low, high)
-        name = "odds ratio" if chosen.kind == "proportion" else "fold change"
-        ax.set_ylabel(f"{name}, {plain(chosen.on, 16)} / {plain(chosen.baseline, 16)}\n(log axis)")
-    else:
-        ax.set_ylim(low, high)
-        linear_axis(ax, "y")
-        ax.set_ylabel(f"change ({plain(chosen.row['effect_unit'], 20)})")
+    _change_axis(ax, chosen, low, high)
     ax.axhline(0, color=INK, lw=0.9, zorder=4)
-    if n <= 24:
-        for x, value in enumerate(values):
-            text = f"{format_number(2.0**value, 2)}×" if ratio else format_number(float(value), 2)
-            number = ax.annotate(
-                text,
-                (x, value),
-                xytext=(0, 3 if value >= 0 else -3),
-                textcoords="offset points",
-                ha="center",
-                va="bottom" if value >= 0 else "top",
-                fontsize=7,
-                zorder=6,
-                bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4, "lw": 0},
-            )
-            mark(number, people[x])
+    if n <= _MOST_NUMBERED:
+        _number_bars(ax, people, values, ratio=ratio)
     shown = lost if len(lost) <= 20 and n + len(lost) <= 70 else []
     if shown:
         _draw_lost(ax, n, shown)
@@ -183,6 +165,36 @@ def _draw(
     up = int((values > 0).sum())
     facts = f"{n} pairs: {up} up, {int((values < 0).sum())} down{none}; {chosen.set_name}."
     titles(ax, f"{chosen.label}: change per participant", facts + told)
+
+
+def _change_axis(ax: Axes, chosen: Selection, low: float, high: float) -> None:
+    """Scale and name the axis of the changes: ratios are log2 here, and read as ratios."""
+    if chosen.kind in RATIO_KINDS:
+        ratio_axis(ax, "y", low, high)
+        name = "odds ratio" if chosen.kind == "proportion" else "fold change"
+        ax.set_ylabel(f"{name}, {plain(chosen.on, 16)} / {plain(chosen.baseline, 16)}\n(log axis)")
+    else:
+        ax.set_ylim(low, high)
+        linear_axis(ax, "y")
+        ax.set_ylabel(f"change ({plain(chosen.row['effect_unit'], 20)})")
+
+
+def _number_bars(ax: Axes, people: list[str], values: np.ndarray, *, ratio: bool) -> None:
+    """Write each change at the end of its bar."""
+    for x, value in enumerate(values):
+        text = f"{format_number(2.0**value, 2)}×" if ratio else format_number(float(value), 2)
+        number = ax.annotate(
+            text,
+            (x, value),
+            xytext=(0, 3 if value >= 0 else -3),
+            textcoords="offset points",
+            ha="center",
+            va="bottom" if value >= 0 else "top",
+            fontsize=7,
+            zorder=6,
+            bbox={"facecolor": "white", "alpha": 0.8, "pad": 0.4, "lw": 0},
+        )
+        mark(number, people[x])
 
 
 def _draw_limits(ax: Axes, noise: Drawn, values: np.ndarray) -> str:

@@ -10,8 +10,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from pdbiomarker.errors import InputError, Problem
+from pdbiomarker.run.request import Request, RunOutcome
 from pdbiomarker.run.road import travel
-from pdbiomarker.run.trip import Request, RunOutcome
 
 __all__ = ["RunOutcome", "change_study", "quantify_slides", "run_study"]
 

@@ -18,8 +18,8 @@ from pdbiomarker.expression.ncounter import rcc_files
 from pdbiomarker.normalize import NormalizeOptions, normalize
 from pdbiomarker.normalize.size_factors import Normalization
 from pdbiomarker.provenance import code_version, write_text
+from pdbiomarker.run.request import RunOutcome
 from pdbiomarker.run.results import frame_of, quarantine_table, write_assay
-from pdbiomarker.run.trip import RunOutcome
 from pdbiomarker.tables import write_table
 
 __all__ = ["ExpressionOptions", "write_expression"]

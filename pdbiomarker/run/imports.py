@@ -13,8 +13,8 @@ from pdbiomarker import ihc
 from pdbiomarker.audit import AUDIT, HEAD, SIGNOFFS
 from pdbiomarker.errors import InputError, Problem, Problems
 from pdbiomarker.provenance import MANIFEST, FolderLock, Manifest, now_utc, sha256_file, write_manifest
+from pdbiomarker.run.request import RunOutcome
 from pdbiomarker.run.results import write_assay
-from pdbiomarker.run.trip import RunOutcome
 from pdbiomarker.tables import write_table
 
 __all__ = ["import_exports"]

@@ -39,8 +39,9 @@ from pdbiomarker.provenance import (
 from pdbiomarker.run.folder import LOG, Basis, check_folder, check_space, prepare_folder
 from pdbiomarker.run.jobs import Job, run_jobs
 from pdbiomarker.run.progress import Display
+from pdbiomarker.run.request import Request, RunOutcome
 from pdbiomarker.run.sharing import sweep_jobs
-from pdbiomarker.run.trip import Request, RunOutcome, Trip, value_of
+from pdbiomarker.run.trip import Trip, value_of
 from pdbiomarker.run.work import Work
 
 __all__ = [

@@ -27,17 +27,10 @@ from pdbiomarker.run.folder import (
 )
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
+from pdbiomarker.run.request import Request, RunOutcome
 from pdbiomarker.run.road import make_folder, terminable
 from pdbiomarker.run.sharing import JobNote, item_lock, shared_job, sweep_jobs
-from pdbiomarker.run.trip import (
-    Request,
-    RunOutcome,
-    Trip,
-    forget_other_slides,
-    lost_slide,
-    slide_seconds,
-    value_of,
-)
+from pdbiomarker.run.trip import Trip, forget_other_slides, lost_slide, slide_seconds, value_of
 from pdbiomarker.run.work import CHECK, SLIDES, WATCHED, Work, WorkFolder, look, look_of, slide_key
 
 __all__ = ["STEPS", "SUMMARY", "StepOptions", "run_step", "work_folder_of"]

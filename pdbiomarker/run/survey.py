@@ -40,6 +40,9 @@ __all__ = [
     "survey",
 ]
 
+#: Panels of an assay of slides, and the compartments in which each can measure.
+Compartments = Mapping[str, tuple[str, ...]]
+
 #: Where a simulated study keeps what was planted.
 TRUTH: Final = "truth/features.csv"
 
@@ -101,12 +104,13 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
         )
         return Survey(study, None, plan_file, {}, Problems([*study.problems, *found]))
     assays: Mapping[str, AnnData] = {}
+    drawn: Mapping[str, Compartments] = {}
     read = False
     if study is not None:
         found.extend(study.problems)
         found.extend(read_truth(study)[1])
         with Collecting(found):
-            _check_panels(study)
+            drawn = _check_panels(study)
             found.extend(twins_among(study))
         with Collecting(found):
             rules_of_folder(study.path)
@@ -123,7 +127,7 @@ def survey(folder: Path, plan: Path | None = None) -> Survey:
     if study is not None and the_plan is not None:
         found.extend(undeclared_events(study, the_plan.intercurrent))
         with Collecting(found):
-            found.extend(_check_plan(study, the_plan, assays))
+            found.extend(_check_plan(study, the_plan, assays, drawn))
         with Collecting(found):
             check_decisions(the_plan, folder)
             found.extend(censored_problems(the_plan, assays))
@@ -214,7 +218,9 @@ def plan_of(study: Study | None, file: Path | None, assays: Mapping[str, AnnData
     return None if study is None else Plan.default(study)
 
 
-def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> list[Problem]:
+def _check_plan(
+    study: Study, plan: Plan, counts: Mapping[str, AnnData], drawn: Mapping[str, Compartments]
+) -> list[Problem]:
     """Refuse what the analysis would refuse: formula, contrasts, random terms, features, decision rules.
 
     Returns
@@ -224,13 +230,11 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> list
     """
     model = read_model(study, plan)
     assays, lacking = dict(counts), {}
-    for spec in study.spec.assays:
-        if spec.kind == "ihc" and spec.cells is None:
-            possible = compartments_of(study, spec)
-            assays[spec.name] = empty_assay(possible)
-            drawn = empty_assay(dict.fromkeys(possible, COMPARTMENTS))
-            for feature in drawn.var_names.difference(assays[spec.name].var_names):
-                lacking[spec.name, str(feature)] = why_lacking(spec, str(feature))
+    for name, possible in drawn.items():
+        assays[name] = empty_assay(possible)
+        everything = empty_assay(dict.fromkeys(possible, COMPARTMENTS))
+        for feature in everything.var_names.difference(assays[name].var_names):
+            lacking[name, str(feature)] = why_lacking(study.spec.assay(name), str(feature))
     problems = Problems()
     families: dict[str, tuple[str, ...]] = {}
     for family, refs in plan.families.items():
@@ -265,7 +269,14 @@ def _check_plan(study: Study, plan: Plan, counts: Mapping[str, AnnData]) -> list
     return list(primary_problems(study, primary, assays, visits))
 
 
-def _check_panels(study: Study) -> None:
+def _check_panels(study: Study) -> dict[str, Compartments]:
+    """Refuse panels that cannot be read, or give two features one name.
+
+    Returns
+    -------
+    dict
+        Of each assay of slides that are to be measured: its panels, and the compartments that each can have.
+    """
     problems = Problems()
     for panel in sorted(panels_named(study)):
         try:
@@ -273,21 +284,27 @@ def _check_panels(study: Study) -> None:
         except InputError as error:
             problems.extend(error.problems)
     problems.raise_if_any()
-    for spec in study.spec.assays:
+    drawn: dict[str, Compartments] = {
+        spec.name: compartments_of(study, spec)
+        for spec in study.spec.assays
+        if spec.kind == "ihc" and spec.cells is None
+    }
+    for assay, panels in drawn.items():
         markers: set[str] = set()
-        for name in sorted(compartments_of(study, spec)) if spec.kind == "ihc" and spec.cells is None else ():
+        for name in sorted(panels):
             marker = ihc.read_panel(name).marker
             if marker in markers:
                 problems.add(
                     "E-PANEL-001",
-                    f"Two panels of the assay {spec.name!r} measure {marker}: their features have one name.",
+                    f"Two panels of the assay {assay!r} measure {marker}: their features have one name.",
                     remedy="Measure all of its slides with one panel, or make two assays of them.",
-                    file=spec.slides or "slides.csv",
+                    file=study.spec.assay(assay).slides or "slides.csv",
                     column="panel",
                     value=Path(name).name,
                 )
             markers.add(marker)
     problems.raise_if_any()
+    return drawn
 
 
 def _before_first_dose(study: Study) -> Iterator[Problem]:

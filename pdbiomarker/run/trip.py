@@ -8,7 +8,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Final, Literal
+from typing import Any, Final
 
 from pdbiomarker import audit
 from pdbiomarker.errors import (
@@ -42,14 +42,12 @@ from pdbiomarker.run.documents import STEPS, document_of, report_facts, report_k
 from pdbiomarker.run.folder import BASIS, LOG
 from pdbiomarker.run.jobs import Ended, Job, run_jobs
 from pdbiomarker.run.progress import Display
+from pdbiomarker.run.request import Request, RunOutcome, again
 from pdbiomarker.run.work import Work, look
 from pdbiomarker.verification import later_files
 
 __all__ = [
-    "Request",
-    "RunOutcome",
     "Trip",
-    "again",
     "forget_other_slides",
     "lost_slide",
     "slide_seconds",
@@ -59,74 +57,6 @@ __all__ = [
 _QUARANTINED: Final = 4
 _SLIDE_SECONDS: Final = 3600.0
 _SLIDE_SECONDS_PER_BYTE: Final = 3600.0 / (1 << 30)
-
-#: How far up and down from the results folder a path is still told.
-_UPS: Final = 2
-_DOWNS: Final = 2
-
-Until = Literal["assays", "change", "report"]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Request:
-    """What is asked of a run.
-
-    Attributes
-    ----------
-    command : str
-        The public function, for the manifest.
-    survey : str
-        ``"package.module:function"`` that checks the input and describes the work.
-    arguments : mapping
-        Its arguments.
-    out : Path
-        The results folder.
-    until : {"assays", "change", "report"}
-        The last step.
-    workers : int
-        Slides at a time.
-    fresh, dry_run, progress : bool
-        As for :func:`pdbiomarker.run_study`.
-    """
-
-    command: str
-    survey: str
-    arguments: Mapping[str, Any]
-    out: Path
-    until: Until = "report"
-    workers: int = 1
-    fresh: bool = False
-    dry_run: bool = False
-    progress: bool = True
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class RunOutcome:
-    """How a run ended.
-
-    Attributes
-    ----------
-    exit_code : int
-        0, or 4 when an item was quarantined.
-    out : Path
-        The results folder.
-    made : tuple of Path
-        The files to look at first, such as the report.
-    problems : tuple of Problem
-        Warnings and quarantined items.
-    steps_made, steps_kept : tuple of str
-        Steps that this run carried out, and those that it found complete.
-    todo : tuple of str
-        With `dry_run`: what would be done, line by line.
-    """
-
-    exit_code: int
-    out: Path
-    made: tuple[Path, ...]
-    problems: tuple[Problem, ...]
-    steps_made: tuple[str, ...] = ()
-    steps_kept: tuple[str, ...] = ()
-    todo: tuple[str, ...] = ()
 
 
 class Trip:
@@ -501,26 +431,6 @@ def value_of(ended: Ended) -> Any:
         f"E-RUN-005 the step {ended.job.name!r} ended early: {ended.value}. "
         "Remedy: free memory or disk, then give the same command again: it goes on from there."
     )
-
-
-def again(arguments: Mapping[str, Any], out: Path) -> dict[str, Any]:
-    """Return the arguments of a run with its paths seen from the results folder, for repeating it.
-
-    A path is kept where it lies close by, as a study beside its results does: the way to any other would
-    name folders of the user, so it is empty and has to be given again.
-    """
-
-    def seen(value: Any) -> Any:
-        if isinstance(value, list | tuple):
-            return [seen(item) for item in value]
-        if not isinstance(value, str) or not Path(value).is_absolute():
-            return value
-        parts = Path(os.path.relpath(value, out.absolute())).parts
-        ups = parts.count("..")
-        close = ups <= _UPS and len(parts) - ups <= _DOWNS
-        return {"path": "/".join(parts) if close else ""}
-
-    return {name: seen(value) for name, value in arguments.items()}
 
 
 def _hash_now(path: Path) -> str:

@@ -249,3 +249,28 @@ def test_labels_of_the_waterfall_keep_apart(fake: ModuleType, n: int) -> None:
 
 def wide() -> Axes:
     return plt.figure(figsize=(11.0, 4.6), layout="constrained").add_subplot()
+
+
+# --- rows found once ----------------------------------------------------------------------------------
+
+
+def test_names_written_into_a_result_after_a_first_look_are_seen(fake: ModuleType) -> None:
+    """A notebook's user renames what he saw: rows are found by the names that stand there now."""
+    result = fake.make_result(genes=3, n=12)
+    before = select(result, DENSITY)
+    for table in (result.table, result.changes):
+        table["feature"] = table["feature"].replace({"CD8_density_tissue": "mine"})
+    with pytest.raises(InputError, match="E-RESULT-001"):
+        select(result, DENSITY)
+    renamed = select(result, "ihc:mine")
+    columns = ["participant_id", "change"]
+    pd.testing.assert_frame_equal(renamed.pairs[columns], before.pairs[columns])
+    result.table.loc[result.table["feature"] == "mine", "label"] = "T cells"
+    assert select(result, "ihc:mine").label == "T cells"
+
+
+def test_a_table_as_it_was_is_looked_through_once(fake: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = fake.make_result(genes=3, n=12)
+    select(result, DENSITY)
+    monkeypatch.setattr("pdbiomarker.plot.select._Places", None)
+    select(result, DENSITY)

@@ -15,7 +15,7 @@ import pdbiomarker as pb
 from pdbiomarker import audit
 from pdbiomarker.errors import InputError, VerificationError
 from pdbiomarker.provenance import code_commit, read_manifest, sha256_file, write_manifest
-from pdbiomarker.run.trip import again
+from pdbiomarker.run.request import again
 from pdbiomarker.verification import verify
 
 
