@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import math
+import textwrap
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -151,7 +151,7 @@ def _pad(size: int) -> float:
 
 def _em(size: int) -> float:
     """Average width of a character in inches."""
-    return size * 0.61 / 72
+    return size * 0.57 / 72
 
 
 def _column_widths(
@@ -186,8 +186,9 @@ def text_height(text: str, size: int, *, bold: bool = False) -> float:
 
 
 def lines_of(text: str, width: int) -> int:
-    """Lines that a text takes at so many characters a line."""
-    return max(1, sum(max(1, math.ceil(len(part) / width)) for part in text.splitlines() or [""]))
+    """Lines that a text takes at so many characters a line, broken between words."""
+    width = max(width, 1)
+    return max(1, sum(max(1, len(textwrap.wrap(part, width))) for part in text.splitlines()))
 
 
 def short(text: str, limit: int) -> str:
