@@ -134,7 +134,7 @@ def rule_lines(result: Result, review: Review | None, reference: str, contrast: 
                     observed=_in_units(result, review, reference, row.observed or ""),
                     if_inert=_share(row.p_if_inert) if told else "–",
                     if_target=f"{_share(row.p_if_target)} ({true})" if told else "–",
-                    note=str(row.note or "").split("; ")[0] if verdict == "not evaluable" else "",
+                    note=_of_scale(row.note).split("; ")[0] if verdict == "not evaluable" else "",
                     capped=str(row.capped_by or ""),
                 )
             )
@@ -178,6 +178,12 @@ def _in_units(result: Result, review: Review, reference: str, text: str) -> str:
         return said
     unit = effect_unit(result, select(result, reference, review.contrast).row)
     return said.replace("points", unit) if unit not in {"", "units"} else said
+
+
+def _of_scale(note: object) -> str:
+    """A note of the review; the scale of what has no fold changes in words."""
+    said = "" if pd.isna(note) else str(note)
+    return said.replace("the identity scale", "a score, which has no fold changes")
 
 
 def _shown(review: Review) -> tuple[str, ...]:
@@ -292,7 +298,8 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
         for a, f, seen in zip(rows["assay"], rows["feature"], rows["observed"], strict=True)
     ]
     asked = [format_words(text) if isinstance(text, str) else text for text in rows["criterion"]]
-    told = {"observed": observed, "if_inert": inert, "if_target": target, "verdict": verdicts}
+    notes = [_of_scale(text) for text in rows["note"]]
+    told = {"note": notes, "observed": observed, "if_inert": inert, "if_target": target, "verdict": verdicts}
     return rows.assign(label=named, criterion=asked, **told)
 
 

@@ -196,7 +196,7 @@ class _Deck:
         frame = box(slide, MARGIN, top, INNER, 0.9)
         for position, (text, size) in enumerate(told):
             line(frame, text, size=size, first=position == 0, after=3)
-            top += 0.27 * lines_of(text, 132)
+            top += text_height(text, size)
         below = self._doubts(slide, finding)
         if finding.rules:
             self._rules(slide, finding, top + 0.15, below)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import io
-import math
+import textwrap
 import zipfile
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Final
@@ -151,7 +151,7 @@ def _pad(size: int) -> float:
 
 def _em(size: int) -> float:
     """Average width of a character in inches."""
-    return size * 0.61 / 72
+    return size * 0.57 / 72
 
 
 def _column_widths(
@@ -186,8 +186,9 @@ def text_height(text: str, size: int, *, bold: bool = False) -> float:
 
 
 def lines_of(text: str, width: int) -> int:
-    """Lines that a text takes at so many characters a line."""
-    return max(1, sum(max(1, math.ceil(len(part) / width)) for part in text.splitlines() or [""]))
+    """Lines that a text takes at so many characters a line, broken between words."""
+    width = max(width, 1)
+    return max(1, sum(max(1, len(textwrap.wrap(part, width))) for part in text.splitlines()))
 
 
 def short(text: str, limit: int) -> str:
@@ -253,19 +254,20 @@ def titled_once(drawing: Figure, message: str) -> Iterator[None]:
 
     Of ``CD8: change by dose`` below ``CD8 and dose: ...`` there remains ``Change by dose``.
     """
-    titles = [(ax, ax.get_title(loc="left")) for ax in drawing.axes]
+    # The artist itself: set_title would place it anew, and there is no public way to it.
+    titles = [(getattr(ax, "_left_title"), ax.get_title(loc="left")) for ax in drawing.axes]  # noqa: B009
     try:
-        for ax, title in titles:
+        for artist, title in titles:
             subject, _, rest = title.partition(": ")
             if title and title in message:
                 rest = ""
             elif not rest or subject not in message:
                 continue
-            ax._left_title.set_text(f"{rest[:1].upper()}{rest[1:]}")  # set_title would place it anew
+            artist.set_text(f"{rest[:1].upper()}{rest[1:]}")
         yield
     finally:
-        for ax, title in titles:
-            ax._left_title.set_text(title)
+        for artist, title in titles:
+            artist.set_text(title)
 
 
 def describe(picture: Any, text: str) -> None:

@@ -17,7 +17,7 @@ from pdbiomarker import plot
 from pdbiomarker.decide import DecideOptions, Declared, review_of
 from pdbiomarker.decide.rules import preset
 from pdbiomarker.errors import InputError
-from pdbiomarker.plot.numbers import format_number
+from pdbiomarker.plot.numbers import format_number, format_words
 
 FEATURE = "CD8_density"
 LOCKED = Declared(plan_locked=True, pairs_share_run=True)
@@ -170,7 +170,11 @@ def test_the_report_says_what_was_decided_and_tells_nothing_twice(result, review
         assert row.rule in facts["decision"]
         assert row.verdict in facts["decision"]
         line = lines.pop(row.rule)
-        assert (line.verdict, line.asks, line.observed) == (row.verdict, row.criterion, row.observed)
+        assert (line.verdict, line.asks, line.observed) == (
+            row.verdict,
+            format_words(row.criterion),
+            row.observed,
+        )
         assert line.capped == row.capped_by
         if row.verdict != "not evaluable" and pd.notna(row.p_if_inert):
             assert float(line.if_inert.removesuffix(" %")) == pytest.approx(100 * row.p_if_inert, rel=0.06)

@@ -13,9 +13,11 @@ from scipy import stats
 import pdbiomarker as pb
 from pdbiomarker import plot
 from pdbiomarker.decide import Review
+from pdbiomarker.plot.numbers import format_number
 from pdbiomarker.plot.select import select, set_label
-from pdbiomarker.report.content import RuleLine
-from pdbiomarker.report.findings import SIMULATED, find_doubts, key_findings, notices
+from pdbiomarker.report import build
+from pdbiomarker.report.content import RuleLine, Table, Text
+from pdbiomarker.report.findings import SIMULATED, find_doubts, key_findings, notices, primary_rows
 from pdbiomarker.report.methods import limits_text, methods_text
 from pdbiomarker.report.privacy import clean, relative_name, shareable
 from pdbiomarker.report.problems import problems_of
@@ -89,6 +91,34 @@ def test_the_front_page_joins_a_change_and_a_rule_that_stops(
         joined = [fact for fact in one.decided if fact.name.endswith(", and stop")]
         assert not any("<=" in line.asks for line in one.rules)
         assert bool(joined) == (stops and one.verdict in {"Change shown", "Consider"})
+
+
+#: Names of the program's own that readers of a report do not know.
+CODE_NAMES = ("identity scale", "BORROWED", "strict_pairs", "all_biopsied", "strict_tumor_content", "<=")
+
+
+@pytest.mark.parametrize("name", ["trial", pytest.param("riaz", marks=pytest.mark.data)])
+def test_decisions_noise_and_checks_are_told_in_words(name: str, request: pytest.FixtureRequest) -> None:
+    result: pb.PDResult = request.getfixturevalue(name)
+    review: Review = request.getfixturevalue(f"{name}_review")
+    document = build(result.study, result, review)
+    told = [f"{rule.asks} {rule.note} {rule.observed}" for one in document.findings for rule in one.rules]
+    assert told
+    checks = 0
+    for section in (s for s in document.sections if s.key in {"decisions", "responders", "noise", "honesty"}):
+        for block in section.blocks:
+            if isinstance(block, Text):
+                told += block.paragraphs
+            elif isinstance(block, Table):
+                told += [text for row in block.rows for text in row if isinstance(text, str)]
+                told.append(block.message)
+                checks += len(block.rows) if block.key == "honesty-checks" else 0
+    assert checks >= 5
+    (sets,) = [text for text in told if text.startswith(("Every set says the same (", "The sets differ ("))]
+    row = primary_rows(result).iloc[0]
+    assert f"strict: {format_number(row['effect'])}, " in sets
+    codes = (*CODE_NAMES, f"'{row['feature']}'")
+    assert [(code, text) for code in codes for text in told if code in text] == []
 
 
 def test_units_and_odds_have_their_own_words(fake: ModuleType) -> None:
