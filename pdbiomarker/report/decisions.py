@@ -182,7 +182,7 @@ def _in_units(result: Result, review: Review, reference: str, text: str) -> str:
 
 def _of_scale(note: object) -> str:
     """A note of the review; the scale of what has no fold changes in words."""
-    said = "" if pd.isna(note) else str(note)
+    said = note if isinstance(note, str) else ""
     return said.replace("the identity scale", "a score, which has no fold changes")
 
 
