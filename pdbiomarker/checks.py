@@ -16,7 +16,7 @@ from pdbiomarker.study.items import LIBRARY_COLUMNS, SLIDE_COLUMNS, read_librari
 from pdbiomarker.study.people import BIOPSY_COLUMNS, PARTICIPANT_COLUMNS, read_biopsies, read_participants
 from pdbiomarker.study.sheets import Sheet, open_sheet
 from pdbiomarker.study.spec import read_spec
-from pdbiomarker.tables import nearest
+from pdbiomarker.tables import decode_text, nearest
 
 _LONGEST_FORMULA: Final = 100_000
 
@@ -113,16 +113,10 @@ def _formula(source: str | Path, problems: Problems) -> None:
         path = Path(source)
         with path.open("rb") as stream:
             data = stream.read(_LONGEST_FORMULA)
-        try:
-            text = data.decode("utf-8-sig").strip()
-        except UnicodeDecodeError as error:
-            problems.add(
-                "E-FILE-003",
-                f"The file is not UTF-8: byte {error.start} is 0x{data[error.start]:02X}.",
-                remedy="Save it as UTF-8.",
-                file=path.name,
-            )
+        read = decode_text(data, problems, file=path.name, remedy="Save it as UTF-8.")
+        if read is None:
             return
+        text = read.strip()
     elif not text.lstrip().startswith("~"):
         problems.add(
             "E-FILE-001",

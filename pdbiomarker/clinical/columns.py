@@ -129,14 +129,12 @@ class ClinicalTable:
             self.tell("E-SHEET-004", column, empty, remedy="Give every row its id.")
         return [value or "" for value in values]
 
-    def numbers(
-        self, column: str, *, low: float | None = None, high: float | None = None
-    ) -> NDArray[np.float64]:
+    def numbers(self, column: str, *, low: float | None = None) -> NDArray[np.float64]:
         """Give a column of numbers, NaN where empty; others are errors (E-SHEET-007, E-SHEET-008)."""
         if not self.has(column):
             return np.full(len(self), np.nan)
         texts = pd.Series(self.texts(column), index=self.lines, name=column, dtype=object)
-        numbers = to_number(texts, file=self.file, problems=self.problems, name=column, low=low, high=high)
+        numbers = to_number(texts, file=self.file, problems=self.problems, name=column, low=low)
         return numbers.to_numpy(dtype=float)
 
     def flags(self, column: str) -> list[bool | None]:
@@ -153,7 +151,6 @@ class ClinicalTable:
         *,
         shown: str,
         code: str = "E-SHEET-007",
-        severity: Severity = "error",
     ) -> list[str | None]:
         """Give a column of words, each turned into its name; None where empty or refused.
 
@@ -164,7 +161,7 @@ class ClinicalTable:
             Word in lower case -> name.
         shown : str
             The words allowed, for the message.
-        code, severity
+        code : str
             Of the problem for another word.
         """
         found: list[str | None] = []
@@ -174,7 +171,7 @@ class ClinicalTable:
             if text is not None and name is None:
                 wrong.append((line, text, f"The value is not {shown}."))
             found.append(name)
-        self.tell(code, column, wrong, remedy=f"Write {shown}, or leave the cell empty.", severity=severity)
+        self.tell(code, column, wrong, remedy=f"Write {shown}, or leave the cell empty.")
         return found
 
     def dates(self, column: str) -> list[PartialDate | None]:

@@ -82,7 +82,7 @@ class CellFile:
             texts = np.asarray(values, dtype=object)
         return np.array([None if pd.isna(v) else str(v) for v in texts], dtype=object)
 
-    def slices(self, values: int = SLICE) -> Iterator[tuple[int, sparse.csr_array]]:
+    def slices(self) -> Iterator[tuple[int, sparse.csr_array]]:
         """Give the counts slice by slice: the first cell, and cells x genes.
 
         Raises
@@ -92,14 +92,14 @@ class CellFile:
         """
         start = 0
         while start < self.n_cells:
-            stop = self._stop(start, values)
+            stop = self._stop(start)
             yield start, self._slice(start, stop)
             start = stop
 
-    def _stop(self, start: int, values: int) -> int:
+    def _stop(self, start: int) -> int:
         if self._pointers is None:
-            return min(self.n_cells, start + max(1, values // max(1, len(self.genes))))
-        end = int(np.searchsorted(self._pointers, self._pointers[start] + values, side="right")) - 1
+            return min(self.n_cells, start + max(1, SLICE // max(1, len(self.genes))))
+        end = int(np.searchsorted(self._pointers, self._pointers[start] + SLICE, side="right")) - 1
         return min(self.n_cells, max(start + 1, end))
 
     def _slice(self, start: int, stop: int) -> sparse.csr_array:

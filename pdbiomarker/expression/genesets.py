@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 from pdbiomarker.errors import AssayError, Problems
 from pdbiomarker.expression.identifiers import date_in
 from pdbiomarker.reference import reference_names, reference_path
-from pdbiomarker.tables import nearest, read_yaml
+from pdbiomarker.tables import decode_text, nearest, read_yaml
 
 __all__ = ["Signature", "available_signatures", "read_gene_sets", "read_signature"]
 
@@ -245,6 +245,7 @@ def _genes_once(
 
 
 def _text(path: Path, problems: Problems) -> str:
+    text = ""
     if not path.is_file():
         problems.add("E-FILE-001", "There is no such file.", remedy="Correct the path.", file=path.name)
     elif path.stat().st_size > _MAX_BYTES:
@@ -255,14 +256,7 @@ def _text(path: Path, problems: Problems) -> str:
             file=path.name,
         )
     else:
-        try:
-            return path.read_text(encoding="utf-8-sig")
-        except UnicodeDecodeError as error:
-            problems.add(
-                "E-FILE-003",
-                f"The file is not UTF-8: byte {error.start} cannot be read.",
-                remedy="Save it as text in UTF-8.",
-                file=path.name,
-            )
+        data, remedy = path.read_bytes(), "Save it as text in UTF-8."
+        text = decode_text(data, problems, file=path.name, remedy=remedy) or ""
     problems.raise_if_any(AssayError)
-    return ""
+    return text

@@ -28,7 +28,7 @@ import pyarrow.parquet
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
-from pdbiomarker.tables import read_at_most, read_table
+from pdbiomarker.tables import decode_text, read_at_most, read_table
 
 __all__ = [
     "FRACTION",
@@ -211,16 +211,7 @@ def _is_text(data: bytes, name: str, problems: Problems) -> bool:
             row=data[: max(zero, 0)].count(b"\n") + 1,
         )
         return False
-    try:
-        data.decode("utf-8")
-    except UnicodeDecodeError as error:
-        problems.add(
-            "E-FILE-003",
-            f"The file is not UTF-8: byte {error.start} is 0x{data[error.start]:02X}.",
-            remedy="Save it as 'CSV UTF-8'.",
-            file=name,
-            row=data[: error.start].count(b"\n") + 1,
-        )
+    if decode_text(data, problems, file=name, remedy="Save it as 'CSV UTF-8'.") is None:
         return False
     if re.match(rb"\s*<", data[:200].removeprefix(b"\xef\xbb\xbf")):
         problems.add(

@@ -95,17 +95,13 @@ def write_exposure(
     return ClinicOutcome(write_all(Path(out), _joined(given, parts), drawn), given.problems)
 
 
-def exposure_tables(
-    study: Study, *, route: str = "infusion", method: str = "linear_up_log_down"
-) -> tuple[dict[str, pd.DataFrame], tuple[Problem, ...]]:
-    """Analyse the concentrations of a study without compartments.
+def exposure_tables(study: Study) -> tuple[dict[str, pd.DataFrame], tuple[Problem, ...]]:
+    """Analyse the concentrations of a study without compartments: infusions, linear up and log down.
 
     Parameters
     ----------
     study : Study
         With the clinical sheets concentrations and doses.
-    route, method : str
-        As in :func:`pdbiomarker.clinical.pk.nca`.
 
     Returns
     -------
@@ -120,7 +116,8 @@ def exposure_tables(
         As :func:`pdbiomarker.clinical.pk.pk_tables` and :func:`pdbiomarker.clinical.pk.nca`.
     """
     given = _given(study, (), study.clinical.get(SET_ASIDE))
-    tables = _joined(given, _parts(given, route, method)) | {"pk_samples": given.concentrations}
+    parts = _parts(given, "infusion", "linear_up_log_down")
+    tables = _joined(given, parts) | {"pk_samples": given.concentrations}
     return tables, given.problems
 
 

@@ -101,13 +101,9 @@ class _Course:
 
 
 def concentration(
-    hours: npt.ArrayLike,
-    doses: npt.ArrayLike,
-    kinetics: Mapping[str, float],
-    *,
-    infusion_h: float = _INFUSION_H,
+    hours: npt.ArrayLike, doses: npt.ArrayLike, kinetics: Mapping[str, float]
 ) -> npt.NDArray[np.float64]:
-    """Concentration of infusions into two compartments.
+    """Concentration of infusions, of one hour each, into two compartments.
 
     Parameters
     ----------
@@ -117,8 +113,6 @@ def concentration(
         Start in hours, and amount in mg.
     kinetics : mapping
         ``clearance`` and ``flow`` in L/h, ``volume`` and ``second_volume`` in L.
-    infusion_h : float
-        Duration of each infusion in hours.
 
     Returns
     -------
@@ -137,10 +131,10 @@ def concentration(
     first = (rates[0] - back) / (rates[0] - rates[1])
     weights = np.array([first, 1 - first])
     since = at[:, None, None] - given[None, :, None, 0]
-    after_end = np.clip(since - infusion_h, 0, None)
+    after_end = np.clip(since - _INFUSION_H, 0, None)
     begun = np.clip(since, 0, None)
     parts = weights / rates * (np.exp(-rates * after_end) - np.exp(-rates * begun))
-    level = parts.sum(axis=2) * given[None, :, 1] / (infusion_h * kinetics["volume"])
+    level = parts.sum(axis=2) * given[None, :, 1] / (_INFUSION_H * kinetics["volume"])
     return np.asarray(level.sum(axis=1), dtype=float)
 
 

@@ -4,6 +4,7 @@ Ids such as ``007``, ``1E5``, ``NA`` or ``TRUE`` stay as typed; every fault is r
 """
 
 from pdbiomarker.tables.columns import add_rows, is_number, nearest, parse_date, to_date, to_number, to_typed
+from pdbiomarker.tables.decoding import decode_text
 from pdbiomarker.tables.order import id_key, order_by_ids, order_by_texts
 from pdbiomarker.tables.partial_dates import PartialDate, parse_partial_date, to_partial_date
 from pdbiomarker.tables.reading import read_at_most, read_table
@@ -22,6 +23,7 @@ __all__ = [
     "PartialDate",
     "YamlDocument",
     "add_rows",
+    "decode_text",
     "id_key",
     "is_number",
     "load_yaml",

@@ -45,7 +45,7 @@ def is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None and math.isfinite(float(text))
 
 
-def nearest(value: str, options: Iterable[str], *, most: int = 3) -> str:
+def nearest(value: str, options: Iterable[str]) -> str:
     """Say which of the options are nearest to a value that is not among them.
 
     Parameters
@@ -54,8 +54,6 @@ def nearest(value: str, options: Iterable[str], *, most: int = 3) -> str:
         What was typed.
     options : iterable of str
         What exists.
-    most : int
-        How many to name.
 
     Returns
     -------
@@ -73,7 +71,7 @@ def nearest(value: str, options: Iterable[str], *, most: int = 3) -> str:
     folded: dict[str, str] = {}
     for option in known:
         folded.setdefault(option.casefold(), option)
-    close = difflib.get_close_matches(value.casefold(), list(folded), n=most, cutoff=0.6)
+    close = difflib.get_close_matches(value.casefold(), list(folded), n=3, cutoff=0.6)
     if close:
         return f"Nearest: {', '.join(repr(folded[key]) for key in close)}."
     shown = ", ".join(repr(option) for option in known[:10])

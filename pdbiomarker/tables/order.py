@@ -50,9 +50,9 @@ def order_by_ids(frame: pd.DataFrame, *, first: Sequence[str] = ()) -> pd.DataFr
     return frame.iloc[sorted(range(len(frame)), key=key)]
 
 
-def order_by_texts(frame: pd.DataFrame, *, but: Sequence[str] = ("line",)) -> pd.DataFrame:
-    """Sort a frame by all of its columns as texts, from the first, but for columns that tell a place."""
-    keys = [column for column in frame.columns if column not in but]
+def order_by_texts(frame: pd.DataFrame) -> pd.DataFrame:
+    """Sort a frame by all of its columns as texts, from the first, but for the column that tells the line."""
+    keys = [column for column in frame.columns if column != "line"]
     if not keys:
         return frame
     texts = frame[keys].map(lambda value: "" if pd.isna(value) else str(value))

@@ -24,6 +24,7 @@ import pandas as pd
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.tables.columns import add_rows
+from pdbiomarker.tables.decoding import decode_text, line_of
 
 MAX_BYTES: Final = 256 * 2**20  # a sheet, unpacked; a count matrix has its own reader
 # A spreadsheet may unpack to so much, and beyond that to so many times its bytes: cells repeat, but not so.
@@ -168,25 +169,12 @@ def _decode(data: bytes, label: str, problems: Problems) -> str | None:
             f"The file holds a NUL byte at byte {zero}: it is damaged or not a text.",
             remedy="Export the table again as UTF-8 text.",
             file=label,
-            row=_line_of(data, zero),
+            row=line_of(data, zero),
             value="\\x00",
         )
         return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        offset = data.find(error.object[error.start : error.end], error.start)
-        byte = data[offset : offset + 1]
-        guess = byte.decode("cp1252", errors="replace")
-        problems.add(
-            "E-FILE-003",
-            f"The file is not UTF-8: byte {offset} is 0x{byte.hex().upper()} "
-            f"({guess!r} in Windows-1252 or Latin-1).",
-            remedy="Save it as 'CSV UTF-8'.",
-            file=label,
-            row=_line_of(data, offset),
-            value=f"\\x{byte.hex()}",
-        )
+    text = decode_text(data, problems, file=label, remedy="Save it as 'CSV UTF-8'.")
+    if text is None:
         return None
     head = text.lstrip()[:200].casefold()
     if re.match(r"<(!doctype|html|table|\?xml|head|body|meta|div|!--)", head):
@@ -199,11 +187,6 @@ def _decode(data: bytes, label: str, problems: Problems) -> str | None:
         )
         return None
     return text
-
-
-def _line_of(data: bytes, offset: int) -> int:
-    before = data[:offset].replace(b"\r\n", b"\n").replace(b"\r", b"\n")
-    return before.count(b"\n") + 1
 
 
 Records = list[tuple[int, list[str]]]

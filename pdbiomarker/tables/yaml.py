@@ -23,6 +23,7 @@ from pydantic_core import ErrorDetails
 
 from pdbiomarker.errors import Problems
 from pdbiomarker.tables.columns import nearest
+from pdbiomarker.tables.decoding import decode_text
 
 MAX_BYTES: Final = 2**20
 MAX_DEPTH: Final = 20
@@ -131,18 +132,8 @@ def read_yaml_text(path: str | Path, problems: Problems, *, name: str) -> str | 
             file=label,
         )
         return None
-    try:
-        text = data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.add(
-            "E-FILE-003",
-            f"The file is not UTF-8: byte {error.start} is 0x{data[error.start]:02X}.",
-            remedy="Save it as UTF-8.",
-            file=label,
-            row=data[: error.start].count(b"\n") + 1,
-        )
-        return None
-    if not text.strip():
+    text = decode_text(data, problems, file=label, remedy="Save it as UTF-8.")
+    if text is not None and not text.strip():
         problems.add(
             "E-FILE-004", "The file is empty.", remedy="Write its keys, or remove the file.", file=label
         )

@@ -472,7 +472,7 @@ def _lanes() -> list[Case]:
         case("concentration of dots", "26", "POS_A(1.2.8)", text.replace("POS_A(128)", "POS_A(1.2.8)"), handled(lambda v: v, None, "no problem is told: the other five controls decide")),
         case("cut short", "33", "half of the file", text[: len(text) // 2], refused(At("E-FILE-005", "lane.RCC [Code_Summary]"))),
         case("entity", "12", "a document type with an entity", '<!DOCTYPE x [<!ENTITY a "aaaa">]>\n' + text, refused(At("E-LANE-001", "lane.RCC:1"))),
-        case("UTF-16", "22", "in UTF-16", text.encode("utf-16"), refused(At("E-FILE-003", "lane.RCC"))),
+        case("UTF-16", "22", "in UTF-16", text.encode("utf-16"), refused(At("E-FILE-003", "lane.RCC:1"))),
         case("NUL", "22", "a NUL in a gene", text.replace("GENE00", "GE\x00E"), refused(At("E-SHEET-010", ""))),
         case("empty", "23", "no byte", b"", refused(At("E-FILE-005", "lane.RCC [Header]"))),
         case("HTML", "22", "a web page", "<html></html>", refused(At("E-FILE-005"))),

@@ -168,7 +168,7 @@ def test_any_text_id_survives_reading(tmp_path_factory, ids, seed):
         ("# Program:featureCounts\nGeneid,A\nG1,2\n", ("E-FILE-005", 1, None, "# Program:featureCounts")),
         # bytes
         (b"", ("E-FILE-004", None, None, None)),
-        (b"gene,A\nG\xe9,1\n", ("E-FILE-003", 2, None, None)),
+        (b"gene,A\nG\xe9,1\n", ("E-FILE-003", 2, None, r"\xe9")),
         (SOUND.encode("utf-16"), ("E-FILE-003", 1, None, None)),
         (b"gene,A\nG\x00,1\n", ("E-FILE-003", 2, None, None)),
         (b"<html><body>log in</body></html>", ("E-FILE-005", 1, None, None)),

@@ -25,7 +25,7 @@ from pyreadstat import PyreadstatError, ReadstatError
 from pdbiomarker.clinical.cdisc.dataset import Dataset, dataset_of, from_sas_numbers
 from pdbiomarker.clinical.cdisc.datasetjson import read_dataset_json
 from pdbiomarker.errors import InputError, Problems
-from pdbiomarker.tables import nearest, read_table
+from pdbiomarker.tables import decode_text, nearest, read_table
 
 __all__ = ["KNOWN", "read_dataset", "read_datasets"]
 
@@ -290,17 +290,9 @@ def _from_text(path: Path, problems: Problems) -> Dataset | None:
 
 
 def _from_json(path: Path, problems: Problems) -> Dataset | None:
-    try:
-        text = path.read_text(encoding="utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.add(
-            "E-FILE-003",
-            f"The file is not UTF-8 (byte {error.start}).",
-            remedy="Dataset-JSON is UTF-8: export it again.",
-            file=path.name,
-        )
-        return None
-    return read_dataset_json(text, file=path.name, problems=problems)
+    remedy = "Dataset-JSON is UTF-8: export it again."
+    text = decode_text(path.read_bytes(), problems, file=path.name, remedy=remedy)
+    return None if text is None else read_dataset_json(text, file=path.name, problems=problems)
 
 
 def _from_parquet(path: Path, problems: Problems) -> Dataset | None:

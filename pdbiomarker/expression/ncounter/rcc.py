@@ -24,7 +24,7 @@ import numpy as np
 from pdbiomarker.errors import Problems
 from pdbiomarker.expression.library_size import FloatArray
 from pdbiomarker.study.ids import control_character
-from pdbiomarker.tables import is_number, read_at_most
+from pdbiomarker.tables import decode_text, is_number, read_at_most
 
 __all__ = ["CONTROLS", "Lane", "Probe", "class_of", "code_sets", "probe_name", "rcc_files", "read_rcc"]
 
@@ -331,16 +331,7 @@ def _text(path: Path, problems: Problems) -> str | None:
             file=path.name,
         )
         return None
-    try:
-        return data.decode("utf-8-sig")
-    except UnicodeDecodeError as error:
-        problems.add(
-            "E-FILE-003",
-            f"The file is not UTF-8: byte {error.start} cannot be read.",
-            remedy="Export the lane again from the instrument.",
-            file=path.name,
-        )
-        return None
+    return decode_text(data, problems, file=path.name, remedy="Export the lane again from the instrument.")
 
 
 def code_sets(lanes: Mapping[str, Lane]) -> dict[tuple[str, ...], list[str]]:

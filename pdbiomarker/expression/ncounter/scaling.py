@@ -112,17 +112,13 @@ def gene_stability(values: npt.ArrayLike) -> FloatArray:
     return np.asarray(pairwise.sum(axis=1) / (n - 1))
 
 
-def stable_subset(values: npt.ArrayLike, *, fewest: int = _FEWEST, limit: float = _UNSTABLE) -> list[int]:
-    """Genes that are left when the least stable is left out until none has an M above a limit.
+def stable_subset(values: npt.ArrayLike) -> list[int]:
+    """Genes that are left when the least stable is left out until none has an M above 1, or three are left.
 
     Parameters
     ----------
     values : array, genes x lanes
         Positive.
-    fewest : int
-        So many are kept in any case.
-    limit : float
-        Of M.
 
     Returns
     -------
@@ -131,9 +127,9 @@ def stable_subset(values: npt.ArrayLike, *, fewest: int = _FEWEST, limit: float 
     """
     x = np.asarray(values, dtype=np.float64)
     kept = list(range(x.shape[0]))
-    while len(kept) > fewest:
+    while len(kept) > _FEWEST:
         m = gene_stability(x[kept])
-        if not np.nanmax(m) > limit:
+        if not np.nanmax(m) > _UNSTABLE:
             break
         kept.pop(int(np.nanargmax(m)))
     return kept
