@@ -390,6 +390,7 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
     rates = rates[np.array(folds, dtype=bool) | rates["criterion"].str.startswith("beyond noise")]
     named = rates.assign(
         label=[_label(result, review, f) for f in rates["feature"]],
+        criterion=[format_words(text) for text in rates["criterion"]],
         rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
         interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in each_row(rates)],
         chance=[_share(v) for v in rates["chance_by_noise"]],
