@@ -108,17 +108,17 @@ def format_words(text: object) -> str:
     """Write a sentence with numbers in it as every number is written: a minus sign, no hyphen, before one.
 
     Only a hyphen after a space or a bracket is one, so that ids and ranges stay as they are. At most and at
-    least have their signs.
+    least have their signs, and per cent stands apart from its number.
 
     Examples
     --------
     >>> format_words("rank correlation -0.52 (-3.2 to -0.20), without 101-005")
     'rank correlation −0.52 (−3.2 to −0.20), without 101-005'
-    >>> format_words("one-sided p <= 0.05")
-    'one-sided p ≤ 0.05'
+    >>> format_words("more than 2.50% (p <= 0.05)")
+    'more than 2.50 % (p ≤ 0.05)'
     """
     signed = re.sub(r"(^|[\s(\[])-(?=\.?\d)", rf"\1{_MINUS}", str(text))
-    return signed.replace("<=", "≤").replace(">=", "≥")
+    return re.sub(r"(?<=\d)%", " %", signed.replace("<=", "≤").replace(">=", "≥"))
 
 
 def p_equals(name: str, p: float | None) -> str:

@@ -8,27 +8,25 @@ of such a call by noise alone. Nothing is computed here: a review holds it.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
 import pandas as pd
-from matplotlib.axes import Axes
 
 from pdbiomarker import plot
 from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
-from pdbiomarker.plot.numbers import format_interval, format_number, format_words, p_equals
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, rows_of, select, set_label
+from pdbiomarker.plot.numbers import format_interval, format_number, format_words
+from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
+from pdbiomarker.report.honesty import honesty_blocks
 from pdbiomarker.report.options import review_options, true_effect
+from pdbiomarker.report.reviewed import draw_of, drawn_features, feature_column, in_units, label_of
 
 __all__ = ["decision_facts", "decision_sections", "rule_lines"]
 
-#: Features whose figures are drawn; the tables have all.
-_MOST: Final = 4
 _NOT_FOR: Final = "the rule is for "
 #: Scales of noise in words.
 _SCALES: Final = {"identity": "as measured"}
@@ -44,7 +42,7 @@ def decision_sections(result: Result, review: Review | None) -> tuple[Section, .
         Section("decisions", "Decisions", _decisions(result, review)),
         Section("responders", "Responders", _responders(result, review)),
         Section("noise", "Noise", _noise(result, review)),
-        Section("honesty", "What could fool us", _honesty(result, review)),
+        Section("honesty", "What could fool us", honesty_blocks(result, review)),
     )
 
 
@@ -131,7 +129,7 @@ def rule_lines(result: Result, review: Review | None, reference: str, contrast: 
                     verdict=verdict,
                     rule=str(row.rule),
                     asks=format_words(row.criterion or ""),
-                    observed=_in_units(result, review, reference, row.observed or ""),
+                    observed=in_units(result, review, reference, row.observed or ""),
                     if_inert=_share(row.p_if_inert) if told else "–",
                     if_target=f"{_share(row.p_if_target)} ({true})" if told else "–",
                     note=_of_scale(row.note).split("; ")[0] if verdict == "not evaluable" else "",
@@ -164,30 +162,10 @@ def _share(value: float) -> str:
     return "–" if pd.isna(value) else f"{format_number(_PERCENT * float(value), 2)} %"
 
 
-def _label(result: Result, review: Review, reference: str) -> str:
-    assay, _, feature = reference.partition(":")
-    rows = rows_of(result.table, assay, feature, contrast=review.contrast)
-    label = rows["label"].iloc[0] if len(rows) else ""
-    return str(label) if isinstance(label, str) and label else feature
-
-
-def _in_units(result: Result, review: Review, reference: str, text: str) -> str:
-    """A sentence of the review as people read it: minus signs, and the feature's own unit for points."""
-    said = format_words(text)
-    if "points" not in said:
-        return said
-    unit = effect_unit(result, select(result, reference, review.contrast).row)
-    return said.replace("points", unit) if unit not in {"", "units"} else said
-
-
-def _of_scale(note: object) -> str:
+def _of_scale(note: Any) -> str:
     """A note of the review; the scale of what has no fold changes in words."""
     said = note if isinstance(note, str) else ""
     return said.replace("the identity scale", "a score, which has no fold changes")
-
-
-def _shown(review: Review) -> tuple[str, ...]:
-    return review.features[:_MOST]
 
 
 # --- decisions -----------------------------------------------------------------------------------------
@@ -205,8 +183,8 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
     blocks.append(
         table_of("decisions-cohort", caption, cohort[~idle] if len(cohort) else cohort, _columns(review))
     )
-    for reference in _shown(review):
-        curve = f"Operating characteristics of the rules as used, {_label(result, review, reference)}: the "
+    for reference in drawn_features(review):
+        curve = f"Operating characteristics of the rules as used, {label_of(result, review, reference)}: the "
         curve += (
             "probability of go over the true effect. Simulated with this study's pairs, baselines and noise; "
             f"{review_options(result, review, reference)}"
@@ -215,7 +193,7 @@ def _decisions(result: Result, review: Review) -> tuple[Block, ...]:
             Figure(
                 key_of("curves", reference),
                 curve,
-                drawn(8.4, 4.3, _draw(plot.operating_characteristics, result, review, reference)),
+                drawn(8.4, 4.3, draw_of(plot.operating_characteristics, result, review, reference)),
             )
         )
     blocks += _doses(result, review)
@@ -264,7 +242,7 @@ def _preamble(result: Result, review: Review) -> tuple[str, ...]:
 
 def _columns(review: Review) -> list[tuple[str, Column]]:
     return [
-        *_feature(review),
+        *feature_column(review),
         *[("rule", Column("rule", "id")), ("criterion", Column("criterion"))],
         *[("n_evaluable", Column("n", "number")), ("observed", Column("observed"))],
         *[("verdict", Column("verdict")), ("if_inert", Column("its chance if inert"))],
@@ -273,16 +251,11 @@ def _columns(review: Review) -> list[tuple[str, Column]]:
     ]
 
 
-def _feature(review: Review) -> list[tuple[str, Column]]:
-    """The column of features, where there are several."""
-    return [("label", Column("feature", "name"))] if len(review.features) > 1 else []
-
-
 def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
     rows: pd.DataFrame = getattr(review.decisions, level)
     if not len(rows):
         return rows
-    labels = {f: _label(result, review, f) for f in review.features}
+    labels = {f: label_of(result, review, f) for f in review.features}
     named = [labels[f"{a}:{f}"] for a, f in zip(rows["assay"], rows["feature"], strict=True)]
     inert = [_share(v) for v in rows["p_if_inert"]]
     target = [
@@ -294,7 +267,7 @@ def _worded(result: Result, review: Review, level: str) -> pd.DataFrame:
         for v, own in zip(rows["verdict"], rows["rule_verdict"], strict=True)
     ]
     observed = [
-        _in_units(result, review, f"{a}:{f}", seen) if isinstance(seen, str) else seen
+        in_units(result, review, f"{a}:{f}", seen) if isinstance(seen, str) else seen
         for a, f, seen in zip(rows["assay"], rows["feature"], rows["observed"], strict=True)
     ]
     asked = [format_words(text) if isinstance(text, str) else text for text in rows["criterion"]]
@@ -331,7 +304,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
             values = [base**v if ratio else v for v in (row.change, row.low, row.high)]
             rows.append(
                 {
-                    "label": _label(result, review, reference),
+                    "label": label_of(result, review, reference),
                     "dose": dose_label(row.dose),
                     "n_participants": row.n_participants,
                     "n_evaluable": row.n_evaluable,
@@ -341,7 +314,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
                 }
             )
     heads = [
-        *[*_feature(review), ("dose", Column("dose", "name"))],
+        *[*feature_column(review), ("dose", Column("dose", "name"))],
         *[("n_participants", Column("participants", "number")), ("n_evaluable", Column("pairs", "number"))],
         *[("change", Column("mean change", "number")), ("interval", Column("95 % CI"))],
         ("beyond", Column("beyond noise, up")),
@@ -352,7 +325,7 @@ def _doses(result: Result, review: Review) -> list[Block]:
     )
     blocks: list[Block] = [table_of("dose-levels", caption, pd.DataFrame(rows), heads)]
     trends = [
-        f"{_label(result, review, f)}: {format_words(review.of('dose_trend', f)['verdict'].iloc[0])}"
+        f"{label_of(result, review, f)}: {format_words(review.of('dose_trend', f)['verdict'].iloc[0])}"
         for f in review.features
     ]
     shape = "A trend is no shape: a bell-shaped relation can give a rank correlation near 0."
@@ -389,7 +362,8 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
     folds = [select(result, str(f), review.contrast).kind in RATIO_KINDS for f in rates["feature"]]
     rates = rates[np.array(folds, dtype=bool) | rates["criterion"].str.startswith("beyond noise")]
     named = rates.assign(
-        label=[_label(result, review, f) for f in rates["feature"]],
+        label=[label_of(result, review, f) for f in rates["feature"]],
+        criterion=[format_words(text) for text in rates["criterion"]],
         rate_words=[f"{int(n)} of {int(m)}" for n, m in zip(rates["n"], rates["n_evaluable"], strict=True)],
         interval=[f"{_share(row.rate_low)} to {_share(row.rate_high)}" for row in each_row(rates)],
         chance=[_share(v) for v in rates["chance_by_noise"]],
@@ -399,7 +373,7 @@ def _responders(result: Result, review: Review) -> tuple[Block, ...]:
         ],
     )
     heads = [
-        *_feature(review),
+        *feature_column(review),
         *[("criterion", Column("criterion")), ("direction", Column("way"))],
         *[("rate_words", Column("participants")), ("interval", Column("95 % CI"))],
         *[("chance", Column("one such call by noise alone")), ("range", Column("at the limits of sigma"))],
@@ -466,7 +440,7 @@ def _noise_row(review: Review, reference: str) -> pd.Series | None:
 def _noise(result: Result, review: Review) -> tuple[Block, ...]:
     rows = review.noise
     shown = rows.assign(
-        label=[_label(result, review, f) for f in rows["feature"]],
+        label=[label_of(result, review, f) for f in rows["feature"]],
         limits=_sigma_limits(rows),
         basis=[
             f"{basis or 'none'}{', borrowed from another study' if bool(b) else ''}"
@@ -479,7 +453,7 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
         scale=[_SCALES.get(str(s), s) for s in rows["scale"]],
     )
     heads = [
-        *_feature(review),
+        *feature_column(review),
         *[("sigma", Column("sigma", "number")), ("limits", Column("95 % CI")), ("scale", Column("scale"))],
         *[("df", Column("df", "df")), ("basis", Column("from")), ("limit", Column("RCV (MDC)", "number"))],
         *[("doubling", Column("2-fold up by noise")), ("icc_words", Column("ICC(1,1)"))],
@@ -513,9 +487,9 @@ def _noise(result: Result, review: Review) -> tuple[Block, ...]:
         height = min(0.36 * lines + 1.6, 7.0)
         draw = drawn(8.4, height, lambda ax: plot.variance_components(result, review, ax=ax))
         blocks.append(Figure("variance-components", picture, draw))
-        named = parts.assign(label=[_label(result, review, f) for f in parts["feature"]])
+        named = parts.assign(label=[label_of(result, review, f) for f in parts["feature"]])
         heads = [
-            *_feature(review),
+            *feature_column(review),
             ("component", Column("component")),
             *[("variance", Column("variance", "number")), ("variance_low", Column("CI low", "number"))],
             *[("variance_high", Column("CI high", "number")), ("sd", Column("SD", "number"))],
@@ -547,104 +521,3 @@ def _interval(row: object, name: str, digits: int) -> str:
         return "–"
     limits = f" ({format_interval(low, high)})" if np.isfinite([low, high]).all() else ""
     return f"{format_number(value, digits)}{limits}"
-
-
-# --- honesty -------------------------------------------------------------------------------------------
-
-
-def _honesty(result: Result, review: Review) -> tuple[Block, ...]:
-    checks = review.honesty_checks
-    order = {"caution": 0, "not told": 1, "clear": 2}
-    rows = checks.assign(
-        label=[_label(result, review, f) for f in checks["feature"]],
-        verdict=[
-            _of_sets(result, review, f, said)
-            if check == "analysis sets"
-            else _in_units(result, review, f, said)
-            for check, f, said in zip(checks["check"], checks["feature"], checks["verdict"], strict=True)
-        ],
-        place=[order.get(str(f), 1) for f in checks["finding"]],
-    )
-    rows = rows.sort_values(["place"], kind="stable").reset_index(drop=True)
-    heads = [
-        *_feature(review),
-        ("question", Column("question")),
-        *[("finding", Column("finding")), ("verdict", Column("in words"))],
-    ]
-    counted = ", ".join(f"{int((checks['finding'] == f).sum())} {f}" for f in order)
-    caption = (
-        f"What else could have made the result ({counted}). clear: nothing against it; caution: it "
-        "may be due to "
-        "this; not told: the data do not tell. Their tables are results/honesty_*.csv."
-    )
-    blocks: list[Block] = [table_of("honesty-checks", caption, rows, heads)]
-    for reference in _shown(review):
-        label = _label(result, review, reference)
-        lines = sum(len(review.of(name, reference)) for name in ("analysis sets", "offset")) + 8
-        used = review_options(result, review, reference)
-        blocks += [
-            Figure(
-                key_of("sensitivity", reference),
-                f"{label}: the effect in other analysis sets, without the participants who move it "
-                "most, with other "
-                f"offsets, and where participants without a second biopsy had not changed; {used}",
-                drawn(7.6, 0.27 * lines + 1.9, _draw(plot.sensitivity, result, review, reference)),
-            ),
-            Figure(
-                key_of("regression", reference),
-                f"{label}: change against baseline, with what measurement error alone makes of that "
-                f"relation; {used}",
-                drawn(5.9, 4.4, _draw(plot.regression_to_the_mean, result, review, reference)),
-                wide=False,
-            ),
-            Figure(
-                key_of("tipping", reference),
-                f"{label}: the effect in all participants with a baseline, by how those without a "
-                f"second biopsy may have changed (pattern mixture); {used}",
-                drawn(5.9, 4.4, _draw(plot.tipping_point, result, review, reference)),
-                wide=False,
-            ),
-        ]
-        # A score has no fold changes; that the check tells nothing stands in the table above.
-        if len(review.of("threshold", reference)):
-            blocks.append(
-                Figure(
-                    key_of("thresholds", reference),
-                    f"{label}: responders at several fold changes against noise alone; {used}",
-                    drawn(7.6, 3.6, _draw(plot.thresholds, result, review, reference)),
-                )
-            )
-    if len(review.features) > _MOST:
-        rest = len(review.features) - _MOST
-        blocks.append(
-            Text((f"Figures of {rest} more features are not drawn here; their rows are above.",), "note")
-        )
-    return tuple(blocks)
-
-
-def _of_sets(result: Result, review: Review, reference: str, said: str) -> str:
-    """What the analysis sets say, with their names and effects as the figures write them."""
-    rows = review.of("analysis sets", reference)
-    rows = rows[rows["p"].notna()] if len(rows) else rows
-    if len(rows) < 2:
-        return _in_units(result, review, reference, said)
-    chosen = select(result, reference, review.contrast)
-    ratio = chosen.kind in RATIO_KINDS
-    base = np.e if chosen.kind == "proportion" else 2.0
-    told = [
-        f"{set_label(str(row.set))}: "
-        f"{'× ' if ratio else ''}{format_number(float(base**row.estimate if ratio else row.estimate))}, "
-        f"{p_equals('p', float(row.p))}"
-        for row in each_row(rows)
-    ]
-    unit = "" if ratio else f", in {effect_unit(result, chosen.row)}"
-    return f"{said.partition(' (')[0]} ({'; '.join(told)}{unit})."
-
-
-def _draw(
-    function: Callable[..., Axes], result: Result, review: Review, reference: str
-) -> Callable[[Axes], Axes]:
-    def draw(ax: Axes) -> Axes:
-        return function(result, review, reference, ax=ax)
-
-    return draw

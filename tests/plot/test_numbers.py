@@ -88,8 +88,8 @@ def test_intervals_and_names() -> None:
 
 def test_words_have_the_signs_of_print() -> None:
     assert (
-        format_words("r -0.5 (-3 to -.2), p <= 0.05, >= 2 of 101-005")
-        == "r −0.5 (−3 to −.2), p ≤ 0.05, ≥ 2 of 101-005"
+        format_words("r -0.5 (-3 to -.2), p <= 0.05, >= 2 of 101-005, 95%")
+        == "r −0.5 (−3 to −.2), p ≤ 0.05, ≥ 2 of 101-005, 95 %"
     )
 
 
