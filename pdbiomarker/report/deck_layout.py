@@ -42,7 +42,7 @@ HEIGHT: Final = 7.5
 MARGIN: Final = 0.5
 INNER: Final = WIDTH - 2 * MARGIN
 _FIXED_TIME: Final = (1980, 1, 1, 0, 0, 0)
-_BOLD: Final = 1.15
+_BOLD: Final = 1.25
 _INK: Final = RGBColor(0x17, 0x25, 0x2D)
 #: Sizes of type in points: what a room can read, and the least that is still read.
 _LARGEST: Final = 18
@@ -50,6 +50,8 @@ _LEAST: Final = 10
 #: In larger type than this, texts of so many characters stand on one line.
 _SMALL: Final = 11
 _WHOLE: Final = 17
+#: And no cell has more lines than this.
+_TALL: Final = 4
 #: Characters that a line of a name has at least, where the name has twice as many.
 _NAME: Final = 20
 #: Rows of a table that a slide shows; one with a few more is shown whole.
@@ -88,7 +90,8 @@ class Layout:
         size = _LARGEST
         while True:
             found = cls._at(table, texts, order, size)
-            if found is not None and found._fitting(room) == len(texts):
+            tall = found is not None and size > _SMALL and found._most_lines() > _TALL
+            if found is not None and found._fitting(room) == len(texts) and not tall:
                 break
             if size > _LEAST:
                 size -= 1
@@ -126,12 +129,18 @@ class Layout:
         return self._height([c.label for c in self.columns])
 
     def _height(self, row: Iterable[str]) -> float:
+        return self._lines(row) * self.size * 1.22 / 72 + 0.1
+
+    def _lines(self, row: Iterable[str]) -> int:
+        """Lines of the tallest cell of a row."""
         per_inch = 1 / _em(self.size)
-        lines = max(
+        return max(
             lines_of(t, max(4, int((w - 2 * _pad(self.size)) * per_inch)))
             for t, w in zip(row, self.widths, strict=True)
         )
-        return lines * self.size * 1.22 / 72 + 0.1
+
+    def _most_lines(self) -> int:
+        return max(map(self._lines, self.texts), default=1)
 
     def _fitting(self, room: float) -> int:
         """Rows that fit under the heading: at least one."""

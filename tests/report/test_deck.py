@@ -35,7 +35,7 @@ from pdbiomarker.report.content import (
     sheet_names,
 )
 from pdbiomarker.report.deck import render_deck
-from pdbiomarker.report.deck_layout import text_height, titled_once, write_cell
+from pdbiomarker.report.deck_layout import Layout, lines_of, text_height, titled_once, write_cell
 from pdbiomarker.report.html import render_html
 from pdbiomarker.report.messages import effect_in_words
 from pdbiomarker.report.methods import methods_text
@@ -417,3 +417,27 @@ def test_measures_of_a_finding_do_not_run_into_each_other(document: Document) ->
     for left, right in itertools.pairwise(boxes):
         assert left.left + left.width <= right.left + 2
     assert boxes[-1].left + boxes[-1].width <= deck.slide_width
+
+
+def test_cells_of_a_slide_are_not_torn_and_not_tall() -> None:
+    """Numbers, intervals and headings stand whole; beside a long text the type is smaller."""
+    heads = [("sigma", "number"), ("95 % CI", "text"), ("scale", "text"), ("df", "number"), ("from", "text")]
+    heads += [("RCV (MDC)", "number"), ("2-fold up by noise", "text"), ("reliability", "text")]
+    row = (1.61, "1.30 to 2.13", "as measured", 32.0, "replicate biopsies, borrowed from another study", 4.65)
+    table = Table(
+        "noise", "Noise.", tuple(Column(*h) for h in heads), ((*row, "7.6 %", "0.49 (0.1 to 0.7)"),)
+    )
+    layout = Layout.of(table, 4.8)
+    per_inch = 72 / layout.size / 0.57
+    for column, width, text in zip(layout.columns, layout.widths, layout.texts[0], strict=True):
+        lines = lines_of(text, int((width - 0.2) * per_inch))
+        assert lines <= 4
+        assert lines == 1 or len(text) > 17, text
+        assert max(map(len, column.label.split())) * 1.25 <= (width - 0.2) * per_inch, column.label
+    assert layout.size >= 12
+
+
+def test_lines_are_counted_between_words() -> None:
+    assert lines_of("estimate moved, n changed", 14) == 3  # of 25 characters 14 a line would be two
+    assert lines_of("", 5) == 1
+    assert lines_of("a\nb", 5) == 2
