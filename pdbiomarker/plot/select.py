@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import weakref
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Any, Final, NamedTuple, Protocol
 
@@ -35,6 +37,7 @@ __all__ = [
     "select",
     "set_label",
     "sets_of",
+    "unchanging",
     "unit_of",
 ]
 
@@ -314,15 +317,33 @@ def rows_of(table: pd.DataFrame, assay: str, feature: str, **also: str) -> pd.Da
     """The rows of one feature of one assay; `also`: and of these values of other columns."""
     wanted = {"assay": assay, **also}
     key = feature, *wanted.items()
-    found = _known(table).found
-    if key not in found:
-        at = _places(table, feature)
+    known = _known(table)
+    if key not in known.found:
+        at = known.of(feature)
         for column, value in wanted.items():
             at = at[(table[column].iloc[at] == value).to_numpy(dtype=bool)]
-        if len(found) >= _KEPT:
-            found.clear()
-        found[key] = table.iloc[at]
-    return found[key].copy(deep=False)
+        known.keep(key, at)
+    if not _UNCHANGING.get():
+        return table.iloc[known.found[key]]
+    if key not in known.rows:
+        known.rows[key] = table.iloc[known.found[key]]
+    return known.rows[key].copy(deep=False)
+
+
+@contextmanager
+def unchanging() -> Iterator[None]:
+    """Nobody writes into a table meanwhile: rows that were asked for are kept, as many figures show them."""
+    if _UNCHANGING.get():
+        yield
+        return
+    begun = _UNCHANGING.set(True)
+    try:
+        yield
+    finally:
+        _UNCHANGING.reset(begun)
+        for known in list(_KNOWN.values()):
+            known.rows.clear()
+            known.checked = False
 
 
 def changes_of(result: Result, row: pd.Series) -> pd.DataFrame:
@@ -341,8 +362,18 @@ class _Places:
         self._order = np.argsort(codes, kind="stable")
         self._ends = np.searchsorted(codes[self._order], np.arange(len(names) + 1))
         self._codes = {str(name): code for code, name in enumerate(names)}
-        #: Rows that were asked for: several figures show the same feature.
-        self.found: dict[tuple[object, ...], pd.DataFrame] = {}
+        #: Places that were asked for: several figures show the same feature.
+        self.found: dict[tuple[object, ...], npt.NDArray[np.intp]] = {}
+        #: Their rows, and that no name was written: while nobody writes (:func:`unchanging`).
+        self.rows: dict[tuple[object, ...], pd.DataFrame] = {}
+        self.checked = False
+
+    def keep(self, key: tuple[object, ...], at: npt.NDArray[np.intp]) -> None:
+        """Keep places that were asked for."""
+        if len(self.found) >= _KEPT:
+            self.found.clear()
+            self.rows.clear()
+        self.found[key] = at
 
     def is_of(self, table: pd.DataFrame) -> bool:
         """Whether no name in the table was written since, as a user of a notebook may do."""
@@ -357,8 +388,9 @@ class _Places:
         return self._order[:0] if code is None else self._order[self._ends[code] : self._ends[code + 1]]
 
 
-#: So many sets of rows of a table are kept.
+#: The places of so many sets of rows of a table are kept.
 _KEPT: Final = 500
+_UNCHANGING: Final[ContextVar[bool]] = ContextVar("unchanging", default=False)
 #: Of each table that was asked for, as long as it lives, by its identity and length.
 _KNOWN: Final[dict[tuple[int, int], _Places]] = {}
 
@@ -380,8 +412,9 @@ def _known(table: pd.DataFrame) -> _Places:
     known = _KNOWN.get(key)
     if known is None:
         weakref.finalize(table, _KNOWN.pop, key, None)
-    if known is None or not known.is_of(table):
+    if known is None or not (known.checked or known.is_of(table)):
         known = _KNOWN[key] = _Places(table)
+    known.checked = _UNCHANGING.get()
     return known
 
 

@@ -25,6 +25,7 @@ from pdbiomarker.plot.select import (
     flow_of,
     primary_set,
     set_label,
+    unchanging,
 )
 from pdbiomarker.plot.truth import join_truth
 from pdbiomarker.report.agenda import with_agenda
@@ -84,11 +85,12 @@ _COMPLETE: Final = "The complete table is results/pd_change.csv."
 
 @contextlib.contextmanager
 def uncollected() -> Iterator[None]:
-    """Look for no garbage meanwhile: tables and figures are kept, and walking through them takes long."""
+    """Look for no garbage meanwhile, and for no change: tables and figures are kept as they are."""
     collects = gc.isenabled()
     gc.disable()
     try:
-        yield
+        with unchanging():
+            yield
     finally:
         if collects:
             gc.enable()

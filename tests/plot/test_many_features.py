@@ -17,7 +17,7 @@ from overlaps import overlapping_texts
 
 from pdbiomarker import plot
 from pdbiomarker.errors import InputError
-from pdbiomarker.plot.select import not_evaluable, select
+from pdbiomarker.plot.select import not_evaluable, rows_of, select, unchanging
 from pdbiomarker.plot.style import render_svg, words_of
 
 DENSITY = "ihc:CD8_density_tissue"
@@ -274,3 +274,22 @@ def test_a_table_as_it_was_is_looked_through_once(fake: ModuleType, monkeypatch:
     select(result, DENSITY)
     monkeypatch.setattr("pdbiomarker.plot.select._Places", None)
     select(result, DENSITY)
+
+
+def test_numbers_written_into_a_result_are_seen_but_while_nobody_writes(fake: ModuleType) -> None:
+    """Rows are kept while a report is written only: a figure in a notebook shows the numbers as they are."""
+    result = fake.make_result(genes=3, n=12)
+    table = result.table
+    assay, feature = DENSITY.split(":")
+    own = table["feature"] == feature
+    table.loc[own, "effect"] = 1.25
+    with unchanging():
+        first = rows_of(table, assay, feature)
+        first["effect"] = 9.0  # a copy of what is kept
+        with unchanging():
+            assert (rows_of(table, assay, feature)["effect"] == 1.25).all()
+        assert rows_of(table, assay, feature).index.equals(first.index)
+    table.loc[own, "effect"] = 2.5
+    assert (rows_of(table, assay, feature)["effect"] == 2.5).all()
+    with unchanging():
+        assert (rows_of(table, assay, feature)["effect"] == 2.5).all()
