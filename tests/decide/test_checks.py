@@ -13,6 +13,8 @@ from typer.testing import CliRunner
 import pdbiomarker as pb
 from pdbiomarker.cli import app
 from pdbiomarker.decide import checks_table, honesty_checks
+from pdbiomarker.decide.checks import _regression
+from pdbiomarker.decide.honesty import regression_to_the_mean, reliability_of
 from pdbiomarker.decide.inputs import staining_runs
 from pdbiomarker.errors import InputError
 from pdbiomarker.noise import Noise, choose_noise, counting_of, noise_table
@@ -137,6 +139,20 @@ def test_the_command_refuses_what_it_does_not_know(result, tmp_path, monkeypatch
     answer = CliRunner().invoke(app, ["decide", "OUT", "-o", str(tmp_path / "d"), "--rule", "nothing"])
     assert answer.exit_code == 3
     assert "E-RULE-002" in answer.stderr
+
+
+def test_regression_to_the_mean_is_judged_at_both_limits_of_the_noise(result):
+    """Where change rises with baseline, the null that lies nearest is that of the highest reliability."""
+    own = Noise("CD8_density", "log2", 0.4, 4.0, "replicate biopsies", low=0.25, high=0.7)
+    first = np.array([5.1, 6.2, 7.0, 4.4, 6.6, 5.8])
+    change = np.array([0.4, 0.9, 1.2, 0.3, 0.6, 0.8])
+    found = _regression(first, change, own)
+    value, low, high = reliability_of(own, first)
+    assert 0 < low < value < high < 1
+    whole = regression_to_the_mean(first, change, reliability=value, low=low, high=high)
+    half = regression_to_the_mean(first, change, reliability=value, low=low)
+    pd.testing.assert_frame_equal(found.table, whole.table)
+    assert not found.table.equals(half.table)
 
 
 def test_probabilities_at_the_upper_limit_of_sigma_stand_beside(result):

@@ -267,6 +267,7 @@ def test_weak_lanes_are_told_and_kept(tmp_path):
     assert {p.severity for p in found} == {"warning"}
     weak = next(p for p in found if p.code == "E-LANE-008")
     assert "geometric mean of 5.94 counts, below the limit of detection" in weak.message
+    assert weak.file == "d.RCC"
 
 
 def test_nothing_usable(tmp_path):

@@ -362,6 +362,14 @@ def test_the_bootstrap_recovers_the_error_within_a_section() -> None:
     assert share == pytest.approx(math.sqrt(0.2 * 0.8 / (1500 * 9)), rel=0.1)
 
 
+def test_the_error_of_a_score_of_grades_counts_each_cell_in_its_own_grade() -> None:
+    """A fifth of the cells, all weak: proportion 3 (10 to 33 %), intensity 1; tiles alike say the same."""
+    frame, tiles = section(np.random.default_rng(2), 8, 3000, 0.2)
+    (scores,) = score_cells(frame, {"tissue": 4.0}, panel("allred"), tiles=tiles).to_dict("records")
+    assert scores["value"] == 4.0
+    assert (scores["within_low"], scores["within_high"], scores["within_se"]) == (4.0, 4.0, 0.0)
+
+
 def test_few_tiles_say_nothing() -> None:
     frame, tiles = section(np.random.default_rng(1), 2, 4000, 0.2)
     scores = score_cells(frame, {"tissue": 0.25}, panel("pct"), tiles=tiles)

@@ -11,6 +11,7 @@ from builders import assay, study_folder
 from pdbiomarker.change import pd_change
 from pdbiomarker.errors import StudyError
 from pdbiomarker.pairing import adequacy, in_tumour, sets_of_study, usable
+from pdbiomarker.pairing.quality import regression_bed
 from pdbiomarker.plan import Plan
 from pdbiomarker.study import Study, read_study
 
@@ -121,6 +122,8 @@ BED_RULES = "adequacy:\n  viable_tumor_cells: 100\n  necrosis_pct: {max: 50}\n"
 
 def test_only_a_blindly_documented_bed_on_treatment_counts(tmp_path):
     study = study_of(tmp_path, BEDS, BED_RULES)
+    words = ["blinded", "not blinded", "no", "not documented"]
+    assert regression_bed(study)[["a2", "b2", "c2", "a1"]].tolist() == words
     assert sets_of_study(study) == ("strict", "immune_evaluable", "strict_pairs", "all_biopsied")
     used = {
         name: set(table.index[table["used"]])

@@ -63,6 +63,11 @@ def test_hours_and_doses_before_each_biopsy(study):
     assert table.loc["day_only", "timing"] == ""
 
 
+def test_doses_without_a_unit_are_summed_without_one(study):
+    table = dose_timing(dataclasses.replace(study, clinical={"doses": DOSES.drop(columns="unit")}))
+    assert table.loc["dated", ["cumulative_dose", "dose_unit"]].tolist() == [150.0, ""]
+
+
 def test_without_doses_only_the_first_is_known(study):
     table = dose_timing(dataclasses.replace(study, clinical={}))
     assert table.loc["timed", "hours_since_first_dose"] == 28 * 24 - 1
