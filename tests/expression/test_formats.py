@@ -181,6 +181,12 @@ def test_transcripts_become_genes_by_the_named_definition(tmp_path, kallisto):
     expected = scaled / scaled.sum(axis=1, keepdims=True) * np.array([[180.4], [200.0]])
     assert adata.X.tolist() == np.rint(expected).tolist()
     assert "lengthScaledTPM" in adata.uns["provenance"]["counts"]
+    before = adata.uns["provenance"]["sha256"]
+    one = next(path for path in sorted((tmp_path / "q").rglob("*")) if path.is_file())
+    put(one, one.read_bytes() + b"\n")  # an empty line: the same numbers, another file
+    again = expression.read_counts(tmp_path / "q", source=source)
+    assert again.X.tolist() == adata.X.tolist()
+    assert again.uns["provenance"]["sha256"] != before
     raw = expression.read_counts(
         tmp_path / "q",
         source=expression.CountSource(transcripts=tmp_path / "tx.csv", counts_from="estimated"),

@@ -179,14 +179,15 @@ def test_a_slide_whose_file_is_missing_is_named_in_the_row_of_its_biopsy(tmp_pat
     assert [p.code for p in again.problems if p.item == "Sc2"] == ["E-FILE-001"]
 
 
-def test_a_lane_that_is_not_fit_is_the_reason_of_its_biopsy(tmp_path):
+@pytest.mark.parametrize("code", ["E-LANE-003", "E-COUNT-007"])
+def test_a_lane_that_is_not_fit_is_the_reason_of_its_biopsy(tmp_path, code):
     study = read_study(study_folder(tmp_path, biopsies=BIOPSIES, study=STUDY))
     told = Problem(
-        "E-LANE-003", "Lane 'c2': too few fields.", "Scan again.", "c2.RCC", severity="quarantine", item="c2"
+        code, "Lane 'c2': too few fields.", "Scan again.", "c2.RCC", severity="quarantine", item="c2"
     )
     study = dataclasses.replace(study, problems=(told,)).with_assay("lanes", assay({"c1": [1.0]}, ["X"]))
     row = usable(study, "lanes", visits=PAIR).loc["c2"]
-    assert row["reason"] == "Not measured in 'lanes': E-LANE-003 Lane 'c2': too few fields."
+    assert row["reason"] == f"Not measured in 'lanes': {code} Lane 'c2': too few fields."
 
 
 def test_taking_a_decision_back_gives_the_earlier_bytes(tmp_path):
