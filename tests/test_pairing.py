@@ -51,6 +51,14 @@ def test_visit_from_label_day_or_both(tmp_path, visit, day, assigned, source, co
     assert bool(found["reason"]) == bool(code)
 
 
+def test_a_baseline_without_a_window_lies_before_treatment(tmp_path):
+    biopsies = "participant_id,biopsy_id,visit,study_day\nP1,B1,Pre,29\nP1,B2,On,29\n"
+    study = study_folder(tmp_path, biopsies=biopsies, study="id: T\nvisits: {Pre: {}, On: {}}\n")
+    found = assign_visits(read_study(study))
+    assert found["code"].to_dict() == {"B1": "E-PAIR-004", "B2": ""}
+    assert found["reason"]["B1"] == "Labelled 'Pre', a visit before treatment, but taken on study day 29."
+
+
 def test_an_on_treatment_biopsy_before_the_first_dose_is_quarantined(tmp_path):
     found = visits_of(tmp_path, "participant_id,biopsy_id,visit,study_day\nP1,B1,C2D1,-3\n").loc["B1"]
     assert found["status"] == "quarantined"

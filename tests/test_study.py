@@ -397,6 +397,13 @@ def test_a_missing_key_column_is_told_once_and_not_for_every_row_that_names_it(t
     assert (problem.code, problem.file, problem.row) == ("E-SHEET-001", f"{sheet}.csv", 1)
 
 
+def test_a_wrong_number_is_told_by_the_heading_that_the_sheet_has(tmp_path):
+    slides = edited("slides.csv", ("mpp", "um_per_pixel"), ("0.5", "0"))
+    study = edited("study.yaml", ("timepoint: visit}", "timepoint: visit, um_per_pixel: mpp}"))
+    (problem,) = refused(tmp_path, slides=slides, study=study)
+    assert (problem.code, problem.row, problem.column) == ("E-SHEET-008", 2, "um_per_pixel")
+
+
 def test_a_missing_column_is_not_taken_for_one_that_has_a_meaning_of_its_own(tmp_path):
     slides = "slide_id,biopsy_id,batch\nS1,B1,a\n"
     (problem,) = refused(tmp_path, slides=slides)

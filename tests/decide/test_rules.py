@@ -123,6 +123,9 @@ def test_rules_and_changes_in_words():
     points = {"name": "r", "title": "r", "source": "our own", "criterion": "bayes_rate", "rate": 0.3}
     rate = BayesRate(**points, participant=Participant(fold=2.0), go_above=0.9, stop_below=0.1)
     assert criterion(rate) == "P(rate of responders > 0.3) > 0.9, stop < 0.1: a 2-fold rise"
+    by_points = rate.model_copy(update={"participant": Participant(points=5.0)})
+    said = "P(rate of responders > 0.3) > 0.9, stop < 0.1: a rise of 5 points"
+    assert [criterion(by_points, scale) for scale in ("identity", "log2")] == [said, said]
     assert criterion(preset("gmr_margin")) == ("geometric mean ratio (rise) above 1.25, one-sided p <= 0.05")
     assert [shown(1.0, "log2"), shown(math.log(3.0), "logit"), shown(-2.5, "identity")] == [
         "ratio 2",

@@ -18,6 +18,7 @@ from pdbiomarker.errors import AssayError
 from pdbiomarker.mixed.glmm import GlmmFit, Inference, fit_counts, fit_proportions
 from pdbiomarker.mixed.glmm.families import FAMILIES, gamma_differences
 from pdbiomarker.mixed.glmm.laplace import Laplace, Levels
+from pdbiomarker.mixed.glmm.maximum import Sample, simulate
 
 Array = NDArray[np.float64]
 NUMBERS = ("estimate", "se", "df", "t", "p", "sigma", "dispersion", "loglik")
@@ -605,3 +606,20 @@ def test_more_positive_cells_than_cells_are_refused() -> None:
 
 def test_the_examples_of_the_documentation() -> None:
     assert doctest.testmod(pdbiomarker.mixed.glmm.model).failed == 0
+
+
+def test_simulated_sets_have_a_deviation_of_each_participant_and_of_each_biopsy() -> None:
+    """Poisson, mean 1,000: the log of a count varies by both, and within a biopsy by one over the mean."""
+    person, biopsy = np.repeat(np.arange(200), 4), np.repeat(np.arange(400), 2)
+    n = len(person)
+    sample = Sample(
+        Levels.of(person, biopsy), np.zeros((1, n)), None, None, np.zeros((1, n)), np.ones((1, n, 1))
+    )
+    parameters = np.array([np.log(1000.0), 0.5, 0.3, 0.0])
+    drawn = np.log(simulate(FAMILIES["poisson"], sample, parameters, sets=20, seed=4))
+    of_biopsy = drawn.reshape(20, 400, 2)
+    means = of_biopsy.mean(axis=2).reshape(20, 200, 2)
+    one = 0.001 * np.exp((0.5**2 + 0.3**2) / 2)  # the mean of one over a log-normal mean of 1,000
+    assert of_biopsy.var(axis=2, ddof=1).mean() == pytest.approx(one, rel=0.06)
+    assert means.var(axis=2, ddof=1).mean() == pytest.approx(0.3**2, rel=0.06)
+    assert means.mean(axis=2).var(axis=1, ddof=1).mean() == pytest.approx(0.5**2 + 0.3**2 / 2, rel=0.06)
