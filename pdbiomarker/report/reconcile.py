@@ -32,7 +32,7 @@ def both_true(verdict: str, rules: Sequence[RuleLine]) -> tuple[Fact, ...]:
     stops, goes = ([one.rule for one in rules if one.verdict == said] for said in ("stop", "go"))
     if verdict in _SHOWN and stops:
         told = (
-            f"the mean moved, but not by as much, or in as many participants, as {_named(stops)} for. "
+            f"The mean moved, but not by as much, or in as many participants, as {_named(stops)} for. "
             "Both can be true."
         )
         return (Fact(f"{verdict.lower()}, and stop", told),)

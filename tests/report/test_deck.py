@@ -396,7 +396,7 @@ def test_a_slide_shows_a_rule_that_stops_beside_the_sentence_that_joins_it(docum
     (grid,) = [shape.table for shape in slide.shapes if shape.has_table]
     assert [grid.cell(row, 0).text for row in range(1, 5)] == ["consider", "consider", "consider", "stop"]
     words = _words(slide)
-    assert "change shown, and stop: the mean moved" in words
+    assert "change shown, and stop: The mean moved" in words
     assert "That limit is" not in words
     assert "That limit is noise from treated pairs." in slide.notes_slide.notes_text_frame.text
 
