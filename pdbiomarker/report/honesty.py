@@ -39,9 +39,8 @@ def honesty_blocks(result: Result, review: Review) -> tuple[Block, ...]:
     ]
     counted = ", ".join(f"{int((checks['finding'] == f).sum())} {f}" for f in order)
     caption = (
-        f"What else could have made the result ({counted}). clear: nothing against it; caution: it "
-        "may be due to "
-        "this; not told: the data do not tell. Their tables are results/honesty_*.csv."
+        f"What else could have made the result ({counted}). clear: nothing against it; caution: it may be "
+        "due to this; not told: the data do not tell. Their tables are results/honesty_*.csv."
     )
     blocks: list[Block] = [table_of("honesty-checks", caption, rows, heads)]
     for reference in drawn_features(review):
@@ -51,9 +50,8 @@ def honesty_blocks(result: Result, review: Review) -> tuple[Block, ...]:
         blocks += [
             Figure(
                 key_of("sensitivity", reference),
-                f"{label}: the effect in other analysis sets, without the participants who move it "
-                "most, with other "
-                f"offsets, and where participants without a second biopsy had not changed; {used}",
+                f"{label}: the effect in other analysis sets, without the participants who move it most, "
+                f"with other offsets, and where participants without a second biopsy had not changed; {used}",
                 drawn(7.6, 0.27 * lines + 1.9, draw_of(plot.sensitivity, result, review, reference)),
             ),
             Figure(
