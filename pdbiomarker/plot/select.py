@@ -22,6 +22,7 @@ __all__ = [
     "RATIO_KINDS",
     "Result",
     "Selection",
+    "as_effect",
     "changes_of",
     "compares_two_visits",
     "contrast_visits",
@@ -344,6 +345,13 @@ def unchanging() -> Iterator[None]:
         for known in list(_KNOWN.values()):
             known.rows.clear()
             known.checked = False
+
+
+def as_effect(kind: str, value: float) -> float:
+    """A change on the model scale as an effect: a ratio for :data:`RATIO_KINDS`, else as it is."""
+    if kind not in RATIO_KINDS:
+        return value
+    return float((np.e if kind == "proportion" else 2.0) ** value)
 
 
 def changes_of(result: Result, row: pd.Series) -> pd.DataFrame:

@@ -18,7 +18,7 @@ from pdbiomarker.clinical.people import dose_label
 from pdbiomarker.decide import NOT_BY_DEFAULT, Review
 from pdbiomarker.plot.decided import each_row, noise_words
 from pdbiomarker.plot.numbers import format_interval, format_number, format_words
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select
+from pdbiomarker.plot.select import RATIO_KINDS, Result, as_effect, effect_unit, select
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Fact, Figure, RuleLine, Section, Text
 from pdbiomarker.report.honesty import honesty_blocks
@@ -294,14 +294,13 @@ def _doses(result: Result, review: Review) -> list[Block]:
         return [Text(("The study has one dose level, or none is recorded: nothing is said of dose.",))]
     rows = []
     for reference in review.features:
-        ratio = select(result, reference, review.contrast).kind in RATIO_KINDS
-        base = np.e if select(result, reference, review.contrast).kind == "proportion" else 2.0
+        kind = select(result, reference, review.contrast).kind
         own = review.of("dose_response", reference)
         people = (
             review.of("responders", reference).set_index("participant_id") if len(review.responders) else None
         )
         for row in each_row(own):
-            values = [base**v if ratio else v for v in (row.change, row.low, row.high)]
+            values = [as_effect(kind, v) for v in (row.change, row.low, row.high)]
             rows.append(
                 {
                     "label": label_of(result, review, reference),

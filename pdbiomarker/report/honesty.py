@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from pdbiomarker import plot
 from pdbiomarker.decide import Review
 from pdbiomarker.plot.decided import each_row
 from pdbiomarker.plot.numbers import format_number, p_equals
-from pdbiomarker.plot.select import RATIO_KINDS, Result, effect_unit, select, set_label
+from pdbiomarker.plot.select import RATIO_KINDS, Result, as_effect, effect_unit, select, set_label
 from pdbiomarker.report.blocks import drawn, key_of, table_of
 from pdbiomarker.report.content import Block, Column, Figure, Text
 from pdbiomarker.report.options import review_options
@@ -94,10 +92,9 @@ def _of_sets(result: Result, review: Review, reference: str, said: str) -> str:
         return in_units(result, review, reference, said)
     chosen = select(result, reference, review.contrast)
     ratio = chosen.kind in RATIO_KINDS
-    base = np.e if chosen.kind == "proportion" else 2.0
     told = [
         f"{set_label(str(row.set))}: "
-        f"{'× ' if ratio else ''}{format_number(float(base**row.estimate if ratio else row.estimate))}, "
+        f"{'× ' if ratio else ''}{format_number(as_effect(chosen.kind, float(row.estimate)))}, "
         f"{p_equals('p', float(row.p))}"
         for row in each_row(rows)
     ]

@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
 import pandas as pd
 
 from pdbiomarker.plot.numbers import format_number
-from pdbiomarker.plot.select import RATIO_KINDS, Selection
+from pdbiomarker.plot.select import RATIO_KINDS, Selection, as_effect
 from pdbiomarker.report.content import Fact, RuleLine
 
 __all__ = ["USABLE", "both_true", "two_estimates"]
@@ -57,8 +56,7 @@ def two_estimates(chosen: Selection) -> tuple[Fact, ...]:
     if str(row["status"]) not in USABLE or not change.size:
         return ()
     ratio = chosen.kind in RATIO_KINDS
-    base = np.e if chosen.kind == "proportion" else 2.0
-    plain = format_number(base ** float(change.mean()) if ratio else float(change.mean()))
+    plain = format_number(as_effect(chosen.kind, float(change.mean())))
     model = format_number(float(row["effect"]))
     if plain == model:
         return ()
